@@ -1,0 +1,35 @@
+/* Matrix products. blas_ops.c is the only file that includes a BLAS header.
+ *
+ * All matrices are row-major: X[r, c] is x[r * ldx + c]. `ta`/`tb` read the stored matrix
+ * transposed, so A is stored (m, k) or, with ta, (k, m). Any of m, n, k may be 0; with k == 0 the
+ * result is beta * C. With beta == 0, C is overwritten and never read: it may hold NaN.
+ */
+#ifndef TT_BLAS_OPS_H
+#define TT_BLAS_OPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Puts the BLAS on one thread: the pool of parallel.h is the only source of threads. Idempotent
+ * and safe from any thread; every product calls it. */
+void blas_init(void);
+
+/* C[m, n] = alpha * op(A) op(B) + beta * C, on the calling thread. */
+void blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
+                   int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+void blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a,
+                   int64_t lda, const double *b, int64_t ldb, double beta, double *c, int64_t ldc);
+
+/* The same product, cut into shards that run on the pool. The cut depends on (m, n, k) only, so the
+ * result has the same bits at any number of threads. */
+void blas_matmul_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
+                     int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+void blas_matmul_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha,
+                     const double *a, int64_t lda, const double *b, int64_t ldb, double beta,
+                     double *c, int64_t ldc);
+
+const char *blas_name(void);    /* "OpenBLAS (bundled)", "Accelerate", "builtin", ... */
+const char *blas_version(void); /* "0.3.34", or "" when the library does not say */
+const char *blas_core(void);    /* the kernel set in use, "SkylakeX"; "" when not known */
+
+#endif

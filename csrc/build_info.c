@@ -1,0 +1,32 @@
+/* What this library was built from and with. The build defines TT_VERSION. */
+#include <string.h>
+
+#include "blas_ops.h"
+#include "simd_level.h"
+#include "tinytape.h"
+
+#if defined __clang__
+#define COMPILER "clang " __clang_version__
+#elif defined __GNUC__
+#define COMPILER "gcc " __VERSION__
+#else
+#define COMPILER ""
+#endif
+
+static const char *compiler(void) { return COMPILER; }
+static const char *version(void) { return TT_VERSION; }
+
+static const struct {
+    const char *key;
+    const char *(*value)(void);
+} table[] = {
+    {"blas", blas_name},      {"blas_version", blas_version}, {"blas_core", blas_core},
+    {"compiler", compiler},   {"simd", simd_level_name},      {"version", version},
+};
+
+/* Keys: those of the table; "" for any other. The string lives as long as the library. */
+const char *tt_config(const char *key) {
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (strcmp(key, table[i].key) == 0) return table[i].value();
+    return "";
+}

@@ -1,0 +1,287 @@
+/* context: what one thread's work owns; and the public functions on single tensors. */
+#include "context.h"
+
+#include <string.h>
+
+#include "blas_ops.h"
+#include "op.h"
+#include "parallel.h"
+#include "random.h"
+#include "simd_level.h"
+#include "tape.h"
+
+enum { STEP_CHUNK = 1 << 20, SCRATCH_CHUNK = 1 << 16 };
+
+tt_ctx *tt_ctx_new(void)
+{
+    tt_ctx *ctx = mem_alloc(sizeof *ctx);
+    if (ctx == NULL) {
+        tt_fail(TT_ERR_NOMEM, "Context", "no memory for a context (%zu bytes)", sizeof *ctx);
+        return NULL;
+    }
+    memset(ctx, 0, sizeof *ctx);
+    ctx->owner = pthread_self();
+    ctx->grad_enabled = true;
+    arena_init(&ctx->step, STEP_CHUNK);
+    arena_init(&ctx->scratch, SCRATCH_CHUNK);
+    blas_init();
+    return ctx;
+}
+
+void tt_ctx_free(tt_ctx *ctx)
+{
+    if (ctx == NULL) return;
+    for (uint32_t i = 0; i < ctx->handles.count; i++) { /* step tensors end with the tape, others by their count */
+        tt_tensor *t = ctx->handles.slots[i].tensor;
+        if (t != NULL && t->place == PLACE_POOL) tensor_unref(ctx, t);
+    }
+    tape_clear(ctx);
+    mem_free(ctx->handles.slots);
+    arena_free(&ctx->step);
+    arena_free(&ctx->scratch);
+    block_pool_empty(&ctx->pool);
+    mem_free(ctx);
+}
+
+tt_status ctx_enter(tt_ctx *ctx, const char *op)
+{
+    if (pthread_equal(ctx->owner, pthread_self())) return TT_OK;
+    return tt_fail(TT_ERR_THREAD, op,
+                   "this context belongs to another thread: make tensors in the thread that uses them");
+}
+
+tt_status ctx_out_of_memory(tt_ctx *ctx, const char *op, const char *pool, size_t asked)
+{
+    tt_memory m;
+    mem_stats(&m);
+    (void)ctx;
+    return tt_fail(TT_ERR_NOMEM, op, "out of memory in the %s pool: asked for %zu bytes, %lld in use, peak %lld", pool,
+                   asked, (long long)m.system_bytes, (long long)m.system_peak_bytes);
+}
+
+void *ctx_scratch(tt_ctx *ctx, const char *op, size_t n)
+{
+    void *p = arena_alloc(&ctx->scratch, n);
+    if (p == NULL) ctx_out_of_memory(ctx, op, "scratch", n);
+    return p;
+}
+
+tt_status tt_memory_stats(tt_ctx *ctx, tt_memory *out)
+{
+    TT_TRY(ctx_enter(ctx, "memory_stats"));
+    *out = (tt_memory){
+        .step_used = (int64_t)ctx->step.used,
+        .step_high_water = (int64_t)ctx->step.high_water,
+        .step_capacity = (int64_t)ctx->step.capacity,
+        .step_chunks = (int64_t)ctx->step.chunks,
+        .scratch_high_water = (int64_t)ctx->scratch.high_water,
+        .scratch_capacity = (int64_t)ctx->scratch.capacity,
+        .pool_cached_bytes = ctx->pool.cached_bytes,
+        .tape_nodes = ctx->tape.nodes,
+        .held_tensors = ctx->tape.held_count,
+        .live_handles = ctx->handles.live,
+    };
+    memcpy(out->pool_bytes, ctx->pool.bytes, sizeof out->pool_bytes);
+    memcpy(out->pool_blocks, ctx->pool.blocks, sizeof out->pool_blocks);
+    mem_stats(out);
+    return TT_OK;
+}
+
+tt_status tt_empty_cache(tt_ctx *ctx)
+{
+    TT_TRY(ctx_enter(ctx, "empty_cache"));
+    block_pool_empty(&ctx->pool);
+    if (ctx->tape.newest == NULL) {
+        arena_free(&ctx->step);
+        ctx->step.high_water = 0;
+    }
+    arena_free(&ctx->scratch);
+    ctx->scratch.high_water = 0;
+    return TT_OK;
+}
+
+/* A pool tensor that has one reference is handed out: the handle takes the reference over. */
+static tt_status hand_out(tt_ctx *ctx, tt_tensor *t, tt_handle *out)
+{
+    if (t == NULL) return (tt_status)tt_error_code();
+    *out = handle_for(ctx, t);
+    if (*out != 0) return TT_OK;
+    tensor_unref(ctx, t);
+    return TT_ERR_NOMEM;
+}
+
+tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data, tt_handle *out)
+{
+    TT_TRY(ctx_enter(ctx, "tensor"));
+    if (pool < 0 || pool >= TT_POOL_META) return tt_fail(TT_ERR_ARG, "tensor", "unknown pool %d", pool);
+    tt_tensor *t = tensor_new_pool(ctx, "tensor", (tt_pool)pool, dtype, ndim, shape);
+    if (t != NULL && data != NULL) memcpy(t->data, data, tensor_bytes(t));
+    if (t != NULL && data == NULL) memset(t->data, 0, tensor_bytes(t));
+    return hand_out(ctx, t, out);
+}
+
+tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out)
+{
+    TT_TRY(ctx_enter(ctx, "info"));
+    const tt_tensor *t = handle_tensor(ctx, h, "info");
+    if (t == NULL) return TT_ERR_STALE;
+    const int64_t head[6] = {t->dtype, t->ndim, t->requires_grad, t->node == NULL && !t->graph_freed, t->contiguous, t->numel};
+    memcpy(out, head, sizeof head);
+    memcpy(out + 6, t->shape, t->ndim * sizeof out[0]);
+    memcpy(out + 6 + t->ndim, t->strides, t->ndim * sizeof out[0]);
+    return TT_OK;
+}
+
+static tt_status check_size(const tt_tensor *t, int64_t nbytes, const char *op)
+{
+    if ((int64_t)tensor_bytes(t) == nbytes) return TT_OK;
+    return tt_fail(TT_ERR_SHAPE, op, "a %s tensor of shape %s has %zu bytes, got %lld", dtype_text(t->dtype),
+                   SHAPE_TEXT(t), tensor_bytes(t), (long long)nbytes);
+}
+
+tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes)
+{
+    TT_TRY(ctx_enter(ctx, "read"));
+    const tt_tensor *t = handle_tensor(ctx, h, "read");
+    if (t == NULL) return TT_ERR_STALE;
+    TT_TRY(check_size(t, nbytes, "read"));
+    tensor_gather(dst, t);
+    return TT_OK;
+}
+
+/* In-place writing is for leaves and views of leaves: nothing that the tape computed. */
+static tt_status writable(tt_ctx *ctx, tt_handle h, const char *op, tt_tensor **out)
+{
+    tt_tensor *t = handle_tensor(ctx, h, op);
+    if (t == NULL) return TT_ERR_STALE;
+    if (t->place != PLACE_POOL || t->node != NULL || t->graph_freed)
+        return tt_fail(TT_ERR_STATE, op, "a tensor that an operation recorded cannot be changed in place");
+    *out = t;
+    return TT_OK;
+}
+
+tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src, int64_t nbytes)
+{
+    tt_tensor *t = NULL;
+    TT_TRY(ctx_enter(ctx, "copy_"));
+    TT_TRY(writable(ctx, h, "copy_", &t));
+    TT_TRY(check_size(t, nbytes, "copy_"));
+    for (int i = 0; i < t->ndim; i++) {
+        if (t->strides[i] == 0 && t->shape[i] > 1)
+            return tt_fail(TT_ERR_STATE, "copy_", "an expanded tensor has one element for many places: make it contiguous first");
+    }
+    tensor_scatter(t, src);
+    t->block->version += 1;
+    return TT_OK;
+}
+
+tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out)
+{
+    TT_TRY(ctx_enter(ctx, "clone"));
+    const tt_tensor *t = handle_tensor(ctx, h, "clone");
+    if (t == NULL) return TT_ERR_STALE;
+    if (pool < 0 || pool >= TT_POOL_META) return tt_fail(TT_ERR_ARG, "clone", "unknown pool %d", pool);
+    tt_tensor *copy = tensor_new_pool(ctx, "clone", (tt_pool)pool, t->dtype, t->ndim, t->shape);
+    if (copy != NULL) tensor_gather(copy->data, t);
+    return hand_out(ctx, copy, out);
+}
+
+tt_status tt_detach(tt_ctx *ctx, tt_handle h, tt_handle *out)
+{
+    TT_TRY(ctx_enter(ctx, "detach"));
+    const tt_tensor *t = handle_tensor(ctx, h, "detach");
+    if (t == NULL) return TT_ERR_STALE;
+    /* Storage in the arena ends with the step, so it is copied; other storage is shared. */
+    if (t->block == NULL) return tt_copy_to_pool(ctx, h, TT_POOL_DATA, out);
+    return hand_out(ctx, tensor_new_view(ctx, t), out);
+}
+
+tt_status tt_set_requires_grad(tt_ctx *ctx, tt_handle h, int requires_grad)
+{
+    TT_TRY(ctx_enter(ctx, "requires_grad_"));
+    tt_tensor *t = handle_tensor(ctx, h, "requires_grad_");
+    if (t == NULL) return TT_ERR_STALE;
+    if (t->node != NULL || t->graph_freed)
+        return tt_fail(TT_ERR_STATE, "requires_grad_", "only leaf tensors can change requires_grad: use detach() first");
+    if (requires_grad && !dtype_is_float(t->dtype))
+        return tt_fail(TT_ERR_DTYPE, "requires_grad_", "only floating tensors can require gradients, this one is %s",
+                       dtype_text(t->dtype));
+    t->requires_grad = requires_grad != 0;
+    return TT_OK;
+}
+
+tt_status tt_get_grad(tt_ctx *ctx, tt_handle h, tt_handle *out)
+{
+    TT_TRY(ctx_enter(ctx, "grad"));
+    tt_tensor *t = handle_tensor(ctx, h, "grad");
+    if (t == NULL) return TT_ERR_STALE;
+    *out = 0;
+    if (t->grad == NULL) return TT_OK;
+    bool fresh = t->grad->handles == 0;
+    *out = handle_for(ctx, t->grad);
+    if (*out == 0) return TT_ERR_NOMEM;
+    if (fresh) t->grad->refs += 1; /* all handles together hold one reference */
+    return TT_OK;
+}
+
+tt_status tt_set_grad(tt_ctx *ctx, tt_handle h, tt_handle grad)
+{
+    TT_TRY(ctx_enter(ctx, "grad"));
+    tt_tensor *t = handle_tensor(ctx, h, "grad");
+    if (t == NULL) return TT_ERR_STALE;
+    tt_tensor *g = NULL;
+    if (grad != 0) {
+        g = handle_tensor(ctx, grad, "grad");
+        if (g == NULL) return TT_ERR_STALE;
+        if (g->dtype != t->dtype)
+            return tt_fail(TT_ERR_DTYPE, "grad", "the gradient of a %s tensor cannot be %s", dtype_text(t->dtype),
+                           dtype_text(g->dtype));
+        if (!tensor_same_shape(g, t))
+            return tt_fail(TT_ERR_SHAPE, "grad", "the gradient of a tensor of shape %s cannot have shape %s", SHAPE_TEXT(t),
+                           SHAPE_TEXT(g));
+        if (g->place != PLACE_POOL || g->node != NULL || !g->contiguous || g == t)
+            return tt_fail(TT_ERR_STATE, "grad", "a gradient must be a contiguous leaf: use detach() or contiguous() first");
+        g->refs += 1;
+    }
+    tensor_unref(ctx, t->grad);
+    t->grad = g;
+    return TT_OK;
+}
+
+tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint64_t stream, uint64_t offset,
+                         double a, double b)
+{
+    tt_tensor *t = NULL;
+    TT_TRY(ctx_enter(ctx, "random"));
+    TT_TRY(writable(ctx, h, "random", &t));
+    if (!dtype_is_float(t->dtype) || !t->contiguous)
+        return tt_fail(TT_ERR_DTYPE, "random", "only contiguous floating tensors are filled at random");
+    double scale = kind == 0 ? b - a : b;
+    if (t->dtype == TT_FLOAT32) {
+        float *x = t->data;
+        (kind == 0 ? philox_uniform_f32 : philox_normal_f32)(seed, stream, offset, t->numel, x);
+        for (int64_t i = 0; i < t->numel; i++) x[i] = (float)a + (float)scale * x[i];
+    } else {
+        double *x = t->data;
+        (kind == 0 ? philox_uniform_f64 : philox_normal_f64)(seed, stream, offset, t->numel, x);
+        for (int64_t i = 0; i < t->numel; i++) x[i] = a + scale * x[i];
+    }
+    t->block->version += 1;
+    return TT_OK;
+}
+
+void tt_philox_u64(uint64_t seed, uint64_t stream, uint64_t offset, int64_t n, uint64_t *out)
+{
+    philox_fill_u64(seed, stream, offset, n, out);
+}
+
+tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled)
+{
+    TT_TRY(ctx_enter(ctx, "set_grad_enabled"));
+    ctx->grad_enabled = enabled != 0;
+    return TT_OK;
+}
+
+int tt_set_num_threads(int n) { return parallel_set_threads(n); }
+int tt_get_num_threads(void) { return parallel_get_threads(); }
+int tt_simd_requested_ok(void) { return simd_level_requested_ok(); }

@@ -1,0 +1,38 @@
+/* context: what one thread's work owns, and the check that no other thread uses it. */
+#ifndef TT_CONTEXT_H
+#define TT_CONTEXT_H
+
+#include <pthread.h>
+
+#include "tensor.h"
+
+typedef struct {
+    tt_node *oldest, *newest;
+    int64_t nodes;
+    tt_tensor *held;        /* step tensors with handles, a doubly linked list */
+    int64_t held_count;
+    size_t sweep_above;     /* step bytes above which growth is answered by a sweep */
+    uint64_t sequence;      /* of the newest node */
+    uint64_t epoch;         /* of the newest backward pass */
+    bool in_backward;
+} tt_tape;
+
+struct tt_ctx {
+    pthread_t owner;
+    arena step, scratch;
+    block_pool pool;
+    handle_table handles;
+    tt_tape tape;
+    bool grad_enabled;
+};
+
+/* Every public entry begins with this: TT_ERR_THREAD from a thread that does not own the context. */
+tt_status ctx_enter(tt_ctx *ctx, const char *op);
+
+/* Scratch memory that ends with the call. */
+void *ctx_scratch(tt_ctx *ctx, const char *op, size_t n);
+
+/* A refused allocation, told with the pool, the bytes asked and what is in use. */
+tt_status ctx_out_of_memory(tt_ctx *ctx, const char *op, const char *pool, size_t asked);
+
+#endif

@@ -1,0 +1,156 @@
+/* elementwise: loops over operands of one shape and any strides, with a contiguous result.
+ *
+ * The shape is collapsed as far as the strides of all operands allow; what remains is a loop over rows, and a row is
+ * where the compiler makes vectors. */
+#ifndef TT_ELEMENTWISE_H
+#define TT_ELEMENTWISE_H
+
+enum { MAX_OPERANDS = 3 };
+
+/* out[i] (+)= f(operand 0, 1, 2 at i) for i < n; s are the operands' strides. */
+typedef void (*row_fn)(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2, int64_t s2, T *out,
+                       bool acc);
+
+typedef struct {
+    row_fn fn;
+    const T *data[MAX_OPERANDS];
+    T *out;
+    bool acc;
+    int ndim; /* collapsed; the last dimension is the row */
+    int64_t numel, shape[TT_MAX_DIMS], strides[MAX_OPERANDS][TT_MAX_DIMS];
+} elementwise_plan;
+
+static void elementwise_shard(void *arg, int64_t shard)
+{
+    const elementwise_plan *p = arg;
+    int64_t begin = shard * GRAIN, end = at_most(begin + GRAIN, p->numel);
+    int64_t row_length = p->shape[p->ndim - 1];
+    while (begin < end) {
+        int64_t column = begin % row_length, rest = begin / row_length, offset[MAX_OPERANDS];
+        for (int k = 0; k < MAX_OPERANDS; k++) offset[k] = column * p->strides[k][p->ndim - 1];
+        for (int i = p->ndim - 2; i >= 0; i--) {
+            int64_t index = rest % p->shape[i];
+            rest /= p->shape[i];
+            for (int k = 0; k < MAX_OPERANDS; k++) offset[k] += index * p->strides[k][i];
+        }
+        int64_t n = at_most(row_length - column, end - begin);
+        p->fn(n, p->data[0] + offset[0], p->strides[0][p->ndim - 1], p->data[1] + offset[1], p->strides[1][p->ndim - 1],
+              p->data[2] + offset[2], p->strides[2][p->ndim - 1], p->out + begin, p->acc);
+        begin += n;
+    }
+}
+
+/* Operands are tensors of the shape of `shape`; a NULL stands for a repetition of operand 0. */
+static void elementwise(row_fn fn, const tt_tensor *shape, const tt_tensor *const *operands, T *out, bool acc)
+{
+    if (shape->numel == 0) return;
+    elementwise_plan p = {.fn = fn, .out = out, .acc = acc, .numel = shape->numel};
+    const int64_t *strides[MAX_OPERANDS];
+    for (int k = 0; k < MAX_OPERANDS; k++) {
+        const tt_tensor *t = operands[k] != NULL ? operands[k] : operands[0];
+        p.data[k] = t->data;
+        strides[k] = t->strides;
+    }
+    for (int i = 0; i < shape->ndim; i++) {
+        if (shape->shape[i] == 1) continue;
+        bool joins = p.ndim > 0;
+        for (int k = 0; k < MAX_OPERANDS && joins; k++)
+            joins = p.strides[k][p.ndim - 1] == strides[k][i] * shape->shape[i];
+        if (joins) p.shape[p.ndim - 1] *= shape->shape[i];
+        else p.shape[p.ndim++] = shape->shape[i];
+        for (int k = 0; k < MAX_OPERANDS; k++) p.strides[k][p.ndim - 1] = strides[k][i];
+    }
+    if (p.ndim == 0) p.shape[p.ndim++] = 1;
+    parallel_for(shards_of(p.numel, GRAIN), elementwise_shard, &p);
+}
+
+/* A contiguous operand for memory that is no tensor: dy, or the output. */
+static inline tt_tensor dense_like(const tt_tensor *shape, const void *data)
+{
+    union {
+        const void *read;
+        void *data;
+    } only_read = {.read = data};
+    tt_tensor t = {.data = only_read.data, .numel = shape->numel, .ndim = shape->ndim};
+    int64_t stride = 1;
+    for (int i = shape->ndim - 1; i >= 0; i--) {
+        t.shape[i] = shape->shape[i];
+        t.strides[i] = stride;
+        stride *= shape->shape[i];
+    }
+    return t;
+}
+
+/* A row function from an expression in a, b and d. Three stride patterns are worth their own loop: all dense, and one
+ * of the first two operands a single value; the rest takes the general one. */
+#define TT_ROW_LOOP(expression, A, B, D)                 \
+    if (acc) {                                           \
+        for (int64_t i = 0; i < n; i++) {                \
+            const T a = (A), b = (B), d = (D);           \
+            (void)a, (void)b, (void)d;                   \
+            out[i] += (expression);                      \
+        }                                                \
+    } else {                                             \
+        for (int64_t i = 0; i < n; i++) {                \
+            const T a = (A), b = (B), d = (D);           \
+            (void)a, (void)b, (void)d;                   \
+            out[i] = (expression);                       \
+        }                                                \
+    }
+
+#define TT_ROW(name, expression)                                                                                     \
+    static void name(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2, int64_t s2,            \
+                     T *restrict out, bool acc)                                                                      \
+    {                                                                                                                \
+        if (s0 == 1 && s1 == 1 && s2 == 1) {                                                                         \
+            TT_ROW_LOOP(expression, p0[i], p1[i], p2[i])                                                             \
+        } else if (s0 == 1 && s1 == 0 && s2 == 1) {                                                                  \
+            TT_ROW_LOOP(expression, p0[i], *p1, p2[i])                                                               \
+        } else if (s0 == 0 && s1 == 1 && s2 == 1) {                                                                  \
+            TT_ROW_LOOP(expression, *p0, p1[i], p2[i])                                                               \
+        } else {                                                                                                     \
+            TT_ROW_LOOP(expression, p0[i * s0], p1[i * s1], p2[i * s2])                                              \
+        }                                                                                                            \
+    }
+
+/* The kernels of a unary operation y = f(a) with dx = g(a or b = y, d = dy). */
+#define TT_UNARY(name, forward_expression, backward_expression)                                                      \
+    TT_ROW(name##_row, forward_expression)                                                                           \
+    TT_ROW(name##_row_backward, backward_expression)                                                                 \
+    static tt_status name##_forward(tt_call *c)                                                                      \
+    {                                                                                                                \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0]};                                                        \
+        elementwise(name##_row, c->in[0], operands, c->out[0]->data, false);                                         \
+        return TT_OK;                                                                                                \
+    }                                                                                                                \
+    static tt_status name##_backward(tt_call *c)                                                                     \
+    {                                                                                                                \
+        tt_tensor dy = dense_like(c->in[0], c->dy[0]);                                                               \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->out[0], &dy};                                        \
+        elementwise(name##_row_backward, c->in[0], operands, c->dx[0], c->acc[0]);                                   \
+        return TT_OK;                                                                                                \
+    }                                                                                                                \
+    TT_KERNELS_OF(name, name##_forward, name##_backward)
+
+/* The kernels of a binary operation y = f(a, b) with the gradients of a and b, where d = dy. */
+#define TT_BINARY(name, forward_expression, da_expression, db_expression)                                            \
+    TT_ROW(name##_row, forward_expression)                                                                           \
+    TT_ROW(name##_row_da, da_expression)                                                                             \
+    TT_ROW(name##_row_db, db_expression)                                                                             \
+    static tt_status name##_forward(tt_call *c)                                                                      \
+    {                                                                                                                \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], c->out[0]};                                   \
+        elementwise(name##_row, c->in[0], operands, c->out[0]->data, false);                                         \
+        return TT_OK;                                                                                                \
+    }                                                                                                                \
+    static tt_status name##_backward(tt_call *c)                                                                     \
+    {                                                                                                                \
+        tt_tensor dy = dense_like(c->in[0], c->dy[0]);                                                               \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], &dy};                                         \
+        if (c->dx[0] != NULL) elementwise(name##_row_da, c->in[0], operands, c->dx[0], c->acc[0]);                   \
+        if (c->dx[1] != NULL) elementwise(name##_row_db, c->in[0], operands, c->dx[1], c->acc[1]);                   \
+        return TT_OK;                                                                                                \
+    }                                                                                                                \
+    TT_KERNELS_OF(name, name##_forward, name##_backward)
+
+#endif

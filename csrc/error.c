@@ -1,0 +1,47 @@
+/* error: status codes and the last-error record of each thread. */
+#include "error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static _Thread_local struct {
+    tt_status code;
+    char op[48];
+    char message[640];
+} last;
+
+tt_status tt_fail(tt_status code, const char *op, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    last.code = code;
+    snprintf(last.op, sizeof last.op, "%s", op ? op : "");
+    vsnprintf(last.message, sizeof last.message, format, args);
+    va_end(args);
+    return code;
+}
+
+int tt_error_code(void) { return last.code; }
+const char *tt_error_op(void) { return last.op; }
+const char *tt_error_message(void) { return last.message; }
+
+const char *shape_text(int ndim, const int64_t *shape)
+{
+    static _Thread_local char texts[4][200];
+    static _Thread_local unsigned turn;
+    char *text = texts[turn++ % 4];
+    size_t used = (size_t)snprintf(text, sizeof texts[0], "(");
+    for (int i = 0; i < ndim && used < sizeof texts[0] - 24; i++) {
+        const char *separator = i + 1 < ndim ? ", " : ndim == 1 ? "," : "";
+        used += (size_t)snprintf(text + used, sizeof texts[0] - used, "%lld%s", (long long)shape[i], separator);
+    }
+    snprintf(text + used, sizeof texts[0] - used, ")");
+    return text;
+}
+
+const char *dtype_text(int dtype)
+{
+    static const char *const names[TT_DTYPE_COUNT] = {"float32", "float64", "int64"};
+    return dtype >= 0 && dtype < TT_DTYPE_COUNT ? names[dtype] : "unknown";
+}

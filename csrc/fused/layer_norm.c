@@ -1,0 +1,165 @@
+/* layer_norm: y = (x - mean) / sqrt(var + eps) * w + b over the last axes (Ba, Kiros and Hinton, 2016); w, b may be
+ * absent. ints[0]: how many axes; reals[0]: eps. Saves mean and 1/sqrt(var + eps) of each row. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+typedef struct {
+    const T *x, *w, *b, *dy; /* x, dy (rows, n); w, b (n) */
+    T *y, *dx;               /* (rows, n) */
+    T *mean, *rstd;          /* (rows) */
+    double *partial;         /* (shards, 2, n): the share of a shard in dw and db */
+    int64_t rows, n, rows_per_shard;
+    T eps;
+    bool acc;
+} layer_norm_plan;
+
+static void layer_norm_shard(void *arg, int64_t shard)
+{
+    const layer_norm_plan *p = arg;
+    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows), n = p->n;
+    for (int64_t r = begin; r < end; r++) {
+        const T *x = p->x + r * n;
+        T *y = p->y + r * n, mean = 0, var = 0;
+#pragma omp simd reduction(+ : mean)
+        for (int64_t i = 0; i < n; i++) mean += x[i];
+        mean /= (T)n;
+#pragma omp simd reduction(+ : var)
+        for (int64_t i = 0; i < n; i++) var += (x[i] - mean) * (x[i] - mean);
+        T rstd = 1 / tt_sqrt(var / (T)n + p->eps);
+        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd;
+        if (p->w != NULL) for (int64_t i = 0; i < n; i++) y[i] *= p->w[i];
+        if (p->b != NULL) for (int64_t i = 0; i < n; i++) y[i] += p->b[i];
+        p->mean[r] = mean;
+        p->rstd[r] = rstd;
+    }
+}
+
+static tt_status layer_norm_forward(tt_call *c)
+{
+    const tt_tensor *x = c->in[0];
+    layer_norm_plan p = {.x = x->data, .w = data_of(c->in[1]), .b = data_of(c->in[2]), .y = c->out[0]->data,
+                         .n = inner_size(x, (int)c->attrs->ints[0]), .eps = (T)c->attrs->reals[0]};
+    p.rows = p.n > 0 ? x->numel / p.n : 0;
+    p.rows_per_shard = rows_per_shard(p.n);
+    p.mean = call_save(c, 0, (size_t)p.rows * sizeof(T));
+    p.rstd = call_save(c, 1, (size_t)p.rows * sizeof(T));
+    if (p.mean == NULL || p.rstd == NULL) return TT_ERR_NOMEM;
+    parallel_for(shards_of(p.rows, p.rows_per_shard), layer_norm_shard, &p);
+    return TT_OK;
+}
+
+/* With h = (x - mean) rstd and g = dy w:  dx = rstd (g - mean(g) - h mean(g h)),  dw = sum dy h,  db = sum dy */
+static void layer_norm_backward_shard(void *arg, int64_t shard)
+{
+    const layer_norm_plan *p = arg;
+    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows), n = p->n;
+    double *dw = p->partial + shard * 2 * n, *db = dw + n;
+    for (int64_t i = 0; i < 2 * n; i++) dw[i] = 0;
+    for (int64_t r = begin; r < end; r++) {
+        const T *x = p->x + r * n, *dy = p->dy + r * n, *w = p->w;
+        T mean = p->mean[r], rstd = p->rstd[r], sum_g = 0, sum_gh = 0;
+        for (int64_t i = 0; i < n; i++) {
+            dw[i] += (double)(dy[i] * (x[i] - mean) * rstd);
+            db[i] += (double)dy[i];
+        }
+        if (p->dx == NULL) continue;
+        T *dx = p->dx + r * n;
+        if (w != NULL) {
+#pragma omp simd reduction(+ : sum_g, sum_gh)
+            for (int64_t i = 0; i < n; i++) {
+                sum_g += dy[i] * w[i];
+                sum_gh += dy[i] * w[i] * (x[i] - mean) * rstd;
+            }
+        } else {
+#pragma omp simd reduction(+ : sum_g, sum_gh)
+            for (int64_t i = 0; i < n; i++) {
+                sum_g += dy[i];
+                sum_gh += dy[i] * (x[i] - mean) * rstd;
+            }
+        }
+        sum_g /= (T)n;
+        sum_gh /= (T)n;
+        for (int64_t i = 0; i < n; i++) {
+            T g = w != NULL ? dy[i] * w[i] : dy[i];
+            put(dx + i, rstd * (g - sum_g - (x[i] - mean) * rstd * sum_gh), p->acc);
+        }
+    }
+}
+
+static void layer_norm_gather(T *dst, const double *partial, int64_t shards, int64_t n, bool acc)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double s = 0;
+        for (int64_t k = 0; k < shards; k++) s += partial[k * 2 * n + i];
+        put(dst + i, (T)s, acc);
+    }
+}
+
+static tt_status layer_norm_backward(tt_call *c)
+{
+    const tt_tensor *x = c->in[0];
+    layer_norm_plan p = {.x = x->data, .w = data_of(c->in[1]), .dy = c->dy[0], .dx = c->dx[0], .mean = c->saved[0],
+                         .rstd = c->saved[1], .n = inner_size(x, (int)c->attrs->ints[0]), .acc = c->acc[0]};
+    p.rows = p.n > 0 ? x->numel / p.n : 0;
+    p.rows_per_shard = rows_per_shard(p.n);
+    int64_t shards = shards_of(p.rows, p.rows_per_shard);
+    p.partial = call_scratch(c, (size_t)(shards * 2 * p.n) * sizeof(double));
+    if (p.partial == NULL) return TT_ERR_NOMEM;
+    parallel_for(shards, layer_norm_backward_shard, &p);
+    if (c->dx[1] != NULL) layer_norm_gather(c->dx[1], p.partial, shards, p.n, c->acc[1]);
+    if (c->dx[2] != NULL) layer_norm_gather(c->dx[2], p.partial + p.n, shards, p.n, c->acc[2]);
+    return TT_OK;
+}
+TT_KERNELS_OF(layer_norm, layer_norm_forward, layer_norm_backward)
+
+#else
+
+static tt_status layer_norm_infer(tt_call *c)
+{
+    const tt_tensor *x = c->in[0];
+    int axes = c->attrs->n_ints == 1 ? (int)c->attrs->ints[0] : 0;
+    if (axes < 1 || axes > x->ndim)
+        return tt_fail(TT_ERR_SHAPE, c->op->name, "cannot normalise over %d axes of shape %s", axes, SHAPE_TEXT(x));
+    for (int i = 1; i < 3; i++) {
+        const tt_tensor *t = c->in[i];
+        if (t != NULL && (t->ndim != axes || memcmp(t->shape, x->shape + x->ndim - axes, (size_t)axes * sizeof t->shape[0]) != 0))
+            return tt_fail(TT_ERR_SHAPE, c->op->name, "%s of shape %s does not fit the last %d axes of %s",
+                           i == 1 ? "weight" : "bias", SHAPE_TEXT(t), axes, SHAPE_TEXT(x));
+    }
+    c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = x->ndim};
+    memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
+    return TT_OK;
+}
+
+static void layer_norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+{
+    tt_tensor *w = node->in[1];
+    int axes = (int)node->attrs.ints[0], lead = node->in[0]->ndim - axes;
+    int64_t rows[2] = {1, 1}, leading[TT_MAX_DIMS], flat_w[1];
+    for (int i = 0; i < lead; i++) rows[0] *= node->in[0]->shape[leading[i] = i];
+    for (int i = lead; i < node->in[0]->ndim; i++) rows[1] *= node->in[0]->shape[i];
+    flat_w[0] = rows[1];
+    tt_tensor *x = v_reshape(ctx, node->in[0], 2, rows);
+    tt_tensor *centred = v_sub(ctx, x, v_mean_axis(ctx, x, 1));
+    tt_tensor *var = v_mean_axis(ctx, v_mul(ctx, centred, centred), 1);
+    tt_tensor *rstd = v_unary(ctx, TT_OP_rsqrt, v_shift(ctx, var, node->attrs.reals[0]));
+    tt_tensor *h = v_mul(ctx, centred, rstd);
+    if (need[0]) {
+        tt_tensor *g = v_reshape(ctx, dy[0], 2, rows);
+        if (w != NULL) g = v_mul(ctx, g, v_reshape(ctx, w, 1, flat_w));
+        tt_tensor *mean_gh = v_mean_axis(ctx, v_mul(ctx, g, h), 1);
+        tt_tensor *flat = v_mul(ctx, rstd, v_sub(ctx, v_sub(ctx, g, v_mean_axis(ctx, g, 1)), v_mul(ctx, h, mean_gh)));
+        dx[0] = flat != NULL ? v_reshape_like(ctx, flat, node->in[0]) : NULL;
+    }
+    if (need[1]) {
+        tt_tensor *full = h != NULL ? v_reshape_like(ctx, h, node->in[0]) : NULL;
+        tt_tensor *product = v_mul(ctx, dy[0], full);
+        dx[1] = lead > 0 ? v_sum(ctx, product, lead, leading, false) : product;
+    }
+    if (need[2]) dx[2] = lead > 0 ? v_sum(ctx, dy[0], lead, leading, false) : dy[0];
+}
+
+TT_OP(layer_norm, .inputs = 3, .optional = 6, .keeps = 3, .infer = layer_norm_infer, .vjp = layer_norm_vjp)
+
+#endif

@@ -1,0 +1,207 @@
+/* scaled_dot_product_attention: y = softmax(scale q k^T + mask) v for each head (Vaswani et al., 2017).
+ * q (B, H, L, D), k (B, H, S, D), v (B, H, S, E), with any strides but the last. ints[0]: causal, so that query i sees
+ * the keys 0..i; reals[0]: scale. Works through blocks of queries: the L x S matrix is never whole, and what a causal
+ * mask hides from a block is not computed. Saves ln sum e^s of each query (Dao et al., 2022). */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+enum { QUERY_BLOCK = 64 };
+
+typedef struct {
+    const tt_tensor *q, *k, *v;
+    int64_t heads, queries, keys, dim, out_dim;
+    T scale;
+    bool causal;
+    T *y, *log_sum;        /* (B, H, L, E), (B, H, L) */
+    const T *dy;           /* like y */
+    T *dq, *dk, *dv;       /* contiguous; NULL where not wanted */
+    bool acc_q, acc_k, acc_v;
+    T *scratch;            /* for each thread two blocks of QUERY_BLOCK x keys, and one of QUERY_BLOCK */
+    int64_t scratch_each;
+} attention_plan;
+
+static attention_plan attention_plan_of(tt_call *c, int blocks)
+{
+    const tt_tensor *q = c->in[0], *k = c->in[1], *v = c->in[2];
+    attention_plan p = {.q = q, .k = k, .v = v, .heads = q->shape[1], .queries = q->shape[2], .keys = k->shape[2],
+                        .dim = q->shape[3], .out_dim = v->shape[3], .scale = (T)c->attrs->reals[0],
+                        .causal = c->attrs->ints[0] != 0, .y = c->out[0]->data};
+    p.scratch_each = (int64_t)align_up((size_t)(QUERY_BLOCK * (blocks * p.keys + 1)) * sizeof(T)) / (int64_t)sizeof(T);
+    p.scratch = call_scratch(c, (size_t)(p.scratch_each * parallel_get_threads()) * sizeof(T));
+    return p;
+}
+
+/* The matrix of one head, and its row stride. */
+static const T *head_of(const tt_tensor *t, int64_t head, int64_t heads)
+{
+    return data_of(t) + head / heads * t->strides[0] + head % heads * t->strides[1];
+}
+
+static int64_t row_stride(const tt_tensor *t) { return t->shape[2] > 1 ? t->strides[2] : at_least_one(t->shape[3]); }
+
+/* scale q k^T for the queries first..first+n against the first `keys` keys, into s (n, keys) */
+static void attention_scores(const attention_plan *p, int64_t head, int64_t first, int64_t n, int64_t keys, T *s)
+{
+    blas_gemm(false, true, n, keys, p->dim, p->scale, head_of(p->q, head, p->heads) + first * row_stride(p->q),
+              row_stride(p->q), head_of(p->k, head, p->heads), row_stride(p->k), 0, s, at_least_one(keys));
+}
+
+static int64_t keys_seen(const attention_plan *p, int64_t query)
+{
+    return p->causal ? at_most(query + 1, p->keys) : p->keys;
+}
+
+static void attention_head(void *arg, int64_t head)
+{
+    const attention_plan *p = arg;
+    T *s = p->scratch + parallel_worker() * p->scratch_each;
+    for (int64_t first = 0; first < p->queries; first += QUERY_BLOCK) {
+        int64_t n = at_most(QUERY_BLOCK, p->queries - first), keys = keys_seen(p, first + n - 1);
+        attention_scores(p, head, first, n, keys, s);
+        for (int64_t i = 0; i < n; i++) {
+            T *row = s + i * keys, sum = 0;
+            int64_t seen = keys_seen(p, first + i);
+            T m = line_max(row, seen, 1);
+#pragma omp simd reduction(+ : sum)
+            for (int64_t j = 0; j < seen; j++) {
+                row[j] = tt_exp(row[j] - m);
+                sum += row[j];
+            }
+            T scale = 1 / sum;
+            for (int64_t j = 0; j < seen; j++) row[j] *= scale;
+            for (int64_t j = seen; j < keys; j++) row[j] = 0;
+            p->log_sum[head * p->queries + first + i] = m + tt_log(sum);
+        }
+        blas_gemm(false, false, n, p->out_dim, keys, 1, s, at_least_one(keys), head_of(p->v, head, p->heads), row_stride(p->v), 0,
+                  p->y + (head * p->queries + first) * p->out_dim, at_least_one(p->out_dim));
+    }
+}
+
+static tt_status scaled_dot_product_attention_forward(tt_call *c)
+{
+    attention_plan p = attention_plan_of(c, 1);
+    int64_t heads = c->in[0]->shape[0] * p.heads;
+    p.log_sum = call_save(c, 0, (size_t)(heads * p.queries) * sizeof(T));
+    if (p.scratch == NULL || p.log_sum == NULL) return TT_ERR_NOMEM;
+    if (p.keys == 0) memset(p.y, 0, tensor_bytes(c->out[0]));
+    else parallel_for(heads, attention_head, &p);
+    return TT_OK;
+}
+
+/* With P the weights and g = dy:  dv = P^T g,  dS = P (g v^T - rowsum(g y)),  dq = scale dS k,  dk = scale dS^T q.
+ * P is computed again from the saved log sums. */
+static void attention_head_backward(void *arg, int64_t head)
+{
+    const attention_plan *p = arg;
+    T *weights = p->scratch + parallel_worker() * p->scratch_each, *ds = weights + QUERY_BLOCK * p->keys;
+    const T *k = head_of(p->k, head, p->heads), *v = head_of(p->v, head, p->heads);
+    T *dk = p->dk != NULL ? p->dk + head * p->keys * p->dim : NULL;
+    T *dv = p->dv != NULL ? p->dv + head * p->keys * p->out_dim : NULL;
+    if (dk != NULL && !p->acc_k) memset(dk, 0, (size_t)(p->keys * p->dim) * sizeof(T));
+    if (dv != NULL && !p->acc_v) memset(dv, 0, (size_t)(p->keys * p->out_dim) * sizeof(T));
+    for (int64_t first = 0; first < p->queries; first += QUERY_BLOCK) {
+        int64_t n = at_most(QUERY_BLOCK, p->queries - first), keys = keys_seen(p, first + n - 1), ld = at_least_one(keys);
+        const T *g = p->dy + (head * p->queries + first) * p->out_dim, *y = p->y + (head * p->queries + first) * p->out_dim;
+        attention_scores(p, head, first, n, keys, weights);
+        blas_gemm(false, true, n, keys, p->out_dim, 1, g, at_least_one(p->out_dim), v, row_stride(p->v), 0, ds, ld);
+        for (int64_t i = 0; i < n; i++) {
+            T *row = weights + i * keys, *ds_row = ds + i * keys, dot = 0;
+            T log_sum = p->log_sum[head * p->queries + first + i];
+            int64_t seen = keys_seen(p, first + i);
+            for (int64_t j = 0; j < p->out_dim; j++) dot += g[i * p->out_dim + j] * y[i * p->out_dim + j];
+            for (int64_t j = 0; j < seen; j++) {
+                row[j] = tt_exp(row[j] - log_sum);
+                ds_row[j] = row[j] * (ds_row[j] - dot);
+            }
+            for (int64_t j = seen; j < keys; j++) row[j] = ds_row[j] = 0;
+        }
+        if (p->dq != NULL)
+            blas_gemm(false, false, n, p->dim, keys, p->scale, ds, ld, k, row_stride(p->k), p->acc_q,
+                      p->dq + (head * p->queries + first) * p->dim, at_least_one(p->dim));
+        if (dk != NULL)
+            blas_gemm(true, false, keys, p->dim, n, p->scale, ds, ld,
+                      head_of(p->q, head, p->heads) + first * row_stride(p->q), row_stride(p->q), 1, dk, at_least_one(p->dim));
+        if (dv != NULL)
+            blas_gemm(true, false, keys, p->out_dim, n, 1, weights, ld, g, at_least_one(p->out_dim), 1, dv,
+                      at_least_one(p->out_dim));
+    }
+}
+
+static tt_status scaled_dot_product_attention_backward(tt_call *c)
+{
+    attention_plan p = attention_plan_of(c, 2);
+    if (p.scratch == NULL) return TT_ERR_NOMEM;
+    p.log_sum = c->saved[0];
+    p.dy = c->dy[0];
+    p.dq = c->dx[0], p.acc_q = c->acc[0];
+    p.dk = c->dx[1], p.acc_k = c->acc[1];
+    p.dv = c->dx[2], p.acc_v = c->acc[2];
+    if (p.keys == 0 && p.dq != NULL && !p.acc_q) memset(p.dq, 0, tensor_bytes(c->in[0]));
+    if (p.keys > 0) parallel_for(c->in[0]->shape[0] * p.heads, attention_head_backward, &p);
+    return TT_OK;
+}
+TT_KERNELS_OF(scaled_dot_product_attention, scaled_dot_product_attention_forward, scaled_dot_product_attention_backward)
+
+#else
+
+/* BLAS reads rows: the last axis must be dense and rows must not overlap. */
+static tt_status attention_prepare(tt_call *c)
+{
+    for (int i = 0; i < 3; i++) {
+        const tt_tensor *t = c->in[i];
+        if (t->contiguous || t->ndim != 4) continue;
+        if (t->strides[3] == 1 && (t->shape[2] <= 1 || t->strides[2] >= t->shape[3])) continue;
+        tt_attrs none = {0};
+        TT_TRY(tape_apply(c->ctx, TT_OP_contiguous, &c->in[i], 1, &none, c->recording ? PLACE_STEP : PLACE_SCRATCH, &c->in[i]));
+    }
+    return TT_OK;
+}
+
+static tt_status attention_infer(tt_call *c)
+{
+    const tt_tensor *q = c->in[0], *k = c->in[1], *v = c->in[2];
+    bool fits = q->ndim == 4 && k->ndim == 4 && v->ndim == 4;
+    for (int i = 0; i < 2 && fits; i++) fits = q->shape[i] == k->shape[i] && q->shape[i] == v->shape[i];
+    fits = fits && q->shape[3] == k->shape[3] && k->shape[2] == v->shape[2];
+    if (!fits)
+        return tt_fail(TT_ERR_SHAPE, c->op->name, "expected q (B, H, L, D), k (B, H, S, D) and v (B, H, S, E), got %s, %s and %s",
+                       SHAPE_TEXT(q), SHAPE_TEXT(k), SHAPE_TEXT(v));
+    c->spec[0] = (tt_spec){.dtype = q->dtype, .ndim = 4, .shape = {q->shape[0], q->shape[1], q->shape[2], v->shape[3]}};
+    return TT_OK;
+}
+
+/* What a causal mask adds to the scores: 0 where query i may see key j, else -inf. */
+static tt_tensor *causal_mask(tt_ctx *ctx, int dtype, int64_t queries, int64_t keys)
+{
+    int64_t shape[2] = {queries, keys};
+    tt_tensor *mask = v_constant(ctx, dtype, 2, shape, 0.0);
+    for (int64_t i = 0; mask != NULL && i < queries; i++) {
+        for (int64_t j = i + 1; j < keys; j++) {
+            if (dtype == TT_FLOAT32) ((float *)mask->data)[i * keys + j] = -INFINITY;
+            else ((double *)mask->data)[i * keys + j] = -INFINITY;
+        }
+    }
+    return mask;
+}
+
+static void attention_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+{
+    tt_tensor *q = node->in[0], *k = node->in[1], *v = node->in[2];
+    double scale = node->attrs.reals[0];
+    tt_tensor *scores = v_scale(ctx, v_matmul(ctx, q, v_transpose(ctx, k)), scale);
+    if (node->attrs.ints[0]) scores = v_add(ctx, scores, causal_mask(ctx, q->dtype, q->shape[2], k->shape[2]));
+    tt_tensor *weights = v_softmax(ctx, scores, 3);
+    if (need[2]) dx[2] = v_matmul(ctx, v_transpose(ctx, weights), dy[0]);
+    if (!need[0] && !need[1]) return;
+    tt_tensor *dweights = v_matmul(ctx, dy[0], v_transpose(ctx, v));
+    tt_tensor *mean = v_sum_axis(ctx, v_mul(ctx, weights, dweights), 3);
+    tt_tensor *dscores = v_scale(ctx, v_mul(ctx, weights, v_sub(ctx, dweights, mean)), scale);
+    if (need[0]) dx[0] = v_matmul(ctx, dscores, k);
+    if (need[1]) dx[1] = v_matmul(ctx, v_transpose(ctx, dscores), q);
+}
+
+TT_OP(scaled_dot_product_attention, .inputs = 3, .layout = TT_STRIDED, .keeps = 7, .prepare = attention_prepare,
+      .infer = attention_infer, .vjp = attention_vjp)
+
+#endif

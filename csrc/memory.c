@@ -1,0 +1,130 @@
+/* memory: the one seam to the system allocator, and reference-counted blocks with free lists above it. */
+#include "memory.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+/* Each system block begins with its own size, so that accounting is exact on free. */
+typedef struct {
+    size_t size;
+} mem_header;
+
+static atomic_int_least64_t allocations, bytes_live, bytes_peak, limit_bytes;
+static atomic_int_least64_t fail_countdown; /* 0: off; k: the k-th allocation from now fails */
+static atomic_int fail_persistent;
+
+static bool refused(size_t n)
+{
+    if (atomic_load_explicit(&fail_countdown, memory_order_relaxed) > 0) {
+        if (atomic_fetch_sub(&fail_countdown, 1) == 1) {
+            if (atomic_load(&fail_persistent)) atomic_store(&fail_countdown, 1);
+            return true;
+        }
+    }
+    int64_t limit = atomic_load_explicit(&limit_bytes, memory_order_relaxed);
+    return limit > 0 && (int64_t)n > limit - atomic_load_explicit(&bytes_live, memory_order_relaxed);
+}
+
+void *mem_alloc(size_t n)
+{
+    if (n > PTRDIFF_MAX - 4 * (size_t)TT_ALIGN) return NULL;
+    size_t total = align_up(n) + TT_ALIGN;
+    void *base = NULL;
+    if (refused(total) || posix_memalign(&base, TT_ALIGN, total) != 0) return NULL;
+    ((mem_header *)base)->size = total;
+    atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
+    int64_t live = atomic_fetch_add_explicit(&bytes_live, (int64_t)total, memory_order_relaxed) + (int64_t)total;
+    int64_t peak = atomic_load_explicit(&bytes_peak, memory_order_relaxed);
+    while (live > peak && !atomic_compare_exchange_weak(&bytes_peak, &peak, live)) {
+    }
+    return (char *)base + TT_ALIGN;
+}
+
+void mem_free(void *p)
+{
+    if (p == NULL) return;
+    mem_header *header = (mem_header *)(void *)((char *)p - TT_ALIGN);
+    atomic_fetch_sub_explicit(&bytes_live, (int64_t)header->size, memory_order_relaxed);
+    free(header);
+}
+
+void mem_stats(tt_memory *out)
+{
+    out->system_allocations = atomic_load(&allocations);
+    out->system_bytes = atomic_load(&bytes_live);
+    out->system_peak_bytes = atomic_load(&bytes_peak);
+}
+
+void tt_set_memory_limit(int64_t bytes) { atomic_store(&limit_bytes, bytes > 0 ? bytes : 0); }
+
+void tt_fail_allocation(int64_t k, int persistent)
+{
+    atomic_store(&fail_persistent, persistent);
+    atomic_store(&fail_countdown, k > 0 ? k : 0);
+}
+
+/* Class c of doubling d holds 64 * 2^d * (4 + c) / 4 bytes: at most a quarter of a block is unused. */
+static int class_of(size_t n, size_t *rounded)
+{
+    size_t base = TT_ALIGN;
+    int doubling = 0;
+    while (base * 2 <= n && doubling < BLOCK_CLASSES / 4 - 1) {
+        base *= 2;
+        doubling++;
+    }
+    for (int quarter = 0; quarter < 4; quarter++) {
+        size_t size = base + base / 4 * (size_t)quarter;
+        if (n <= size) {
+            *rounded = align_up(size);
+            return 4 * doubling + quarter;
+        }
+    }
+    *rounded = base * 2;
+    return doubling + 1 < BLOCK_CLASSES / 4 ? 4 * (doubling + 1) : -1;
+}
+
+tt_block *block_new(block_pool *pool, tt_pool kind, size_t n)
+{
+    size_t size = 0;
+    int size_class = class_of(n < 1 ? 1 : n, &size);
+    if (size_class < 0) return NULL;
+    tt_block *block = pool->free[size_class];
+    if (block != NULL) {
+        pool->free[size_class] = block->next_free;
+        pool->cached_bytes -= (int64_t)block->size;
+    } else {
+        block = mem_alloc(size + TT_ALIGN);
+        if (block == NULL) return NULL;
+        block->size = size;
+        block->size_class = (uint8_t)size_class;
+    }
+    block->next_free = NULL;
+    block->refs = 1;
+    block->version = 0;
+    block->pool = (uint8_t)kind;
+    pool->bytes[kind] += (int64_t)size;
+    pool->blocks[kind] += 1;
+    return block;
+}
+
+void block_unref(block_pool *pool, tt_block *block)
+{
+    if (block == NULL || --block->refs > 0) return;
+    pool->bytes[block->pool] -= (int64_t)block->size;
+    pool->blocks[block->pool] -= 1;
+    pool->cached_bytes += (int64_t)block->size;
+    block->next_free = pool->free[block->size_class];
+    pool->free[block->size_class] = block;
+}
+
+void block_pool_empty(block_pool *pool)
+{
+    for (int i = 0; i < BLOCK_CLASSES; i++) {
+        while (pool->free[i] != NULL) {
+            tt_block *block = pool->free[i];
+            pool->free[i] = block->next_free;
+            mem_free(block);
+        }
+    }
+    pool->cached_bytes = 0;
+}

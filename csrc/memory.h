@@ -1,0 +1,41 @@
+/* memory: the one seam to the system allocator, and reference-counted blocks with free lists above it. */
+#ifndef TT_MEMORY_H
+#define TT_MEMORY_H
+
+#include <stdbool.h>
+
+#include "tinytape.h"
+
+#define TT_ALIGN 64 /* of every allocation: a cache line, and the widest vector */
+
+static inline size_t align_up(size_t n) { return (n + TT_ALIGN - 1) & ~(size_t)(TT_ALIGN - 1); }
+
+/* The seam. Nothing else in the core calls malloc or free. NULL when refused. */
+void *mem_alloc(size_t n);
+void mem_free(void *p);
+void mem_stats(tt_memory *out);
+
+/* The storage of tensors that outlive a step. Blocks that are freed wait in the pool for the next of their size
+ * class, so that a loop of fixed shapes soon asks the system for nothing. */
+typedef struct tt_block {
+    struct tt_block *next_free;
+    size_t size; /* of the size class, header excluded */
+    int64_t refs;
+    uint32_t version; /* counts in-place writes, so that backward notices a saved value that changed */
+    uint8_t pool;
+    uint8_t size_class;
+} tt_block;
+
+enum { BLOCK_CLASSES = 4 * 48 }; /* four to a doubling, from 64 bytes */
+
+typedef struct {
+    tt_block *free[BLOCK_CLASSES];
+    int64_t bytes[TT_POOL_COUNT], blocks[TT_POOL_COUNT], cached_bytes;
+} block_pool;
+
+tt_block *block_new(block_pool *pool, tt_pool kind, size_t n); /* with one reference; NULL when refused */
+void block_unref(block_pool *pool, tt_block *block);           /* NULL is fine */
+void block_pool_empty(block_pool *pool);                       /* gives the cached blocks back to the system */
+static inline void *block_data(tt_block *block) { return (char *)block + TT_ALIGN; }
+
+#endif

@@ -1,0 +1,164 @@
+/* op: the contract between an operation and the tape.
+ *
+ * An operation is one file, read twice. With TT_KERNELS defined it gives its loops, compiled for each dtype and SIMD
+ * level; without, its declaration: the shape rule and the vjp, which is the backward rule written with operations of
+ * the tape, so that it can be differentiated again. */
+#ifndef TT_OP_H
+#define TT_OP_H
+
+#include "context.h"
+#include "ops_gen.h"
+
+enum { TT_MAX_IN = 8, TT_MAX_OUT = 3, TT_MAX_SAVED = 3, TT_MAX_INTS = 12, TT_MAX_REALS = 4 };
+
+typedef struct {
+    int n_ints, n_reals;
+    int64_t ints[TT_MAX_INTS];
+    double reals[TT_MAX_REALS];
+} tt_attrs;
+
+typedef struct tt_op tt_op;
+
+/* What an output will be, filled in by the shape rule. A view also says where in its input it lies. */
+typedef struct {
+    int dtype, ndim;
+    int64_t shape[TT_MAX_DIMS];
+    int64_t strides[TT_MAX_DIMS], offset; /* views only, in elements */
+} tt_spec;
+
+/* One run of an operation, forward or backward. */
+typedef struct {
+    tt_ctx *ctx;
+    const tt_op *op;
+    const tt_attrs *attrs;
+    int n_in, n_out;
+    tt_tensor **in, **out;
+    tt_spec spec[TT_MAX_OUT];
+    bool recording;            /* forward: a backward will want what is saved */
+    void *saved[TT_MAX_SAVED]; /* for the backward kernel */
+    /* backward: dy[i] is contiguous (NULL: zero); dx[i] is contiguous (NULL: not wanted); with acc[i] the kernel
+     * adds to dx[i], otherwise it overwrites it. */
+    const void *dy[TT_MAX_OUT];
+    void *dx[TT_MAX_IN];
+    bool acc[TT_MAX_IN];
+} tt_call;
+
+typedef struct {
+    tt_status (*forward)(tt_call *c);
+    tt_status (*backward)(tt_call *c);
+} tt_kernels;
+
+typedef enum {
+    TT_VIEW = 1,      /* no kernel: the output shares the input's storage, as spec says */
+    TT_NOGRAD = 2,    /* not differentiable, and says so when asked */
+    TT_ANY_DTYPE = 4, /* moves elements without computing with them */
+} tt_op_flags;
+
+/* The layout that the kernels want of an input; the tape makes a contiguous copy where it does not hold. */
+typedef enum {
+    TT_CONTIGUOUS = 0,
+    TT_STRIDED, /* any strides */
+    TT_MATRIX   /* the last two dimensions as BLAS wants them: one of them with stride 1 */
+} tt_layout;
+
+struct tt_op {
+    const char *name;
+    int id; /* its place in tt_ops */
+    int inputs, outputs; /* outputs 0 reads as 1 */
+    unsigned flags;
+    tt_layout layout;       /* of the floating inputs */
+    unsigned optional;      /* bit i: input i may be absent */
+    unsigned indices;       /* bit i: input i holds int64 and has no gradient */
+    unsigned keeps;         /* bit i: the backward reads input i, which must not change in place until then */
+    unsigned keeps_out;     /* bit i: the backward reads output i */
+    unsigned passes;        /* bit i: the gradient of input i is dy itself, element by element: the tape does it */
+    tt_status (*prepare)(tt_call *c); /* may replace inputs by views of them: broadcasting */
+    tt_status (*infer)(tt_call *c);   /* checks the inputs, fills spec */
+    void (*vjp)(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx);
+};
+
+/* A recorded operation. */
+struct tt_node {
+    tt_node *prev, *next;
+    const tt_op *op;
+    uint64_t sequence;
+    int n_in, n_out;
+    bool released; /* a backward pass went through and gave up what it saved */
+    bool live;     /* scratch mark of the tape's sweep */
+    tt_tensor **in; /* the tape's own copy of the caller's array */
+    tt_tensor *out[TT_MAX_OUT];
+    uint32_t versions[TT_MAX_IN];
+    void *saved[TT_MAX_SAVED];
+    tt_attrs attrs;
+};
+
+/* The tables that the build collects. */
+#define TT_ENUM(name) TT_OP_##name,
+enum { TT_EACH_OP(TT_ENUM) TT_OP_COUNT };
+#undef TT_ENUM
+extern const tt_op *const tt_ops[TT_OP_COUNT];
+
+struct adam_step; /* optim.h */
+struct sgd_step;
+
+/* Loops of one dtype at one SIMD level that are no operation of the tape. */
+typedef struct {
+    const tt_kernels *ops[TT_OP_COUNT];
+    void (*accumulate)(void *dst, const void *src, int64_t n);
+    void (*adam)(void *p, const void *g, void *m, void *v, int64_t n, const struct adam_step *k);
+    void (*sgd)(void *p, const void *g, void *momentum, int64_t n, const struct sgd_step *k);
+    double (*power_sum)(const void *x, int64_t n, double power); /* sum |x|^power; infinity: the largest |x| */
+    void (*scale)(void *x, int64_t n, double factor);
+} tt_kernel_set;
+const tt_kernel_set *kernels_for(int dtype);
+
+/* Runs an operation and records it where a gradient may be wanted. `place` is where an unrecorded output goes. */
+tt_status tape_apply(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs, tt_place place,
+                     tt_tensor **out);
+/* Appends a node. The array `inputs` may live on the caller's stack: the tape keeps its own copy. */
+tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, int n_in, tt_tensor *const *outputs,
+                      int n_out, const tt_attrs *attrs, void *const *saved);
+/* Memory for what a kernel saves: in the step arena when recording, else in scratch. */
+void *call_save(tt_call *c, int index, size_t n);
+static inline void *call_scratch(tt_call *c, size_t n) { return ctx_scratch(c->ctx, c->op->name, n); }
+
+/* Shared rules (op_rules.c). */
+tt_status prepare_broadcast(tt_call *c);
+tt_status infer_same(tt_call *c);     /* floats of one shape and dtype; the output is like them */
+tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input);
+int normal_axis(int64_t axis, int ndim); /* -1: there is no such axis */
+
+/* The words in which a vjp is written (vjp.c). A NULL goes in and a NULL comes out, so that a formula needs one check
+ * at its end. Unrecorded results live in the step arena. */
+tt_tensor *v_unary(tt_ctx *ctx, int op, tt_tensor *x);
+tt_tensor *v_binary(tt_ctx *ctx, int op, tt_tensor *a, tt_tensor *b);
+tt_tensor *v_scale(tt_ctx *ctx, tt_tensor *x, double factor);
+tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term);
+tt_tensor *v_sum(tt_ctx *ctx, tt_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
+tt_tensor *v_sum_axis(tt_ctx *ctx, tt_tensor *x, int dim);       /* one axis, kept */
+tt_tensor *v_mean_axis(tt_ctx *ctx, tt_tensor *x, int dim);      /* likewise */
+tt_tensor *v_reshape(tt_ctx *ctx, tt_tensor *x, int ndim, const int64_t *shape);
+tt_tensor *v_reshape_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like);
+tt_tensor *v_expand_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like);
+tt_tensor *v_transpose(tt_ctx *ctx, tt_tensor *x);               /* the last two axes */
+tt_tensor *v_softmax(tt_ctx *ctx, tt_tensor *x, int dim);
+tt_tensor *v_call(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs);
+tt_tensor *v_constant(tt_ctx *ctx, int dtype, int ndim, const int64_t *shape, double value);
+#define v_add(ctx, a, b) v_binary(ctx, TT_OP_add, a, b)
+#define v_sub(ctx, a, b) v_binary(ctx, TT_OP_sub, a, b)
+#define v_mul(ctx, a, b) v_binary(ctx, TT_OP_mul, a, b)
+#define v_div(ctx, a, b) v_binary(ctx, TT_OP_div, a, b)
+#define v_matmul(ctx, a, b) v_binary(ctx, TT_OP_matmul, a, b)
+#define v_neg(ctx, x) v_unary(ctx, TT_OP_neg, x)
+
+/* The one declaration of an operation. */
+#define TT_OP(op_name, ...) const tt_op tt_op_##op_name = {.name = #op_name, .id = TT_OP_##op_name, __VA_ARGS__};
+/* The end of its kernels: forward, backward (NULL where there is none). */
+#define TT_KERNELS_OF(op_name, forward_fn, backward_fn) \
+    static const tt_kernels op_name##_kernels = {forward_fn, backward_fn};
+
+#ifdef TT_KERNELS
+#include "kernels.h"
+#endif
+
+#endif

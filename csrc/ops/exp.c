@@ -1,0 +1,18 @@
+/* exp: y = e^x. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+TT_UNARY(exp, tt_exp(a), d * b)
+
+#else
+
+static void exp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+{
+    (void)need;
+    dx[0] = v_mul(ctx, dy[0], node->out[0]);
+}
+
+TT_OP(exp, .inputs = 1, .layout = TT_STRIDED, .infer = infer_same, .vjp = exp_vjp)
+
+#endif

@@ -1,0 +1,18 @@
+/* log: y = ln x. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+TT_UNARY(log, tt_log(a), d / a)
+
+#else
+
+static void log_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+{
+    (void)need;
+    dx[0] = v_div(ctx, dy[0], node->in[0]);
+}
+
+TT_OP(log, .inputs = 1, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same, .vjp = log_vjp)
+
+#endif

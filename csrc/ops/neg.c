@@ -1,0 +1,18 @@
+/* neg: y = -x. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+TT_UNARY(neg, -a, -d)
+
+#else
+
+static void neg_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+{
+    (void)node, (void)need;
+    dx[0] = v_neg(ctx, dy[0]);
+}
+
+TT_OP(neg, .inputs = 1, .layout = TT_STRIDED, .infer = infer_same, .vjp = neg_vjp)
+
+#endif

@@ -1,0 +1,19 @@
+/* rsqrt: y = x^(-1/2), dx = -dy y^3 / 2. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+TT_UNARY(rsqrt, 1 / tt_sqrt(a), d * (T)-0.5 * b * b * b)
+
+#else
+
+static void rsqrt_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *y = node->out[0];
+    dx[0] = v_mul(ctx, v_scale(ctx, dy[0], -0.5), v_mul(ctx, y, v_mul(ctx, y, y)));
+}
+
+TT_OP(rsqrt, .inputs = 1, .layout = TT_STRIDED, .infer = infer_same, .vjp = rsqrt_vjp)
+
+#endif

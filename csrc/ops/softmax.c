@@ -1,0 +1,125 @@
+/* softmax: y = e^x / sum e^x along one axis; and log_softmax, its logarithm. ints[0]: the axis. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+/* The tensor as (outer, n, inner); one line is n elements with stride inner. */
+typedef struct {
+    const T *x, *y, *dy;
+    T *out;
+    int64_t outer, n, inner, lines_per_shard;
+    bool log, acc;
+} softmax_plan;
+
+static void softmax_line(const softmax_plan *p, int64_t offset)
+{
+    const T *x = p->x + offset;
+    T *y = p->out + offset;
+    T m = line_max(x, p->n, p->inner), log_sum = line_log_sum(x, p->n, p->inner, m);
+    if (p->log) {
+        for (int64_t i = 0; i < p->n; i++) y[i * p->inner] = x[i * p->inner] - m - log_sum;
+        return;
+    }
+    T scale = tt_exp(-log_sum);
+    if (p->inner == 1) {
+        for (int64_t i = 0; i < p->n; i++) y[i] = tt_exp(x[i] - m) * scale;
+    } else {
+        for (int64_t i = 0; i < p->n; i++) y[i * p->inner] = tt_exp(x[i * p->inner] - m) * scale;
+    }
+}
+
+/* softmax: dx = y (dy - sum y dy); log_softmax: dx = dy - e^y sum dy */
+static void softmax_line_backward(const softmax_plan *p, int64_t offset)
+{
+    const T *y = p->y + offset, *dy = p->dy + offset;
+    T *dx = p->out + offset, s = 0;
+    if (p->log) {
+        for (int64_t i = 0; i < p->n; i++) s += dy[i * p->inner];
+        for (int64_t i = 0; i < p->n; i++)
+            put(dx + i * p->inner, dy[i * p->inner] - tt_exp(y[i * p->inner]) * s, p->acc);
+    } else {
+        for (int64_t i = 0; i < p->n; i++) s += y[i * p->inner] * dy[i * p->inner];
+        for (int64_t i = 0; i < p->n; i++) put(dx + i * p->inner, y[i * p->inner] * (dy[i * p->inner] - s), p->acc);
+    }
+}
+
+static void softmax_shard(void *arg, int64_t shard)
+{
+    const softmax_plan *p = arg;
+    int64_t begin = shard * p->lines_per_shard, end = at_most(begin + p->lines_per_shard, p->outer * p->inner);
+    for (int64_t line = begin; line < end; line++) {
+        int64_t offset = line / p->inner * p->n * p->inner + line % p->inner;
+        if (p->dy != NULL) softmax_line_backward(p, offset);
+        else softmax_line(p, offset);
+    }
+}
+
+static tt_status softmax_run(const tt_call *c, softmax_plan p)
+{
+    const tt_tensor *x = c->in[0];
+    int axis = normal_axis(c->attrs->ints[0], x->ndim);
+    p.outer = p.inner = 1;
+    p.n = x->ndim > 0 ? x->shape[axis] : 1;
+    for (int i = 0; i < axis; i++) p.outer *= x->shape[i];
+    for (int i = axis + 1; i < x->ndim; i++) p.inner *= x->shape[i];
+    p.lines_per_shard = rows_per_shard(p.n);
+    if (x->numel > 0) parallel_for(shards_of(p.outer * p.inner, p.lines_per_shard), softmax_shard, &p);
+    return TT_OK;
+}
+
+static tt_status softmax_forward(tt_call *c)
+{
+    return softmax_run(c, (softmax_plan){.x = c->in[0]->data, .out = c->out[0]->data});
+}
+
+static tt_status softmax_backward(tt_call *c)
+{
+    return softmax_run(c, (softmax_plan){.y = c->out[0]->data, .dy = c->dy[0], .out = c->dx[0], .acc = c->acc[0]});
+}
+TT_KERNELS_OF(softmax, softmax_forward, softmax_backward)
+
+static tt_status log_softmax_forward(tt_call *c)
+{
+    return softmax_run(c, (softmax_plan){.x = c->in[0]->data, .out = c->out[0]->data, .log = true});
+}
+
+static tt_status log_softmax_backward(tt_call *c)
+{
+    return softmax_run(c, (softmax_plan){.y = c->out[0]->data, .dy = c->dy[0], .out = c->dx[0], .acc = c->acc[0], .log = true});
+}
+TT_KERNELS_OF(log_softmax, log_softmax_forward, log_softmax_backward)
+
+#else
+
+static tt_status softmax_infer(tt_call *c)
+{
+    int ndim = c->in[0]->ndim;
+    if (ndim > 0 && (c->attrs->n_ints != 1 || normal_axis(c->attrs->ints[0], ndim) < 0))
+        return tt_fail(TT_ERR_INDEX, c->op->name, "axis %lld is out of range for a tensor of %d dimensions",
+                       (long long)c->attrs->ints[0], ndim);
+    return infer_same(c);
+}
+
+static void softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *y = node->out[0];
+    int axis = normal_axis(node->attrs.ints[0], y->ndim);
+    tt_tensor *weighted = v_mul(ctx, y, dy[0]);
+    tt_tensor *total = y->ndim > 0 ? v_sum_axis(ctx, weighted, axis) : weighted;
+    dx[0] = v_mul(ctx, y, v_sub(ctx, dy[0], total));
+}
+
+static void log_softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *y = node->out[0];
+    int axis = normal_axis(node->attrs.ints[0], y->ndim);
+    tt_tensor *total = y->ndim > 0 ? v_sum_axis(ctx, dy[0], axis) : dy[0];
+    dx[0] = v_sub(ctx, dy[0], v_mul(ctx, v_unary(ctx, TT_OP_exp, y), total));
+}
+
+TT_OP(softmax, .inputs = 1, .infer = softmax_infer, .vjp = softmax_vjp)
+TT_OP(log_softmax, .inputs = 1, .infer = softmax_infer, .vjp = log_softmax_vjp)
+
+#endif

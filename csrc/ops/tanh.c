@@ -1,0 +1,19 @@
+/* tanh: y = tanh x, dx = dy (1 - y^2). */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+TT_UNARY(tanh, tt_tanh(a), d * (1 - b * b))
+
+#else
+
+static void tanh_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *y = node->out[0];
+    dx[0] = v_mul(ctx, dy[0], v_shift(ctx, v_neg(ctx, v_mul(ctx, y, y)), 1.0));
+}
+
+TT_OP(tanh, .inputs = 1, .layout = TT_STRIDED, .infer = infer_same, .vjp = tanh_vjp)
+
+#endif

@@ -1,0 +1,223 @@
+/* One pool of POSIX threads that runs numbered shards.
+ *
+ * The thread that wins `owner` publishes a job, opens the gate, takes shards like everyone else,
+ * closes the gate and waits until the workers inside have left. The gate is one integer: its value
+ * is the number of workers inside, and CLOSED is added to it while nobody may enter. A worker that
+ * wakes too late finds it closed and touches nothing, so a job needs no acknowledgement from
+ * workers that never came, and job fields are only written while nobody is inside.
+ */
+#define _GNU_SOURCE
+#include "parallel.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "cpu_count.h"
+
+#define CLOSED (-(1 << 20))
+/* How long an idle thread watches for work before it sleeps. Long enough to bridge the gap between
+ * two kernels of a step, short enough not to be felt by other processes. */
+#define SPIN_NANOSECONDS 40000
+
+static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER; /* held while a job runs */
+
+static struct {
+    /* The job; written by the owner while the gate is closed and empty. */
+    parallel_fn fn;
+    void *arg;
+    int64_t n_shards;
+    _Atomic int64_t next;
+
+    atomic_int gate;
+    atomic_int epoch;     /* one more for each job, so that a worker sees a new one */
+    atomic_int n_asleep;  /* workers inside or about to enter pthread_cond_wait */
+    atomic_bool stopping; /* workers must return */
+
+    pthread_mutex_t lock; /* guards the two conditions, nothing else */
+    pthread_cond_t work;  /* epoch changed, or stopping */
+    pthread_cond_t empty; /* the gate is closed and nobody is inside */
+
+    int n_workers; /* running; changed by the owner only */
+    pthread_t workers[PARALLEL_MAX_THREADS - 1];
+} pool = {.gate = CLOSED,
+          .lock = PTHREAD_MUTEX_INITIALIZER,
+          .work = PTHREAD_COND_INITIALIZER,
+          .empty = PTHREAD_COND_INITIALIZER};
+
+static atomic_int n_threads; /* the knob; 0 until first asked */
+static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
+
+static _Thread_local int worker_index;
+static _Thread_local bool inside_shard;
+
+static inline void cpu_relax(void) {
+#if defined __x86_64__ || defined __i386__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("yield");
+#endif
+}
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Watches until `*word != seen` (or, with `equal`, until `*word == seen`) or the time is up. */
+static bool spin(atomic_int *word, int seen, bool equal) {
+    int64_t end = now_ns() + SPIN_NANOSECONDS;
+    do {
+        for (int i = 0; i < 16; i++) {
+            if ((atomic_load_explicit(word, memory_order_acquire) == seen) == equal) return true;
+            cpu_relax();
+        }
+    } while (now_ns() < end);
+    return false;
+}
+
+static void run_shards(void) {
+    bool outer = inside_shard;
+    inside_shard = true;
+    int64_t shard;
+    while ((shard = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed)) <
+           pool.n_shards)
+        pool.fn(pool.arg, shard);
+    inside_shard = outer;
+}
+
+static void try_to_help(void) {
+    int inside = atomic_load_explicit(&pool.gate, memory_order_relaxed);
+    do {
+        if (inside < 0) return;
+    } while (!atomic_compare_exchange_weak_explicit(&pool.gate, &inside, inside + 1,
+                                                    memory_order_acquire, memory_order_relaxed));
+    run_shards();
+    if (atomic_fetch_sub_explicit(&pool.gate, 1, memory_order_acq_rel) == CLOSED + 1) {
+        pthread_mutex_lock(&pool.lock);
+        pthread_cond_signal(&pool.empty);
+        pthread_mutex_unlock(&pool.lock);
+    }
+}
+
+static void wait_for_job(int seen) {
+    if (spin(&pool.epoch, seen, false)) return;
+    /* The count is raised before the epoch is read again, and publish() raises the epoch before it
+     * reads the count: one of the two sees the other. */
+    pthread_mutex_lock(&pool.lock);
+    atomic_fetch_add(&pool.n_asleep, 1);
+    while (atomic_load(&pool.epoch) == seen) pthread_cond_wait(&pool.work, &pool.lock);
+    atomic_fetch_sub(&pool.n_asleep, 1);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void publish(void) {
+    atomic_fetch_add(&pool.epoch, 1);
+    if (atomic_load(&pool.n_asleep) > 0) {
+        pthread_mutex_lock(&pool.lock);
+        pthread_cond_broadcast(&pool.work);
+        pthread_mutex_unlock(&pool.lock);
+    }
+}
+
+static void *worker_main(void *index) {
+    worker_index = (int)(intptr_t)index;
+    for (;;) {
+        int seen = atomic_load(&pool.epoch);
+        if (atomic_load(&pool.stopping)) return NULL;
+        try_to_help();
+        wait_for_job(seen);
+    }
+}
+
+/* The next two are called by the owner. */
+
+static void start_workers(int wanted) {
+    if (pool.n_workers >= wanted) return;
+    /* Signals belong to the program's own threads. */
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    while (pool.n_workers < wanted) {
+        void *index = (void *)(intptr_t)(pool.n_workers + 1);
+        if (pthread_create(&pool.workers[pool.n_workers], NULL, worker_main, index) != 0) break;
+        pool.n_workers++;
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+static void stop_workers(void) {
+    if (pool.n_workers == 0) return;
+    atomic_store(&pool.stopping, true);
+    publish();
+    for (int i = 0; i < pool.n_workers; i++) pthread_join(pool.workers[i], NULL);
+    pool.n_workers = 0;
+    atomic_store(&pool.stopping, false);
+}
+
+/* A fork copies only the calling thread. The pool is emptied before it, and both sides start their
+ * workers again when they next need them. */
+
+static void before_fork(void) {
+    if (inside_shard) return;
+    pthread_mutex_lock(&owner);
+    stop_workers();
+}
+
+static void after_fork(void) {
+    if (!inside_shard) pthread_mutex_unlock(&owner);
+}
+
+static void setup(void) {
+    const char *text = getenv("TINYTAPE_NUM_THREADS");
+    char *end = NULL;
+    long asked = text ? strtol(text, &end, 10) : 0;
+    long n = asked >= 1 && *end == '\0' ? asked : cpu_count();
+    atomic_store(&n_threads, (int)(n < PARALLEL_MAX_THREADS ? n : PARALLEL_MAX_THREADS));
+    pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+int parallel_get_threads(void) {
+    pthread_once(&setup_once, setup);
+    return atomic_load_explicit(&n_threads, memory_order_relaxed);
+}
+
+int parallel_set_threads(int n) {
+    if (n < 1 || inside_shard) return -1;
+    if (n > PARALLEL_MAX_THREADS) n = PARALLEL_MAX_THREADS;
+    if (n == parallel_get_threads()) return 0;
+    pthread_mutex_lock(&owner);
+    stop_workers();
+    atomic_store(&n_threads, n);
+    pthread_mutex_unlock(&owner);
+    return 0;
+}
+
+int parallel_worker(void) { return worker_index; }
+
+void parallel_for(int64_t n_shards, parallel_fn fn, void *arg) {
+    if (n_shards <= 1 || inside_shard || parallel_get_threads() == 1 ||
+        pthread_mutex_trylock(&owner) != 0) {
+        for (int64_t shard = 0; shard < n_shards; shard++) fn(arg, shard);
+        return;
+    }
+    start_workers(parallel_get_threads() - 1);
+    pool.fn = fn;
+    pool.arg = arg;
+    pool.n_shards = n_shards;
+    atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool.gate, 0, memory_order_release);
+    publish();
+    run_shards();
+    atomic_fetch_add_explicit(&pool.gate, CLOSED, memory_order_acq_rel);
+    if (!spin(&pool.gate, CLOSED, true)) {
+        pthread_mutex_lock(&pool.lock);
+        while (atomic_load(&pool.gate) != CLOSED) pthread_cond_wait(&pool.empty, &pool.lock);
+        pthread_mutex_unlock(&pool.lock);
+    }
+    pthread_mutex_unlock(&owner);
+}

@@ -1,0 +1,104 @@
+/* reduce: sums over any set of axes, in one fixed order; and the maximum and log-sum of a line.
+ *
+ * Partial sums are kept in double: a sum of a million floats is then as good as its last rounding, and the order in
+ * which rows come does not depend on the number of threads. */
+#ifndef TT_REDUCE_H
+#define TT_REDUCE_H
+
+static inline double row_sum(const T *x, int64_t n, int64_t stride)
+{
+    double s = 0;
+    if (stride == 1) {
+#pragma omp simd reduction(+ : s)
+        for (int64_t i = 0; i < n; i++) s += (double)x[i];
+    } else {
+        for (int64_t i = 0; i < n; i++) s += (double)x[i * stride];
+    }
+    return s;
+}
+
+/* dst[o] (+)= sum of x over the axes with reduced[i]; dst is contiguous over the others, total holds one double for
+ * each of its n_out elements. */
+static void reduce_sum(const tt_tensor *x, const bool *reduced, T *dst, int64_t n_out, double *total, bool acc)
+{
+    int64_t out_strides[TT_MAX_DIMS], stride = 1, index[TT_MAX_DIMS] = {0};
+    for (int i = x->ndim - 1; i >= 0; i--) {
+        out_strides[i] = reduced[i] ? 0 : stride;
+        stride *= reduced[i] ? 1 : x->shape[i];
+    }
+    for (int64_t o = 0; o < n_out; o++) total[o] = 0;
+    const T *base = x->data;
+    int last = x->ndim - 1;
+    int64_t n = last >= 0 ? x->shape[last] : 1, row_stride = last >= 0 ? x->strides[last] : 1;
+    bool along = last < 0 || reduced[last];
+    int64_t in = 0, out = 0;
+    for (int64_t rows = x->numel == 0 ? 0 : x->numel / n; rows > 0; rows--) {
+        if (along) total[out] += row_sum(base + in, n, row_stride);
+        else for (int64_t i = 0; i < n; i++) total[out + i] += (double)base[in + i * row_stride];
+        for (int i = last - 1; i >= 0; i--) { /* the next row, as an odometer turns */
+            in += x->strides[i];
+            out += out_strides[i];
+            if (++index[i] < x->shape[i]) break;
+            in -= x->strides[i] * x->shape[i];
+            out -= out_strides[i] * x->shape[i];
+            index[i] = 0;
+        }
+    }
+    for (int64_t o = 0; o < n_out; o++) put(dst + o, (T)total[o], acc);
+}
+
+/* Lines of n >= 1 elements with one stride, for everything that is built on softmax. */
+static T line_max(const T *x, int64_t n, int64_t stride)
+{
+    T m = x[0];
+    if (stride == 1) {
+#pragma omp simd reduction(max : m)
+        for (int64_t i = 0; i < n; i++) m = x[i] > m ? x[i] : m;
+    } else {
+        for (int64_t i = 1; i < n; i++) m = x[i * stride] > m ? x[i * stride] : m;
+    }
+    return m;
+}
+
+/* The largest element and ln sum e^(x - m). A line that is -inf throughout has no softmax and gives NaN. */
+static T line_log_sum(const T *x, int64_t n, int64_t stride, T m)
+{
+    T s = 0;
+    if (stride == 1) {
+#pragma omp simd reduction(+ : s)
+        for (int64_t i = 0; i < n; i++) s += tt_exp(x[i] - m);
+    } else {
+        for (int64_t i = 0; i < n; i++) s += tt_exp(x[i * stride] - m);
+    }
+    return tt_log(s);
+}
+
+/* The sum of each of `cols` columns of a contiguous (rows, cols) matrix: the gradient of a bias. */
+typedef struct {
+    const T *x;
+    T *dst;
+    int64_t rows, cols;
+    bool acc;
+} column_sums_plan;
+
+enum { COLUMN_BLOCK = 64 };
+
+static void column_sums_shard(void *arg, int64_t shard)
+{
+    const column_sums_plan *p = arg;
+    int64_t first = shard * COLUMN_BLOCK, n = at_most(COLUMN_BLOCK, p->cols - first);
+    double s[COLUMN_BLOCK] = {0};
+    for (int64_t r = 0; r < p->rows; r++) {
+        const T *row = p->x + r * p->cols + first;
+        for (int64_t i = 0; i < n; i++) s[i] += (double)row[i];
+    }
+    for (int64_t i = 0; i < n; i++) put(p->dst + first + i, (T)s[i], p->acc);
+}
+
+static void column_sums(const T *x, int64_t rows, int64_t cols, T *dst, bool acc)
+{
+    column_sums_plan p = {x, dst, rows, cols, acc};
+    parallel_for(shards_of(cols, COLUMN_BLOCK), column_sums_shard, &p);
+}
+
+#endif

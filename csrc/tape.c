@@ -1,0 +1,328 @@
+/* tape: how an operation is run and recorded, and how what was recorded is released. */
+#include "tape.h"
+
+#include <string.h>
+
+enum { SWEEP_LEAST = 8 << 20 };
+
+/* ---- running an operation ---- */
+
+void *call_save(tt_call *c, int index, size_t n)
+{
+    arena *a = c->recording ? &c->ctx->step : &c->ctx->scratch;
+    c->saved[index] = arena_alloc(a, n);
+    if (c->saved[index] == NULL) ctx_out_of_memory(c->ctx, c->op->name, c->recording ? "step" : "scratch", n);
+    return c->saved[index];
+}
+
+static tt_status check_inputs(tt_call *c)
+{
+    const tt_op *op = c->op;
+    if (c->n_in != op->inputs)
+        return tt_fail(TT_ERR_ARG, op->name, "expected %d inputs, got %d", op->inputs, c->n_in);
+    int dtype = -1;
+    for (int i = 0; i < c->n_in; i++) {
+        const tt_tensor *t = c->in[i];
+        bool index = op->indices >> i & 1;
+        if (t == NULL) {
+            if (op->optional >> i & 1) continue;
+            return tt_fail(TT_ERR_ARG, op->name, "input %d is missing", i);
+        }
+        if (index && t->dtype != TT_INT64)
+            return tt_fail(TT_ERR_DTYPE, op->name, "input %d holds indices and must be int64, got %s", i,
+                           dtype_text(t->dtype));
+        if (index || op->flags & TT_ANY_DTYPE) continue;
+        if (!dtype_is_float(t->dtype))
+            return tt_fail(TT_ERR_DTYPE, op->name, "input %d must be float32 or float64, got %s", i, dtype_text(t->dtype));
+        if (dtype >= 0 && t->dtype != dtype)
+            return tt_fail(TT_ERR_DTYPE, op->name, "inputs must share one dtype, got %s and %s", dtype_text(dtype),
+                           dtype_text(t->dtype));
+        dtype = t->dtype;
+    }
+    return TT_OK;
+}
+
+static bool blas_matrix(const tt_tensor *t)
+{
+    if (t->contiguous || t->ndim < 2) return t->contiguous;
+    int64_t rows = t->shape[t->ndim - 2], cols = t->shape[t->ndim - 1];
+    int64_t row_stride = t->strides[t->ndim - 2], col_stride = t->strides[t->ndim - 1];
+    return (col_stride == 1 && row_stride >= cols) || (row_stride == 1 && col_stride >= rows);
+}
+
+static tt_status arrange_inputs(tt_call *c)
+{
+    for (int i = 0; i < c->n_in; i++) {
+        tt_tensor *t = c->in[i];
+        if (t == NULL || t->contiguous) continue;
+        bool index = c->op->indices >> i & 1;
+        if (!index && c->op->layout == TT_STRIDED) continue;
+        if (!index && c->op->layout == TT_MATRIX && blas_matrix(t)) continue;
+        tt_attrs none = {0};
+        tt_place place = c->recording ? PLACE_STEP : PLACE_SCRATCH;
+        TT_TRY(tape_apply(c->ctx, TT_OP_contiguous, &c->in[i], 1, &none, place, &c->in[i]));
+    }
+    return TT_OK;
+}
+
+static void as_view(tt_tensor *t, const tt_spec *spec, const tt_tensor *base)
+{
+    memcpy(t->strides, spec->strides, sizeof t->strides);
+    t->data = (char *)base->data + spec->offset * (int64_t)dtype_size(base->dtype);
+    t->contiguous = tensor_strides_contiguous(t);
+}
+
+static tt_tensor *make_view(tt_call *c, tt_place place)
+{
+    const tt_spec *spec = &c->spec[0];
+    const tt_tensor *base = c->in[0];
+    tt_ctx *ctx = c->ctx;
+    if (place != PLACE_POOL) {
+        tt_tensor *t = tensor_new_arena(ctx, c->op->name, place, spec->dtype, spec->ndim, spec->shape, false);
+        if (t == NULL) return NULL;
+        t->block = base->block;
+        as_view(t, spec, base);
+        return t;
+    }
+    tt_tensor view = {0};
+    if (tensor_set_shape(&view, c->op->name, spec->dtype, spec->ndim, spec->shape) != TT_OK) return NULL;
+    view.block = base->block;
+    as_view(&view, spec, base);
+    if (base->block != NULL) return tensor_new_view(ctx, &view);
+    /* The base lies in the step arena and this view is not recorded: it would outlive its storage. */
+    tt_tensor *t = tensor_new_pool(ctx, c->op->name, TT_POOL_DATA, spec->dtype, spec->ndim, spec->shape);
+    if (t != NULL) tensor_gather(t->data, &view);
+    return t;
+}
+
+static tt_tensor *make_output(tt_call *c, int k, tt_place place)
+{
+    const tt_spec *spec = &c->spec[k];
+    if (c->op->flags & TT_VIEW) return make_view(c, place);
+    if (place == PLACE_POOL)
+        return tensor_new_pool(c->ctx, c->op->name, TT_POOL_DATA, spec->dtype, spec->ndim, spec->shape);
+    return tensor_new_arena(c->ctx, c->op->name, place, spec->dtype, spec->ndim, spec->shape, true);
+}
+
+static tt_status run(tt_call *c, tt_place place)
+{
+    TT_TRY(check_inputs(c));
+    if (c->op->prepare != NULL) TT_TRY(c->op->prepare(c));
+    TT_TRY(arrange_inputs(c));
+    TT_TRY(c->op->infer(c));
+    for (int k = 0; k < c->n_out; k++) {
+        c->out[k] = make_output(c, k, c->recording ? PLACE_STEP : place);
+        if (c->out[k] == NULL) return (tt_status)tt_error_code();
+    }
+    if (!(c->op->flags & TT_VIEW)) {
+        /* Movers of elements are the same for every dtype of one size; int64 takes float64's. */
+        int dtype = c->in[0]->dtype == TT_INT64 ? TT_FLOAT64 : c->in[0]->dtype;
+        TT_TRY(kernels_for(dtype)->ops[c->op->id]->forward(c));
+    }
+    if (!c->recording) return TT_OK;
+    return tape_add_op(c->ctx, c->op, c->in, c->n_in, c->out, c->n_out, c->attrs, c->saved);
+}
+
+void tape_retain(tt_tensor *input)
+{
+    if (input->place == PLACE_POOL) input->refs += 1;
+    else if (input->block != NULL) input->block->refs += 1;
+}
+
+static void release_inputs(tt_ctx *ctx, const tt_node *node)
+{
+    for (int i = 0; i < node->n_in; i++) {
+        tt_tensor *input = node->in[i];
+        if (input == NULL) continue;
+        if (input->place == PLACE_POOL) tensor_unref(ctx, input);
+        else block_unref(&ctx->pool, input->block);
+    }
+}
+
+tape_mark tape_here(const tt_ctx *ctx) { return (tape_mark){ctx->tape.newest, arena_here(&ctx->step)}; }
+
+void tape_rewind(tt_ctx *ctx, tape_mark mark)
+{
+    tt_tape *tape = &ctx->tape;
+    while (tape->newest != mark.newest) {
+        tt_node *node = tape->newest;
+        release_inputs(ctx, node);
+        tape->newest = node->prev;
+        if (tape->newest != NULL) tape->newest->next = NULL;
+        else tape->oldest = NULL;
+        tape->nodes -= 1;
+    }
+    arena_rewind(&ctx->step, mark.step);
+}
+
+tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_attrs *attrs, tt_place place,
+                     tt_tensor **out)
+{
+    const tt_op *op = tt_ops[id];
+    tt_tensor *inputs[TT_MAX_IN] = {NULL};
+    tt_tensor *made[TT_MAX_OUT] = {NULL}; /* `out` may be the caller's input array: it is written last */
+    tt_call c = {.ctx = ctx, .op = op, .attrs = attrs, .n_in = n_in, .in = inputs, .out = made};
+    if (n_in < 0 || n_in > TT_MAX_IN) return tt_fail(TT_ERR_ARG, op->name, "expected %d inputs, got %d", op->inputs, n_in);
+    c.n_out = op->outputs > 0 ? op->outputs : 1;
+    for (int i = 0; i < n_in; i++) {
+        inputs[i] = in[i];
+        if (in[i] != NULL && in[i]->requires_grad && ctx->grad_enabled && !(op->flags & TT_NOGRAD)) c.recording = true;
+    }
+    tape_mark mark = tape_here(ctx);
+    arena_mark scratch = arena_here(&ctx->scratch);
+    tt_status status = run(&c, place);
+    if (status != TT_OK) {
+        for (int k = 0; k < c.n_out; k++) tensor_unref(ctx, made[k]);
+        tape_rewind(ctx, mark);
+    } else {
+        for (int k = 0; k < c.n_out; k++) out[k] = made[k];
+    }
+    if (status != TT_OK || place != PLACE_SCRATCH || c.recording) arena_rewind(&ctx->scratch, scratch);
+    return status;
+}
+
+/* ---- letting go ---- */
+
+void tape_clear(tt_ctx *ctx)
+{
+    tt_tape *tape = &ctx->tape;
+    for (tt_node *node = tape->newest; node != NULL; node = node->prev) release_inputs(ctx, node);
+    tape->oldest = tape->newest = NULL;
+    tape->nodes = 0;
+    arena_reset(&ctx->step);
+    tape->sweep_above = ctx->step.high_water > SWEEP_LEAST ? ctx->step.high_water : SWEEP_LEAST;
+}
+
+void tape_clear_if_unheld(tt_ctx *ctx)
+{
+    if (ctx->tape.held == NULL && ctx->tape.newest != NULL && !ctx->tape.in_backward) tape_clear(ctx);
+}
+
+/* What the outside holds keeps its value in storage of its own, and has no way back any more. */
+static tt_status move_out(tt_ctx *ctx, tt_tensor *t)
+{
+    tt_tensor *to = NULL;
+    if (t->block != NULL) {
+        to = tensor_new_view(ctx, t);
+    } else {
+        to = tensor_new_pool(ctx, "backward", TT_POOL_DATA, t->dtype, t->ndim, t->shape);
+        if (to != NULL) tensor_gather(to->data, t);
+    }
+    if (to == NULL) return (tt_status)tt_error_code();
+    to->requires_grad = t->requires_grad;
+    to->graph_freed = true;
+    handle_move(ctx, t, to);
+    return TT_OK;
+}
+
+static tt_status move_out_released(tt_ctx *ctx)
+{
+    for (tt_tensor *t = ctx->tape.held, *next = NULL; t != NULL; t = next) {
+        next = t->held_next;
+        if (t->node->released) TT_TRY(move_out(ctx, t));
+    }
+    return TT_OK;
+}
+
+tt_status tape_release(tt_ctx *ctx)
+{
+    TT_TRY(move_out_released(ctx));
+    if (ctx->tape.held != NULL) {
+        /* Something held was computed from what is now released: no pass can go through it either. */
+        for (tt_node *node = ctx->tape.oldest; node != NULL; node = node->next) {
+            for (int i = 0; i < node->n_in && !node->released; i++) {
+                const tt_tensor *t = node->in[i];
+                node->released = t != NULL && t->requires_grad && (t->graph_freed || (t->node != NULL && t->node->released));
+            }
+        }
+        TT_TRY(move_out_released(ctx));
+    }
+    tape_clear_if_unheld(ctx);
+    return TT_OK;
+}
+
+static void keep_tensor(tt_ctx *ctx, tt_tensor *t)
+{
+    if (t == NULL || t->place == PLACE_POOL) return;
+    t->marked = true;
+    arena_keep(&ctx->step, t);
+    arena_keep(&ctx->step, t->data);
+}
+
+static void unlink_node(tt_ctx *ctx, tt_node *node)
+{
+    tt_tape *tape = &ctx->tape;
+    release_inputs(ctx, node);
+    if (node->prev != NULL) node->prev->next = node->next;
+    else tape->oldest = node->next;
+    if (node->next != NULL) node->next->prev = node->prev;
+    else tape->newest = node->prev;
+    tape->nodes -= 1;
+}
+
+void tape_sweep(tt_ctx *ctx)
+{
+    arena_sweep_begin(&ctx->step);
+    /* Consumers are newer than what they consume: one walk from new to old sees every use before its maker. */
+    for (tt_node *node = ctx->tape.newest, *older = NULL; node != NULL; node = older) {
+        older = node->prev;
+        bool live = false;
+        for (int k = 0; k < node->n_out; k++) live = live || node->out[k]->handles > 0 || node->out[k]->marked;
+        if (!live) {
+            unlink_node(ctx, node);
+            continue;
+        }
+        arena_keep(&ctx->step, node);
+        arena_keep(&ctx->step, node->in);
+        for (int k = 0; k < node->n_out; k++) {
+            keep_tensor(ctx, node->out[k]);
+            node->out[k]->marked = false;
+        }
+        for (int i = 0; i < node->n_in; i++) keep_tensor(ctx, node->in[i]);
+        for (int k = 0; k < TT_MAX_SAVED; k++) arena_keep(&ctx->step, node->saved[k]);
+    }
+    arena_sweep(&ctx->step);
+    size_t twice = 2 * ctx->step.used;
+    ctx->tape.sweep_above = twice > SWEEP_LEAST ? twice : SWEEP_LEAST;
+}
+
+/* ---- the public entry ---- */
+
+int tt_op_count(void) { return TT_OP_COUNT; }
+static const tt_op *op_at(int op) { return op >= 0 && op < TT_OP_COUNT ? tt_ops[op] : NULL; }
+const char *tt_op_name(int op) { return op_at(op) ? op_at(op)->name : ""; }
+int tt_op_inputs(int op) { return op_at(op) ? op_at(op)->inputs : -1; }
+int tt_op_outputs(int op) { return op_at(op) ? (op_at(op)->outputs > 0 ? op_at(op)->outputs : 1) : -1; }
+int tt_op_differentiable(int op) { return op_at(op) ? !(op_at(op)->flags & TT_NOGRAD) : 0; }
+
+tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_ints, const int64_t *ints, int n_reals,
+                   const double *reals, tt_handle *out)
+{
+    TT_TRY(ctx_enter(ctx, tt_op_name(op)));
+    if (op_at(op) == NULL) return tt_fail(TT_ERR_ARG, "apply", "there is no operation %d", op);
+    const char *name = tt_ops[op]->name;
+    if (n_in < 0 || n_in > TT_MAX_IN || n_ints < 0 || n_ints > TT_MAX_INTS || n_reals < 0 || n_reals > TT_MAX_REALS)
+        return tt_fail(TT_ERR_ARG, name, "too many inputs (%d) or attributes (%d, %d)", n_in, n_ints, n_reals);
+    if (ctx->step.chunks > 1 && ctx->step.used > ctx->tape.sweep_above) tape_sweep(ctx);
+    tt_attrs attrs = {.n_ints = n_ints, .n_reals = n_reals};
+    if (n_ints > 0) memcpy(attrs.ints, ints, (size_t)n_ints * sizeof ints[0]);
+    if (n_reals > 0) memcpy(attrs.reals, reals, (size_t)n_reals * sizeof reals[0]);
+    tt_tensor *inputs[TT_MAX_IN] = {NULL}, *outputs[TT_MAX_OUT] = {NULL};
+    for (int i = 0; i < n_in; i++) {
+        if (in[i] == 0) continue;
+        inputs[i] = handle_tensor(ctx, in[i], name);
+        if (inputs[i] == NULL) return TT_ERR_STALE;
+    }
+    TT_TRY(tape_apply(ctx, op, inputs, n_in, &attrs, PLACE_POOL, outputs));
+    for (int k = 0; k < tt_op_outputs(op); k++) {
+        out[k] = handle_for(ctx, outputs[k]);
+        if (out[k] == 0) {
+            for (int j = 0; j < k; j++) tt_release(ctx, out[j]);
+            for (int j = k; j < tt_op_outputs(op); j++) tensor_unref(ctx, outputs[j]);
+            return TT_ERR_NOMEM;
+        }
+    }
+    /* Once per call, not per product: scratch that had to grow becomes one chunk. */
+    if (ctx->scratch.chunks > 1) arena_reset(&ctx->scratch);
+    return TT_OK;
+}

@@ -1,0 +1,120 @@
+/* tinytape: the one public header of the C core.
+ *
+ * The text between the two marker comments is also the cffi declaration of the Python binding, so the two cannot
+ * drift; it keeps to what cffi parses (no preprocessor lines, no attributes). Every function that can fail returns a
+ * tt_status; the message is in the calling thread's last-error record. No function prints, aborts or exits. */
+#ifndef TINYTAPE_H
+#define TINYTAPE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* cffi: begin */
+
+/* A context owns a tape, its arenas and every tensor made in it; it belongs to the thread that made it. */
+typedef struct tt_ctx tt_ctx;
+
+/* A tensor as the outside sees it: a slot number and the generation of its use. A handle whose tensor is gone is
+ * refused (TT_ERR_STALE), never followed. 0 is no handle. */
+typedef int64_t tt_handle;
+
+typedef enum {
+    TT_OK = 0,
+    TT_ERR_ARG = -1,       /* a value outside its range */
+    TT_ERR_SHAPE = -2,     /* shapes that do not fit together */
+    TT_ERR_DTYPE = -3,     /* element types that do not fit together */
+    TT_ERR_INDEX = -4,     /* an axis or element that does not exist */
+    TT_ERR_NOMEM = -5,     /* an allocation was refused */
+    TT_ERR_STALE = -6,     /* a handle whose tensor is gone */
+    TT_ERR_STATE = -7,     /* the graph or tape is not in a state that allows this */
+    TT_ERR_THREAD = -8,    /* a context used by a thread that does not own it */
+    TT_ERR_NONFINITE = -9, /* an infinity or NaN where none may be */
+    TT_ERR_INTERNAL = -10  /* a fault of this library */
+} tt_status;
+
+typedef enum { TT_FLOAT32 = 0, TT_FLOAT64 = 1, TT_INT64 = 2, TT_DTYPE_COUNT = 3 } tt_dtype;
+
+/* Which lifetime a tensor's storage is counted under. */
+typedef enum { TT_POOL_PARAM = 0, TT_POOL_STATE = 1, TT_POOL_DATA = 2, TT_POOL_META = 3, TT_POOL_COUNT = 4 } tt_pool;
+
+typedef struct {
+    int64_t step_used, step_high_water, step_capacity, step_chunks;
+    int64_t scratch_high_water, scratch_capacity;
+    int64_t pool_bytes[4], pool_blocks[4]; /* live, by tt_pool */
+    int64_t pool_cached_bytes;             /* freed blocks kept for reuse */
+    int64_t tape_nodes, held_tensors, live_handles;
+    int64_t system_allocations;            /* calls to the system allocator so far, by the whole process */
+    int64_t system_bytes, system_peak_bytes;
+} tt_memory;
+
+/* The last failure in the calling thread. */
+int tt_error_code(void);
+const char *tt_error_op(void);
+const char *tt_error_message(void);
+
+/* Contexts. */
+tt_ctx *tt_ctx_new(void);
+void tt_ctx_free(tt_ctx *ctx);
+tt_status tt_memory_stats(tt_ctx *ctx, tt_memory *out);
+tt_status tt_empty_cache(tt_ctx *ctx);
+void tt_set_memory_limit(int64_t bytes); /* of the process; 0: none */
+void tt_fail_allocation(int64_t k, int persistent); /* test seam: the k-th allocation from now fails; 0: off */
+
+/* Tensors. A new one is a leaf with contiguous storage; data NULL means zeros. */
+tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data, tt_handle *out);
+tt_status tt_release(tt_ctx *ctx, tt_handle h);
+/* out: dtype, ndim, requires_grad, is_leaf, is_contiguous, numel, shape[ndim], strides[ndim] (22 numbers at most). */
+tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out);
+tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes);
+tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src, int64_t nbytes); /* in place; leaves and their views */
+tt_status tt_detach(tt_ctx *ctx, tt_handle h, tt_handle *out);
+tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out);
+tt_status tt_set_requires_grad(tt_ctx *ctx, tt_handle h, int requires_grad);
+tt_status tt_get_grad(tt_ctx *ctx, tt_handle h, tt_handle *out); /* 0 when there is none */
+tt_status tt_set_grad(tt_ctx *ctx, tt_handle h, tt_handle grad); /* 0 clears it */
+/* Fill a leaf in place; element i depends only on (seed, stream, offset + i). kind 0: uniform on [a, b), 1: normal
+ * with mean a and standard deviation b. */
+tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint64_t stream, uint64_t offset,
+                         double a, double b);
+void tt_philox_u64(uint64_t seed, uint64_t stream, uint64_t offset, int64_t n, uint64_t *out);
+
+/* Operations. */
+int tt_op_count(void);
+const char *tt_op_name(int op);
+int tt_op_inputs(int op);
+int tt_op_outputs(int op);
+int tt_op_differentiable(int op);
+tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_ints, const int64_t *ints, int n_reals,
+                   const double *reals, tt_handle *out);
+tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled);
+/* Reverse mode from roots (gradients[i] 0: ones, for a single element only). With n_inputs == 0 the gradients of the
+ * leaves are added to their grad; otherwise results[i] is the gradient of inputs[i], or 0 when no path leads there. */
+tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt_handle *gradients, int n_inputs,
+                      const tt_handle *inputs, int retain_graph, int create_graph, tt_handle *results);
+
+/* Fused updates, in place, over lists of leaves of one dtype. */
+tt_status tt_adam(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *grads, const tt_handle *exp_avgs,
+                  const tt_handle *exp_avg_sqs, int64_t step, double lr, double beta1, double beta2, double eps,
+                  double weight_decay, int decoupled, int maximize);
+tt_status tt_sgd(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *grads, const tt_handle *momenta,
+                 double lr, double momentum, double dampening, double weight_decay, int nesterov, int maximize,
+                 int first);
+tt_status tt_grad_norm(tt_ctx *ctx, int n, const tt_handle *grads, double norm_type, double *out);
+tt_status tt_scale(tt_ctx *ctx, int n, const tt_handle *tensors, double factor);
+
+/* The machine and the build. */
+int tt_set_num_threads(int n);
+int tt_get_num_threads(void);
+int tt_simd_requested_ok(void);
+const char *tt_config(const char *key);
+
+/* cffi: end */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

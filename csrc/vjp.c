@@ -1,0 +1,99 @@
+/* vjp: the words in which backward rules are written as operations of the tape.
+ *
+ * A NULL among the arguments gives NULL, so that a rule is a formula with one check at its end. */
+#include <string.h>
+
+#include "op.h"
+
+tt_tensor *v_call(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs)
+{
+    tt_tensor *out[TT_MAX_OUT] = {NULL};
+    for (int i = 0; i < n_in; i++) {
+        if (in[i] == NULL && !(tt_ops[op]->optional >> i & 1)) return NULL;
+    }
+    return tape_apply(ctx, op, in, n_in, attrs, PLACE_STEP, out) == TT_OK ? out[0] : NULL;
+}
+
+static const tt_attrs no_attrs;
+
+tt_tensor *v_unary(tt_ctx *ctx, int op, tt_tensor *x) { return v_call(ctx, op, &x, 1, &no_attrs); }
+
+tt_tensor *v_binary(tt_ctx *ctx, int op, tt_tensor *a, tt_tensor *b)
+{
+    tt_tensor *in[2] = {a, b};
+    return v_call(ctx, op, in, 2, &no_attrs);
+}
+
+tt_tensor *v_constant(tt_ctx *ctx, int dtype, int ndim, const int64_t *shape, double value)
+{
+    tt_tensor *t = tensor_new_arena(ctx, "vjp", PLACE_STEP, dtype, ndim, shape, true);
+    if (t != NULL) tensor_fill(t, value);
+    return t;
+}
+
+static tt_tensor *scalar_like(tt_ctx *ctx, const tt_tensor *x, double value)
+{
+    return x != NULL ? v_constant(ctx, x->dtype, 0, NULL, value) : NULL;
+}
+
+tt_tensor *v_scale(tt_ctx *ctx, tt_tensor *x, double factor) { return v_mul(ctx, x, scalar_like(ctx, x, factor)); }
+tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term) { return v_add(ctx, x, scalar_like(ctx, x, term)); }
+
+tt_tensor *v_sum(tt_ctx *ctx, tt_tensor *x, int n_dims, const int64_t *dims, bool keepdim)
+{
+    tt_attrs attrs = {.n_ints = n_dims + 1, .ints = {keepdim}};
+    if (n_dims > 0) memcpy(attrs.ints + 1, dims, (size_t)n_dims * sizeof dims[0]);
+    return v_call(ctx, TT_OP_sum, &x, 1, &attrs);
+}
+
+tt_tensor *v_sum_axis(tt_ctx *ctx, tt_tensor *x, int dim)
+{
+    int64_t dims[1] = {dim};
+    return v_sum(ctx, x, 1, dims, true);
+}
+
+tt_tensor *v_mean_axis(tt_ctx *ctx, tt_tensor *x, int dim)
+{
+    if (x == NULL) return NULL;
+    return v_scale(ctx, v_sum_axis(ctx, x, dim), 1.0 / (double)x->shape[dim]);
+}
+
+static tt_tensor *with_shape(tt_ctx *ctx, int op, tt_tensor *x, int ndim, const int64_t *shape)
+{
+    if (x == NULL) return NULL;
+    if (x->ndim == ndim && memcmp(x->shape, shape, (size_t)ndim * sizeof shape[0]) == 0) return x;
+    tt_attrs attrs = {.n_ints = ndim};
+    memcpy(attrs.ints, shape, (size_t)ndim * sizeof shape[0]);
+    return v_call(ctx, op, &x, 1, &attrs);
+}
+
+tt_tensor *v_reshape(tt_ctx *ctx, tt_tensor *x, int ndim, const int64_t *shape)
+{
+    return with_shape(ctx, TT_OP_reshape, x, ndim, shape);
+}
+
+tt_tensor *v_reshape_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like)
+{
+    return with_shape(ctx, TT_OP_reshape, x, like->ndim, like->shape);
+}
+
+tt_tensor *v_expand_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like)
+{
+    return with_shape(ctx, TT_OP_expand, x, like->ndim, like->shape);
+}
+
+tt_tensor *v_transpose(tt_ctx *ctx, tt_tensor *x)
+{
+    if (x == NULL) return NULL;
+    tt_attrs attrs = {.n_ints = x->ndim};
+    for (int i = 0; i < x->ndim; i++) attrs.ints[i] = i;
+    attrs.ints[x->ndim - 2] = x->ndim - 1;
+    attrs.ints[x->ndim - 1] = x->ndim - 2;
+    return v_call(ctx, TT_OP_permute, &x, 1, &attrs);
+}
+
+tt_tensor *v_softmax(tt_ctx *ctx, tt_tensor *x, int dim)
+{
+    tt_attrs attrs = {.n_ints = 1, .ints = {dim}};
+    return v_call(ctx, TT_OP_softmax, &x, 1, &attrs);
+}

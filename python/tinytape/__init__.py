@@ -1,0 +1,81 @@
+"""tinytape: small neural networks on a CPU, with a C core that differentiates.
+
+>>> import tinytape as tt
+>>> x = tt.tensor([1.0, 2.0], requires_grad=True)
+>>> (x * x).sum().backward()
+>>> x.grad.tolist()
+[2.0, 4.0]
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tinytape import errors, random
+from tinytape.config import (
+    get_config,
+    get_num_threads,
+    set_num_threads,
+    show_config,
+    warn_about_environment,
+)
+from tinytape.context import empty_cache, memory_stats
+from tinytape.dtypes import dtype, float32, float64, int64
+from tinytape.functional import (
+    add,
+    chunk,
+    clone,
+    div,
+    erf,
+    exp,
+    expand,
+    flatten,
+    log,
+    log_softmax,
+    matmul,
+    mean,
+    mul,
+    narrow,
+    neg,
+    permute,
+    reshape,
+    rsqrt,
+    softmax,
+    split,
+    sqrt,
+    squeeze,
+    sub,
+    sum,
+    tanh,
+    transpose,
+    unsqueeze,
+)
+from tinytape.random import Generator, default_generator, manual_seed
+from tinytape.tensor import Tensor, tensor
+from tinytape.creation import arange, full, ones, ones_like, rand, randn, zeros, zeros_like  # isort: skip
+from tinytape.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled  # isort: skip
+
+if TYPE_CHECKING:
+    from tinytape import autograd, nn, optim
+
+__all__ = [
+    "Generator", "Tensor", "add", "arange", "autograd", "chunk", "clone", "default_generator", "div", "dtype",
+    "empty_cache", "enable_grad", "erf", "errors", "exp", "expand", "flatten", "float32", "float64", "full",
+    "get_config", "get_num_threads", "grad", "int64", "is_grad_enabled", "log", "log_softmax", "manual_seed",
+    "matmul", "mean", "memory_stats", "mul", "narrow", "neg", "nn", "no_grad", "ones", "ones_like", "optim",
+    "permute", "rand", "randn", "random", "reshape", "rsqrt", "set_grad_enabled", "set_num_threads",
+    "show_config", "softmax", "split", "sqrt", "squeeze", "sub", "sum", "tanh", "tensor", "transpose",
+    "unsqueeze", "zeros", "zeros_like",
+]  # fmt: skip
+
+__version__ = str(get_config()["version"])
+
+warn_about_environment()
+
+
+def __getattr__(name: str) -> Any:
+    """Packages above the engine are imported when first used, so that importing the engine stays quick."""
+    if name in ("nn", "optim", "models", "data"):
+        return importlib.import_module(f"tinytape.{name}")
+    raise AttributeError(f"module 'tinytape' has no attribute {name!r}")

@@ -1,0 +1,43 @@
+"""The only importer of the compiled core: library, foreign types, and status codes turned into exceptions."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from tinytape import errors
+from tinytape._core import ffi, lib
+
+__all__ = ["OPS", "check", "ffi", "lib", "raise_last", "text"]
+
+_EXCEPTIONS: dict[int, type[errors.TinytapeError]] = {
+    lib.TT_ERR_ARG: errors.ArgumentError,
+    lib.TT_ERR_SHAPE: errors.ShapeError,
+    lib.TT_ERR_DTYPE: errors.DTypeError,
+    lib.TT_ERR_INDEX: errors.OutOfRangeError,
+    lib.TT_ERR_NOMEM: errors.OutOfMemoryError,
+    lib.TT_ERR_STALE: errors.StaleTensorError,
+    lib.TT_ERR_STATE: errors.TapeStateError,
+    lib.TT_ERR_THREAD: errors.ThreadError,
+    lib.TT_ERR_NONFINITE: errors.NonFiniteError,
+    lib.TT_ERR_INTERNAL: errors.InternalError,
+}
+
+
+def text(chars: object) -> str:
+    """A C string of the library as str."""
+    return ffi.string(chars).decode("utf-8", "replace")
+
+
+def raise_last() -> NoReturn:
+    """Raise the calling thread's last recorded failure."""
+    kind = _EXCEPTIONS.get(lib.tt_error_code(), errors.InternalError)
+    raise kind(f"{text(lib.tt_error_op())}: {text(lib.tt_error_message())}")
+
+
+def check(status: int) -> None:
+    """Raise unless status is TT_OK."""
+    if status:
+        raise_last()
+
+
+OPS: dict[str, int] = {text(lib.tt_op_name(i)): i for i in range(lib.tt_op_count())}

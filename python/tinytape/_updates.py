@@ -1,0 +1,97 @@
+"""In-place updates over lists of tensors: one call of the core for all parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinytape._ffi import check, ffi, lib
+from tinytape.context import current
+from tinytape.errors import ThreadError
+from tinytape.tensor import Tensor
+
+
+def _handles(tensors: Sequence[Tensor]) -> Any:
+    context = current()
+    if any(t._context is not context for t in tensors):
+        raise ThreadError("tensors belong to another thread's context")
+    return ffi.new("tt_handle[]", [t._handle for t in tensors] or [0])
+
+
+def _same_length(*lists: Sequence[Tensor]) -> int:
+    lengths = {len(tensors) for tensors in lists}
+    if len(lengths) != 1:
+        raise ValueError(f"lists of tensors must be equally long, got {[len(t) for t in lists]}")
+    return lengths.pop()
+
+
+def adam_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    exp_avgs: Sequence[Tensor],
+    exp_avg_sqs: Sequence[Tensor],
+    *,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+) -> None:
+    """Step number `step` (from 1) of Adam (Kingma and Ba, 2015), or of AdamW where the decay is decoupled."""
+    n = _same_length(params, grads, exp_avgs, exp_avg_sqs)
+    context = current()
+    context.enter()
+    lists = [_handles(t) for t in (params, grads, exp_avgs, exp_avg_sqs)]
+    check(
+        lib.tt_adam(
+            context.pointer, n, *lists, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize
+        )
+    )
+
+
+def sgd_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    momentum_buffers: Sequence[Tensor] | None,
+    *,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    maximize: bool,
+    first: bool,
+) -> None:
+    """One step of SGD; `first` fills the momentum buffers with the plain gradients."""
+    n = _same_length(params, grads, *([] if momentum_buffers is None else [momentum_buffers]))
+    context = current()
+    context.enter()
+    buffers = ffi.NULL if momentum_buffers is None else _handles(momentum_buffers)
+    check(
+        lib.tt_sgd(
+            context.pointer, n, _handles(params), _handles(grads), buffers,
+            lr, momentum, dampening, weight_decay, nesterov, maximize, first,
+        )
+    )  # fmt: skip
+
+
+def grad_norm(grads: Sequence[Tensor], norm_type: float = 2.0) -> float:
+    """The norm of all gradients together, summed in float64 in a fixed order."""
+    context = current()
+    context.enter()
+    out = ffi.new("double *")
+    check(lib.tt_grad_norm(context.pointer, len(grads), _handles(grads), float(norm_type), out))
+    return float(out[0])
+
+
+def clip_grad_norm_(grads: Sequence[Tensor], max_norm: float, norm_type: float = 2.0) -> float:
+    """Scale the gradients by min(1, max_norm / (norm + 1e-6)); returns the norm from before."""
+    norm = grad_norm(grads, norm_type)
+    factor = float(max_norm) / (norm + 1e-6)
+    if not factor >= 1.0:
+        context = current()
+        check(lib.tt_scale(context.pointer, len(grads), _handles(grads), factor))
+    return norm

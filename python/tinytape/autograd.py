@@ -1,0 +1,135 @@
+"""Gradients: the functional form, and switching the record on and off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+
+from tinytape._ffi import check, ffi, lib
+from tinytape.context import current
+from tinytape.errors import ArgumentError, TapeStateError, ThreadError
+from tinytape.tensor import Tensor
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _handles(tensors: Sequence[Tensor | None]) -> Any:
+    return ffi.new("tt_handle[]", [0 if t is None else t._handle for t in tensors] or [0])
+
+
+def run_backward(
+    outputs: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    inputs: Sequence[Tensor],
+    retain_graph: bool,
+    create_graph: bool,
+) -> list[Tensor | None]:
+    """One backward pass: into ``.grad`` of the leaves without inputs, else to the returned list."""
+    for given in (*outputs, *gradients, *inputs):
+        if given is not None and not isinstance(given, Tensor):
+            raise TypeError(f"backward: expected a Tensor, got {type(given).__name__}")
+    context = outputs[0]._context
+    context.enter()
+    if any(t is not None and t._context is not context for t in (*outputs, *gradients, *inputs)):
+        raise ThreadError("backward: tensors belong to different contexts")
+    results = ffi.new("tt_handle[]", max(1, len(inputs)))
+    check(
+        lib.tt_backward(
+            context.pointer,
+            len(outputs),
+            _handles(outputs),
+            _handles(gradients),
+            len(inputs),
+            _handles(inputs),
+            retain_graph,
+            create_graph,
+            results,
+        )
+    )
+    return [Tensor._wrap(context, h) if h else None for h in results[0 : len(inputs)]]
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of outputs with respect to inputs, summed over the outputs. Touches no ``.grad``.
+
+    Args:
+        grad_outputs: the gradient of each output, of its shape; may be left out for single elements.
+        retain_graph: keep the graph for another pass; as create_graph when left out.
+        create_graph: record the pass itself, so that the returned gradients can be differentiated.
+        allow_unused: return None for an input that the outputs do not depend on, instead of raising.
+
+    Raises:
+        RuntimeError: when an input is unused, or the graph was released.
+    """
+    output_list = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    input_list = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if grad_outputs is None:
+        gradients: list[Tensor | None] = [None] * len(output_list)
+    else:
+        gradients = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
+    if not output_list or not input_list:
+        raise ArgumentError("grad: expected at least one output and one input")
+    if len(gradients) != len(output_list):
+        raise ArgumentError(
+            f"grad: got {len(gradients)} grad_outputs for {len(output_list)} outputs"
+        )
+    retain = create_graph if retain_graph is None else retain_graph
+    results = run_backward(output_list, gradients, input_list, bool(retain), create_graph)
+    for i, result in enumerate(results):
+        if result is None and not allow_unused:
+            raise TapeStateError(
+                f"grad: input {i} of shape {input_list[i].shape} was not used in computing the outputs; "
+                "pass allow_unused=True if that is intended"
+            )
+    return tuple(results)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded in this thread."""
+    return current().grad_enabled
+
+
+class set_grad_enabled:
+    """Record operations or not, within a ``with`` block or a decorated function."""
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = bool(mode)
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        context = current()
+        self._before.append(context.grad_enabled)
+        context.set_grad_enabled(self.mode)
+
+    def __exit__(self, *exc_info: object) -> None:
+        current().set_grad_enabled(self._before.pop())
+
+    def __call__(self, function: _F) -> _F:
+        @wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with set_grad_enabled(self.mode):
+                return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+
+class no_grad(set_grad_enabled):
+    """Record nothing: results need no backward and are freed as soon as nobody holds them."""
+
+    def __init__(self) -> None:
+        super().__init__(False)
+
+
+class enable_grad(set_grad_enabled):
+    """Record again, inside :class:`no_grad`."""
+
+    def __init__(self) -> None:
+        super().__init__(True)

@@ -1,0 +1,137 @@
+"""Contexts: each thread has its own tape, arenas and tensors, made when the thread first needs them."""
+
+from __future__ import annotations
+
+import threading
+from _thread import get_ident
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tinytape import errors
+from tinytape._ffi import check, ffi, lib, raise_last
+
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
+
+
+class Context:
+    """What one thread's work owns. Tensors keep their context alive; no other thread may use it."""
+
+    def __init__(self) -> None:
+        pointer = lib.tt_ctx_new()
+        if pointer == ffi.NULL:
+            raise_last()
+        self.pointer = ffi.gc(pointer, lib.tt_ctx_free)
+        self.thread = get_ident()
+        self.grad_enabled = True
+        #: Handles that another thread's garbage collector let go of; released at this thread's next call.
+        self.orphans: deque[int] = deque()
+        # Argument buffers, made once: a call writes into them and reads the result from them.
+        self.inputs = ffi.new("tt_handle[8]")
+        self.ints = ffi.new("int64_t[12]")
+        self.reals = ffi.new("double[4]")
+        self.outputs = ffi.new("tt_handle[3]")
+        self.info = ffi.new("int64_t[22]")
+
+    def enter(self) -> None:
+        """Refuse another thread, and release what other threads dropped.
+
+        Raises:
+            ThreadError: when called from a thread that does not own this context.
+        """
+        if get_ident() != self.thread:
+            raise errors.ThreadError(
+                "this tensor belongs to another thread: make tensors in the thread that uses them, "
+                "or pass values between threads as numpy arrays"
+            )
+        while self.orphans:
+            lib.tt_release(self.pointer, self.orphans.popleft())
+
+    def apply(
+        self, op: int, inputs: Sequence[Tensor | None], ints: Sequence[int], reals: Sequence[float]
+    ) -> int:
+        """Run one operation; returns the handle of its first output."""
+        if self.orphans or get_ident() != self.thread:
+            self.enter()
+        n = 0
+        buffer = self.inputs
+        for tensor in inputs:
+            if tensor is None:
+                buffer[n] = 0
+            elif tensor._context is self:
+                buffer[n] = tensor._handle
+            else:
+                raise errors.ThreadError(
+                    "inputs belong to different contexts: make tensors in the thread that uses them, "
+                    "or pass values between threads as numpy arrays"
+                )
+            n += 1
+        n_ints = 0
+        for value in ints:
+            self.ints[n_ints] = value
+            n_ints += 1
+        n_reals = 0
+        for value in reals:
+            self.reals[n_reals] = value
+            n_reals += 1
+        if lib.tt_apply(
+            self.pointer, op, n, buffer, n_ints, self.ints, n_reals, self.reals, self.outputs
+        ):
+            raise_last()
+        return self.outputs[0]
+
+    def set_grad_enabled(self, enabled: bool) -> None:
+        check(lib.tt_set_grad_enabled(self.pointer, enabled))
+        self.grad_enabled = enabled
+
+
+_local = threading.local()
+
+
+def current() -> Context:
+    """The calling thread's context."""
+    try:
+        return _local.context
+    except AttributeError:
+        _local.context = Context()
+        return _local.context
+
+
+_POOLS = {
+    "parameters": lib.TT_POOL_PARAM,
+    "state": lib.TT_POOL_STATE,
+    "data": lib.TT_POOL_DATA,
+    "meta": lib.TT_POOL_META,
+}
+
+
+def memory_stats() -> dict[str, int]:
+    """Bytes and counts of the calling thread's context.
+
+    Keys: ``step_*`` (the arena of tape and activations: bytes used, high-water mark, capacity, chunks),
+    ``scratch_*``, ``parameters_*``, ``state_*``, ``data_*`` and ``meta_*`` (live bytes and blocks of each pool),
+    ``pool_cached_bytes`` (freed and kept for reuse), ``tape_nodes``, ``held_tensors``, ``live_handles``, and for the
+    whole process ``system_allocations``, ``system_bytes``, ``system_peak_bytes``.
+    """
+    context = current()
+    context.enter()
+    raw = ffi.new("tt_memory *")
+    check(lib.tt_memory_stats(context.pointer, raw))
+    scalars = (
+        "step_used step_high_water step_capacity step_chunks scratch_high_water scratch_capacity "
+        "pool_cached_bytes tape_nodes held_tensors live_handles "
+        "system_allocations system_bytes system_peak_bytes"
+    ).split()
+    stats = {name: int(getattr(raw, name)) for name in scalars}
+    for name, pool in _POOLS.items():
+        stats[f"{name}_bytes"] = int(raw.pool_bytes[pool])
+        stats[f"{name}_blocks"] = int(raw.pool_blocks[pool])
+    return stats
+
+
+def empty_cache() -> None:
+    """Give memory that is kept for reuse back to the system."""
+    context = current()
+    context.enter()
+    check(lib.tt_empty_cache(context.pointer))

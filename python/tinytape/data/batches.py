@@ -1,0 +1,112 @@
+"""Splits and windows: which characters are trained on, which are held out, and in what order.
+
+The first 90 % of the text is for training, the last 10 % is held out. A training batch is a
+function of (seed, step) alone, so a resumed run needs two integers to see the same data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..random import philox_u64
+from .corpora import Corpus, require_length
+from .tokenizer import CharTokenizer
+
+HELD_OUT_PERCENT = 10
+# Tokens per forward pass of an evaluation. Fixed, so that a held-out loss has the same bits
+# whatever the batch size of the training.
+EVALUATION_TOKENS = 1024
+# Purposes separate the uses of one seed: each has its own stream of the counter-based generator.
+_BATCH_STREAM = int.from_bytes(b"batches", "big")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A corpus as ids, in the smallest unsigned dtype that holds them, and where it is cut."""
+
+    ids: np.ndarray
+    cut: int
+
+    @property
+    def train(self) -> np.ndarray:
+        return self.ids[: self.cut]
+
+    @property
+    def held_out(self) -> np.ndarray:
+        return self.ids[self.cut :]
+
+
+def split_corpus(corpus: Corpus, tokenizer: CharTokenizer, context: int) -> Splits:
+    """Encode a corpus and cut it in order: 90 % training, 10 % held out.
+
+    Raises:
+        DataError: too short for one window of ``context`` characters and its targets in the
+            training part and one target in the held-out part.
+    """
+    n = len(corpus.text)
+    cut = n - n * HELD_OUT_PERCENT // 100
+    if cut < context + 1 or n - cut < 2:
+        needed = max(context + 1, 2 * 100 // HELD_OUT_PERCENT)
+        while needed - needed * HELD_OUT_PERCENT // 100 < context + 1:
+            needed += 1
+        require_length(
+            corpus, needed, f"context {context}, with {HELD_OUT_PERCENT} % of the text held out"
+        )
+    ids = tokenizer.encode(corpus.text).astype(np.min_scalar_type(tokenizer.vocab_size - 1))
+    return Splits(ids, cut)
+
+
+class RandomWindows:
+    """Batches of windows at random places of ``ids``.
+
+    Args:
+        ids: the split, shape (N,) with N > context.
+        batch_size: windows per batch (B).
+        context: characters per window (T).
+        seed: the run's seed; batches depend on it and on the step, on nothing else.
+    """
+
+    def __init__(self, ids: np.ndarray, *, batch_size: int, context: int, seed: int) -> None:
+        if batch_size < 1 or context < 1:
+            raise ValueError(
+                f"RandomWindows: expected batch_size and context of at least 1, "
+                f"got {batch_size} and {context}"
+            )
+        if len(ids) < context + 1:
+            raise ValueError(
+                f"RandomWindows: expected more than context = {context} ids, got {len(ids)}"
+            )
+        self.ids = ids
+        self.batch_size = batch_size
+        self.context = context
+        self.seed = seed
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return inputs x and targets y of a step, both int64 of shape (B, T); y is x moved by 1"""
+        draws = philox_u64(self.seed, _BATCH_STREAM, step * self.batch_size, self.batch_size)
+        starts = (draws % np.uint64(len(self.ids) - self.context)).astype(np.int64)
+        window = self.ids[starts[:, None] + np.arange(self.context + 1)].astype(np.int64)
+        return np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])
+
+
+def held_out_batches(ids: np.ndarray, context: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (x, y), int64 of shape (b, t), over non-overlapping windows of ``ids`` in order.
+
+    Every id but the first is a target exactly once: whole windows come in chunks of a fixed size,
+    then the last, shorter window alone.
+    """
+    targets = len(ids) - 1
+    whole = targets // context
+    chunk = max(1, EVALUATION_TOKENS // context)
+    for first in range(0, whole, chunk):
+        rows = min(chunk, whole - first)
+        at = first * context
+        x = ids[at : at + rows * context].reshape(rows, context)
+        y = ids[at + 1 : at + 1 + rows * context].reshape(rows, context)
+        yield x.astype(np.int64), y.astype(np.int64)
+    at = whole * context
+    if at < targets:
+        yield ids[None, at:targets].astype(np.int64), ids[None, at + 1 :].astype(np.int64)

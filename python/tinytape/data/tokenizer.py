@@ -1,0 +1,117 @@
+"""The character tokenizer: one id per distinct character, in code-point order."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .._files import replace_file
+from .errors import DataError
+
+_KIND = "character"
+
+
+class CharTokenizer:
+    """Maps characters to ids 0 .. vocab_size - 1 and back.
+
+    Args:
+        characters: the distinct characters; a character's place is its id.
+
+    Raises:
+        DataError: no characters, a repeated one, or an entry that is not a single character.
+    """
+
+    def __init__(self, characters: Sequence[str]) -> None:
+        self.characters = tuple(characters)
+        if not self.characters:
+            raise DataError("CharTokenizer: expected at least one character, got none")
+        for entry in self.characters:
+            if not isinstance(entry, str) or len(entry) != 1:
+                raise DataError(f"CharTokenizer: expected single characters, got {entry!r}")
+        if len(set(self.characters)) != len(self.characters):
+            raise DataError("CharTokenizer: expected distinct characters, got a repeated one")
+        points = np.array([ord(c) for c in self.characters])
+        self._id_of_point = np.full(int(points.max()) + 1, -1, dtype=np.int64)
+        self._id_of_point[points] = np.arange(len(points))
+
+    @classmethod
+    def from_text(cls, text: str) -> CharTokenizer:
+        """The tokenizer of all characters in ``text``."""
+        return cls(sorted(set(text)))
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.characters)
+
+    def encode(self, text: str) -> np.ndarray:
+        """Return the ids of ``text`` as an int64 array of shape (len(text),).
+
+        Raises:
+            DataError: a character that the tokenizer does not know; names it and its position.
+        """
+        # surrogatepass: a prompt typed in a broken locale must reach the message below.
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        within = points < len(self._id_of_point)
+        ids = self._id_of_point[np.where(within, points, 0)]
+        unknown = (ids < 0) | ~within
+        if unknown.any():
+            at = int(unknown.argmax())
+            raise DataError(
+                f"character {text[at]!r} (U+{ord(text[at]):04X}) at position {at} is not one of "
+                f"the tokenizer's {self.vocab_size} characters: {self._preview()}"
+            )
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of a sequence of ids.
+
+        Raises:
+            DataError: an id outside 0 .. vocab_size - 1.
+        """
+        out = []
+        for i in ids:
+            if not 0 <= i < self.vocab_size:
+                raise DataError(f"decode: id {i} is outside 0 .. {self.vocab_size - 1}")
+            out.append(self.characters[i])
+        return "".join(out)
+
+    def to_json(self) -> str:
+        record = {"kind": _KIND, "version": 1, "characters": "".join(self.characters)}
+        return json.dumps(record, indent=2) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the tokenizer as JSON."""
+        replace_file(path, self.to_json().encode("utf-8"))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> CharTokenizer:
+        """Read what ``save`` wrote.
+
+        Raises:
+            DataError: the file is absent, or is not a character tokenizer.
+        """
+        try:
+            record = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(f"cannot read tokenizer {path}: {error.strerror or error}") from error
+        except (ValueError, RecursionError) as error:  # bad UTF-8 or bad JSON
+            raise DataError(f"{path}: not a tokenizer (not JSON: {error})") from error
+        if not isinstance(record, dict) or record.get("kind") != _KIND:
+            raise DataError(f'{path}: not a tokenizer (expected "kind": "{_KIND}")')
+        if record.get("version") != 1:
+            raise DataError(f"{path}: tokenizer version {record.get('version')!r}, expected 1")
+        characters = record.get("characters")
+        if not isinstance(characters, str):
+            raise DataError(f'{path}: not a tokenizer (expected "characters" to be a string)')
+        try:
+            return cls(characters)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+
+    def _preview(self) -> str:
+        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.characters)
+        return shown if len(shown) <= 100 else shown[:97] + "..."

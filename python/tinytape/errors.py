@@ -1,0 +1,51 @@
+"""The exceptions that the engine raises.
+
+Each is also one of Python's own classes, the one that users of PyTorch or numpy would expect, so that
+``except ValueError`` and the like keep working.
+"""
+
+from __future__ import annotations
+
+
+class TinytapeError(Exception):
+    """What all errors of the engine have in common."""
+
+
+class ArgumentError(TinytapeError, ValueError):
+    """A value outside its range."""
+
+
+class ShapeError(TinytapeError, ValueError):
+    """Shapes that do not fit together."""
+
+
+class DTypeError(TinytapeError, TypeError):
+    """Element types that do not fit together."""
+
+
+class OutOfRangeError(TinytapeError, IndexError):
+    """An axis or element that does not exist."""
+
+
+class OutOfMemoryError(TinytapeError, MemoryError):
+    """An allocation was refused; the message names the pool, the bytes asked, in use and at peak."""
+
+
+class StaleTensorError(TinytapeError, RuntimeError):
+    """A tensor whose storage is gone."""
+
+
+class TapeStateError(TinytapeError, RuntimeError):
+    """The graph or the tape is not in a state that allows this."""
+
+
+class ThreadError(TinytapeError, RuntimeError):
+    """A tensor used by another thread than the one that made it."""
+
+
+class NonFiniteError(TinytapeError, FloatingPointError):
+    """An infinity or NaN where none may be."""
+
+
+class InternalError(TinytapeError, RuntimeError):
+    """A fault of tinytape itself."""

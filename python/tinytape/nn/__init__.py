@@ -1,0 +1,37 @@
+"""Layers: one file per family, with PyTorch's names, defaults and initialisation."""
+
+from . import functional, init, utils
+from .activation import GELU, LogSoftmax, Softmax, Tanh
+from .attention import CausalSelfAttention, KVCache
+from .container import ModuleList, Sequential
+from .dropout import Dropout
+from .linear import Identity, Linear
+from .loss import CrossEntropyLoss
+from .module import Module
+from .normalization import LayerNorm
+from .parameter import Parameter
+from .sparse import Embedding
+from .state import StateDictError
+
+__all__ = [
+    "GELU",
+    "CausalSelfAttention",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Embedding",
+    "Identity",
+    "KVCache",
+    "LayerNorm",
+    "Linear",
+    "LogSoftmax",
+    "Module",
+    "ModuleList",
+    "Parameter",
+    "Sequential",
+    "Softmax",
+    "StateDictError",
+    "Tanh",
+    "functional",
+    "init",
+    "utils",
+]

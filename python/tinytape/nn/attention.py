@@ -1,0 +1,147 @@
+"""Causal multi-head self-attention (Vaswani et al. 2017) and its key/value cache."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .._ffi import lib
+from ..creation import zeros
+from ..errors import ArgumentError
+from ..random import Generator
+from ..tensor import Tensor, tensor
+from . import functional as F
+from .dropout import Dropout
+from .linear import Linear
+from .module import Module
+
+
+class KVCache:
+    """Keys and values of the tokens seen so far, for every layer, in memory taken once.
+
+    Args:
+        layers: how many attention layers share the cache.
+        batch_size: B.
+        heads: H.
+        context: tokens that fit.
+        head_dim: D.
+        dtype: of the buffers; float32 unless told.
+
+    Attributes:
+        length: tokens held. It moves on only when all layers have written (``advance``), so a
+            forward pass that fails half way leaves the cache as it was.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        batch_size: int,
+        heads: int,
+        context: int,
+        head_dim: int,
+        dtype: Any = None,
+    ) -> None:
+        shape = (batch_size, heads, context, head_dim)
+        self.keys, self.values = (
+            [zeros(*shape, dtype=dtype, _pool=lib.TT_POOL_STATE) for _ in range(layers)]
+            for _ in range(2)
+        )
+        self.batch_size = batch_size
+        self.context = context
+        self.length = 0
+
+    def reserve(self, batch_size: int, n: int) -> None:
+        """Raise ValueError unless ``n`` more tokens of ``batch_size`` sequences fit."""
+        if batch_size != self.batch_size:
+            raise ArgumentError(
+                f"KVCache: made for batch size {self.batch_size}, got a batch of {batch_size}"
+            )
+        if self.length + n > self.context:
+            raise ArgumentError(
+                f"KVCache: {n} more tokens do not fit: {self.length} of {self.context} are taken; "
+                f"reset() it and start from a shorter text"
+            )
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write new k, v (B, H, n, D) of a layer; returns all of its (B, H, length + n, D)."""
+        t, n = self.length, k.shape[2]
+        self.keys[layer].narrow(2, t, n).copy_(k)
+        self.values[layer].narrow(2, t, n).copy_(v)
+        return self.keys[layer].narrow(2, 0, t + n), self.values[layer].narrow(2, 0, t + n)
+
+    def advance(self, n: int) -> None:
+        """Count ``n`` tokens as held."""
+        self.length += n
+
+    def reset(self) -> None:
+        """Forget all tokens."""
+        self.length = 0
+
+
+class CausalSelfAttention(Module):
+    """Each position attends to itself and to those before it.
+
+    Args:
+        width: C, a multiple of ``heads``.
+        heads: H; each has C / H channels.
+        dropout: probability, on the output. (The attention weights have none: the fused kernel
+            does not keep them.)
+        dtype: of the parameters; float32 unless told.
+        generator: draws the initial values and, in training, the dropout masks.
+
+    Parameters: ``qkv`` (C -> 3C: queries, keys, values) and ``proj`` (C -> C), with biases.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        dropout: float = 0.0,
+        *,
+        dtype: Any = None,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if heads < 1 or width % heads:
+            raise ArgumentError(
+                f"CausalSelfAttention: expected heads to divide width, "
+                f"got width {width} and heads {heads}"
+            )
+        self.heads = heads
+        self.qkv = Linear(width, 3 * width, dtype=dtype, generator=generator)
+        self.proj = Linear(width, width, dtype=dtype, generator=generator)
+        self.dropout = Dropout(dropout, generator=generator)
+
+    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+        """(B, T, C) -> (B, T, C).
+
+        Args:
+            x: the positions after those that the cache holds.
+            cache: keys and values of earlier positions; the new ones are written into it.
+            layer: which of the cache's layers this is.
+        """
+        B, T, C = x.shape
+        q, k, v = (
+            part.reshape(B, T, self.heads, C // self.heads).transpose(1, 2)
+            for part in self.qkv(x).split(C, dim=-1)
+        )  # each (B, H, T, D)
+        past = 0 if cache is None else cache.length
+        if cache is not None:
+            k, v = cache.append(layer, k, v)
+        if past == 0:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        elif T == 1:
+            y = F.scaled_dot_product_attention(q, k, v)
+        else:
+            y = _attend_after(q, k, v, past)
+        return self.dropout(self.proj(y.transpose(1, 2).reshape(B, T, C)))
+
+
+def _attend_after(q: Tensor, k: Tensor, v: Tensor, past: int) -> Tensor:
+    """Attention of T > 1 new positions over ``past`` cached ones and, causally, each other."""
+    T, S = q.shape[2], k.shape[2]
+    mask = np.where(np.tri(T, S, past, dtype=bool), 0.0, -np.inf)
+    scores = (q @ k.transpose(-2, -1)) * (1.0 / math.sqrt(q.shape[3]))
+    return F.softmax(scores + tensor(mask, dtype=q.dtype), -1) @ v

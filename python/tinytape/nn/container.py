@@ -1,0 +1,87 @@
+"""Containers of modules."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .module import Module
+
+
+class _Numbered(Module):
+    """Modules under the names "0", "1", ...; what Sequential and ModuleList share."""
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules.values())
+
+    def _key(self, index: int) -> str:
+        n = len(self)
+        if not -n <= index < n:
+            raise IndexError(f"{type(self).__name__}: index {index} for {n} modules")
+        return list(self._modules)[index]
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return self._like(list(self._modules.items())[index])
+        return self._modules[self._key(index)]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self.register_module(self._key(index), module)
+
+    def _like(self, items: list[tuple[str, Module]]) -> Module:
+        return type(self)([module for _, module in items])
+
+    def append(self, module: Module) -> _Numbered:
+        """Add a module at the end; returns self."""
+        self.register_module(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> _Numbered:
+        """Add modules at the end; returns self."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> None:
+        """Add a module before ``index``."""
+        modules = list(self)
+        modules.insert(index, module)
+        self._modules.clear()
+        self.extend(modules)
+
+
+class ModuleList(_Numbered):
+    """A list of modules; it has no forward of its own."""
+
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        super().__init__()
+        self.extend(modules or ())
+
+
+class Sequential(_Numbered):
+    """Modules called one after another, each on the last one's result.
+
+    Args:
+        *args: modules, or one OrderedDict name -> module.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__()
+        if len(args) == 1 and isinstance(args[0], OrderedDict):
+            for name, module in args[0].items():
+                self.register_module(name, module)
+        else:
+            self.extend(args)
+
+    def _like(self, items: list[tuple[str, Module]]) -> Module:
+        return type(self)(OrderedDict(items))
+
+    def forward(self, input: Any) -> Any:
+        """The last module's result."""
+        for module in self:
+            input = module(input)
+        return input

@@ -1,0 +1,65 @@
+"""Parameter: a tensor that a module trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._ffi import check, lib
+from ..dtypes import dtype
+from ..tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A leaf that wants a gradient, and that a Module registers when it is assigned to it.
+
+    Args:
+        data: its values are copied into memory that is counted as parameters.
+        requires_grad: whether a gradient is wanted.
+
+    Attributes:
+        name: the dotted name that ``Module.named_parameters()`` gave it last, None before that.
+            Optimisers key their state by it.
+    """
+
+    __slots__ = ("name",)
+
+    name: str | None
+
+    def __new__(cls, data: Tensor, requires_grad: bool = True) -> Parameter:
+        if not isinstance(data, Tensor):
+            raise TypeError(f"Parameter: expected a Tensor, got {type(data).__name__}")
+        context = data._context
+        context.enter()
+        out = context.outputs
+        check(lib.tt_copy_to_pool(context.pointer, data._handle, lib.TT_POOL_PARAM, out))
+        self: Parameter = cls._wrap(context, out[0])
+        self.name = None
+        self.requires_grad_(requires_grad)
+        return self
+
+    def learn_name(self, name: str) -> None:
+        """Take a first name, or a fuller one: "weight" becomes "head.weight", never the reverse."""
+        if self.name is None or name.endswith(f".{self.name}"):
+            self.name = name
+
+    def convert_(self, wanted: dtype) -> None:
+        """Change the type in place, of the gradient too; this object stays the same."""
+        if wanted is self.dtype:
+            return
+        grad = self.grad
+        converted = Parameter(self.detach().to(wanted), self.requires_grad)
+        if grad is not None:
+            converted.grad = grad.detach().to(wanted)
+        # The values change hands; what this object held goes with the other one.
+        self._handle, converted._handle = converted._handle, self._handle
+        self._shape = self._grad = None
+        converted._shape = converted._grad = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        copied = Parameter(self.detach(), self.requires_grad)
+        copied.name = self.name
+        memo[id(self)] = copied
+        return copied
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"

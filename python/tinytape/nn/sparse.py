@@ -1,0 +1,51 @@
+"""Layers that look rows up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..creation import zeros
+from ..random import Generator
+from ..tensor import Tensor
+from . import functional as F
+from . import init
+from .module import Module
+from .parameter import Parameter
+
+
+class Embedding(Module):
+    """A table of ``num_embeddings`` rows, looked up by number.
+
+    Args:
+        num_embeddings: rows.
+        embedding_dim: size of a row.
+        dtype: of the parameters; float32 unless told.
+        generator: draws the initial values; ``tt.default_generator`` unless told.
+
+    Parameters: ``weight`` (num_embeddings, embedding_dim) from N(0, 1).
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        dtype: Any = None,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.weight = Parameter(zeros(num_embeddings, embedding_dim, dtype=dtype))
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: Generator | None = None) -> None:
+        """Draw the initial values again."""
+        init.normal_(self.weight, generator=generator)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """int64 (...) -> (..., embedding_dim). IndexError for a number outside the table."""
+        return F.embedding(input, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}"

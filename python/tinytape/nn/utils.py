@@ -1,0 +1,44 @@
+"""Helpers on lists of parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from .. import _updates
+from ..dtypes import float64
+from ..errors import NonFiniteError
+from ..tensor import Tensor, tensor
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> Tensor:
+    """Scale all gradients by min(1, max_norm / (norm + 1e-6)) (Pascanu et al. 2013).
+
+    Args:
+        parameters: those without a gradient are skipped; the gradients have one dtype.
+        max_norm: bound for the norm of all gradients together.
+        norm_type: p of the p-norm; ``math.inf`` for the largest absolute value.
+        error_if_nonfinite: whether a norm that is infinite or NaN is an error.
+
+    Returns:
+        The norm before clipping, summed in float64 in a fixed order, as a float64 scalar.
+
+    Raises:
+        NonFiniteError: with ``error_if_nonfinite``. No gradient has changed then.
+    """
+    params = [parameters] if isinstance(parameters, Tensor) else parameters
+    grads = [grad for param in params if (grad := param.grad) is not None]
+    if not grads:
+        return tensor(0.0, dtype=float64)
+    if error_if_nonfinite:
+        norm = _updates.grad_norm(grads, norm_type)
+        if not math.isfinite(norm):
+            raise NonFiniteError(
+                f"clip_grad_norm_: the norm of the gradients is not finite: {norm}"
+            )
+    return tensor(_updates.clip_grad_norm_(grads, max_norm, norm_type), dtype=float64)

@@ -1,0 +1,241 @@
+"""Learning-rate schedules, each a closed form of ``last_epoch``.
+
+PyTorch multiplies the last rate by a ratio; after a resume such a product can differ in its last
+bit. Here every rate is computed from the base rate and the count alone, so a resumed run has the
+same bits. An "epoch" is one call of ``step()``, as in PyTorch; call it once per iteration or once
+per pass over the data, as suits.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..errors import ArgumentError
+from ..nn.state import StateDictError
+from .optimizer import Optimizer
+
+_UNSAVED = ("optimizer", "lr_lambdas", "schedulers")
+
+
+class LRScheduler:
+    """Base class. A subclass gives ``lr_at(epoch)``.
+
+    Args:
+        optimizer: its groups' ``lr`` is set, at once and at every ``step()``. The base rate of a
+            group is its ``initial_lr``, which the first schedule made for it sets to its ``lr``.
+        last_epoch: count to continue from; -1 starts anew.
+
+    Raises:
+        KeyError: ``last_epoch`` is not -1 and a group has no ``initial_lr``.
+    """
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"{type(self).__name__}: expected an Optimizer, got {type(optimizer).__name__}"
+            )
+        for i, group in enumerate(optimizer.param_groups):
+            if last_epoch == -1:
+                group.setdefault("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                raise KeyError(
+                    f"{type(self).__name__}: to continue from last_epoch {last_epoch}, "
+                    f"parameter group {i} needs 'initial_lr'"
+                )
+        self.optimizer = optimizer
+        self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
+        self.last_epoch = last_epoch
+        self.step()
+
+    def lr_at(self, epoch: int) -> list[float]:
+        """The rate of each group after ``epoch`` calls of ``step()``."""
+        raise NotImplementedError(f"{type(self).__name__}: lr_at is not implemented")
+
+    def get_lr(self) -> list[float]:
+        """The rate of each group at ``last_epoch``."""
+        return self.lr_at(self.last_epoch)
+
+    def get_last_lr(self) -> list[float]:
+        """The rates that this schedule set last."""
+        return self._last_lr
+
+    def step(self) -> None:
+        """Count one and set the rates; call it after ``optimizer.step()``."""
+        self.last_epoch += 1
+        self._set(self.get_lr())
+
+    def _set(self, rates: list[float]) -> None:
+        for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = lr
+        self._last_lr = rates
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimiser and any function; plain numbers and lists."""
+        return {
+            key: list(value) if isinstance(value, list) else value
+            for key, value in self.__dict__.items()
+            if key not in _UNSAVED
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a state. As in PyTorch the optimiser's rates come with *its* state.
+
+        Raises:
+            StateDictError: the state belongs to another kind of schedule or other groups.
+        """
+        self._check_state(state_dict)
+        self.__dict__.update(state_dict)
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        who, own = type(self).__name__, self.state_dict()
+        if state.keys() != own.keys():
+            raise StateDictError(f"{who}: expected the keys {sorted(own)}, got {sorted(state)}")
+        if len(state["base_lrs"]) != len(self.base_lrs):
+            raise StateDictError(
+                f"{who}: expected base_lrs for {len(self.base_lrs)} parameter group(s), "
+                f"got {len(state['base_lrs'])}"
+            )
+
+
+class LambdaLR(LRScheduler):
+    """base * lr_lambda(epoch).
+
+    Args:
+        lr_lambda: a function from the count to a factor, or one for each group. Functions are not
+            part of the state.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        n = len(optimizer.param_groups)
+        self.lr_lambdas = [lr_lambda] * n if callable(lr_lambda) else list(lr_lambda)
+        if len(self.lr_lambdas) != n:
+            raise ArgumentError(f"LambdaLR: expected {n} functions, got {len(self.lr_lambdas)}")
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, epoch: int) -> list[float]:
+        pairs = zip(self.base_lrs, self.lr_lambdas, strict=True)
+        return [base * function(epoch) for base, function in pairs]
+
+
+class StepLR(LRScheduler):
+    """base * gamma ** (epoch // step_size)."""
+
+    def __init__(
+        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        if step_size < 1:
+            raise ArgumentError(f"StepLR: expected step_size >= 1, got {step_size}")
+        self.step_size = step_size
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, epoch: int) -> list[float]:
+        return [base * self.gamma ** (epoch // self.step_size) for base in self.base_lrs]
+
+
+class LinearLR(LRScheduler):
+    """base * a factor that goes from start_factor to end_factor in total_iters steps, and stays."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        if not 0.0 < start_factor <= 1.0 or not 0.0 <= end_factor <= 1.0:
+            raise ArgumentError(
+                f"LinearLR: expected start_factor in (0, 1] and end_factor in [0, 1], "
+                f"got {start_factor} and {end_factor}"
+            )
+        if total_iters < 1:
+            raise ArgumentError(f"LinearLR: expected total_iters >= 1, got {total_iters}")
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, epoch: int) -> list[float]:
+        done = min(epoch, self.total_iters) / self.total_iters
+        factor = self.start_factor + (self.end_factor - self.start_factor) * done
+        return [base * factor for base in self.base_lrs]
+
+
+class CosineAnnealingLR(LRScheduler):
+    """eta_min + (base - eta_min) * (1 + cos(pi * epoch / T_max)) / 2 (Loshchilov and Hutter 2017).
+
+    After ``T_max`` it rises again, as in PyTorch.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
+        if T_max < 1:
+            raise ArgumentError(f"CosineAnnealingLR: expected T_max >= 1, got {T_max}")
+        self.T_max = T_max
+        self.eta_min = eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, epoch: int) -> list[float]:
+        share = (1.0 + math.cos(math.pi * epoch / self.T_max)) / 2.0
+        return [self.eta_min + (base - self.eta_min) * share for base in self.base_lrs]
+
+
+class SequentialLR(LRScheduler):
+    """Schedules one after another: the next begins, at its own zero, at each milestone.
+
+    Args:
+        schedulers: made for the same optimiser; only their formulas are used, not their counts.
+        milestones: increasing counts, one fewer than the schedules.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedulers: Sequence[LRScheduler],
+        milestones: Sequence[int],
+        last_epoch: int = -1,
+    ) -> None:
+        self.schedulers = list(schedulers)
+        self.milestones = list(milestones)
+        if len(self.milestones) != len(self.schedulers) - 1:
+            raise ArgumentError(
+                f"SequentialLR: expected one milestone fewer than schedules, "
+                f"got {len(self.milestones)} and {len(self.schedulers)}"
+            )
+        if sorted(set(self.milestones)) != self.milestones:
+            raise ArgumentError(f"SequentialLR: expected increasing milestones, got {milestones}")
+        if any(s.optimizer is not optimizer for s in self.schedulers):
+            raise ArgumentError("SequentialLR: expected schedules of the optimizer that was given")
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, epoch: int) -> list[float]:
+        i = bisect_right(self.milestones, epoch)
+        return self.schedulers[i].lr_at(epoch - (self.milestones[i - 1] if i else 0))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Also the states of the schedules."""
+        return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a state and the schedules' states."""
+        self._check_state(state_dict)
+        states = list(state_dict["schedulers"])
+        if len(states) != len(self.schedulers):
+            raise StateDictError(
+                f"SequentialLR: expected {len(self.schedulers)} schedules, got {len(states)}"
+            )
+        for scheduler, state in zip(self.schedulers, states, strict=True):
+            scheduler._check_state(state)
+        for scheduler, state in zip(self.schedulers, states, strict=True):
+            scheduler.load_state_dict(state)
+        self.__dict__.update({k: v for k, v in state_dict.items() if k != "schedulers"})

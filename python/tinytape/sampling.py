@@ -1,0 +1,103 @@
+"""Sampling: text from a trained model, one token at a time, with a key/value cache."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+import tinytape as tt
+
+from .random import philox_u64
+
+_SAMPLE_STREAM = int.from_bytes(b"sample", "big")
+
+
+def generate(
+    model: tt.nn.Module,
+    prompt: Sequence[int] | np.ndarray,
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    seed: int = 0,
+) -> Iterator[int]:
+    """Yield ``max_new_tokens`` ids that go on from ``prompt``.
+
+    The cache holds one context of keys and values. When it is full, it is filled anew with the last
+    half of the context, so a long text costs at most two tokens of work per token.
+
+    Args:
+        model: has ``config.context``, ``new_cache(batch_size)`` and ``model(ids, cache=cache)``,
+            whose ids of shape (1, t) are only the new ones.
+        prompt: ids, at least one.
+        temperature: divides the logits; 0 takes the most likely id every time.
+        top_k: draw from the k most likely ids only; None draws from all.
+        seed: the same seed gives the same text.
+
+    Raises:
+        ValueError: an empty prompt, a negative temperature or count, ``top_k`` below 1.
+    """
+    if len(prompt) == 0:
+        raise ValueError("generate: expected a prompt of at least one token, got none")
+    if max_new_tokens < 0:
+        raise ValueError(f"generate: expected max_new_tokens >= 0, got {max_new_tokens}")
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise ValueError(f"generate: expected a finite temperature >= 0, got {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"generate: expected top_k >= 1, got {top_k}")
+    return _generate(model, prompt, max_new_tokens, temperature, top_k, seed)
+
+
+def _generate(
+    model: tt.nn.Module,
+    prompt: Sequence[int] | np.ndarray,
+    max_new_tokens: int,
+    temperature: float,
+    top_k: int | None,
+    seed: int,
+) -> Iterator[int]:
+    context = model.config.context
+    recent = [int(i) for i in prompt][-context:]  # everything in the cache and about to enter it
+    fresh = recent
+    was_training = model.training
+    model.eval()
+    cache = model.new_cache(1)
+    try:
+        for count in range(max_new_tokens):
+            with tt.no_grad():  # closed before each yield: it must not leak into the caller
+                logits = model(tt.tensor(np.array([fresh], dtype=np.int64)), cache=cache)
+                last = logits.numpy()[0, -1]
+            token = choose(last, temperature, top_k, uniform(seed, count))
+            yield token
+            fresh = [token]
+            recent.append(token)
+            if len(recent) > context:
+                recent = recent[-max(1, context // 2) :]
+                fresh = recent
+                cache.reset()
+    finally:
+        model.train(was_training)
+
+
+def uniform(seed: int, count: int) -> float:
+    """The draw for token ``count``, in [0, 1) with 53 bits."""
+    return int(philox_u64(seed, _SAMPLE_STREAM, count, 1)[0] >> np.uint64(11)) * 2.0**-53
+
+
+def choose(logits: np.ndarray, temperature: float, top_k: int | None, draw: float) -> int:
+    """Turn logits of shape (V,) and a uniform draw into an id, in float64.
+
+    Ties at the edge of ``top_k`` go to the lower id.
+    """
+    if temperature == 0:
+        return int(logits.argmax())
+    scaled = logits.astype(np.float64) / temperature
+    if top_k is not None and top_k < len(scaled):
+        order = np.argsort(-scaled, kind="stable")
+        scaled[order[top_k:]] = -np.inf
+    cumulative = np.cumsum(np.exp(scaled - scaled.max()))
+    # side="right": an id of probability zero has an empty interval and is never hit.
+    place = np.searchsorted(cumulative, draw * cumulative[-1], side="right")
+    return min(int(place), int(np.flatnonzero(scaled > -np.inf)[-1]))

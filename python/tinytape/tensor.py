@@ -1,0 +1,351 @@
+"""Tensor: an array that remembers how it was computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tinytape import dtypes, errors
+from tinytape import functional as F
+from tinytape._ffi import check, ffi, lib
+from tinytape.context import Context, current
+from tinytape.dtypes import dtype
+
+Scalar = int | float
+
+
+class Tensor:
+    """An n-dimensional array on the CPU, with reverse-mode differentiation.
+
+    Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Meaning, names and defaults are
+    PyTorch's. A tensor belongs to the thread that made it. What an operation recorded lives until the graph is
+    released by ``backward()``; a tensor that is still held then keeps its value.
+    """
+
+    __slots__ = ("__weakref__", "_context", "_dtype", "_grad", "_handle", "_shape")
+    __array_ufunc__ = None  # so that ndarray * Tensor is ours to answer
+
+    _context: Context
+    _handle: int
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        raise TypeError("use tinytape.tensor(data), zeros, ones, randn, ... to make a tensor")
+
+    @classmethod
+    def _wrap(cls, context: Context, handle: int) -> Any:
+        """Take over one hold on a handle."""
+        self = object.__new__(cls)
+        self._context = context
+        self._handle = handle
+        self._shape = self._grad = None
+        return self
+
+    @classmethod
+    def _from_array(
+        cls, array: np.ndarray[Any, Any], kind: dtype, pool: int = lib.TT_POOL_DATA
+    ) -> Any:
+        """A new leaf that holds a copy of a contiguous array."""
+        context = current()
+        context.enter()
+        if array.ndim > 8:
+            raise errors.ShapeError(f"tensor: a tensor has 0 to 8 dimensions, got {array.ndim}")
+        shape = ffi.new("int64_t[]", array.shape or (0,))
+        data = ffi.from_buffer(array) if array.size else ffi.NULL
+        check(
+            lib.tt_new(context.pointer, pool, kind.code, array.ndim, shape, data, context.outputs)
+        )
+        return cls._wrap(context, context.outputs[0])
+
+    def __del__(self, _release: Any = lib.tt_release) -> None:
+        try:
+            context, handle = self._context, self._handle
+        except AttributeError:
+            return  # never got its handle
+        if _release(context.pointer, handle):
+            context.orphans.append(handle)  # dropped by another thread: its owner releases it
+
+    # ---- what it is ----
+
+    def _read_info(self) -> Any:
+        context = self._context
+        context.enter()
+        check(lib.tt_info(context.pointer, self._handle, context.info))
+        return context.info
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        if self._shape is None:
+            info = self._read_info()
+            self._dtype = dtypes.BY_CODE[info[0]]
+            self._shape = tuple(info[6 : 6 + info[1]])
+        return self._shape
+
+    @property
+    def dtype(self) -> dtype:
+        if self._shape is None:
+            _ = self.shape
+        return self._dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def requires_grad(self) -> bool:
+        return bool(self._read_info()[2])
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Say whether gradients are wanted for this leaf; returns self."""
+        self._context.enter()
+        check(lib.tt_set_requires_grad(self._context.pointer, self._handle, bool(requires_grad)))
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        info = self._read_info()
+        return bool(info[3]) or not info[2]
+
+    def is_contiguous(self) -> bool:
+        return bool(self._read_info()[4])
+
+    def stride(self) -> tuple[int, ...]:
+        """Strides in elements."""
+        info = self._read_info()
+        return tuple(info[6 + info[1] : 6 + 2 * info[1]])
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        return self.ndim
+
+    def numel(self) -> int:
+        return int(self._read_info()[5])
+
+    nelement = numel
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that ``backward()`` left here, of this tensor's shape; None where there is none."""
+        context = self._context
+        context.enter()
+        check(lib.tt_get_grad(context.pointer, self._handle, context.outputs))
+        handle = context.outputs[0]
+        if handle == 0:
+            self._grad = None
+        elif self._grad is not None and self._grad._handle == handle:
+            check(lib.tt_release(context.pointer, handle))  # the object at hand holds it already
+        else:
+            self._grad = Tensor._wrap(context, handle)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        self._context.enter()
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
+        handle = 0 if value is None else value._handle
+        check(lib.tt_set_grad(self._context.pointer, self._handle, handle))
+        self._grad = value
+
+    # ---- its values ----
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """A copy of the values as an array of the same shape and type (never a view: the tensor may move)."""
+        out = np.empty(self.shape, dtype=self.dtype.numpy)
+        if out.size:
+            self._context.enter()
+            check(
+                lib.tt_read(self._context.pointer, self._handle, ffi.from_buffer(out), out.nbytes)
+            )
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise ValueError("a tensor's values can only be copied to numpy")
+        array = self.numpy()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def item(self) -> Any:
+        """The one element as a Python number.
+
+        Raises:
+            RuntimeError: when there is not exactly one.
+        """
+        if self.numel() != 1:
+            raise errors.TapeStateError(
+                f"item: a tensor of shape {self.shape} has no single value"
+            )
+        return self.numpy().item()
+
+    def tolist(self) -> Any:
+        return self.numpy().tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.numpy(), separator=", ", precision=4, prefix="tensor(")
+        kind = "" if self.dtype in (dtypes.float32, dtypes.int64) else f", dtype={self.dtype}"
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"tensor({values}{kind}{grad})"
+
+    # ---- in place, for leaves; never recorded ----
+
+    def copy_(self, src: Any) -> Tensor:
+        """Overwrite the values with those of a Tensor, array or number, broadcast to this shape; returns self.
+
+        Raises:
+            TapeStateError: for a tensor that an operation recorded, or a source whose gradient would be lost.
+            ShapeError: when the shapes do not fit.
+        """
+        if isinstance(src, Tensor):
+            if src.requires_grad and self._context.grad_enabled:
+                raise errors.TapeStateError(
+                    "copy_: writing in place is not recorded and would lose the source's gradient: "
+                    "use detach() or no_grad()"
+                )
+            src = src.numpy()
+        array = np.asarray(src)
+        try:
+            full = np.broadcast_to(array, self.shape)
+        except ValueError:
+            raise errors.ShapeError(
+                f"copy_: shape {array.shape} cannot be broadcast to {self.shape}"
+            ) from None
+        full = np.ascontiguousarray(full, dtype=self.dtype.numpy)
+        self._context.enter()
+        data = ffi.from_buffer(full) if full.size else ffi.NULL
+        check(lib.tt_write(self._context.pointer, self._handle, data, full.nbytes))
+        return self
+
+    def fill_(self, value: Scalar) -> Tensor:
+        return self.copy_(value)
+
+    def zero_(self) -> Tensor:
+        return self.copy_(0)
+
+    # ---- differentiation ----
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
+        """Add the gradients of this tensor to ``.grad`` of the leaves it was computed from.
+
+        Args:
+            gradient: the gradient of this tensor, of its shape; may be left out for a single element.
+            retain_graph: keep the graph for another pass. Otherwise its memory is given back.
+            create_graph: not available here: a gradient that carries a graph is returned, never stored;
+                use :func:`tinytape.grad`.
+        """
+        from tinytape.autograd import run_backward
+
+        run_backward([self], [gradient], [], bool(retain_graph), create_graph)
+
+    def detach(self) -> Tensor:
+        """The same values without a graph. Shares storage with leaves; of computed tensors it is a copy."""
+        context = self._context
+        context.enter()
+        check(lib.tt_detach(context.pointer, self._handle, context.outputs))
+        return Tensor._wrap(context, context.outputs[0])
+
+    def to(self, wanted: dtype) -> Tensor:
+        """The values in another type; self when it has that type already.
+
+        Raises:
+            DTypeError: where a gradient would have to pass through the conversion.
+        """
+        if not isinstance(wanted, dtypes.dtype):
+            raise errors.DTypeError(f"to: expected a tinytape dtype, got {wanted!r}")
+        if wanted is self.dtype:
+            return self
+        if self.requires_grad and self._context.grad_enabled:
+            raise errors.DTypeError(
+                f"to: a conversion from {self.dtype} to {wanted} has no gradient: "
+                "convert before requires_grad_(), or detach()"
+            )
+        return Tensor._from_array(np.ascontiguousarray(self.numpy(), dtype=wanted.numpy), wanted)
+
+    def float(self) -> Tensor:
+        return self.to(dtypes.float32)
+
+    def double(self) -> Tensor:
+        return self.to(dtypes.float64)
+
+    def long(self) -> Tensor:
+        return self.to(dtypes.int64)
+
+    # ---- operators ----
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return F.get_item(self, index)
+
+    def __add__(self, other: Any) -> Tensor:
+        return F.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return F.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return F.sub(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return F.sub(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return F.mul(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return F.mul(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return F.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return F.div(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return F.matmul(self, other)
+
+    def __neg__(self) -> Tensor:
+        return F.neg(self)
+
+
+# Every function of the first argument is a method too, under the same name.
+for _name in F.METHODS:
+    setattr(Tensor, _name, getattr(F, _name))
+
+
+def tensor(data: Any, dtype: dtype | None = None, requires_grad: bool = False) -> Tensor:
+    """A new leaf that holds a copy of data: numbers, nested sequences, an array or a tensor.
+
+    Python floats become float32 and Python integers int64; numpy's types are kept.
+    """
+    if isinstance(data, Tensor):
+        data, dtype = data.numpy(), dtype or data.dtype
+    array, kind = dtypes.as_array(data, dtype)
+    made: Tensor = Tensor._from_array(array, kind)
+    return made.requires_grad_() if requires_grad else made

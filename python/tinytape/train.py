@@ -1,0 +1,30 @@
+"""``python -m tinytape.train``: train a model on a text, or go on with a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from .training.arguments import train_parser
+from .training.command import run_command
+from .training.config import SETTINGS, TrainConfig, read_toml, resolve
+from .training.loop import resume, train
+from .training.run_folder import RunFolder
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = train_parser().parse_args(argv)
+
+    def body() -> int:
+        asked = read_toml(arguments.config) if arguments.config else {}
+        asked |= {name: value for name, value in vars(arguments).items() if name in SETTINGS}
+        if arguments.resume is None:
+            return train(TrainConfig(**asked), overwrite=arguments.overwrite).exit_code
+        folder = resolve(TrainConfig(**asked)).out if arguments.resume is True else arguments.resume
+        return resume(RunFolder(folder), asked).exit_code
+
+    return run_command(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+"""Checkpoints: one folder per step that is either whole and verified, or not there.
+
+    checkpoints/step-00005000/
+        model.safetensors        the weights, by parameter name
+        train_state.safetensors  the arrays of the training state (Adam's m and v, ...)
+        state.json               its numbers: step, optimiser, schedule, generators, data, best loss
+        config.json              the resolved configuration of the run
+        env.json                 versions, BLAS, SIMD level
+        MANIFEST.json            size and SHA-256 of each of the above, written last
+
+The folder is written under a temporary name, synced, renamed, and its parent synced. Reading goes
+the other way: the manifest first, every byte against it, and only then the content. Nothing is
+unpickled or executed. A folder is judged by what it holds, never by a pointer file beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from .._files import TEMPORARY_PREFIX, publish_folder
+from .errors import CheckpointError
+
+FORMAT = "tinytape-checkpoint"
+VERSION = 1
+MANIFEST = "MANIFEST.json"
+_PARTS = ("model.safetensors", "train_state.safetensors", "state.json", "config.json", "env.json")
+_STEP_FOLDER = re.compile(r"step-(\d{8,})")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of one verified checkpoint folder."""
+
+    path: Path
+    step: int
+    model: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray]
+    state: dict[str, Any]
+    config: dict[str, Any]
+    env: dict[str, Any]
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    *,
+    model: Mapping[str, np.ndarray],
+    arrays: Mapping[str, np.ndarray],
+    state: Mapping[str, Any],
+    config: Mapping[str, Any],
+    env: Mapping[str, Any],
+) -> Path:
+    """Write ``folder/step-XXXXXXXX`` and return its path.
+
+    Raises:
+        OSError: the disk is full or fails; what was there before is untouched.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = dict(
+        zip(
+            _PARTS,
+            (
+                pack_arrays(model),
+                pack_arrays(arrays),
+                pack_json({**state, "step": step}),
+                pack_json(config),
+                pack_json(env),
+            ),
+            strict=True,
+        )
+    )
+    files[MANIFEST] = pack_json(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "step": step,
+            "files": {
+                name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+                for name, data in files.items()
+            },
+        }
+    )
+    path = folder / f"step-{step:08d}"
+    publish_folder(path, files)
+    return path
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint folder, every byte checked.
+
+    Raises:
+        CheckpointError: a missing file, a wrong size or digest, an unknown version, or a value
+            that is not finite; the message names the file and what was expected.
+    """
+    files = _read_verified(path)
+    state = unpack_json(files["state.json"], path / "state.json")
+    checkpoint = Checkpoint(
+        path=path,
+        step=state.get("step", -1),
+        model=unpack_arrays(files["model.safetensors"], path / "model.safetensors"),
+        arrays=unpack_arrays(files["train_state.safetensors"], path / "train_state.safetensors"),
+        state=state,
+        config=unpack_json(files["config.json"], path / "config.json"),
+        env=unpack_json(files["env.json"], path / "env.json"),
+    )
+    if checkpoint.step != step_of(path):
+        raise CheckpointError(f"{path}: state.json is of step {checkpoint.step}")
+    require_finite(checkpoint.model, path / "model.safetensors")
+    require_finite(checkpoint.arrays, path / "train_state.safetensors")
+    return checkpoint
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoint folders in ``folder``, newest step first; not verified."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        (p for p in folder.iterdir() if _STEP_FOLDER.fullmatch(p.name) and p.is_dir()),
+        key=step_of,
+        reverse=True,
+    )
+
+
+def latest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Return the newest checkpoint that verifies, and why each newer one was skipped."""
+    problems = []
+    for path in list_checkpoints(folder):
+        try:
+            return load_checkpoint(path), problems
+        except CheckpointError as error:
+            problems.append(str(error))
+    return None, problems
+
+
+def prune_checkpoints(folder: Path, keep: int) -> None:
+    """Remove the checkpoints older than the newest ``keep`` that verify.
+
+    Damaged ones do not count, so the last good one is never removed to make room for them.
+    """
+    good = 0
+    for path in list_checkpoints(folder):
+        if good >= keep:
+            # Renamed first: a kill in the middle must not leave half a checkpoint.
+            doomed = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
+            path.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+        else:
+            try:
+                _read_verified(path)
+                good += 1
+            except CheckpointError:
+                pass
+
+
+def step_of(path: Path) -> int:
+    """The step that a checkpoint folder's name says."""
+    match = _STEP_FOLDER.fullmatch(path.name)
+    if match is None:
+        raise CheckpointError(
+            f"{path}: not a checkpoint folder (expected a name like step-00005000)"
+        )
+    return int(match[1])
+
+
+def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Safetensors bytes that depend on the content alone.
+
+    Always contiguous: safetensors 0.8.0 silently writes wrong data for arrays that are not. At most
+    one metadata key: with more, their order in the file changes from process to process.
+    """
+    ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    return safetensors.numpy.save(ordered, metadata={"format": "tinytape"})
+
+
+def unpack_arrays(data: bytes, source: Path) -> dict[str, np.ndarray]:
+    """The inverse of ``pack_arrays``; ``source`` is for the message."""
+    try:
+        return safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{source}: not a safetensors file ({error})") from error
+
+
+def pack_json(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def unpack_json(data: bytes, source: Path) -> dict[str, Any]:
+    """A JSON object; ``source`` is for the message."""
+    try:
+        record = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{source}: not JSON ({error})") from error
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{source}: expected a JSON object")
+    return record
+
+
+def require_finite(arrays: Mapping[str, np.ndarray], source: Path) -> None:
+    """Raise CheckpointError when a floating-point array holds an inf or nan."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise CheckpointError(f"{source}: {name} holds values that are not finite")
+
+
+def require_same_arrays(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], source: Path
+) -> None:
+    """Raise CheckpointError unless names, shapes and dtypes are those expected."""
+    missing = sorted(set(expected) - set(found))
+    extra = sorted(set(found) - set(expected))
+    if missing or extra:
+        raise CheckpointError(
+            f"{source}: not of this model; missing: {', '.join(missing) or 'none'}; "
+            f"not expected: {', '.join(extra) or 'none'}"
+        )
+    for name, want in expected.items():
+        have = found[name]
+        if have.shape != want.shape or have.dtype != want.dtype:
+            raise CheckpointError(
+                f"{source}: {name} is {have.dtype} of shape {have.shape}, "
+                f"expected {want.dtype} of shape {want.shape}"
+            )
+
+
+def _read_verified(path: Path) -> dict[str, bytes]:
+    """The bytes of every file, after comparing them with the manifest."""
+    manifest = unpack_json(_read(path / MANIFEST), path / MANIFEST)
+    if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path / MANIFEST}: format {manifest.get('format')!r} version "
+            f"{manifest.get('version')!r}, expected {FORMAT!r} version {VERSION}"
+        )
+    listed = manifest.get("files")
+    if not isinstance(listed, dict) or set(listed) != set(_PARTS):
+        raise CheckpointError(f"{path / MANIFEST}: expected entries for {', '.join(_PARTS)}")
+    files = {}
+    for name in _PARTS:
+        data = _read(path / name)
+        entry = listed[name] if isinstance(listed[name], dict) else {}
+        if len(data) != entry.get("bytes"):
+            raise CheckpointError(
+                f"{path / name}: {len(data)} bytes, expected {entry.get('bytes')}"
+            )
+        if hashlib.sha256(data).hexdigest() != entry.get("sha256"):
+            raise CheckpointError(f"{path / name}: damaged (its SHA-256 is not the manifest's)")
+        files[name] = data
+    return files
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error

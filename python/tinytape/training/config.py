@@ -1,0 +1,246 @@
+"""The settings of a run: one declaration gives the flag, the TOML key, the check and the help.
+
+Precedence: the defaults below, then the TOML file of ``--config``, then the flags. The resolved
+settings are written to the run folder, so that a run can be repeated from what it left behind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..data import DEFAULT_CORPUS
+from .errors import ConfigError
+
+DATA, TRAINING, OPTIMISER, RUN = "model and data", "training", "optimiser", "run"
+
+
+def setting(
+    default: Any,
+    kind: type,
+    group: str,
+    help: str,
+    *,
+    metavar: str | None = None,
+    choices: tuple[str, ...] = (),
+    low: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    may_change: bool = False,
+    shown: str | None = None,
+) -> Any:
+    """A dataclass field with all that is known about a setting.
+
+    ``low`` is allowed, ``above`` and ``below`` are not. ``may_change``: free to differ on resume.
+    ``shown`` is the default as the help tells it, where None would say nothing.
+    """
+    return field(
+        default=default,
+        metadata={
+            "kind": kind,
+            "group": group,
+            "help": help,
+            "metavar": metavar or {int: "N", float: "X"}.get(kind),
+            "choices": choices,
+            "low": low,
+            "above": above,
+            "below": below,
+            "may_change": may_change,
+            "shown": shown if shown is not None else str(default),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one training run. ``None`` means: chosen by ``resolve`` from the others."""
+
+    model: str = setting("small", str, DATA, "model preset", metavar="PRESET")
+    data: str = setting(
+        DEFAULT_CORPUS, str, DATA, "corpus name or UTF-8 text file", metavar="NAME|FILE",
+        may_change=True,
+    )  # fmt: skip
+    dtype: str = setting("float32", str, DATA, "type of weights", choices=("float32", "float64"))
+    dropout: float = setting(0.0, float, DATA, "dropout probability", low=0.0, below=1.0)
+
+    iters: int = setting(10_000, int, TRAINING, "optimiser steps", low=1)
+    batch_size: int = setting(12, int, TRAINING, "windows per step", low=1)
+    seed: int = setting(1, int, TRAINING, "seed of weights, batches and dropout", low=0)
+    eval_interval: int = setting(
+        500, int, TRAINING, "steps between held-out losses", low=1, may_change=True
+    )
+    checkpoint_interval: int = setting(
+        1000, int, TRAINING, "steps between checkpoints", low=1, may_change=True
+    )
+
+    optimizer: str = setting(
+        "adamw", str, OPTIMISER, "update rule", choices=("adamw", "adam", "sgd")
+    )
+    lr: float | None = setting(
+        None, float, OPTIMISER, "learning rate after warm-up", above=0.0, shown="2e-3; 0.1 for sgd"
+    )
+    min_lr: float | None = setting(
+        None, float, OPTIMISER, "learning rate at the last step", low=0.0, shown="lr / 10"
+    )
+    schedule: str = setting(
+        "cosine", str, OPTIMISER, "from lr to min-lr", choices=("constant", "cosine", "linear")
+    )
+    warmup: int | None = setting(
+        None, int, OPTIMISER, "steps of linear warm-up", low=0, shown="100, or iters / 10 if less"
+    )
+    clip: float = setting(1.0, float, OPTIMISER, "largest gradient norm; 0 is no limit", low=0.0)
+    weight_decay: float | None = setting(
+        None, float, OPTIMISER, "decay of matrices; vectors are never decayed", low=0.0,
+        shown="0.1 for adamw, else 0",
+    )  # fmt: skip
+    beta1: float = setting(
+        0.9, float, OPTIMISER, "Adam's first decay; momentum of sgd", low=0.0, below=1.0
+    )
+    beta2: float = setting(0.99, float, OPTIMISER, "Adam's second decay", low=0.0, below=1.0)
+
+    out: str | None = setting(
+        None, str, RUN, "run folder", metavar="RUN", may_change=True, shown="runs/MODEL-CORPUS"
+    )
+    threads: int | None = setting(
+        None, int, RUN, "threads; results do not depend on it", low=1, may_change=True,
+        shown="TINYTAPE_NUM_THREADS, or the CPUs at hand",
+    )  # fmt: skip
+    keep: int = setting(3, int, RUN, "checkpoints kept", low=1, may_change=True)
+
+    def __post_init__(self) -> None:
+        for option in dataclasses.fields(self):
+            object.__setattr__(self, option.name, _checked(option, getattr(self, option.name)))
+        if self.warmup is not None and self.warmup >= self.iters:
+            raise ConfigError(
+                f"warmup: {self.warmup} steps of warm-up leave none of iters = {self.iters}"
+            )
+        if self.min_lr is not None and self.lr is not None and self.min_lr > self.lr:
+            raise ConfigError(f"min_lr: {self.min_lr} is more than lr = {self.lr}")
+
+
+SETTINGS = {option.name: option for option in dataclasses.fields(TrainConfig)}
+
+
+def flag(name: str) -> str:
+    """The command-line spelling of a setting: ``batch_size`` is ``--batch-size``."""
+    return "--" + name.replace("_", "-")
+
+
+def resolve(config: TrainConfig) -> TrainConfig:
+    """Fill in the settings that follow from others, except ``threads``."""
+    corpus = re.sub(r"[^\w.-]", "-", Path(config.data).stem) or "text"
+    lr = config.lr if config.lr is not None else 0.1 if config.optimizer == "sgd" else 2e-3
+    chosen = {
+        "lr": lr,
+        "min_lr": lr / 10,
+        "warmup": min(100, config.iters // 10),
+        # Coupled with the gradient, as adam and sgd do it, such a decay would swamp the loss.
+        "weight_decay": 0.1 if config.optimizer == "adamw" else 0.0,
+        "out": os.path.join("runs", f"{config.model}-{corpus}"),
+    }
+    given = {name: v for name in chosen if (v := getattr(config, name)) is not None}
+    return dataclasses.replace(config, **{**chosen, **given})
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the settings in a TOML file, names checked; ``batch-size`` and ``batch_size`` agree.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, or holds an unknown key.
+    """
+    tomllib = _import_tomllib()
+    try:
+        with open(path, "rb") as file:
+            table = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"cannot read --config {path}: {error.strerror or error}") from error
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    return checked_names(table, str(path))
+
+
+def checked_names(table: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return ``table`` with names spelled as fields; ConfigError names an unknown one."""
+    settings = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in SETTINGS:
+            near = difflib.get_close_matches(name, SETTINGS, n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else "known: " + ", ".join(SETTINGS)
+            raise ConfigError(f"{source}: unknown setting {key!r}; {hint}")
+        if name in settings:
+            raise ConfigError(f"{source}: {name} is given twice")
+        settings[name] = value
+    return settings
+
+
+def changed_for_resume(old: TrainConfig, asked: Mapping[str, Any]) -> TrainConfig:
+    """Return the settings of a resumed run: ``old``, with what may change taken from ``asked``.
+
+    Raises:
+        ConfigError: a setting that shapes the result was asked to change; names it.
+    """
+    new = dataclasses.replace(old, **asked)
+    # A constant rate does not look at the last step, so such a run may be made longer.
+    free = {"iters"} if old.schedule == "constant" else set()
+    for name, option in SETTINGS.items():
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after and not option.metadata["may_change"] and name not in free:
+            why = " (the schedule depends on it)" if name == "iters" else ""
+            raise ConfigError(
+                f"cannot resume with another {name}{why}: the run has {before}, asked for {after}; "
+                f"leave {flag(name)} out, or start a new run with --out"
+            )
+    return new
+
+
+def _checked(option: dataclasses.Field[Any], value: Any) -> Any:
+    """Return the value in its declared type, or raise ConfigError."""
+    about, name = option.metadata, option.name
+    if value is None and option.default is None:
+        return None
+    kind = about["kind"]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ConfigError(f"{name}: expected {_article(kind)}, got {value!r}")
+    if about["choices"] and value not in about["choices"]:
+        raise ConfigError(f"{name}: expected one of {', '.join(about['choices'])}; got {value!r}")
+    if kind is str:
+        if not value:
+            raise ConfigError(f"{name}: expected a name, got an empty text")
+        return value
+    if not math.isfinite(value):
+        raise ConfigError(f"{name}: expected a finite number, got {value}")
+    for ok, bound, words in (
+        (value >= about["low"], about["low"], "at least"),
+        (value > about["above"], about["above"], "more than"),
+        (value < about["below"], about["below"], "less than"),
+    ):
+        if not ok:
+            raise ConfigError(f"{name}: expected {words} {bound:g}, got {value}")
+    return value
+
+
+def _article(kind: type) -> str:
+    return {int: "a whole number", float: "a number", str: "a text"}[kind]
+
+
+def _import_tomllib() -> Any:
+    try:
+        import tomllib
+    except ImportError:  # Python 3.10
+        try:
+            import tomli as tomllib
+        except ImportError:
+            raise ConfigError(
+                "--config needs Python 3.11 or later, or: pip install tomli"
+            ) from None
+    return tomllib

@@ -1,0 +1,25 @@
+"""What can go wrong around a training run. The commands print these as one line."""
+
+from __future__ import annotations
+
+from ..errors import TinytapeError
+
+
+class ConfigError(TinytapeError, ValueError):
+    """A setting that does not exist, has a wrong value, or may not change on resume."""
+
+
+class RunError(TinytapeError, ValueError):
+    """A run folder that is absent, is in the way, or does not hold what was asked of it."""
+
+
+class CheckpointError(TinytapeError, ValueError):
+    """A checkpoint that is incomplete, damaged, or belongs to another model."""
+
+
+class MissingGradientError(TinytapeError, RuntimeError):
+    """A parameter that wants a gradient received none: part of the model is not on the tape."""
+
+
+class MissingExtraError(TinytapeError, ImportError):
+    """An optional dependency that is not installed; the message names the extra."""

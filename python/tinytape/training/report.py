@@ -1,0 +1,117 @@
+"""What a run prints before its first step and after its last."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+import tinytape as tt
+
+from .. import sampling
+from .checkpoint import Checkpoint
+from .environment import environment, peak_resident_mb
+from .run_folder import RunFolder
+from .session import Session
+from .signals import StopSignals
+
+SAMPLE_TOKENS = 300
+
+
+def header(session: Session, folder: RunFolder, resumed: Checkpoint | None) -> Iterator[str]:
+    """The lines before the first step: the text, the losses to beat, the model, the machine."""
+    config, corpus, splits = session.config, session.corpus, session.splits
+    if corpus.notice:
+        yield corpus.notice
+    where = f" ({corpus.path})" if corpus.path else ""
+    yield (
+        f"corpus     {corpus.name}, {len(corpus.text):,} characters, "
+        f"{session.tokenizer.vocab_size} distinct{where}"
+    )
+    yield f"           SHA-256 {corpus.sha256}"
+    yield f"           {len(splits.train):,} to train on, {len(splits.held_out):,} held out"
+    yield (
+        f"to beat    {session.entropies['unigram']:.3f} nats per character (unigram entropy), "
+        f"{session.entropies['bigram']:.3f} (bigram entropy)"
+    )
+    count = parameter_count(session)
+    yield f"model      {config.model}, {count:,} parameters, {config.dtype}"
+    decay = f", weight decay {config.weight_decay:g}" if config.weight_decay else ""
+    rate = f"{config.lr:g}"
+    if config.schedule != "constant":
+        rate += f" to {config.min_lr:g} ({config.schedule})"
+    yield (
+        f"optimiser  {config.optimizer}, learning rate {rate}, warm-up {config.warmup} steps, "
+        f"clip {config.clip:g}{decay}"
+    )
+    plan = planned_memory(session)
+    parts = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in plan.items())
+    yield f"memory     about {sum(plan.values()) / 1e6:.0f} MB planned: {parts}"
+    env = environment()
+    yield (
+        f"engine     tinytape {env['tinytape']}, {tt.get_num_threads()} threads, {env['blas']} "
+        f"{env['blas_version']} {env['blas_core']}, SIMD {env['simd']}"
+    )
+    yield (
+        f"run        {folder}: {config.iters:,} steps of {config.batch_size} x {session.context} "
+        f"characters, seed {config.seed}"
+    )
+    if resumed is not None:
+        yield f"resumed    from step {resumed.step:,} ({resumed.path})"
+    yield ""
+
+
+def parameter_count(session: Session) -> int:
+    return sum(p.numel() for p in session.model.parameters())
+
+
+def planned_memory(session: Session) -> dict[str, float]:
+    """Bytes by purpose. All but the last entry is exact; a step's activations are an estimate."""
+    size = 8 if session.config.dtype == "float64" else 4
+    weights = parameter_count(session) * size
+    moments = {"adamw": 2, "adam": 2, "sgd": 1 if session.config.beta1 else 0}
+    return {
+        "weights": weights,
+        "gradients": weights,
+        "optimiser": weights * moments[session.config.optimizer],
+        "one step": session.tokens_per_step * activations_per_token(session) * size,
+    }
+
+
+def activations_per_token(session: Session) -> int:
+    """About how many numbers a training step keeps for one position."""
+    width, layers = session.model.config.width, session.model.config.layers
+    # A layer keeps about two norms, q, k, v, the attention and its projection, the feed-forward
+    # before and after GELU, two residual sums, and the backward pass its cotangents.
+    return layers * 28 * width + 4 * session.tokenizer.vocab_size
+
+
+def closing(session: Session, folder: RunFolder, stop: StopSignals) -> Iterator[str]:
+    """The lines after the last step: the losses, a sample, what to do next."""
+    counters = session.counters
+    yield ""
+    yield (
+        f"held-out loss {counters.held_out_loss:.4f} nats per character at the end, "
+        f"best {counters.best_loss:.4f} at step {counters.best_step:,}"
+    )
+    peak = peak_resident_mb()
+    memory = f", peak memory {peak:.0f} MB" if peak else ""
+    yield f"{counters.seconds:.0f} s in all{memory}; weights in {folder.model}"
+    yield ""
+    prompt = "\n" if "\n" in session.tokenizer.characters else session.tokenizer.characters[0]
+    ids = sampling.generate(
+        session.model,
+        session.tokenizer.encode(prompt),
+        SAMPLE_TOKENS,
+        temperature=0.8,
+        seed=session.config.seed,
+    )
+    words = []
+    for token in ids:
+        if stop.requested:
+            break
+        words.append(token)
+    yield session.tokenizer.decode(words).strip("\n")
+    yield ""
+    name = shlex.quote(str(folder))
+    yield f"more text: python -m tinytape.generate {name} --tokens 500"
+    yield f"the curve: python -m tinytape.plot {name}"

@@ -1,0 +1,115 @@
+"""A run folder: the names of its files, who may write there, and its metrics.
+
+config.json         resolved settings, model, corpus with its hash
+tokenizer.json      characters and their ids
+metrics.jsonl       one line per evaluation
+checkpoints/        see checkpoint.py
+model.safetensors   the final weights, written when the run is complete
+curve.png           drawn by ``python -m tinytape.plot``
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .._files import remove_leftovers, replace_file
+from .checkpoint import pack_json, unpack_json
+from .errors import RunError
+
+
+class RunFolder:
+    """The files of one run, by name."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.tokenizer = self.path / "tokenizer.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model.safetensors"
+        self.curve = self.path / "curve.png"
+        self._files = (self.model, self.metrics, self.tokenizer, self.curve, self.config)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def claim(self, *, overwrite: bool) -> None:
+        """Make the folder ready for a new run.
+
+        Raises:
+            RunError: it holds a run and ``overwrite`` is False, or it holds something else.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"--out {self}: this is a file, expected a folder")
+        self.remove_leftovers()
+        held = {p.name for p in self.path.iterdir()} if self.path.is_dir() else set()
+        foreign = sorted(held - {p.name for p in (*self._files, self.checkpoints)})
+        if foreign and self.config.name not in held:
+            raise RunError(
+                f"--out {self}: the folder holds {foreign[0]!r} and is not a run; choose another"
+            )
+        if self.config.name in held and not overwrite:
+            raise RunError(
+                f"{self} holds a run already; add --resume to go on with it, --overwrite to "
+                f"start it again, or --out for another folder"
+            )
+        # Only what a run writes is removed, the config last: without it this is no run any more.
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for file in self._files:
+            file.unlink(missing_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def require_run(self) -> None:
+        """Raise RunError unless this folder holds a run."""
+        if not self.config.is_file():
+            there = "holds no config.json" if self.path.is_dir() else "is not there"
+            raise RunError(f"{self} {there}; expected the folder of a run (runs/NAME)")
+
+    def read_config(self) -> dict[str, Any]:
+        """The run's ``config.json``."""
+        self.require_run()
+        return unpack_json(self.config.read_bytes(), self.config)
+
+    def write_config(self, record: Mapping[str, Any]) -> None:
+        replace_file(self.config, pack_json(record))
+
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files of a process that was killed."""
+        for folder in (self.path, self.checkpoints):
+            if folder.is_dir():
+                remove_leftovers(folder)
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Add one line to ``metrics.jsonl`` and sync it, ahead of the checkpoint that counts it."""
+        with open(self.metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The evaluations in order. A last line that a kill cut short is left out."""
+        if not self.metrics.is_file():
+            return []
+        lines = self.metrics.read_bytes().splitlines()
+        records = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = json.loads(line)
+                if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+                    raise ValueError("expected an object with a step")
+            except ValueError as error:
+                if number == len(lines):
+                    break
+                raise RunError(f"{self.metrics} line {number}: {error}") from error
+            records.append(record)
+        return records
+
+    def truncate_metrics(self, last_step: int) -> None:
+        """Keep the evaluations up to ``last_step``; what came later will be done again."""
+        kept = [r for r in self.read_metrics() if r["step"] <= last_step]
+        replace_file(self.metrics, "".join(json.dumps(r) + "\n" for r in kept).encode())

@@ -1,0 +1,206 @@
+"""Everything a run works with, built from its settings; and its state, saved and put back."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import tinytape as tt
+
+from .. import models
+from ..data import (
+    CharTokenizer,
+    Corpus,
+    RandomWindows,
+    Splits,
+    bigram_entropy,
+    load_corpus,
+    split_corpus,
+    unigram_entropy,
+)
+from .checkpoint import Checkpoint, require_same_arrays
+from .config import TrainConfig
+from .errors import CheckpointError, ConfigError
+from .schedule import learning_rate
+from .state_tree import join_state, split_state
+
+
+@dataclass
+class Counters:
+    """What a run has counted so far: part of the training state."""
+
+    step: int = 0
+    loss_sum: float = 0.0  # of the training losses since the last evaluation
+    loss_count: int = 0
+    evaluated_step: int = -1  # the last step whose held-out loss is in the metrics
+    held_out_loss: float | None = None
+    best_loss: float | None = None
+    best_step: int = -1
+    grad_norm: float | None = None  # of the last step, before clipping
+    seconds: float = 0.0  # spent in the loop, over all resumes
+
+
+@dataclass
+class Session:
+    """The parts of one run."""
+
+    config: TrainConfig
+    corpus: Corpus
+    tokenizer: CharTokenizer
+    splits: Splits
+    entropies: dict[str, float]  # of the text, in nats: the losses to beat
+    windows: RandomWindows
+    model: tt.nn.Module
+    generator: tt.Generator  # drew the weights, draws the dropout masks
+    optimizer: tt.optim.Optimizer
+    scheduler: tt.optim.lr_scheduler.LRScheduler
+    counters: Counters
+
+    @property
+    def context(self) -> int:
+        return self.windows.context
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.config.batch_size * self.context
+
+    def record(self) -> dict[str, Any]:
+        """What ``config.json`` holds: enough to build the model again, and what it was fed."""
+        return {
+            "format": "tinytape-run",
+            "version": 1,
+            "train": dataclasses.asdict(self.config),
+            "model": self.model.config.to_dict(),
+            "corpus": {
+                "name": self.corpus.name,
+                "path": None if self.corpus.path is None else str(self.corpus.path),
+                "sha256": self.corpus.sha256,
+                "characters": len(self.corpus.text),
+                "vocab_size": self.tokenizer.vocab_size,
+                "entropy_nats": self.entropies,
+            },
+        }
+
+    def weights(self) -> dict[str, Any]:
+        """The weights as numpy arrays by name."""
+        return {name: tensor.numpy() for name, tensor in self.model.state_dict().items()}
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The training state besides the weights, as (JSON tree, arrays)."""
+        optimizer, arrays = split_state(self.optimizer.state_dict(), "optimizer")
+        return {
+            "optimizer": optimizer,
+            "scheduler": self.scheduler.state_dict(),
+            "generators": {"model": self.generator.get_state()},
+            # Batches are a function of (seed, step): this is their whole position.
+            "data": {"sha256": self.corpus.sha256, "seed": self.config.seed,
+                     "next_step": self.counters.step},
+            "counters": dataclasses.asdict(self.counters),
+        }, arrays  # fmt: skip
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take over the state of a checkpoint: compare everything first, then assign.
+
+        Raises:
+            CheckpointError: names, shapes or dtypes are not those of this run, or the text is
+                another one. Nothing has changed then.
+        """
+        path, state = checkpoint.path, checkpoint.state
+        own_state, own_arrays = self.state()
+        require_same_arrays(checkpoint.model, self.weights(), path / "model.safetensors")
+        require_same_arrays(checkpoint.arrays, own_arrays, path / "train_state.safetensors")
+        if not own_state.keys() <= state.keys():
+            missing = ", ".join(sorted(own_state.keys() - state.keys()))
+            raise CheckpointError(f"{path / 'state.json'}: missing: {missing}")
+        if state["data"].get("sha256") != self.corpus.sha256:
+            raise ConfigError(
+                f"cannot resume with another text: the run was fed the corpus with SHA-256 "
+                f"{state['data'].get('sha256')}, and {self.config.data} has {self.corpus.sha256}"
+            )
+        counters = _counters(state["counters"], checkpoint)
+        optimizer = join_state(state["optimizer"], checkpoint.arrays)
+        try:
+            self.optimizer.load_state_dict(optimizer)  # checks before it assigns
+            self.scheduler.load_state_dict(state["scheduler"])
+            self.model.load_state_dict(checkpoint.model)
+            self.generator.set_state(state["generators"]["model"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        self.counters = counters
+
+
+def build_session(config: TrainConfig) -> Session:
+    """Find the text, build the model with its initial weights, and what trains it.
+
+    Args:
+        config: resolved settings.
+
+    Raises:
+        ConfigError: an unknown model.
+        DataError: no such text, or one that cannot be used.
+    """
+    known = models.presets()
+    if config.model not in known:
+        raise ConfigError(f"model: expected one of {', '.join(known)}; got {config.model!r}")
+    corpus = load_corpus(config.data)
+    tokenizer = CharTokenizer.from_text(corpus.text)
+    if config.threads is not None:
+        tt.set_num_threads(config.threads)
+    generator = tt.Generator(config.seed)  # its own, so that nothing else can move it
+    model = models.create(
+        config.model,
+        tokenizer.vocab_size,
+        generator=generator,
+        dtype=getattr(tt, config.dtype),
+        dropout=config.dropout,
+    )
+    context = model.config.context
+    splits = split_corpus(corpus, tokenizer, context)
+    optimizer = build_optimizer(model, config)
+    rate = functools.partial(learning_rate, config=config)
+    return Session(
+        config=config,
+        corpus=corpus,
+        tokenizer=tokenizer,
+        splits=splits,
+        entropies={
+            "unigram": unigram_entropy(splits.ids),
+            "bigram": bigram_entropy(splits.ids),
+        },
+        windows=RandomWindows(
+            splits.train, batch_size=config.batch_size, context=context, seed=config.seed
+        ),
+        model=model,
+        generator=generator,
+        optimizer=optimizer,
+        scheduler=tt.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step) / config.lr),
+        counters=Counters(),
+    )
+
+
+def build_optimizer(model: tt.nn.Module, config: TrainConfig) -> tt.optim.Optimizer:
+    """The optimiser, with weight decay on matrices and none on biases and gains."""
+    named = list(model.named_parameters())
+    groups = [
+        {"params": [(n, p) for n, p in named if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [(n, p) for n, p in named if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "sgd":
+        return tt.optim.SGD(groups, lr=config.lr, momentum=config.beta1)
+    kind = tt.optim.AdamW if config.optimizer == "adamw" else tt.optim.Adam
+    return kind(groups, lr=config.lr, betas=(config.beta1, config.beta2))
+
+
+def _counters(record: Any, checkpoint: Checkpoint) -> Counters:
+    try:
+        counters = Counters(**record)
+    except TypeError as error:
+        raise CheckpointError(f"{checkpoint.path / 'state.json'}: counters: {error}") from error
+    if counters.step != checkpoint.step:
+        raise CheckpointError(
+            f"{checkpoint.path / 'state.json'}: counters are of step {counters.step}"
+        )
+    return counters

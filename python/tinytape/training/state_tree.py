@@ -1,0 +1,58 @@
+"""State as arrays and numbers: nested dicts and lists split into safetensors and JSON, and joined.
+
+An optimiser's state is a tree whose leaves are tensors and plain numbers. Arrays go to one flat
+mapping under their dotted path; in the JSON tree a reference stands in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+from .errors import CheckpointError
+
+_REFERENCE = "$array"
+
+
+def split_state(tree: Any, prefix: str) -> tuple[Any, dict[str, np.ndarray]]:
+    """Return ``tree`` with its arrays replaced by references, and the arrays by dotted path.
+
+    Raises:
+        TypeError: a leaf that is neither an array, a tensor, a number, a string, a bool nor None.
+    """
+    arrays: dict[str, np.ndarray] = {}
+
+    def visit(node: Any, path: str) -> Any:
+        if isinstance(node, Tensor):
+            node = node.numpy()
+        if isinstance(node, np.ndarray):
+            arrays[path] = node
+            return {_REFERENCE: path}
+        if isinstance(node, Mapping):
+            if not all(isinstance(key, str) for key in node):
+                raise TypeError(f"state {path}: expected names as keys, got {list(node)!r}")
+            return {key: visit(value, f"{path}.{key}") for key, value in node.items()}
+        if isinstance(node, list | tuple):
+            return [visit(value, f"{path}.{i}") for i, value in enumerate(node)]
+        if node is None or isinstance(node, bool | int | float | str):
+            return node
+        raise TypeError(f"state {path}: cannot save a {type(node).__name__}")
+
+    return visit(tree, prefix), arrays
+
+
+def join_state(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """The inverse of ``split_state``: references become arrays again (tuples become lists)."""
+    if isinstance(tree, dict):
+        if set(tree) == {_REFERENCE}:
+            name = tree[_REFERENCE]
+            if name not in arrays:
+                raise CheckpointError(f"the training state refers to {name!r}, which is not there")
+            return arrays[name]
+        return {key: join_state(value, arrays) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [join_state(value, arrays) for value in tree]
+    return tree

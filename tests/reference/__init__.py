@@ -1,0 +1,1 @@
+"""Independent numpy re-implementations that the engine is judged against."""

@@ -1,0 +1,250 @@
+"""Where a corpus is found, what is refused, and what happens when no network answers."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tinytape.data import DEFAULT_CORPUS, KNOWN_CORPORA, DataError, corpora, load_corpus
+
+TEXT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, an empty cache, no TINYTAPE_DATA, and no network."""
+    work = tmp_path / "project" / "work"
+    work.mkdir(parents=True)
+    monkeypatch.chdir(work)
+    monkeypatch.delenv("TINYTAPE_DATA", raising=False)
+    monkeypatch.setattr(corpora, "cache_folder", lambda: tmp_path / "cache")
+
+    def no_network(url: str, limit: int) -> Iterator[bytes]:
+        raise TimeoutError("planted: no network")
+
+    monkeypatch.setattr(corpora, "_fetch", no_network)
+    return tmp_path
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default corpus is TEXT, so that tests need not hold Shakespeare."""
+    monkeypatch.setitem(
+        corpora.KNOWN_CORPORA,
+        DEFAULT_CORPUS,
+        corpora.KnownCorpus(
+            name=DEFAULT_CORPUS,
+            url="http://corpus.invalid/input.txt",
+            bytes=len(TEXT),
+            characters=len(set(TEXT)),
+            sha256=hashlib.sha256(TEXT).hexdigest(),
+        ),
+    )
+
+
+def put(folder: Path, data: bytes = TEXT, name: str = "input.txt") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+    return folder / name
+
+
+def test_manifest_in_the_repository_agrees_with_the_package() -> None:
+    manifest = json.loads(
+        (Path(__file__).parent.parent / "data" / "shakespeare" / "manifest.json").read_text()
+    )
+    about = KNOWN_CORPORA["shakespeare"]
+    assert manifest == {
+        "name": "shakespeare",
+        "file": "input.txt",
+        "url": about.url,
+        "bytes": about.bytes,
+        "characters": about.characters,
+        "sha256": about.sha256,
+    }
+    assert about.sha256 == "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+    assert (about.bytes, about.characters) == (1_115_394, 65)
+
+
+def test_folders_are_searched_in_the_promised_order(
+    known: None, nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [
+        put(nowhere / "chosen" / DEFAULT_CORPUS),
+        put(Path("data") / DEFAULT_CORPUS),
+        put(Path("..") / "shared" / "data" / DEFAULT_CORPUS),
+        put(nowhere / "cache" / DEFAULT_CORPUS),
+    ]
+    monkeypatch.setenv("TINYTAPE_DATA", str(nowhere / "chosen"))
+    for place in places:
+        corpus = load_corpus()
+        assert corpus.path == place
+        assert (corpus.name, corpus.text.encode(), corpus.notice) == (DEFAULT_CORPUS, TEXT, None)
+        place.unlink()
+    assert load_corpus().name == corpora.FALLBACK_CORPUS
+
+
+def test_a_folder_without_text_is_passed_over(known: None, nowhere: Path) -> None:
+    """The repository's own data/shakespeare holds a README and a manifest, but no text."""
+    put(Path("data") / DEFAULT_CORPUS, b"{}", name="manifest.json")
+    place = put(nowhere / "cache" / DEFAULT_CORPUS)
+    assert load_corpus().path == place
+
+
+def test_a_known_corpus_is_verified_wherever_it_is(known: None) -> None:
+    path = put(Path("data") / DEFAULT_CORPUS, TEXT[:-1])
+    with pytest.raises(DataError) as error:
+        load_corpus()
+    message = str(error.value)
+    assert str(path) in message and KNOWN_CORPORA[DEFAULT_CORPUS].sha256 in message
+    assert hashlib.sha256(TEXT[:-1]).hexdigest() in message
+
+
+def test_a_file_of_the_user_needs_no_known_hash(tmp_path: Path) -> None:
+    path = put(tmp_path / "mine", "Grüße\r\n".encode(), name="tale.txt")
+    corpus = load_corpus(str(path))
+    assert (corpus.name, corpus.text, corpus.path) == ("tale", "Grüße\r\n", path)
+    assert corpus.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert load_corpus(path).text == corpus.text  # a Path as well as a str
+    assert load_corpus(put(tmp_path / "novel")).name == "novel"  # novel/input.txt
+
+
+def test_a_file_called_input_in_the_working_directory_is_a_file() -> None:
+    put(Path("."), TEXT, name="novel")
+    assert load_corpus("novel").path == Path("novel")
+
+
+def test_a_known_name_is_never_taken_for_a_file(known: None) -> None:
+    put(Path("."), b"something else", name=DEFAULT_CORPUS)
+    place = put(Path("data") / DEFAULT_CORPUS)
+    assert load_corpus(DEFAULT_CORPUS).path == place
+    assert load_corpus(f"./{DEFAULT_CORPUS}").text == "something else"
+
+
+def test_a_folder_with_one_text_of_another_name() -> None:
+    place = put(Path("data") / "novel", TEXT, name="book.txt")
+    assert load_corpus("novel").path == place
+    assert load_corpus("data/novel").name == "novel"
+    put(Path("data") / "novel", TEXT, name="zzz.txt")
+    with pytest.raises(DataError, match=r"2 texts.*book\.txt or --data .*zzz\.txt"):
+        load_corpus("novel")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "empty"),
+        (b"abc\xff\xfe", "not UTF-8 text .byte 0xff at offset 3"),
+        ("text".encode("utf-16"), "not UTF-8 text"),
+    ],
+)
+def test_bad_text_is_refused_by_name(data: bytes, words: str) -> None:
+    path = put(Path("data") / "bad", data)
+    with pytest.raises(DataError, match=words) as error:
+        load_corpus("bad")
+    assert str(path) in str(error.value)
+
+
+def test_an_absent_file_and_an_unknown_name() -> None:
+    with pytest.raises(DataError, match=r"cannot read corpus .*none\.txt: No such file"):
+        load_corpus("none.txt")
+    with pytest.raises(DataError, match=r"'shakespear'; did you mean 'shakespeare'\?"):
+        load_corpus("shakespear")
+    with pytest.raises(DataError, match="the folder holds no"):
+        load_corpus("./")
+
+
+def test_a_wrong_tinytape_data_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYTAPE_DATA", "/not/here")
+    with pytest.raises(DataError, match="TINYTAPE_DATA=/not/here"):
+        load_corpus()
+
+
+def test_download_goes_to_the_cache_once(
+    known: None, nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fetch(url: str, limit: int) -> Iterator[bytes]:
+        asked.append(url)
+        yield TEXT[:10]
+        yield TEXT[10:]
+
+    monkeypatch.setattr(corpora, "_fetch", fetch)
+    first = load_corpus()
+    assert first.path == nowhere / "cache" / DEFAULT_CORPUS / "input.txt"
+    assert first.path.read_bytes() == TEXT
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(first.path.stat().st_mode) == 0o666 & ~umask
+    assert [p.name for p in first.path.parent.iterdir()] == ["input.txt"]
+    assert first.notice is not None and "downloaded" in first.notice
+    assert load_corpus().notice is None
+    assert asked == ["http://corpus.invalid/input.txt"]
+
+
+def test_a_wrong_download_is_refused_and_not_kept(
+    known: None, nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora, "_fetch", lambda url, limit: iter([b"<html>login</html>"]))
+    with pytest.raises(DataError, match="this is not the corpus"):
+        load_corpus()
+    assert not list((nowhere / "cache").rglob("*.txt"))
+
+
+def test_a_cache_that_cannot_be_written_is_no_reason_not_to_train(
+    known: None, nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (nowhere / "cache").write_text("a file where the folder should be")
+    monkeypatch.setattr(corpora, "_fetch", lambda url, limit: iter([TEXT]))
+    corpus = load_corpus()
+    assert corpus.text.encode() == TEXT and corpus.path is None
+
+
+def test_fetch_speaks_http_and_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/text" else 404)
+            self.end_headers()
+            if self.path == "/text":
+                self.wfile.write(b"x" * 1_000_000)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.undo()  # the real _fetch
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        assert len(b"".join(corpora._fetch(f"{base}/text", limit=2_000_000))) == 1_000_000
+        cut = len(b"".join(corpora._fetch(f"{base}/text", limit=1000)))
+        assert 1000 < cut <= 1 << 16
+        with pytest.raises(OSError):
+            list(corpora._fetch(f"{base}/nothing", limit=1000))
+        server.shutdown()
+
+
+def test_the_default_falls_back_loudly(known: None) -> None:
+    corpus = load_corpus()
+    assert corpus.name == corpora.FALLBACK_CORPUS and corpus.path is None
+    assert 300_000 < len(corpus.text) < 1_000_000
+    assert corpus.sha256 == hashlib.sha256(corpus.text.encode()).hexdigest()
+    assert corpus.notice is not None
+    assert "THIS IS NOT SHAKESPEARE" in corpus.notice and "no network" in corpus.notice
+    assert len(corpus.notice.splitlines()) >= 8 and "!" * 80 in corpus.notice
+    assert load_corpus().sha256 == corpus.sha256
+
+
+def test_only_the_default_falls_back(known: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = corpora.KnownCorpus("other", "http://corpus.invalid/other", 3, 3, "0" * 64)
+    monkeypatch.setitem(corpora.KNOWN_CORPORA, "other", other)
+    with pytest.raises(DataError, match=r"does not answer.*put the text at data/other/input.txt"):
+        load_corpus("other")

@@ -1,0 +1,328 @@
+"""The loop: it learns, it measures what it says it measures, and it stops before it does harm."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytape as tt
+from tinytape.errors import NonFiniteError
+from tinytape.nn import functional as F
+from tinytape.training import (
+    MissingGradientError,
+    RunFolder,
+    TrainConfig,
+    held_out_loss,
+    load_checkpoint,
+    loop,
+    resolve,
+    train,
+)
+from tinytape.training.progress import Console, Progress
+from tinytape.training.session import Session, build_optimizer, build_session
+from tinytape.training.state_tree import join_state, split_state
+
+WORDS = "the cat sat on a mat; who knows why? nobody does, said the dog.\n"
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4,000 characters with some order in them."""
+    rng = np.random.default_rng(0)
+    words = WORDS.split(" ")
+    path = tmp_path_factory.mktemp("corpus") / "cats.txt"
+    path.write_text(" ".join(words[i] for i in rng.integers(0, len(words), 900))[:4000])
+    return path
+
+
+def settings(text: Path, out: Path, **changes: Any) -> TrainConfig:
+    return TrainConfig(
+        **{
+            "model": "tiny",
+            "data": str(text),
+            "out": str(out),
+            "iters": 12,
+            "batch_size": 4,
+            "eval_interval": 5,
+            "checkpoint_interval": 6,
+            **changes,
+        }
+    )
+
+
+def silent() -> Console:
+    return Console(io.StringIO())
+
+
+def session_of(text: Path, tmp_path: Path, **changes: Any) -> Session:
+    return build_session(resolve(settings(text, tmp_path / "run", **changes)))
+
+
+def weights(model: tt.nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def test_it_learns_and_leaves_a_complete_run(text: Path, tmp_path: Path) -> None:
+    output = io.StringIO()
+    done = train(settings(text, tmp_path / "run", iters=60, lr=3e-3), console=Console(output))
+    folder = RunFolder(tmp_path / "run")
+    assert (done.stopped, done.exit_code) == (None, 0)
+    assert sorted(p.name for p in folder.path.iterdir()) == [
+        "checkpoints",
+        "config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
+    metrics = folder.read_metrics()
+    assert [m["step"] for m in metrics] == list(range(0, 61, 5))
+    unigram = done.session.entropies["unigram"]
+    vocab = done.session.tokenizer.vocab_size
+    assert metrics[0]["val_loss"] == pytest.approx(math.log(vocab), abs=0.15)
+    assert metrics[-1]["val_loss"] < unigram - 0.3
+    assert metrics[-1]["train_loss"] < metrics[1]["train_loss"]
+    assert metrics[0]["train_loss"] is None and metrics[0]["tokens_per_s"] is None
+    assert metrics[-1]["tokens"] == 60 * 4 * 32
+    for key in ("lr", "elapsed_s", "tokens_per_s", "grad_norm", "rss_mb"):
+        assert metrics[-1][key] > 0, key
+    assert done.session.counters.best_loss == min(m["val_loss"] for m in metrics)
+    # The final weights are those of the last checkpoint, and those in memory.
+    last = load_checkpoint(folder.checkpoints / "step-00000060")
+    for name, array in weights(done.session.model).items():
+        assert np.array_equal(last.model[name], array)
+    assert len(list(folder.checkpoints.iterdir())) == 3
+    said = output.getvalue()
+    assert "\r" not in said  # not a terminal: plain lines
+    assert said.count("held-out") >= len(metrics)
+    assert f"python -m tinytape.generate {folder}" in said
+
+
+def test_the_resolved_settings_are_written(text: Path, tmp_path: Path) -> None:
+    done = train(settings(text, tmp_path / "run", iters=1), console=silent())
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    train_settings = record["train"]
+    assert train_settings["lr"] == 2e-3 and train_settings["min_lr"] == 2e-4
+    assert TrainConfig(**train_settings) == done.session.config
+    assert record["model"] == done.session.model.config.to_dict()
+    assert record["corpus"]["sha256"] == done.session.corpus.sha256
+    assert record["corpus"]["name"] == "cats" and record["corpus"]["characters"] == 4000
+
+
+def test_the_header_says_what_is_trained_on_what(text: Path, tmp_path: Path) -> None:
+    output = io.StringIO()
+    done = train(settings(text, tmp_path / "run", iters=1), console=Console(output))
+    head = output.getvalue().split("step 0/1")[0]  # before the first step
+    session = done.session
+    count = sum(p.numel() for p in session.model.parameters())
+    for fact in (
+        "cats",
+        session.corpus.sha256,
+        f"{session.entropies['unigram']:.3f} nats per character (unigram",
+        f"{session.entropies['bigram']:.3f} (bigram",
+        f"{count:,} parameters",
+        "MB planned",
+        f"{tt.get_num_threads()} threads",
+        "SIMD",
+    ):
+        assert fact in head, fact
+
+
+def test_the_held_out_loss_is_the_mean_over_every_target(text: Path, tmp_path: Path) -> None:
+    """Against log-softmax written out in float64 numpy, window by window."""
+    session = session_of(text, tmp_path, dtype="float64")
+    ids, context = session.splits.held_out, session.context
+    assert (len(ids) - 1) % context != 0  # there is a partial window at the end
+    losses = []
+    with tt.no_grad():
+        for at in range(0, len(ids) - 1, context):
+            x = ids[at : at + context][: len(ids) - 1 - at].astype(np.int64)
+            logits = session.model(tt.tensor(x[None])).numpy()[0]
+            y = ids[at + 1 : at + 1 + len(x)]
+            shifted = logits - logits.max(axis=1, keepdims=True)
+            log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+            losses += (-log_p[np.arange(len(x)), y]).tolist()
+    assert len(losses) == len(ids) - 1
+    assert held_out_loss(session.model, ids, context) == pytest.approx(np.mean(losses), abs=1e-12)
+
+
+def test_the_held_out_loss_ignores_batch_size_dropout_and_mode(text: Path, tmp_path: Path) -> None:
+    losses = set()
+    for changes in ({}, {"batch_size": 7}, {"dropout": 0.5}):
+        session = session_of(text, tmp_path, **changes)
+        session.model.train()
+        losses.add(held_out_loss(session.model, session.splits.held_out, session.context))
+        assert session.model.training and tt.is_grad_enabled()
+    assert len(losses) == 1
+
+
+def test_an_evaluation_can_be_left(text: Path, tmp_path: Path) -> None:
+    session = session_of(text, tmp_path)
+    session.model.train()
+    assert held_out_loss(session.model, session.splits.held_out, 32, lambda: True) is None
+    assert session.model.training
+
+
+def test_a_step_is_the_plain_loop(text: Path, tmp_path: Path) -> None:
+    """Three steps of ``train_step`` against the loop that anybody would write."""
+    ours, plain = (session_of(text, tmp_path, clip=0.5) for _ in range(2))
+    for _ in range(3):
+        loop.train_step(ours, RunFolder(tmp_path))
+    for step in range(3):
+        x, y = plain.windows.batch(step)
+        loss = F.cross_entropy(
+            plain.model(tt.tensor(x)).reshape(-1, plain.tokenizer.vocab_size),
+            tt.tensor(y.reshape(-1)),
+        )
+        loss.backward()
+        tt.nn.utils.clip_grad_norm_(plain.model.parameters(), 0.5)
+        plain.optimizer.step()
+        plain.scheduler.step()
+        plain.optimizer.zero_grad()
+    for name, array in weights(ours.model).items():
+        assert np.array_equal(array, weights(plain.model)[name]), name
+
+
+def test_a_parameter_without_a_gradient_stops_the_run(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_an_idle_layer(config: TrainConfig) -> Session:
+        session = build_session(config)
+        session.model.idle = tt.nn.Linear(2, 3)
+        session.optimizer = build_optimizer(session.model, config)
+        return session
+
+    monkeypatch.setattr(loop, "build_session", with_an_idle_layer)
+    with pytest.raises(MissingGradientError, match=r"no gradient reached idle\.weight, idle\.bias"):
+        train(settings(text, tmp_path / "run"), console=silent())
+    metrics = RunFolder(tmp_path / "run").read_metrics()
+    assert [m["step"] for m in metrics] == [0]
+
+
+def test_a_frozen_parameter_wants_no_gradient(text: Path, tmp_path: Path) -> None:
+    session = session_of(text, tmp_path)
+    session.model.position_embedding.weight.requires_grad_(False)
+    loop.train_step(session, RunFolder(tmp_path), check_gradients=True)
+
+
+def test_weights_that_are_not_finite_are_not_saved(text: Path, tmp_path: Path) -> None:
+    session = session_of(text, tmp_path)
+    session.model.head.bias.fill_(math.inf)
+    with pytest.raises(NonFiniteError, match=r"head\.bias is nan; .* no checkpoint yet"):
+        loop._save(session, RunFolder(tmp_path))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient norm"])
+def test_a_value_that_is_not_finite_never_reaches_the_weights(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Planted at step 7, after the checkpoint at step 6."""
+    seen: list[dict[str, np.ndarray]] = []
+    real_step, real_loss, real_clip = loop.train_step, F.cross_entropy, tt.nn.utils.clip_grad_norm_
+
+    def step(session: Session, *args: Any, **named: Any) -> float:
+        seen.append(weights(session.model))
+        sessions.append(session)
+        return real_step(session, *args, **named)
+
+    sessions: list[Session] = []
+
+    def loss(*args: Any, **named: Any) -> tt.Tensor:
+        return real_loss(*args, **named) * (math.nan if len(seen) == 8 else 1.0)
+
+    def clip(*args: Any, **named: Any) -> tt.Tensor:
+        return real_clip(*args, **named) * (math.inf if len(seen) == 8 else 1.0)
+
+    monkeypatch.setattr(loop, "train_step", step)
+    if where == "loss":
+        monkeypatch.setattr(F, "cross_entropy", loss)
+    else:
+        monkeypatch.setattr(tt.nn.utils, "clip_grad_norm_", clip)
+    with pytest.raises(NonFiniteError) as error:
+        train(settings(text, tmp_path / "run", eval_interval=100), console=silent())
+    message = str(error.value)
+    assert f"step 7: the {where} is" in message
+    assert str(tmp_path / "run" / "checkpoints" / "step-00000006") in message
+    after = weights(sessions[-1].model)
+    assert all(np.array_equal(after[name], array) for name, array in seen[-1].items())
+    assert not np.array_equal(seen[-1]["head.weight"], seen[-2]["head.weight"])
+
+
+def test_decay_is_for_matrices(text: Path, tmp_path: Path) -> None:
+    session = session_of(text, tmp_path, weight_decay=0.25)
+    decay = {
+        name: group["weight_decay"]
+        for group in session.optimizer.param_groups
+        for name in group["param_names"]
+    }
+    for name, parameter in session.model.named_parameters():
+        assert decay.pop(name) == (0.25 if parameter.ndim >= 2 else 0.0), name
+    assert decay == {}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_every_optimizer_learns_and_its_state_goes_through_json(
+    text: Path, tmp_path: Path, optimizer: str
+) -> None:
+    session = session_of(text, tmp_path, optimizer=optimizer, iters=30, warmup=1)
+    losses = [loop.train_step(session, RunFolder(tmp_path)) for _ in range(30)]
+    assert np.mean(losses[-5:]) < losses[0] - 0.2
+    tree, arrays = split_state(session.optimizer.state_dict(), "optimizer")
+    again = split_state(join_state(json.loads(json.dumps(tree)), arrays), "optimizer")
+    assert json.dumps(again[0], sort_keys=True) == json.dumps(tree, sort_keys=True)
+    assert again[1].keys() == arrays.keys() and len(arrays) > 0
+
+
+def test_state_that_cannot_be_saved_is_named() -> None:
+    with pytest.raises(TypeError, match=r"state optimizer\.x: cannot save a object"):
+        split_state({"x": object()}, "optimizer")
+    with pytest.raises(TypeError, match="expected names as keys"):
+        split_state({1: 2}, "optimizer")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, output = Terminal(), io.StringIO()
+    monkeypatch.setattr("sys.stderr", terminal)
+    progress = Progress(Console(output), total=1000, start=100, tokens_per_step=768)
+    progress.evaluated(100, None, 2.5, 1e-3)
+    progress._bar.mininterval = 0
+    for step in range(101, 200):
+        progress.step(step, 2.25, 0.01)
+    progress.evaluated(199, 2.25, 2.375, 1e-3)
+    progress.step(200, 2.25, 0.01)
+    progress.close()
+    bar = terminal.getvalue()
+    for word in ("200/1000", "loss 2.250", "held-out 2.375", "100.0 it/s", "76.8k tok/s", "<"):
+        assert word in bar, word
+    assert output.getvalue().splitlines()[0].startswith("step  100/1000  loss      -")
+
+
+def test_a_terminal_that_goes_away_asks_for_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(Terminal):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    from tinytape.training.signals import StopSignals
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    progress = Progress(Console(io.StringIO()), total=10, start=0, tokens_per_step=1)
+    progress._bar.fp = Gone()
+    progress._bar.sp = lambda text: Gone().write(text)
+    progress._bar.mininterval = 0
+    with StopSignals() as stop:
+        progress.console.attach(stop)
+        progress.step(1, 1.0, 0.1)
+        assert stop.requested == "the output was closed"
+        progress.step(2, 1.0, 0.1)
+        progress.close()
