@@ -21,7 +21,9 @@ def soname_offset(image: bytes) -> int:
     phentsize, phnum = struct.unpack_from("<HH", image, 0x36)
     segments = []
     for i in range(phnum):
-        kind, _, offset, vaddr, _, size = struct.unpack_from("<IIQQQQ", image, phoff + i * phentsize)
+        kind, _, offset, vaddr, _, size = struct.unpack_from(
+            "<IIQQQQ", image, phoff + i * phentsize
+        )
         segments.append((kind, offset, vaddr, size))
 
     start = next(offset for kind, offset, _, _ in segments if kind == PT_DYNAMIC)

@@ -37,13 +37,43 @@ tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, in
     return TT_OK;
 }
 
+/* A cotangent is dead once its node was visited. Its memory, still in the cache, serves the next of the same size. */
+enum { SPARE_BUFFERS = 32 };
+typedef struct {
+    void *data;
+    size_t size;
+} spare_buffer;
+
 /* One backward pass. */
 typedef struct {
     tt_ctx *ctx;
     uint64_t epoch;
     bool into_leaves; /* gradients are added to the leaves' grad; otherwise they go to the captured tensors */
     bool graph;       /* create_graph */
+    int n_spare;
+    spare_buffer spare[SPARE_BUFFERS];
 } pass;
+
+static void *cot_new(pass *p, const tt_tensor *t, const char *op)
+{
+    size_t size = align_up(tensor_bytes(t));
+    for (int i = 0; i < p->n_spare; i++) {
+        if (p->spare[i].size != size) continue;
+        void *data = p->spare[i].data;
+        p->spare[i] = p->spare[--p->n_spare];
+        return data;
+    }
+    void *data = arena_alloc(&p->ctx->step, size);
+    if (data == NULL) ctx_out_of_memory(p->ctx, op, "step", size);
+    return data;
+}
+
+static void cot_spare(pass *p, tt_tensor *t)
+{
+    if (t->cot == NULL || t->captured || p->n_spare == SPARE_BUFFERS) return;
+    p->spare[p->n_spare++] = (spare_buffer){t->cot, align_up(tensor_bytes(t))};
+    t->cot = NULL;
+}
 
 static bool has_cot(const pass *p, const tt_tensor *t) { return t->cot_epoch == p->epoch; }
 
@@ -85,8 +115,8 @@ static tt_status receive(pass *p, tt_tensor *t, const char *op, void **dx, bool 
         }
         t->cot = t->grad->data;
     } else {
-        t->cot = arena_alloc(&p->ctx->step, tensor_bytes(t));
-        if (t->cot == NULL) return ctx_out_of_memory(p->ctx, op, "step", tensor_bytes(t));
+        t->cot = cot_new(p, t, op);
+        if (t->cot == NULL) return TT_ERR_NOMEM;
     }
     t->cot_epoch = p->epoch;
     *dx = t->cot;
@@ -121,6 +151,7 @@ static tt_status pass_through(pass *p, tt_node *node, void *dy)
         if (takes_over && !t->graph_freed) {
             t->cot = dy;
             t->cot_epoch = p->epoch;
+            node->out[0]->cot = NULL;
             continue;
         }
         void *dx = NULL;
@@ -169,7 +200,11 @@ static tt_status backward_node(pass *p, tt_node *node)
         const void *read;
         void *owned;
     } dy = {.read = c.dy[0]}; /* the pass owns the cotangents it hands to kernels as const */
-    return node->op->passes ? pass_through(p, node, dy.owned) : TT_OK;
+    if (node->op->passes) TT_TRY(pass_through(p, node, dy.owned));
+    for (int k = 0; k < node->n_out; k++) {
+        if (has_cot(p, node->out[k])) cot_spare(p, node->out[k]);
+    }
+    return TT_OK;
 }
 
 static tt_status add_cot_var(pass *p, tt_tensor *t, tt_tensor *dx, const char *op)

@@ -3,6 +3,11 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+
+/* Large blocks come from the kernel and go straight back to it: the allocator of libc would keep what it can, and a
+ * merged arena would then be resident twice. */
+enum { MAP_LEAST = 1 << 20 };
 
 /* Each system block begins with its own size, so that accounting is exact on free. */
 typedef struct {
@@ -12,6 +17,20 @@ typedef struct {
 static atomic_int_least64_t allocations, bytes_live, bytes_peak, limit_bytes;
 static atomic_int_least64_t fail_countdown; /* 0: off; k: the k-th allocation from now fails */
 static atomic_int fail_persistent;
+
+static void *system_alloc(size_t n)
+{
+    void *p = NULL;
+    if (n < MAP_LEAST) return posix_memalign(&p, TT_ALIGN, n) == 0 ? p : NULL;
+    p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p != MAP_FAILED ? p : NULL;
+}
+
+static void system_free(void *p, size_t n)
+{
+    if (n < MAP_LEAST) free(p);
+    else munmap(p, n);
+}
 
 static bool refused(size_t n)
 {
@@ -29,9 +48,9 @@ void *mem_alloc(size_t n)
 {
     if (n > PTRDIFF_MAX - 4 * (size_t)TT_ALIGN) return NULL;
     size_t total = align_up(n) + TT_ALIGN;
-    void *base = NULL;
-    if (refused(total) || posix_memalign(&base, TT_ALIGN, total) != 0) return NULL;
-    ((mem_header *)base)->size = total;
+    mem_header *base = refused(total) ? NULL : system_alloc(total);
+    if (base == NULL) return NULL;
+    base->size = total;
     atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
     int64_t live = atomic_fetch_add_explicit(&bytes_live, (int64_t)total, memory_order_relaxed) + (int64_t)total;
     int64_t peak = atomic_load_explicit(&bytes_peak, memory_order_relaxed);
@@ -45,7 +64,7 @@ void mem_free(void *p)
     if (p == NULL) return;
     mem_header *header = (mem_header *)(void *)((char *)p - TT_ALIGN);
     atomic_fetch_sub_explicit(&bytes_live, (int64_t)header->size, memory_order_relaxed);
-    free(header);
+    system_free(header, header->size);
 }
 
 void mem_stats(tt_memory *out)

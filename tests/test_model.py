@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import tinytape as tt
-from reference import transformer as ref
 from tinytape import models
 from tinytape.models import GPT, GPTConfig
 from tinytape.nn import functional as F
+
+from .reference import transformer as ref
 
 SIZE = ref.Size(vocab=7, context=6, width=8, heads=2, layers=2)
 CONFIG = GPTConfig(SIZE.vocab, SIZE.context, SIZE.width, SIZE.heads, SIZE.layers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reference import transformer as ref
+from .reference import transformer as ref
 
 SIZE = ref.Size(vocab=11, context=12, width=16, heads=4, layers=2)
 STEPS, BATCH, MAX_NORM = 10, 4, 0.5

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "blas_builtin.h"
 #include "check.h"
@@ -119,11 +121,27 @@ static const double scales[][2] = {{1, 0}, {1, 1}, {-0.5, 0}, {2, 0.25}, {0, 1}}
 DEFINE_TESTS(float, f32, FLT_EPSILON)
 DEFINE_TESTS(double, f64, DBL_EPSILON)
 
+/* The BLAS and the pool work in a child as in its parent. */
+static void check_fork(void) {
+    parallel_set_threads(2);
+    check_f32(blas_matmul_f32, "before fork", false, true, 400, 128, 400, 1, 0, 0);
+    pid_t child = fork();
+    if (child == 0) {
+        check_f32(blas_matmul_f32, "child", false, true, 400, 128, 400, 1, 0, 0);
+        _exit(check_result());
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    CHECK(status == 0, "the child ended with status %d", status);
+    check_f32(blas_matmul_f32, "after fork", false, true, 400, 128, 400, 1, 0, 0);
+}
+
 int main(void) {
     blas_init();
     printf("%s %s %s\n", blas_name(), blas_version(), blas_core());
     CHECK(blas_name()[0] != '\0', "no name");
     check_type_f32();
     check_type_f64();
+    check_fork();
     return check_result();
 }

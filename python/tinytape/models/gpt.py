@@ -92,7 +92,8 @@ class MLP(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        return self.dropout(self.proj(self.gelu(self.fc(x))))
+        out: Tensor = self.dropout(self.proj(self.gelu(self.fc(x))))
+        return out
 
 
 class Block(Module):
@@ -110,7 +111,8 @@ class Block(Module):
     def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
         x = x + self.attention(self.norm1(x), cache, layer)
-        return x + self.mlp(self.norm2(x))
+        x = x + self.mlp(self.norm2(x))
+        return x
 
 
 class GPT(Module):
@@ -186,7 +188,8 @@ class GPT(Module):
             x = block(x, cache, layer)
         if cache is not None:
             cache.advance(length)
-        return self.head(self.norm(x))
+        logits: Tensor = self.head(self.norm(x))
+        return logits
 
     def new_cache(self, batch_size: int = 1) -> KVCache:
         """An empty cache for decoding ``batch_size`` texts side by side."""

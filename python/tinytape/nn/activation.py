@@ -32,7 +32,7 @@ class Tanh(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape -> the same shape."""
-        return input.tanh()
+        return F.tanh(input)
 
 
 class _AlongDim(Module):

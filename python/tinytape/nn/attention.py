@@ -136,7 +136,8 @@ class CausalSelfAttention(Module):
             y = F.scaled_dot_product_attention(q, k, v)
         else:
             y = _attend_after(q, k, v, past)
-        return self.dropout(self.proj(y.transpose(1, 2).reshape(B, T, C)))
+        out: Tensor = self.dropout(self.proj(y.transpose(1, 2).reshape(B, T, C)))
+        return out
 
 
 def _attend_after(q: Tensor, k: Tensor, v: Tensor, past: int) -> Tensor:

@@ -12,6 +12,8 @@ from .module import Module
 class _Numbered(Module):
     """Modules under the names "0", "1", ...; what Sequential and ModuleList share."""
 
+    _modules: dict[str, Module]  # type: ignore[assignment]  # never None here
+
     def __len__(self) -> int:
         return len(self._modules)
 
@@ -33,7 +35,7 @@ class _Numbered(Module):
         self.register_module(self._key(index), module)
 
     def _like(self, items: list[tuple[str, Module]]) -> Module:
-        return type(self)([module for _, module in items])
+        raise NotImplementedError
 
     def append(self, module: Module) -> _Numbered:
         """Add a module at the end; returns self."""
@@ -60,6 +62,9 @@ class ModuleList(_Numbered):
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
         self.extend(modules or ())
+
+    def _like(self, items: list[tuple[str, Module]]) -> Module:
+        return type(self)(module for _, module in items)
 
 
 class Sequential(_Numbered):

@@ -110,12 +110,12 @@ class Module:
         self.__dict__[table][name] = value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        for kind, table in ((Parameter, "_parameters"), (Module, "_modules")):
+        for table, kind in _REGISTERED.items():
             if isinstance(value, kind):
                 self._forget(name, keep=table)
                 self._register(table, name, value)
                 return
-        for table, kind in (("_parameters", Parameter), ("_modules", Module), ("_buffers", Tensor)):
+        for table, kind in (_REGISTERED | {"_buffers": Tensor}).items():
             if name in self.__dict__.get(table, ()):
                 if value is not None and not isinstance(value, kind):
                     raise TypeError(
@@ -360,6 +360,10 @@ class Module:
         if not children:
             return f"{name}({extra})"
         return f"{name}(\n  " + "\n  ".join(lines) + "\n)"
+
+
+# What registers itself when it is assigned to an attribute, and where.
+_REGISTERED: dict[str, type] = {"_parameters": Parameter, "_modules": Module}
 
 
 def _join(prefix: str, name: str) -> str:

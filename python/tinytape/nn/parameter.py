@@ -51,9 +51,11 @@ class Parameter(Tensor):
         if grad is not None:
             converted.grad = grad.detach().to(wanted)
         # The values change hands; what this object held goes with the other one.
-        self._handle, converted._handle = converted._handle, self._handle
-        self._shape = self._grad = None
-        converted._shape = converted._grad = None
+        assert converted.dtype is wanted  # also fills its slots
+        for slot in ("_handle", "_shape", "_dtype", "_grad"):
+            mine, theirs = getattr(self, slot), getattr(converted, slot)
+            setattr(self, slot, theirs)
+            setattr(converted, slot, mine)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         copied = Parameter(self.detach(), self.requires_grad)

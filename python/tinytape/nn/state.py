@@ -13,7 +13,7 @@ Array = np.ndarray[Any, Any]
 
 
 class StateDictError(TinytapeError, RuntimeError, ValueError):
-    """A state that does not fit: PyTorch raises RuntimeError in modules, ValueError in optimisers."""
+    """A state that does not fit. PyTorch: RuntimeError in modules, ValueError in optimisers."""
 
 
 def misfit(name: str, target: Tensor, value: Any) -> tuple[str | None, Array]:

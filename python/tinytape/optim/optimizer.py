@@ -12,7 +12,7 @@ from typing import Any
 
 from ..autograd import enable_grad, no_grad
 from ..errors import ArgumentError
-from ..nn.state import StateDictError, assign, misfit
+from ..nn.state import Array, StateDictError, assign, misfit
 from ..tensor import Tensor
 
 Params = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
@@ -42,7 +42,7 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
-        entries = list(params)
+        entries: list[Any] = list(params)
         if not entries:
             raise ArgumentError(f"{self._who}: expected at least one parameter, got an empty list")
         groups = entries if isinstance(entries[0], dict) else [{"params": entries}]
@@ -192,7 +192,10 @@ class Optimizer:
 
     # --- loading: compare first -----------------------------------------------------------------
 
-    def _match_groups(self, saved: Mapping[str, Any], problems: list[str]):
+    def _match_groups(
+        self, saved: Mapping[str, Any], problems: list[str]
+    ) -> list[tuple[Group, dict[str, Any]]]:
+        """Each group with the options it is to take over."""
         saved_groups = saved.get("param_groups")
         if saved_groups is None or len(saved_groups) != len(self.param_groups):
             given = "no param_groups" if saved_groups is None else f"{len(saved_groups)} groups"
@@ -210,7 +213,10 @@ class Optimizer:
             matches.append((group, theirs))
         return matches
 
-    def _match_state(self, saved: Mapping[str, Any], problems: list[str]):
+    def _match_state(
+        self, saved: Mapping[str, Any], problems: list[str]
+    ) -> tuple[list[tuple[Tensor, Array]], list[tuple[dict[str, Any], str, int]]]:
+        """(tensor, its new values) and (state, key, its new count), for all parameters."""
         saved_state = saved.get("state", {})
         own = dict(self._named_params())
         # A parameter without state (SGD without momentum) may be left out of a file.

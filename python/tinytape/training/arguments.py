@@ -59,9 +59,17 @@ class CommandParser(argparse.ArgumentParser):
         name = word.split("=")[0]
         if not name.startswith("-"):
             return f"unexpected argument {word!r}"
-        known = [s for action in self._actions for s in action.option_strings if len(s) > 2]
-        near = [_SYNONYMS[name]] if _SYNONYMS.get(name) in known else []
-        near = near or difflib.get_close_matches(name, known, n=1)
+        known = [
+            s
+            for action in self._actions
+            for s in action.option_strings
+            if len(s) > 2 and s != "--help"
+        ]
+        near = (
+            [option for option in known if option.startswith(name)]
+            or [option for option in known if option == _SYNONYMS.get(name)]
+            or difflib.get_close_matches(name, known, n=2)
+        )
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         return f"there is no option {name}{hint}"
 
