@@ -13,7 +13,10 @@
 
 static char *chunk_data(arena_chunk *c) { return (char *)c + TT_ALIGN; }
 
-void arena_init(arena *a, size_t least_chunk) { *a = (arena){.least_chunk = align_up(least_chunk)}; }
+void arena_init(arena *a, size_t least_chunk)
+{
+    *a = (arena){.least_chunk = align_up(least_chunk)};
+}
 
 static void chunk_free(arena *a, arena_chunk *c)
 {
@@ -66,7 +69,8 @@ void *arena_alloc(arena *a, size_t n)
     if (n > PTRDIFF_MAX - 4 * (size_t)TT_ALIGN) return NULL;
     n = n == 0 ? TT_ALIGN : align_up(n);
     arena_chunk *c = a->current;
-    while (c != NULL && c->size - c->used < n) c = c->next; /* chunks after the current one are empty after a rewind */
+    while (c != NULL && c->size - c->used < n)
+        c = c->next; /* chunks after the current one are empty after a rewind */
     if (c == NULL) c = chunk_add(a, n);
     if (c == NULL) return NULL;
     a->current = c;
@@ -80,7 +84,8 @@ void *arena_alloc(arena *a, size_t n)
 
 arena_mark arena_here(const arena *a)
 {
-    return (arena_mark){.chunk = a->current, .chunk_used = a->current ? a->current->used : 0, .used = a->used};
+    return (arena_mark){
+        .chunk = a->current, .chunk_used = a->current ? a->current->used : 0, .used = a->used};
 }
 
 void arena_rewind(arena *a, arena_mark mark)

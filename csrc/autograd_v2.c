@@ -7,8 +7,9 @@
 
 #include "tape.h"
 
-tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, int n_in, tt_tensor *const *outputs,
-                      int n_out, const tt_attrs *attrs, void *const *saved)
+tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, int n_in,
+                      tt_tensor *const *outputs, int n_out, const tt_attrs *attrs,
+                      void *const *saved)
 {
     tt_tape *tape = &ctx->tape;
     tt_node *node = arena_alloc(&ctx->step, sizeof *node);
@@ -16,7 +17,12 @@ tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, in
     if (node == NULL || copy == NULL) return ctx_out_of_memory(ctx, op->name, "step", sizeof *node);
     /* The caller's array may lie on its stack and be gone before backward: this copy lives as long as the node. */
     memcpy(copy, inputs, (size_t)n_in * sizeof(tt_tensor *));
-    *node = (tt_node){.prev = tape->newest, .op = op, .sequence = ++tape->sequence, .n_in = n_in, .n_out = n_out, .in = copy};
+    *node = (tt_node){.prev = tape->newest,
+                      .op = op,
+                      .sequence = ++tape->sequence,
+                      .n_in = n_in,
+                      .n_out = n_out,
+                      .in = copy};
     node->attrs = *attrs;
     memcpy(node->saved, saved, sizeof node->saved);
     for (int i = 0; i < n_in; i++) {
@@ -48,8 +54,9 @@ typedef struct {
 typedef struct {
     tt_ctx *ctx;
     uint64_t epoch;
-    bool into_leaves; /* gradients are added to the leaves' grad; otherwise they go to the captured tensors */
-    bool graph;       /* create_graph */
+    bool
+        into_leaves; /* gradients are added to the leaves' grad; otherwise they go to the captured tensors */
+    bool graph; /* create_graph */
     int n_spare;
     spare_buffer spare[SPARE_BUFFERS];
 } pass;
@@ -85,7 +92,8 @@ static bool wanted(const pass *p, const tt_tensor *t)
 static tt_status fail_freed(const char *op)
 {
     return tt_fail(TT_ERR_STATE, op,
-                   "trying to go backward through the graph a second time: what it saved was freed by an earlier "
+                   "trying to go backward through the graph a second time: what it saved was freed "
+                   "by an earlier "
                    "backward(); pass retain_graph=True there if you need it again");
 }
 
@@ -131,8 +139,10 @@ static tt_status check_node(const tt_node *node)
         if (t == NULL || t->block == NULL || !(node->op->keeps >> i & 1)) continue;
         if (t->block->version != node->versions[i])
             return tt_fail(TT_ERR_STATE, node->op->name,
-                           "input %d (shape %s) was changed in place after it was recorded, and its old value is needed "
-                           "for the gradient", i, SHAPE_TEXT(t));
+                           "input %d (shape %s) was changed in place after it was recorded, and "
+                           "its old value is needed "
+                           "for the gradient",
+                           i, SHAPE_TEXT(t));
     }
     return TT_OK;
 }
@@ -147,7 +157,8 @@ static tt_status pass_through(pass *p, tt_node *node, void *dy)
     for (int i = 0; i <= last; i++) {
         tt_tensor *t = node->in[i];
         if (!(node->op->passes >> i & 1) || !wanted(p, t)) continue;
-        bool takes_over = i == last && !has_cot(p, t) && !node->out[0]->captured && !(p->into_leaves && t->node == NULL);
+        bool takes_over = i == last && !has_cot(p, t) && !node->out[0]->captured &&
+                          !(p->into_leaves && t->node == NULL);
         if (takes_over && !t->graph_freed) {
             t->cot = dy;
             t->cot_epoch = p->epoch;
@@ -166,8 +177,13 @@ static tt_status pass_through(pass *p, tt_node *node, void *dy)
 static tt_status backward_node(pass *p, tt_node *node)
 {
     tt_ctx *ctx = p->ctx;
-    tt_call c = {.ctx = ctx, .op = node->op, .attrs = &node->attrs, .n_in = node->n_in, .n_out = node->n_out,
-                 .in = node->in, .out = node->out};
+    tt_call c = {.ctx = ctx,
+                 .op = node->op,
+                 .attrs = &node->attrs,
+                 .n_in = node->n_in,
+                 .n_out = node->n_out,
+                 .in = node->in,
+                 .out = node->out};
     bool any = false;
     for (int k = 0; k < node->n_out; k++) {
         if (!has_cot(p, node->out[k])) continue;
@@ -177,12 +193,14 @@ static tt_status backward_node(pass *p, tt_node *node)
     if (!any) return TT_OK;
     TT_TRY(check_node(node));
     memcpy(c.saved, node->saved, sizeof c.saved);
-    bool repeated[TT_MAX_IN] = {false}; /* the same tensor twice: the kernel must not see one buffer under two names */
+    /* The same tensor twice: the kernel must not see one buffer under two names. */
+    bool repeated[TT_MAX_IN] = {false};
     bool kernel = false;
     for (int i = 0; i < node->n_in; i++) {
         tt_tensor *t = node->in[i];
         if (!wanted(p, t) || node->op->passes >> i & 1) continue;
-        for (int j = 0; j < i; j++) repeated[i] = repeated[i] || (node->in[j] == t && c.dx[j] != NULL);
+        for (int j = 0; j < i; j++)
+            repeated[i] = repeated[i] || (node->in[j] == t && c.dx[j] != NULL);
         if (repeated[i]) {
             c.dx[i] = call_scratch(&c, tensor_bytes(t));
             if (c.dx[i] == NULL) return TT_ERR_NOMEM;
@@ -211,7 +229,8 @@ static tt_status add_cot_var(pass *p, tt_tensor *t, tt_tensor *dx, const char *o
 {
     TT_TRY(refuse_freed(t, op));
     if (!tensor_same_shape(dx, t))
-        return tt_fail(TT_ERR_INTERNAL, op, "the vjp returned shape %s for an input of shape %s", SHAPE_TEXT(dx), SHAPE_TEXT(t));
+        return tt_fail(TT_ERR_INTERNAL, op, "the vjp returned shape %s for an input of shape %s",
+                       SHAPE_TEXT(dx), SHAPE_TEXT(t));
     t->cot_var = has_cot(p, t) ? v_add(p->ctx, t->cot_var, dx) : dx;
     t->cot_epoch = p->epoch;
     return t->cot_var != NULL ? TT_OK : (tt_status)tt_error_code();
@@ -246,8 +265,10 @@ static tt_status differentiate_node(pass *p, tt_node *node)
 static tt_status seed(pass *p, tt_tensor *root, tt_tensor *gradient)
 {
     if (p->graph) {
-        if (gradient == NULL) gradient = v_constant(p->ctx, root->dtype, root->ndim, root->shape, 1.0);
-        return gradient != NULL ? add_cot_var(p, root, gradient, "backward") : (tt_status)tt_error_code();
+        if (gradient == NULL)
+            gradient = v_constant(p->ctx, root->dtype, root->ndim, root->shape, 1.0);
+        return gradient != NULL ? add_cot_var(p, root, gradient, "backward")
+                                : (tt_status)tt_error_code();
     }
     void *dx = NULL;
     bool acc = false;
@@ -267,17 +288,22 @@ static tt_status seed(pass *p, tt_tensor *root, tt_tensor *gradient)
 static tt_status check_root(const tt_tensor *root, const tt_tensor *gradient, int i)
 {
     if (!root->requires_grad)
-        return tt_fail(TT_ERR_STATE, "backward", "element %d of tensors does not require grad and does not have a grad_fn", i);
+        return tt_fail(TT_ERR_STATE, "backward",
+                       "element %d of tensors does not require grad and does not have a grad_fn",
+                       i);
     if (gradient == NULL) {
         if (root->numel == 1) return TT_OK;
-        return tt_fail(TT_ERR_STATE, "backward", "grad can be implicitly created only for scalar outputs, got shape %s",
+        return tt_fail(TT_ERR_STATE, "backward",
+                       "grad can be implicitly created only for scalar outputs, got shape %s",
                        SHAPE_TEXT(root));
     }
     if (gradient->dtype != root->dtype)
-        return tt_fail(TT_ERR_DTYPE, "backward", "the gradient of a %s output must be %s, got %s", dtype_text(root->dtype),
-                       dtype_text(root->dtype), dtype_text(gradient->dtype));
+        return tt_fail(TT_ERR_DTYPE, "backward", "the gradient of a %s output must be %s, got %s",
+                       dtype_text(root->dtype), dtype_text(root->dtype),
+                       dtype_text(gradient->dtype));
     if (!tensor_same_shape(root, gradient))
-        return tt_fail(TT_ERR_SHAPE, "backward", "the gradient of an output of shape %s has shape %s", SHAPE_TEXT(root),
+        return tt_fail(TT_ERR_SHAPE, "backward",
+                       "the gradient of an output of shape %s has shape %s", SHAPE_TEXT(root),
                        SHAPE_TEXT(gradient));
     return TT_OK;
 }
@@ -288,7 +314,8 @@ static void mark_needed(const pass *p)
     for (tt_node *node = p->ctx->tape.oldest; node != NULL; node = node->next) {
         bool needed = false;
         for (int i = 0; i < node->n_in && !needed; i++) {
-            needed = node->in[i] != NULL && node->in[i]->requires_grad && node->in[i]->needed_epoch == p->epoch;
+            needed = node->in[i] != NULL && node->in[i]->requires_grad &&
+                     node->in[i]->needed_epoch == p->epoch;
         }
         for (int k = 0; k < node->n_out && needed; k++) node->out[k]->needed_epoch = p->epoch;
     }
@@ -302,7 +329,8 @@ static tt_status walk(pass *p, tt_node *newest, bool release)
         arena_rewind(&p->ctx->scratch, scratch);
     }
     for (tt_node *node = newest; release && node != NULL; node = node->prev) {
-        for (int k = 0; k < node->n_out; k++) node->released = node->released || has_cot(p, node->out[k]);
+        for (int k = 0; k < node->n_out; k++)
+            node->released = node->released || has_cot(p, node->out[k]);
     }
     return TT_OK;
 }
@@ -346,8 +374,8 @@ static void settle_fresh_grads(tt_ctx *ctx, int n_roots, tt_tensor **roots, bool
     }
 }
 
-static tt_status run_pass(pass *p, int n_roots, tt_tensor **roots, tt_tensor **gradients, int n_inputs,
-                          tt_tensor **inputs, bool release, tt_handle *results)
+static tt_status run_pass(pass *p, int n_roots, tt_tensor **roots, tt_tensor **gradients,
+                          int n_inputs, tt_tensor **inputs, bool release, tt_handle *results)
 {
     tt_node *newest = NULL;
     for (int i = 0; i < n_inputs; i++) {
@@ -366,17 +394,22 @@ static tt_status run_pass(pass *p, int n_roots, tt_tensor **roots, tt_tensor **g
     return TT_OK;
 }
 
-enum { MOST_ROOTS = 4096 }; /* lists come from Python and are bounded so that their copies fit in scratch */
+enum {
+    MOST_ROOTS = 4096
+}; /* lists come from Python and are bounded so that their copies fit in scratch */
 
-tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt_handle *gradients, int n_inputs,
-                      const tt_handle *inputs, int retain_graph, int create_graph, tt_handle *results)
+tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt_handle *gradients,
+                      int n_inputs, const tt_handle *inputs, int retain_graph, int create_graph,
+                      tt_handle *results)
 {
     TT_TRY(ctx_enter(ctx, "backward"));
     if (n_roots < 1 || n_inputs < 0 || n_roots > MOST_ROOTS)
-        return tt_fail(TT_ERR_ARG, "backward", "expected 1 to %d outputs, got %d", MOST_ROOTS, n_roots);
+        return tt_fail(TT_ERR_ARG, "backward", "expected 1 to %d outputs, got %d", MOST_ROOTS,
+                       n_roots);
     if (create_graph && n_inputs == 0)
         return tt_fail(TT_ERR_ARG, "backward",
-                       "a gradient that carries a graph is returned, never stored in .grad: use grad(..., create_graph=True)");
+                       "a gradient that carries a graph is returned, never stored in .grad: use "
+                       "grad(..., create_graph=True)");
     size_t list = (size_t)(2 * n_roots + n_inputs) * sizeof(tt_tensor *);
     tt_tensor **tensors = ctx_scratch(ctx, "backward", list);
     if (tensors == NULL) return TT_ERR_NOMEM;
@@ -384,8 +417,11 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
     tt_status status = TT_OK;
     for (int i = 0; i < n_roots && status == TT_OK; i++) {
         tensors[i] = handle_tensor(ctx, roots[i], "backward");
-        seeds[i] = gradients != NULL && gradients[i] != 0 ? handle_tensor(ctx, gradients[i], "backward") : NULL;
-        if (tensors[i] == NULL || (seeds[i] == NULL && gradients != NULL && gradients[i] != 0)) status = TT_ERR_STALE;
+        seeds[i] = gradients != NULL && gradients[i] != 0
+                       ? handle_tensor(ctx, gradients[i], "backward")
+                       : NULL;
+        if (tensors[i] == NULL || (seeds[i] == NULL && gradients != NULL && gradients[i] != 0))
+            status = TT_ERR_STALE;
         else status = check_root(tensors[i], seeds[i], i);
     }
     for (int i = 0; i < n_inputs && status == TT_OK; i++) {
@@ -396,7 +432,10 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
             status = tt_fail(TT_ERR_STATE, "grad", "input %d does not require grad", i);
     }
     if (status == TT_OK) {
-        pass p = {.ctx = ctx, .epoch = ++ctx->tape.epoch, .into_leaves = n_inputs == 0, .graph = create_graph != 0};
+        pass p = {.ctx = ctx,
+                  .epoch = ++ctx->tape.epoch,
+                  .into_leaves = n_inputs == 0,
+                  .graph = create_graph != 0};
         bool release = !retain_graph && !create_graph, enabled = ctx->grad_enabled;
         tape_mark mark = tape_here(ctx);
         if (p.graph) ctx->grad_enabled = true;
@@ -410,7 +449,8 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
         }
         settle_fresh_grads(ctx, n_roots, tensors, status != TT_OK);
         ctx->tape.in_backward = false;
-        if (!p.graph || status != TT_OK) tape_rewind(ctx, mark); /* cotangents end with the pass, the tape stays */
+        if (!p.graph || status != TT_OK)
+            tape_rewind(ctx, mark); /* cotangents end with the pass, the tape stays */
         if (status == TT_OK && release) status = tape_release(ctx);
     }
     arena_reset(&ctx->scratch);

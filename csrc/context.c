@@ -31,7 +31,8 @@ tt_ctx *tt_ctx_new(void)
 void tt_ctx_free(tt_ctx *ctx)
 {
     if (ctx == NULL) return;
-    for (uint32_t i = 0; i < ctx->handles.count; i++) { /* step tensors end with the tape, others by their count */
+    for (uint32_t i = 0; i < ctx->handles.count;
+         i++) { /* step tensors end with the tape, others by their count */
         tt_tensor *t = ctx->handles.slots[i].tensor;
         if (t != NULL && t->place == PLACE_POOL) tensor_unref(ctx, t);
     }
@@ -46,8 +47,9 @@ void tt_ctx_free(tt_ctx *ctx)
 tt_status ctx_enter(tt_ctx *ctx, const char *op)
 {
     if (pthread_equal(ctx->owner, pthread_self())) return TT_OK;
-    return tt_fail(TT_ERR_THREAD, op,
-                   "this context belongs to another thread: make tensors in the thread that uses them");
+    return tt_fail(
+        TT_ERR_THREAD, op,
+        "this context belongs to another thread: make tensors in the thread that uses them");
 }
 
 tt_status ctx_out_of_memory(tt_ctx *ctx, const char *op, const char *pool, size_t asked)
@@ -55,8 +57,9 @@ tt_status ctx_out_of_memory(tt_ctx *ctx, const char *op, const char *pool, size_
     tt_memory m;
     mem_stats(&m);
     (void)ctx;
-    return tt_fail(TT_ERR_NOMEM, op, "out of memory in the %s pool: asked for %zu bytes, %lld in use, peak %lld", pool,
-                   asked, (long long)m.system_bytes, (long long)m.system_peak_bytes);
+    return tt_fail(TT_ERR_NOMEM, op,
+                   "out of memory in the %s pool: asked for %zu bytes, %lld in use, peak %lld",
+                   pool, asked, (long long)m.system_bytes, (long long)m.system_peak_bytes);
 }
 
 void *ctx_scratch(tt_ctx *ctx, const char *op, size_t n)
@@ -110,10 +113,12 @@ static tt_status hand_out(tt_ctx *ctx, tt_tensor *t, tt_handle *out)
     return TT_ERR_NOMEM;
 }
 
-tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data, tt_handle *out)
+tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data,
+                 tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, "tensor"));
-    if (pool < 0 || pool >= TT_POOL_META) return tt_fail(TT_ERR_ARG, "tensor", "unknown pool %d", pool);
+    if (pool < 0 || pool >= TT_POOL_META)
+        return tt_fail(TT_ERR_ARG, "tensor", "unknown pool %d", pool);
     tt_tensor *t = tensor_new_pool(ctx, "tensor", (tt_pool)pool, dtype, ndim, shape);
     if (t != NULL && data != NULL) memcpy(t->data, data, tensor_bytes(t));
     if (t != NULL && data == NULL) memset(t->data, 0, tensor_bytes(t));
@@ -125,7 +130,9 @@ tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out)
     TT_TRY(ctx_enter(ctx, "info"));
     const tt_tensor *t = handle_tensor(ctx, h, "info");
     if (t == NULL) return TT_ERR_STALE;
-    const int64_t head[6] = {t->dtype, t->ndim, t->requires_grad, t->node == NULL && !t->graph_freed, t->contiguous, t->numel};
+    const int64_t head[6] = {t->dtype,         t->ndim,
+                             t->requires_grad, t->node == NULL && !t->graph_freed,
+                             t->contiguous,    t->numel};
     memcpy(out, head, sizeof head);
     memcpy(out + 6, t->shape, t->ndim * sizeof out[0]);
     memcpy(out + 6 + t->ndim, t->strides, t->ndim * sizeof out[0]);
@@ -135,8 +142,8 @@ tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out)
 static tt_status check_size(const tt_tensor *t, int64_t nbytes, const char *op)
 {
     if ((int64_t)tensor_bytes(t) == nbytes) return TT_OK;
-    return tt_fail(TT_ERR_SHAPE, op, "a %s tensor of shape %s has %zu bytes, got %lld", dtype_text(t->dtype),
-                   SHAPE_TEXT(t), tensor_bytes(t), (long long)nbytes);
+    return tt_fail(TT_ERR_SHAPE, op, "a %s tensor of shape %s has %zu bytes, got %lld",
+                   dtype_text(t->dtype), SHAPE_TEXT(t), tensor_bytes(t), (long long)nbytes);
 }
 
 tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes)
@@ -155,7 +162,8 @@ static tt_status writable(tt_ctx *ctx, tt_handle h, const char *op, tt_tensor **
     tt_tensor *t = handle_tensor(ctx, h, op);
     if (t == NULL) return TT_ERR_STALE;
     if (t->place != PLACE_POOL || t->node != NULL || t->graph_freed)
-        return tt_fail(TT_ERR_STATE, op, "a tensor that an operation recorded cannot be changed in place");
+        return tt_fail(TT_ERR_STATE, op,
+                       "a tensor that an operation recorded cannot be changed in place");
     *out = t;
     return TT_OK;
 }
@@ -168,7 +176,9 @@ tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src, int64_t nbytes)
     TT_TRY(check_size(t, nbytes, "copy_"));
     for (int i = 0; i < t->ndim; i++) {
         if (t->strides[i] == 0 && t->shape[i] > 1)
-            return tt_fail(TT_ERR_STATE, "copy_", "an expanded tensor has one element for many places: make it contiguous first");
+            return tt_fail(
+                TT_ERR_STATE, "copy_",
+                "an expanded tensor has one element for many places: make it contiguous first");
     }
     tensor_scatter(t, src);
     t->block->version += 1;
@@ -180,7 +190,8 @@ tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out)
     TT_TRY(ctx_enter(ctx, "clone"));
     const tt_tensor *t = handle_tensor(ctx, h, "clone");
     if (t == NULL) return TT_ERR_STALE;
-    if (pool < 0 || pool >= TT_POOL_META) return tt_fail(TT_ERR_ARG, "clone", "unknown pool %d", pool);
+    if (pool < 0 || pool >= TT_POOL_META)
+        return tt_fail(TT_ERR_ARG, "clone", "unknown pool %d", pool);
     tt_tensor *copy = tensor_new_pool(ctx, "clone", (tt_pool)pool, t->dtype, t->ndim, t->shape);
     if (copy != NULL) tensor_gather(copy->data, t);
     return hand_out(ctx, copy, out);
@@ -202,9 +213,11 @@ tt_status tt_set_requires_grad(tt_ctx *ctx, tt_handle h, int requires_grad)
     tt_tensor *t = handle_tensor(ctx, h, "requires_grad_");
     if (t == NULL) return TT_ERR_STALE;
     if (t->node != NULL || t->graph_freed)
-        return tt_fail(TT_ERR_STATE, "requires_grad_", "only leaf tensors can change requires_grad: use detach() first");
+        return tt_fail(TT_ERR_STATE, "requires_grad_",
+                       "only leaf tensors can change requires_grad: use detach() first");
     if (requires_grad && !dtype_is_float(t->dtype))
-        return tt_fail(TT_ERR_DTYPE, "requires_grad_", "only floating tensors can require gradients, this one is %s",
+        return tt_fail(TT_ERR_DTYPE, "requires_grad_",
+                       "only floating tensors can require gradients, this one is %s",
                        dtype_text(t->dtype));
     t->requires_grad = requires_grad != 0;
     return TT_OK;
@@ -234,13 +247,16 @@ tt_status tt_set_grad(tt_ctx *ctx, tt_handle h, tt_handle grad)
         g = handle_tensor(ctx, grad, "grad");
         if (g == NULL) return TT_ERR_STALE;
         if (g->dtype != t->dtype)
-            return tt_fail(TT_ERR_DTYPE, "grad", "the gradient of a %s tensor cannot be %s", dtype_text(t->dtype),
-                           dtype_text(g->dtype));
+            return tt_fail(TT_ERR_DTYPE, "grad", "the gradient of a %s tensor cannot be %s",
+                           dtype_text(t->dtype), dtype_text(g->dtype));
         if (!tensor_same_shape(g, t))
-            return tt_fail(TT_ERR_SHAPE, "grad", "the gradient of a tensor of shape %s cannot have shape %s", SHAPE_TEXT(t),
-                           SHAPE_TEXT(g));
+            return tt_fail(TT_ERR_SHAPE, "grad",
+                           "the gradient of a tensor of shape %s cannot have shape %s",
+                           SHAPE_TEXT(t), SHAPE_TEXT(g));
         if (g->place != PLACE_POOL || g->node != NULL || !g->contiguous || g == t)
-            return tt_fail(TT_ERR_STATE, "grad", "a gradient must be a contiguous leaf: use detach() or contiguous() first");
+            return tt_fail(
+                TT_ERR_STATE, "grad",
+                "a gradient must be a contiguous leaf: use detach() or contiguous() first");
         g->refs += 1;
     }
     tensor_unref(ctx, t->grad);
@@ -248,14 +264,15 @@ tt_status tt_set_grad(tt_ctx *ctx, tt_handle h, tt_handle grad)
     return TT_OK;
 }
 
-tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint64_t stream, uint64_t offset,
-                         double a, double b)
+tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint64_t stream,
+                         uint64_t offset, double a, double b)
 {
     tt_tensor *t = NULL;
     TT_TRY(ctx_enter(ctx, "random"));
     TT_TRY(writable(ctx, h, "random", &t));
     if (!dtype_is_float(t->dtype) || !t->contiguous)
-        return tt_fail(TT_ERR_DTYPE, "random", "only contiguous floating tensors are filled at random");
+        return tt_fail(TT_ERR_DTYPE, "random",
+                       "only contiguous floating tensors are filled at random");
     double scale = kind == 0 ? b - a : b;
     if (t->dtype == TT_FLOAT32) {
         float *x = t->data;

@@ -9,11 +9,11 @@
 typedef struct {
     tt_node *oldest, *newest;
     int64_t nodes;
-    tt_tensor *held;        /* step tensors with handles, a doubly linked list */
+    tt_tensor *held; /* step tensors with handles, a doubly linked list */
     int64_t held_count;
-    size_t sweep_above;     /* step bytes above which growth is answered by a sweep */
-    uint64_t sequence;      /* of the newest node */
-    uint64_t epoch;         /* of the newest backward pass */
+    size_t sweep_above; /* step bytes above which growth is answered by a sweep */
+    uint64_t sequence;  /* of the newest node */
+    uint64_t epoch;     /* of the newest backward pass */
     bool in_backward;
 } tt_tape;
 

@@ -8,8 +8,8 @@
 enum { MAX_OPERANDS = 3 };
 
 /* out[i] (+)= f(operand 0, 1, 2 at i) for i < n; s are the operands' strides. */
-typedef void (*row_fn)(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2, int64_t s2, T *out,
-                       bool acc);
+typedef void (*row_fn)(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2,
+                       int64_t s2, T *out, bool acc);
 
 typedef struct {
     row_fn fn;
@@ -34,14 +34,16 @@ static void elementwise_shard(void *arg, int64_t shard)
             for (int k = 0; k < MAX_OPERANDS; k++) offset[k] += index * p->strides[k][i];
         }
         int64_t n = at_most(row_length - column, end - begin);
-        p->fn(n, p->data[0] + offset[0], p->strides[0][p->ndim - 1], p->data[1] + offset[1], p->strides[1][p->ndim - 1],
-              p->data[2] + offset[2], p->strides[2][p->ndim - 1], p->out + begin, p->acc);
+        p->fn(n, p->data[0] + offset[0], p->strides[0][p->ndim - 1], p->data[1] + offset[1],
+              p->strides[1][p->ndim - 1], p->data[2] + offset[2], p->strides[2][p->ndim - 1],
+              p->out + begin, p->acc);
         begin += n;
     }
 }
 
 /* Operands are tensors of the shape of `shape`; a NULL stands for a repetition of operand 0. */
-static void elementwise(row_fn fn, const tt_tensor *shape, const tt_tensor *const *operands, T *out, bool acc)
+static void elementwise(row_fn fn, const tt_tensor *shape, const tt_tensor *const *operands, T *out,
+                        bool acc)
 {
     if (shape->numel == 0) return;
     elementwise_plan p = {.fn = fn, .out = out, .acc = acc, .numel = shape->numel};
@@ -83,74 +85,74 @@ static inline tt_tensor dense_like(const tt_tensor *shape, const void *data)
 
 /* A row function from an expression in a, b and d. Three stride patterns are worth their own loop: all dense, and one
  * of the first two operands a single value; the rest takes the general one. */
-#define TT_ROW_LOOP(expression, A, B, D)                 \
-    if (acc) {                                           \
-        for (int64_t i = 0; i < n; i++) {                \
-            const T a = (A), b = (B), d = (D);           \
-            (void)a, (void)b, (void)d;                   \
-            out[i] += (expression);                      \
-        }                                                \
-    } else {                                             \
-        for (int64_t i = 0; i < n; i++) {                \
-            const T a = (A), b = (B), d = (D);           \
-            (void)a, (void)b, (void)d;                   \
-            out[i] = (expression);                       \
-        }                                                \
+#define TT_ROW_LOOP(expression, A, B, D)       \
+    if (acc) {                                 \
+        for (int64_t i = 0; i < n; i++) {      \
+            const T a = (A), b = (B), d = (D); \
+            (void)a, (void)b, (void)d;         \
+            out[i] += (expression);            \
+        }                                      \
+    } else {                                   \
+        for (int64_t i = 0; i < n; i++) {      \
+            const T a = (A), b = (B), d = (D); \
+            (void)a, (void)b, (void)d;         \
+            out[i] = (expression);             \
+        }                                      \
     }
 
-#define TT_ROW(name, expression)                                                                                     \
-    static void name(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2, int64_t s2,            \
-                     T *restrict out, bool acc)                                                                      \
-    {                                                                                                                \
-        if (s0 == 1 && s1 == 1 && s2 == 1) {                                                                         \
-            TT_ROW_LOOP(expression, p0[i], p1[i], p2[i])                                                             \
-        } else if (s0 == 1 && s1 == 0 && s2 == 1) {                                                                  \
-            TT_ROW_LOOP(expression, p0[i], *p1, p2[i])                                                               \
-        } else if (s0 == 0 && s1 == 1 && s2 == 1) {                                                                  \
-            TT_ROW_LOOP(expression, *p0, p1[i], p2[i])                                                               \
-        } else {                                                                                                     \
-            TT_ROW_LOOP(expression, p0[i * s0], p1[i * s1], p2[i * s2])                                              \
-        }                                                                                                            \
+#define TT_ROW(name, expression)                                                               \
+    static void name(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2, \
+                     int64_t s2, T *restrict out, bool acc)                                    \
+    {                                                                                          \
+        if (s0 == 1 && s1 == 1 && s2 == 1) {                                                   \
+            TT_ROW_LOOP(expression, p0[i], p1[i], p2[i])                                       \
+        } else if (s0 == 1 && s1 == 0 && s2 == 1) {                                            \
+            TT_ROW_LOOP(expression, p0[i], *p1, p2[i])                                         \
+        } else if (s0 == 0 && s1 == 1 && s2 == 1) {                                            \
+            TT_ROW_LOOP(expression, *p0, p1[i], p2[i])                                         \
+        } else {                                                                               \
+            TT_ROW_LOOP(expression, p0[i * s0], p1[i * s1], p2[i * s2])                        \
+        }                                                                                      \
     }
 
 /* The kernels of a unary operation y = f(a) with dx = g(a or b = y, d = dy). */
-#define TT_UNARY(name, forward_expression, backward_expression)                                                      \
-    TT_ROW(name##_row, forward_expression)                                                                           \
-    TT_ROW(name##_row_backward, backward_expression)                                                                 \
-    static tt_status name##_forward(tt_call *c)                                                                      \
-    {                                                                                                                \
-        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0]};                                                        \
-        elementwise(name##_row, c->in[0], operands, c->out[0]->data, false);                                         \
-        return TT_OK;                                                                                                \
-    }                                                                                                                \
-    static tt_status name##_backward(tt_call *c)                                                                     \
-    {                                                                                                                \
-        tt_tensor dy = dense_like(c->in[0], c->dy[0]);                                                               \
-        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->out[0], &dy};                                        \
-        elementwise(name##_row_backward, c->in[0], operands, c->dx[0], c->acc[0]);                                   \
-        return TT_OK;                                                                                                \
-    }                                                                                                                \
+#define TT_UNARY(name, forward_expression, backward_expression)                    \
+    TT_ROW(name##_row, forward_expression)                                         \
+    TT_ROW(name##_row_backward, backward_expression)                               \
+    static tt_status name##_forward(tt_call *c)                                    \
+    {                                                                              \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0]};                      \
+        elementwise(name##_row, c->in[0], operands, c->out[0]->data, false);       \
+        return TT_OK;                                                              \
+    }                                                                              \
+    static tt_status name##_backward(tt_call *c)                                   \
+    {                                                                              \
+        tt_tensor dy = dense_like(c->in[0], c->dy[0]);                             \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->out[0], &dy};      \
+        elementwise(name##_row_backward, c->in[0], operands, c->dx[0], c->acc[0]); \
+        return TT_OK;                                                              \
+    }                                                                              \
     TT_KERNELS_OF(name, name##_forward, name##_backward)
 
 /* The kernels of a binary operation y = f(a, b) with the gradients of a and b, where d = dy. */
-#define TT_BINARY(name, forward_expression, da_expression, db_expression)                                            \
-    TT_ROW(name##_row, forward_expression)                                                                           \
-    TT_ROW(name##_row_da, da_expression)                                                                             \
-    TT_ROW(name##_row_db, db_expression)                                                                             \
-    static tt_status name##_forward(tt_call *c)                                                                      \
-    {                                                                                                                \
-        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], c->out[0]};                                   \
-        elementwise(name##_row, c->in[0], operands, c->out[0]->data, false);                                         \
-        return TT_OK;                                                                                                \
-    }                                                                                                                \
-    static tt_status name##_backward(tt_call *c)                                                                     \
-    {                                                                                                                \
-        tt_tensor dy = dense_like(c->in[0], c->dy[0]);                                                               \
-        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], &dy};                                         \
-        if (c->dx[0] != NULL) elementwise(name##_row_da, c->in[0], operands, c->dx[0], c->acc[0]);                   \
-        if (c->dx[1] != NULL) elementwise(name##_row_db, c->in[0], operands, c->dx[1], c->acc[1]);                   \
-        return TT_OK;                                                                                                \
-    }                                                                                                                \
+#define TT_BINARY(name, forward_expression, da_expression, db_expression)                          \
+    TT_ROW(name##_row, forward_expression)                                                         \
+    TT_ROW(name##_row_da, da_expression)                                                           \
+    TT_ROW(name##_row_db, db_expression)                                                           \
+    static tt_status name##_forward(tt_call *c)                                                    \
+    {                                                                                              \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], c->out[0]};                 \
+        elementwise(name##_row, c->in[0], operands, c->out[0]->data, false);                       \
+        return TT_OK;                                                                              \
+    }                                                                                              \
+    static tt_status name##_backward(tt_call *c)                                                   \
+    {                                                                                              \
+        tt_tensor dy = dense_like(c->in[0], c->dy[0]);                                             \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], &dy};                       \
+        if (c->dx[0] != NULL) elementwise(name##_row_da, c->in[0], operands, c->dx[0], c->acc[0]); \
+        if (c->dx[1] != NULL) elementwise(name##_row_db, c->in[0], operands, c->dx[1], c->acc[1]); \
+        return TT_OK;                                                                              \
+    }                                                                                              \
     TT_KERNELS_OF(name, name##_forward, name##_backward)
 
 #endif

@@ -34,7 +34,8 @@ const char *shape_text(int ndim, const int64_t *shape)
     size_t used = (size_t)snprintf(text, sizeof texts[0], "(");
     for (int i = 0; i < ndim && used < sizeof texts[0] - 24; i++) {
         const char *separator = i + 1 < ndim ? ", " : ndim == 1 ? "," : "";
-        used += (size_t)snprintf(text + used, sizeof texts[0] - used, "%lld%s", (long long)shape[i], separator);
+        used += (size_t)snprintf(text + used, sizeof texts[0] - used, "%lld%s", (long long)shape[i],
+                                 separator);
     }
     snprintf(text + used, sizeof texts[0] - used, ")");
     return text;

@@ -6,15 +6,16 @@
 
 /* Records code, op and the composed message for the calling thread; returns code, so that callers can
  * `return tt_fail(...)`. */
-tt_status tt_fail(tt_status code, const char *op, const char *format, ...) __attribute__((format(printf, 3, 4)));
+tt_status tt_fail(tt_status code, const char *op, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* "(2, 3, 4)" into a rotating buffer of the thread, for messages: up to four can stand in one format. */
 const char *shape_text(int ndim, const int64_t *shape);
 const char *dtype_text(int dtype);
 
-#define TT_TRY(expression)                       \
-    do {                                         \
-        tt_status try_status = (expression);     \
+#define TT_TRY(expression)                          \
+    do {                                            \
+        tt_status try_status = (expression);        \
         if (try_status != TT_OK) return try_status; \
     } while (0)
 

@@ -25,7 +25,10 @@ enum { GRAIN = 16384 };
 
 static inline const T *data_of(const tt_tensor *t) { return t != NULL ? (const T *)t->data : NULL; }
 static inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t at_least_one(int64_t n) { return n > 1 ? n : 1; } /* leading dimensions, for BLAS */
+static inline int64_t at_least_one(int64_t n)
+{
+    return n > 1 ? n : 1;
+} /* leading dimensions, for BLAS */
 static inline int64_t shards_of(int64_t n, int64_t grain) { return (n + grain - 1) / grain; }
 
 /* Rows are shared so that a shard has about GRAIN elements. */

@@ -41,7 +41,8 @@ static bool refused(size_t n)
         }
     }
     int64_t limit = atomic_load_explicit(&limit_bytes, memory_order_relaxed);
-    return limit > 0 && (int64_t)n > limit - atomic_load_explicit(&bytes_live, memory_order_relaxed);
+    return limit > 0 &&
+           (int64_t)n > limit - atomic_load_explicit(&bytes_live, memory_order_relaxed);
 }
 
 void *mem_alloc(size_t n)
@@ -52,10 +53,10 @@ void *mem_alloc(size_t n)
     if (base == NULL) return NULL;
     base->size = total;
     atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
-    int64_t live = atomic_fetch_add_explicit(&bytes_live, (int64_t)total, memory_order_relaxed) + (int64_t)total;
+    int64_t live = atomic_fetch_add_explicit(&bytes_live, (int64_t)total, memory_order_relaxed) +
+                   (int64_t)total;
     int64_t peak = atomic_load_explicit(&bytes_peak, memory_order_relaxed);
-    while (live > peak && !atomic_compare_exchange_weak(&bytes_peak, &peak, live)) {
-    }
+    while (live > peak && !atomic_compare_exchange_weak(&bytes_peak, &peak, live)) {}
     return (char *)base + TT_ALIGN;
 }
 

@@ -21,7 +21,8 @@ typedef struct tt_block {
     struct tt_block *next_free;
     size_t size; /* of the size class, header excluded */
     int64_t refs;
-    uint32_t version; /* counts in-place writes, so that backward notices a saved value that changed */
+    uint32_t
+        version; /* counts in-place writes, so that backward notices a saved value that changed */
     uint8_t pool;
     uint8_t size_class;
 } tt_block;
@@ -33,9 +34,10 @@ typedef struct {
     int64_t bytes[TT_POOL_COUNT], blocks[TT_POOL_COUNT], cached_bytes;
 } block_pool;
 
-tt_block *block_new(block_pool *pool, tt_pool kind, size_t n); /* with one reference; NULL when refused */
-void block_unref(block_pool *pool, tt_block *block);           /* NULL is fine */
-void block_pool_empty(block_pool *pool);                       /* gives the cached blocks back to the system */
+tt_block *block_new(block_pool *pool, tt_pool kind,
+                    size_t n);                       /* with one reference; NULL when refused */
+void block_unref(block_pool *pool, tt_block *block); /* NULL is fine */
+void block_pool_empty(block_pool *pool); /* gives the cached blocks back to the system */
 static inline void *block_data(tt_block *block) { return (char *)block + TT_ALIGN; }
 
 #endif

@@ -63,18 +63,21 @@ typedef enum {
 
 struct tt_op {
     const char *name;
-    int id; /* its place in tt_ops */
+    int id;              /* its place in tt_ops */
     int inputs, outputs; /* outputs 0 reads as 1 */
     unsigned flags;
-    tt_layout layout;       /* of the floating inputs */
-    unsigned optional;      /* bit i: input i may be absent */
-    unsigned indices;       /* bit i: input i holds int64 and has no gradient */
-    unsigned keeps;         /* bit i: the backward reads input i, which must not change in place until then */
-    unsigned keeps_out;     /* bit i: the backward reads output i */
-    unsigned passes;        /* bit i: the gradient of input i is dy itself, element by element: the tape does it */
+    tt_layout layout;  /* of the floating inputs */
+    unsigned optional; /* bit i: input i may be absent */
+    unsigned indices;  /* bit i: input i holds int64 and has no gradient */
+    unsigned
+        keeps; /* bit i: the backward reads input i, which must not change in place until then */
+    unsigned keeps_out; /* bit i: the backward reads output i */
+    unsigned
+        passes; /* bit i: the gradient of input i is dy itself, element by element: the tape does it */
     tt_status (*prepare)(tt_call *c); /* may replace inputs by views of them: broadcasting */
     tt_status (*infer)(tt_call *c);   /* checks the inputs, fills spec */
-    void (*vjp)(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx);
+    void (*vjp)(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                tt_tensor **dx);
 };
 
 /* A recorded operation. */
@@ -83,8 +86,8 @@ struct tt_node {
     const tt_op *op;
     uint64_t sequence;
     int n_in, n_out;
-    bool released; /* a backward pass went through and gave up what it saved */
-    bool live;     /* scratch mark of the tape's sweep */
+    bool released;  /* a backward pass went through and gave up what it saved */
+    bool live;      /* scratch mark of the tape's sweep */
     tt_tensor **in; /* the tape's own copy of the caller's array */
     tt_tensor *out[TT_MAX_OUT];
     uint32_t versions[TT_MAX_IN];
@@ -107,24 +110,29 @@ typedef struct {
     void (*accumulate)(void *dst, const void *src, int64_t n);
     void (*adam)(void *p, const void *g, void *m, void *v, int64_t n, const struct adam_step *k);
     void (*sgd)(void *p, const void *g, void *momentum, int64_t n, const struct sgd_step *k);
-    double (*power_sum)(const void *x, int64_t n, double power); /* sum |x|^power; infinity: the largest |x| */
+    double (*power_sum)(const void *x, int64_t n,
+                        double power); /* sum |x|^power; infinity: the largest |x| */
     void (*scale)(void *x, int64_t n, double factor);
 } tt_kernel_set;
 const tt_kernel_set *kernels_for(int dtype);
 
 /* Runs an operation and records it where a gradient may be wanted. `place` is where an unrecorded output goes. */
-tt_status tape_apply(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs, tt_place place,
-                     tt_tensor **out);
+tt_status tape_apply(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs,
+                     tt_place place, tt_tensor **out);
 /* Appends a node. The array `inputs` may live on the caller's stack: the tape keeps its own copy. */
-tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, int n_in, tt_tensor *const *outputs,
-                      int n_out, const tt_attrs *attrs, void *const *saved);
+tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, int n_in,
+                      tt_tensor *const *outputs, int n_out, const tt_attrs *attrs,
+                      void *const *saved);
 /* Memory for what a kernel saves: in the step arena when recording, else in scratch. */
 void *call_save(tt_call *c, int index, size_t n);
-static inline void *call_scratch(tt_call *c, size_t n) { return ctx_scratch(c->ctx, c->op->name, n); }
+static inline void *call_scratch(tt_call *c, size_t n)
+{
+    return ctx_scratch(c->ctx, c->op->name, n);
+}
 
 /* Shared rules (op_rules.c). */
 tt_status prepare_broadcast(tt_call *c);
-tt_status infer_same(tt_call *c);     /* floats of one shape and dtype; the output is like them */
+tt_status infer_same(tt_call *c); /* floats of one shape and dtype; the output is like them */
 tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input);
 int normal_axis(int64_t axis, int ndim); /* -1: there is no such axis */
 
@@ -135,12 +143,12 @@ tt_tensor *v_binary(tt_ctx *ctx, int op, tt_tensor *a, tt_tensor *b);
 tt_tensor *v_scale(tt_ctx *ctx, tt_tensor *x, double factor);
 tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term);
 tt_tensor *v_sum(tt_ctx *ctx, tt_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
-tt_tensor *v_sum_axis(tt_ctx *ctx, tt_tensor *x, int dim);       /* one axis, kept */
-tt_tensor *v_mean_axis(tt_ctx *ctx, tt_tensor *x, int dim);      /* likewise */
+tt_tensor *v_sum_axis(tt_ctx *ctx, tt_tensor *x, int dim);  /* one axis, kept */
+tt_tensor *v_mean_axis(tt_ctx *ctx, tt_tensor *x, int dim); /* likewise */
 tt_tensor *v_reshape(tt_ctx *ctx, tt_tensor *x, int ndim, const int64_t *shape);
 tt_tensor *v_reshape_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like);
 tt_tensor *v_expand_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like);
-tt_tensor *v_transpose(tt_ctx *ctx, tt_tensor *x);               /* the last two axes */
+tt_tensor *v_transpose(tt_ctx *ctx, tt_tensor *x); /* the last two axes */
 tt_tensor *v_softmax(tt_ctx *ctx, tt_tensor *x, int dim);
 tt_tensor *v_call(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs);
 tt_tensor *v_constant(tt_ctx *ctx, int dtype, int ndim, const int64_t *shape, double value);
@@ -152,7 +160,8 @@ tt_tensor *v_constant(tt_ctx *ctx, int dtype, int ndim, const int64_t *shape, do
 #define v_neg(ctx, x) v_unary(ctx, TT_OP_neg, x)
 
 /* The one declaration of an operation. */
-#define TT_OP(op_name, ...) const tt_op tt_op_##op_name = {.name = #op_name, .id = TT_OP_##op_name, __VA_ARGS__};
+#define TT_OP(op_name, ...) \
+    const tt_op tt_op_##op_name = {.name = #op_name, .id = TT_OP_##op_name, __VA_ARGS__};
 /* The end of its kernels: forward, backward (NULL where there is none). */
 #define TT_KERNELS_OF(op_name, forward_fn, backward_fn) \
     static const tt_kernels op_name##_kernels = {forward_fn, backward_fn};

@@ -16,7 +16,8 @@ tt_status infer_same(tt_call *c)
     memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
     for (int i = 1; i < c->n_in; i++) {
         if (c->in[i] != NULL && !tensor_same_shape(x, c->in[i]))
-            return tt_fail(TT_ERR_SHAPE, c->op->name, "shapes %s and %s must be equal", SHAPE_TEXT(x), SHAPE_TEXT(c->in[i]));
+            return tt_fail(TT_ERR_SHAPE, c->op->name, "shapes %s and %s must be equal",
+                           SHAPE_TEXT(x), SHAPE_TEXT(c->in[i]));
     }
     return TT_OK;
 }
@@ -25,11 +26,12 @@ tt_status infer_same(tt_call *c)
 tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input)
 {
     tt_tensor *t = c->in[input];
-    if (t->ndim == ndim && memcmp(t->shape, shape, (size_t)ndim * sizeof shape[0]) == 0) return TT_OK;
+    if (t->ndim == ndim && memcmp(t->shape, shape, (size_t)ndim * sizeof shape[0]) == 0)
+        return TT_OK;
     tt_attrs attrs = {.n_ints = ndim};
     memcpy(attrs.ints, shape, (size_t)ndim * sizeof shape[0]);
-    return tape_apply(c->ctx, TT_OP_expand, &c->in[input], 1, &attrs, c->recording ? PLACE_STEP : PLACE_SCRATCH,
-                      &c->in[input]);
+    return tape_apply(c->ctx, TT_OP_expand, &c->in[input], 1, &attrs,
+                      c->recording ? PLACE_STEP : PLACE_SCRATCH, &c->in[input]);
 }
 
 /* The common shape of two inputs by numpy's rule: aligned at the end, a size of 1 stretches. */
@@ -43,7 +45,9 @@ tt_status prepare_broadcast(tt_call *c)
         int64_t m = i < a->ndim ? a->shape[a->ndim - 1 - i] : 1;
         int64_t n = i < b->ndim ? b->shape[b->ndim - 1 - i] : 1;
         if (m != n && m != 1 && n != 1)
-            return tt_fail(TT_ERR_SHAPE, c->op->name, "shapes %s and %s cannot be broadcast together", SHAPE_TEXT(a), SHAPE_TEXT(b));
+            return tt_fail(TT_ERR_SHAPE, c->op->name,
+                           "shapes %s and %s cannot be broadcast together", SHAPE_TEXT(a),
+                           SHAPE_TEXT(b));
         shape[ndim - 1 - i] = m == 1 ? n : m;
     }
     TT_TRY(call_broadcast(c, ndim, shape, 0));

@@ -12,8 +12,8 @@ const tt_op *const tt_ops[TT_OP_COUNT] = {TT_EACH_OP(TT_ENTRY)};
 #undef TT_ENTRY
 
 #ifdef TT_LEVELS_X86
-extern const tt_kernel_set tt_kernels_v2_f32, tt_kernels_v2_f64, tt_kernels_v3_f32, tt_kernels_v3_f64,
-    tt_kernels_v4_f32, tt_kernels_v4_f64;
+extern const tt_kernel_set tt_kernels_v2_f32, tt_kernels_v2_f64, tt_kernels_v3_f32,
+    tt_kernels_v3_f64, tt_kernels_v4_f32, tt_kernels_v4_f64;
 
 const tt_kernel_set *kernels_for(int dtype)
 {
@@ -26,5 +26,8 @@ const tt_kernel_set *kernels_for(int dtype)
 #else
 extern const tt_kernel_set tt_kernels_base_f32, tt_kernels_base_f64;
 
-const tt_kernel_set *kernels_for(int dtype) { return dtype == TT_FLOAT32 ? &tt_kernels_base_f32 : &tt_kernels_base_f64; }
+const tt_kernel_set *kernels_for(int dtype)
+{
+    return dtype == TT_FLOAT32 ? &tt_kernels_base_f32 : &tt_kernels_base_f64;
+}
 #endif

@@ -21,7 +21,8 @@ typedef struct {
     double power, factor, *partial;
 } update_plan;
 
-static tt_status collect(tt_ctx *ctx, const char *op, int n, const tt_handle *const *lists, bool writes, update_plan *p)
+static tt_status collect(tt_ctx *ctx, const char *op, int n, const tt_handle *const *lists,
+                         bool writes, update_plan *p)
 {
     *p = (update_plan){.n = n};
     arena_reset(&ctx->scratch); /* what a refused call left */
@@ -38,16 +39,19 @@ static tt_status collect(tt_ctx *ctx, const char *op, int n, const tt_handle *co
             if (t == NULL) return TT_ERR_STALE;
             const tt_tensor *like = p->tensors[PARAM][i];
             if (!dtype_is_float(t->dtype) || t->dtype != p->tensors[PARAM][0]->dtype)
-                return tt_fail(TT_ERR_DTYPE, op, "tensors must share one floating dtype, got %s and %s",
+                return tt_fail(TT_ERR_DTYPE, op,
+                               "tensors must share one floating dtype, got %s and %s",
                                dtype_text(p->tensors[PARAM][0]->dtype), dtype_text(t->dtype));
             if (!tensor_same_shape(t, like))
-                return tt_fail(TT_ERR_SHAPE, op, "shapes %s and %s must be equal", SHAPE_TEXT(like), SHAPE_TEXT(t));
+                return tt_fail(TT_ERR_SHAPE, op, "shapes %s and %s must be equal", SHAPE_TEXT(like),
+                               SHAPE_TEXT(t));
             if (!t->contiguous || (writes && role != GRAD && t->place != PLACE_POOL))
                 return tt_fail(TT_ERR_STATE, op, "tensor %d must be a contiguous leaf", i);
         }
     }
     for (int i = 0; i < n; i++) {
-        p->first_range[i + 1] = p->first_range[i] + (p->tensors[PARAM][i]->numel + RANGE - 1) / RANGE;
+        p->first_range[i + 1] =
+            p->first_range[i] + (p->tensors[PARAM][i]->numel + RANGE - 1) / RANGE;
         for (int role = 0; role < ROLES && writes; role++) {
             if (p->tensors[role] != NULL && role != GRAD) p->tensors[role][i]->block->version += 1;
         }
@@ -73,9 +77,11 @@ static void update_shard(void *arg, int64_t shard)
         if (p->tensors[role] != NULL)
             data[role] = (char *)p->tensors[role][low]->data + (size_t)begin * dtype_size(p->dtype);
     }
-    if (p->adam != NULL) p->kernels->adam(data[PARAM], data[GRAD], data[FIRST], data[SECOND], n, p->adam);
+    if (p->adam != NULL)
+        p->kernels->adam(data[PARAM], data[GRAD], data[FIRST], data[SECOND], n, p->adam);
     else if (p->sgd != NULL) p->kernels->sgd(data[PARAM], data[GRAD], data[FIRST], n, p->sgd);
-    else if (p->partial != NULL) p->partial[shard] = p->kernels->power_sum(data[PARAM], n, p->power);
+    else if (p->partial != NULL)
+        p->partial[shard] = p->kernels->power_sum(data[PARAM], n, p->power);
     else p->kernels->scale(data[PARAM], n, p->factor);
 }
 
@@ -86,12 +92,14 @@ static tt_status finish(tt_ctx *ctx, update_plan *p)
     return TT_OK;
 }
 
-tt_status tt_adam(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *grads, const tt_handle *exp_avgs,
-                  const tt_handle *exp_avg_sqs, int64_t step, double lr, double beta1, double beta2, double eps,
-                  double weight_decay, int decoupled, int maximize)
+tt_status tt_adam(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *grads,
+                  const tt_handle *exp_avgs, const tt_handle *exp_avg_sqs, int64_t step, double lr,
+                  double beta1, double beta2, double eps, double weight_decay, int decoupled,
+                  int maximize)
 {
     TT_TRY(ctx_enter(ctx, "adam"));
-    if (step < 1) return tt_fail(TT_ERR_ARG, "adam", "step counts from 1, got %lld", (long long)step);
+    if (step < 1)
+        return tt_fail(TT_ERR_ARG, "adam", "step counts from 1, got %lld", (long long)step);
     const tt_handle *lists[ROLES] = {params, grads, exp_avgs, exp_avg_sqs};
     adam_step k = {
         .step_size = lr / (1 - pow(beta1, (double)step)),
@@ -109,14 +117,19 @@ tt_status tt_adam(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *
     return finish(ctx, &p);
 }
 
-tt_status tt_sgd(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *grads, const tt_handle *momenta,
-                 double lr, double momentum, double dampening, double weight_decay, int nesterov, int maximize,
-                 int first)
+tt_status tt_sgd(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *grads,
+                 const tt_handle *momenta, double lr, double momentum, double dampening,
+                 double weight_decay, int nesterov, int maximize, int first)
 {
     TT_TRY(ctx_enter(ctx, "sgd"));
     const tt_handle *lists[ROLES] = {params, grads, momenta, NULL};
-    sgd_step k = {.lr = lr, .momentum = momentum, .dampening = dampening, .weight_decay = weight_decay,
-                  .sign = maximize ? -1 : 1, .nesterov = nesterov != 0, .first = first != 0};
+    sgd_step k = {.lr = lr,
+                  .momentum = momentum,
+                  .dampening = dampening,
+                  .weight_decay = weight_decay,
+                  .sign = maximize ? -1 : 1,
+                  .nesterov = nesterov != 0,
+                  .first = first != 0};
     update_plan p;
     TT_TRY(collect(ctx, "sgd", n, lists, true, &p));
     p.sgd = &k;
@@ -126,7 +139,9 @@ tt_status tt_sgd(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *g
 tt_status tt_grad_norm(tt_ctx *ctx, int n, const tt_handle *grads, double norm_type, double *out)
 {
     TT_TRY(ctx_enter(ctx, "clip_grad_norm_"));
-    if (!(norm_type > 0)) return tt_fail(TT_ERR_ARG, "clip_grad_norm_", "norm_type must be positive, got %g", norm_type);
+    if (!(norm_type > 0))
+        return tt_fail(TT_ERR_ARG, "clip_grad_norm_", "norm_type must be positive, got %g",
+                       norm_type);
     const tt_handle *lists[ROLES] = {grads, NULL, NULL, NULL};
     update_plan p;
     TT_TRY(collect(ctx, "clip_grad_norm_", n, lists, false, &p));

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 typedef struct adam_step {
-    double step_size;  /* lr / (1 - beta1^t) */
+    double step_size; /* lr / (1 - beta1^t) */
     double beta1, beta2, eps;
     double root_bias2; /* sqrt(1 - beta2^t) */
     double shrink;     /* decoupled weight decay: 1 - lr * weight_decay, else 1 */

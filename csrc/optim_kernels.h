@@ -3,11 +3,13 @@
 
 /* Adam (Kingma and Ba, 2015) with the decoupled decay of AdamW (Loshchilov and Hutter, 2019):
  * m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  p = p - lr m^ / (sqrt(v^) + eps). */
-static void adam_range(void *param, const void *grad, void *exp_avg, void *exp_avg_sq, int64_t n, const adam_step *k)
+static void adam_range(void *param, const void *grad, void *exp_avg, void *exp_avg_sq, int64_t n,
+                       const adam_step *k)
 {
     T *restrict p = param, *restrict m = exp_avg, *restrict v = exp_avg_sq;
     const T *g = grad;
-    const T beta1 = (T)k->beta1, beta2 = (T)k->beta2, rest1 = (T)(1 - k->beta1), rest2 = (T)(1 - k->beta2);
+    const T beta1 = (T)k->beta1, beta2 = (T)k->beta2, rest1 = (T)(1 - k->beta1),
+            rest2 = (T)(1 - k->beta2);
     const T step_size = (T)k->step_size, eps = (T)k->eps, inverse_root = (T)(1 / k->root_bias2);
     const T shrink = (T)k->shrink, l2 = (T)k->l2, sign = (T)k->sign;
     for (int64_t i = 0; i < n; i++) {
@@ -44,7 +46,8 @@ static double power_sum(const void *data, int64_t n, double power)
 #pragma omp simd reduction(+ : s)
         for (int64_t i = 0; i < n; i++) s += (double)x[i] * (double)x[i];
     } else if (isinf(power)) {
-        for (int64_t i = 0; i < n; i++) s = fabs((double)x[i]) > s || isnan(x[i]) ? fabs((double)x[i]) : s;
+        for (int64_t i = 0; i < n; i++)
+            s = fabs((double)x[i]) > s || isnan(x[i]) ? fabs((double)x[i]) : s;
     } else {
         for (int64_t i = 0; i < n; i++) s += pow(fabs((double)x[i]), power);
     }

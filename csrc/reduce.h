@@ -19,7 +19,8 @@ static inline double row_sum(const T *x, int64_t n, int64_t stride)
 
 /* dst[o] (+)= sum of x over the axes with reduced[i]; dst is contiguous over the others, total holds one double for
  * each of its n_out elements. */
-static void reduce_sum(const tt_tensor *x, const bool *reduced, T *dst, int64_t n_out, double *total, bool acc)
+static void reduce_sum(const tt_tensor *x, const bool *reduced, T *dst, int64_t n_out,
+                       double *total, bool acc)
 {
     int64_t out_strides[TT_MAX_DIMS], stride = 1, index[TT_MAX_DIMS] = {0};
     for (int i = x->ndim - 1; i >= 0; i--) {
@@ -34,7 +35,8 @@ static void reduce_sum(const tt_tensor *x, const bool *reduced, T *dst, int64_t 
     int64_t in = 0, out = 0;
     for (int64_t rows = x->numel == 0 ? 0 : x->numel / n; rows > 0; rows--) {
         if (along) total[out] += row_sum(base + in, n, row_stride);
-        else for (int64_t i = 0; i < n; i++) total[out + i] += (double)base[in + i * row_stride];
+        else
+            for (int64_t i = 0; i < n; i++) total[out + i] += (double)base[in + i * row_stride];
         for (int i = last - 1; i >= 0; i--) { /* the next row, as an odometer turns */
             in += x->strides[i];
             out += out_strides[i];

@@ -11,7 +11,8 @@ void *call_save(tt_call *c, int index, size_t n)
 {
     arena *a = c->recording ? &c->ctx->step : &c->ctx->scratch;
     c->saved[index] = arena_alloc(a, n);
-    if (c->saved[index] == NULL) ctx_out_of_memory(c->ctx, c->op->name, c->recording ? "step" : "scratch", n);
+    if (c->saved[index] == NULL)
+        ctx_out_of_memory(c->ctx, c->op->name, c->recording ? "step" : "scratch", n);
     return c->saved[index];
 }
 
@@ -29,14 +30,16 @@ static tt_status check_inputs(tt_call *c)
             return tt_fail(TT_ERR_ARG, op->name, "input %d is missing", i);
         }
         if (index && t->dtype != TT_INT64)
-            return tt_fail(TT_ERR_DTYPE, op->name, "input %d holds indices and must be int64, got %s", i,
+            return tt_fail(TT_ERR_DTYPE, op->name,
+                           "input %d holds indices and must be int64, got %s", i,
                            dtype_text(t->dtype));
         if (index || op->flags & TT_ANY_DTYPE) continue;
         if (!dtype_is_float(t->dtype))
-            return tt_fail(TT_ERR_DTYPE, op->name, "input %d must be float32 or float64, got %s", i, dtype_text(t->dtype));
-        if (dtype >= 0 && t->dtype != dtype)
-            return tt_fail(TT_ERR_DTYPE, op->name, "inputs must share one dtype, got %s and %s", dtype_text(dtype),
+            return tt_fail(TT_ERR_DTYPE, op->name, "input %d must be float32 or float64, got %s", i,
                            dtype_text(t->dtype));
+        if (dtype >= 0 && t->dtype != dtype)
+            return tt_fail(TT_ERR_DTYPE, op->name, "inputs must share one dtype, got %s and %s",
+                           dtype_text(dtype), dtype_text(t->dtype));
         dtype = t->dtype;
     }
     return TT_OK;
@@ -78,19 +81,22 @@ static tt_tensor *make_view(tt_call *c, tt_place place)
     const tt_tensor *base = c->in[0];
     tt_ctx *ctx = c->ctx;
     if (place != PLACE_POOL) {
-        tt_tensor *t = tensor_new_arena(ctx, c->op->name, place, spec->dtype, spec->ndim, spec->shape, false);
+        tt_tensor *t =
+            tensor_new_arena(ctx, c->op->name, place, spec->dtype, spec->ndim, spec->shape, false);
         if (t == NULL) return NULL;
         t->block = base->block;
         as_view(t, spec, base);
         return t;
     }
     tt_tensor view = {0};
-    if (tensor_set_shape(&view, c->op->name, spec->dtype, spec->ndim, spec->shape) != TT_OK) return NULL;
+    if (tensor_set_shape(&view, c->op->name, spec->dtype, spec->ndim, spec->shape) != TT_OK)
+        return NULL;
     view.block = base->block;
     as_view(&view, spec, base);
     if (base->block != NULL) return tensor_new_view(ctx, &view);
     /* The base lies in the step arena and this view is not recorded: it would outlive its storage. */
-    tt_tensor *t = tensor_new_pool(ctx, c->op->name, TT_POOL_DATA, spec->dtype, spec->ndim, spec->shape);
+    tt_tensor *t =
+        tensor_new_pool(ctx, c->op->name, TT_POOL_DATA, spec->dtype, spec->ndim, spec->shape);
     if (t != NULL) tensor_gather(t->data, &view);
     return t;
 }
@@ -100,7 +106,8 @@ static tt_tensor *make_output(tt_call *c, int k, tt_place place)
     const tt_spec *spec = &c->spec[k];
     if (c->op->flags & TT_VIEW) return make_view(c, place);
     if (place == PLACE_POOL)
-        return tensor_new_pool(c->ctx, c->op->name, TT_POOL_DATA, spec->dtype, spec->ndim, spec->shape);
+        return tensor_new_pool(c->ctx, c->op->name, TT_POOL_DATA, spec->dtype, spec->ndim,
+                               spec->shape);
     return tensor_new_arena(c->ctx, c->op->name, place, spec->dtype, spec->ndim, spec->shape, true);
 }
 
@@ -139,7 +146,10 @@ static void release_inputs(tt_ctx *ctx, const tt_node *node)
     }
 }
 
-tape_mark tape_here(const tt_ctx *ctx) { return (tape_mark){ctx->tape.newest, arena_here(&ctx->step)}; }
+tape_mark tape_here(const tt_ctx *ctx)
+{
+    return (tape_mark){ctx->tape.newest, arena_here(&ctx->step)};
+}
 
 void tape_rewind(tt_ctx *ctx, tape_mark mark)
 {
@@ -155,18 +165,21 @@ void tape_rewind(tt_ctx *ctx, tape_mark mark)
     arena_rewind(&ctx->step, mark.step);
 }
 
-tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_attrs *attrs, tt_place place,
-                     tt_tensor **out)
+tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_attrs *attrs,
+                     tt_place place, tt_tensor **out)
 {
     const tt_op *op = tt_ops[id];
     tt_tensor *inputs[TT_MAX_IN] = {NULL};
-    tt_tensor *made[TT_MAX_OUT] = {NULL}; /* `out` may be the caller's input array: it is written last */
+    /* `out` may be the caller's input array, so it is written last. */
+    tt_tensor *made[TT_MAX_OUT] = {NULL};
     tt_call c = {.ctx = ctx, .op = op, .attrs = attrs, .n_in = n_in, .in = inputs, .out = made};
-    if (n_in < 0 || n_in > TT_MAX_IN) return tt_fail(TT_ERR_ARG, op->name, "expected %d inputs, got %d", op->inputs, n_in);
+    if (n_in < 0 || n_in > TT_MAX_IN)
+        return tt_fail(TT_ERR_ARG, op->name, "expected %d inputs, got %d", op->inputs, n_in);
     c.n_out = op->outputs > 0 ? op->outputs : 1;
     for (int i = 0; i < n_in; i++) {
         inputs[i] = in[i];
-        if (in[i] != NULL && in[i]->requires_grad && ctx->grad_enabled && !(op->flags & TT_NOGRAD)) c.recording = true;
+        if (in[i] != NULL && in[i]->requires_grad && ctx->grad_enabled && !(op->flags & TT_NOGRAD))
+            c.recording = true;
     }
     tape_mark mark = tape_here(ctx);
     arena_mark scratch = arena_here(&ctx->scratch);
@@ -177,7 +190,8 @@ tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_att
     } else {
         for (int k = 0; k < c.n_out; k++) out[k] = made[k];
     }
-    if (status != TT_OK || place != PLACE_SCRATCH || c.recording) arena_rewind(&ctx->scratch, scratch);
+    if (status != TT_OK || place != PLACE_SCRATCH || c.recording)
+        arena_rewind(&ctx->scratch, scratch);
     return status;
 }
 
@@ -195,7 +209,8 @@ void tape_clear(tt_ctx *ctx)
 
 void tape_clear_if_unheld(tt_ctx *ctx)
 {
-    if (ctx->tape.held == NULL && ctx->tape.newest != NULL && !ctx->tape.in_backward) tape_clear(ctx);
+    if (ctx->tape.held == NULL && ctx->tape.newest != NULL && !ctx->tape.in_backward)
+        tape_clear(ctx);
 }
 
 /* What the outside holds keeps its value in storage of its own, and has no way back any more. */
@@ -232,7 +247,8 @@ tt_status tape_release(tt_ctx *ctx)
         for (tt_node *node = ctx->tape.oldest; node != NULL; node = node->next) {
             for (int i = 0; i < node->n_in && !node->released; i++) {
                 const tt_tensor *t = node->in[i];
-                node->released = t != NULL && t->requires_grad && (t->graph_freed || (t->node != NULL && t->node->released));
+                node->released = t != NULL && t->requires_grad &&
+                                 (t->graph_freed || (t->node != NULL && t->node->released));
             }
         }
         TT_TRY(move_out_released(ctx));
@@ -267,7 +283,8 @@ void tape_sweep(tt_ctx *ctx)
     for (tt_node *node = ctx->tape.newest, *older = NULL; node != NULL; node = older) {
         older = node->prev;
         bool live = false;
-        for (int k = 0; k < node->n_out; k++) live = live || node->out[k]->handles > 0 || node->out[k]->marked;
+        for (int k = 0; k < node->n_out; k++)
+            live = live || node->out[k]->handles > 0 || node->out[k]->marked;
         if (!live) {
             unlink_node(ctx, node);
             continue;
@@ -292,17 +309,22 @@ int tt_op_count(void) { return TT_OP_COUNT; }
 static const tt_op *op_at(int op) { return op >= 0 && op < TT_OP_COUNT ? tt_ops[op] : NULL; }
 const char *tt_op_name(int op) { return op_at(op) ? op_at(op)->name : ""; }
 int tt_op_inputs(int op) { return op_at(op) ? op_at(op)->inputs : -1; }
-int tt_op_outputs(int op) { return op_at(op) ? (op_at(op)->outputs > 0 ? op_at(op)->outputs : 1) : -1; }
+int tt_op_outputs(int op)
+{
+    return op_at(op) ? (op_at(op)->outputs > 0 ? op_at(op)->outputs : 1) : -1;
+}
 int tt_op_differentiable(int op) { return op_at(op) ? !(op_at(op)->flags & TT_NOGRAD) : 0; }
 
-tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_ints, const int64_t *ints, int n_reals,
-                   const double *reals, tt_handle *out)
+tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_ints,
+                   const int64_t *ints, int n_reals, const double *reals, tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, tt_op_name(op)));
     if (op_at(op) == NULL) return tt_fail(TT_ERR_ARG, "apply", "there is no operation %d", op);
     const char *name = tt_ops[op]->name;
-    if (n_in < 0 || n_in > TT_MAX_IN || n_ints < 0 || n_ints > TT_MAX_INTS || n_reals < 0 || n_reals > TT_MAX_REALS)
-        return tt_fail(TT_ERR_ARG, name, "too many inputs (%d) or attributes (%d, %d)", n_in, n_ints, n_reals);
+    if (n_in < 0 || n_in > TT_MAX_IN || n_ints < 0 || n_ints > TT_MAX_INTS || n_reals < 0 ||
+        n_reals > TT_MAX_REALS)
+        return tt_fail(TT_ERR_ARG, name, "too many inputs (%d) or attributes (%d, %d)", n_in,
+                       n_ints, n_reals);
     if (ctx->step.chunks > 1 && ctx->step.used > ctx->tape.sweep_above) tape_sweep(ctx);
     tt_attrs attrs = {.n_ints = n_ints, .n_reals = n_reals};
     if (n_ints > 0) memcpy(attrs.ints, ints, (size_t)n_ints * sizeof ints[0]);

@@ -17,7 +17,9 @@ void tape_rewind(tt_ctx *ctx, tape_mark mark);
 
 void tape_clear(tt_ctx *ctx);           /* forget every node and take the step arena back */
 void tape_clear_if_unheld(tt_ctx *ctx); /* the same, where nothing outside holds a step tensor */
-tt_status tape_release(tt_ctx *ctx);    /* after a pass: what is held moves out; then clear, unless another graph is held */
-void tape_sweep(tt_ctx *ctx);           /* give back the memory of nodes that nothing held can reach */
+tt_status tape_release(
+    tt_ctx
+        *ctx); /* after a pass: what is held moves out; then clear, unless another graph is held */
+void tape_sweep(tt_ctx *ctx); /* give back the memory of nodes that nothing held can reach */
 
 #endif

@@ -9,19 +9,24 @@
 
 tt_status tensor_set_shape(tt_tensor *t, const char *op, int dtype, int ndim, const int64_t *shape)
 {
-    if (dtype < 0 || dtype >= TT_DTYPE_COUNT) return tt_fail(TT_ERR_DTYPE, op, "unknown dtype %d", dtype);
+    if (dtype < 0 || dtype >= TT_DTYPE_COUNT)
+        return tt_fail(TT_ERR_DTYPE, op, "unknown dtype %d", dtype);
     if (ndim < 0 || ndim > TT_MAX_DIMS)
-        return tt_fail(TT_ERR_SHAPE, op, "a tensor has 0 to %d dimensions, got %d", TT_MAX_DIMS, ndim);
+        return tt_fail(TT_ERR_SHAPE, op, "a tensor has 0 to %d dimensions, got %d", TT_MAX_DIMS,
+                       ndim);
     int64_t numel = 1;
     int64_t span = 1; /* the product without zero sizes, so that strides stay in range */
     for (int i = ndim - 1; i >= 0; i--) {
         if (shape[i] < 0)
-            return tt_fail(TT_ERR_SHAPE, op, "sizes must not be negative, got %s", shape_text(ndim, shape));
+            return tt_fail(TT_ERR_SHAPE, op, "sizes must not be negative, got %s",
+                           shape_text(ndim, shape));
         t->shape[i] = shape[i];
         t->strides[i] = span;
         numel *= shape[i] == 0 ? 0 : 1;
-        if (__builtin_mul_overflow(span, shape[i] > 0 ? shape[i] : 1, &span) || span > INT64_MAX / 16)
-            return tt_fail(TT_ERR_NOMEM, op, "a tensor of shape %s has too many elements", shape_text(ndim, shape));
+        if (__builtin_mul_overflow(span, shape[i] > 0 ? shape[i] : 1, &span) ||
+            span > INT64_MAX / 16)
+            return tt_fail(TT_ERR_NOMEM, op, "a tensor of shape %s has too many elements",
+                           shape_text(ndim, shape));
     }
     t->numel = numel == 0 ? 0 : span;
     t->dtype = (uint8_t)dtype;
@@ -43,7 +48,8 @@ bool tensor_strides_contiguous(const tt_tensor *t)
 
 bool tensor_same_shape(const tt_tensor *a, const tt_tensor *b)
 {
-    return a->ndim == b->ndim && memcmp(a->shape, b->shape, (size_t)a->ndim * sizeof a->shape[0]) == 0;
+    return a->ndim == b->ndim &&
+           memcmp(a->shape, b->shape, (size_t)a->ndim * sizeof a->shape[0]) == 0;
 }
 
 static tt_tensor *struct_new_pool(tt_ctx *ctx)
@@ -55,7 +61,8 @@ static tt_tensor *struct_new_pool(tt_ctx *ctx)
     return t;
 }
 
-tt_tensor *tensor_new_pool(tt_ctx *ctx, const char *op, tt_pool pool, int dtype, int ndim, const int64_t *shape)
+tt_tensor *tensor_new_pool(tt_ctx *ctx, const char *op, tt_pool pool, int dtype, int ndim,
+                           const int64_t *shape)
 {
     static const char *const names[TT_POOL_COUNT] = {"parameters", "state", "data", "meta"};
     tt_tensor checked = {0};
@@ -100,8 +107,8 @@ void tensor_unref(tt_ctx *ctx, tt_tensor *t)
     block_unref(&ctx->pool, t->self);
 }
 
-tt_tensor *tensor_new_arena(tt_ctx *ctx, const char *op, tt_place place, int dtype, int ndim, const int64_t *shape,
-                            bool with_data)
+tt_tensor *tensor_new_arena(tt_ctx *ctx, const char *op, tt_place place, int dtype, int ndim,
+                            const int64_t *shape, bool with_data)
 {
     arena *a = place == PLACE_STEP ? &ctx->step : &ctx->scratch;
     tt_tensor *t = arena_alloc(a, sizeof *t);
@@ -112,7 +119,8 @@ tt_tensor *tensor_new_arena(tt_ctx *ctx, const char *op, tt_place place, int dty
         t->data = arena_alloc(a, tensor_bytes(t));
         if (t->data != NULL) return t;
     }
-    ctx_out_of_memory(ctx, op, place == PLACE_STEP ? "step" : "scratch", t != NULL ? tensor_bytes(t) : sizeof *t);
+    ctx_out_of_memory(ctx, op, place == PLACE_STEP ? "step" : "scratch",
+                      t != NULL ? tensor_bytes(t) : sizeof *t);
     return NULL;
 }
 
@@ -138,10 +146,8 @@ static void copy_run(const copy_plan *p, char *dense, char *strided)
     for (int64_t i = 0; i < p->run; i++) {
         char *d = dense + (size_t)i * p->size;
         char *s = strided + i * p->run_stride * (int64_t)p->size;
-        if (p->size == 4)
-            memcpy(p->gather ? d : s, p->gather ? s : d, 4);
-        else
-            memcpy(p->gather ? d : s, p->gather ? s : d, 8);
+        if (p->size == 4) memcpy(p->gather ? d : s, p->gather ? s : d, 4);
+        else memcpy(p->gather ? d : s, p->gather ? s : d, 8);
     }
 }
 
@@ -157,14 +163,20 @@ static void copy_shard(void *arg, int64_t shard)
             offset += rest % p->shape[i] * p->strides[i];
             rest /= p->shape[i];
         }
-        copy_run(p, p->dense + (size_t)(row * p->run) * p->size, p->strided + offset * (int64_t)p->size);
+        copy_run(p, p->dense + (size_t)(row * p->run) * p->size,
+                 p->strided + offset * (int64_t)p->size);
     }
 }
 
 static void copy_strided(const tt_tensor *t, void *dense, bool gather)
 {
     if (t->numel == 0) return;
-    copy_plan p = {.dense = dense, .strided = t->data, .run = 1, .run_stride = 1, .size = dtype_size(t->dtype), .gather = gather};
+    copy_plan p = {.dense = dense,
+                   .strided = t->data,
+                   .run = 1,
+                   .run_stride = 1,
+                   .size = dtype_size(t->dtype),
+                   .gather = gather};
     int dim = t->ndim - 1;
     while (dim >= 0 && t->shape[dim] == 1) dim--;
     if (dim >= 0) { /* the last true dimension, and those before it that continue it */
@@ -192,7 +204,8 @@ void tensor_scatter(tt_tensor *dst, const void *src)
     union {
         const void *in;
         void *out;
-    } dense = {.in = src}; /* one routine serves both directions; this one only reads the dense side */
+    } dense = {
+        .in = src}; /* one routine serves both directions; this one only reads the dense side */
     copy_strided(dst, dense.out, false);
 }
 
@@ -267,12 +280,14 @@ tt_handle handle_for(tt_ctx *ctx, tt_tensor *t)
 tt_tensor *handle_tensor(tt_ctx *ctx, tt_handle h, const char *op)
 {
     const handle_table *table = &ctx->handles;
-    uint32_t slot = (uint32_t)((uint64_t)h & 0xffffffff), generation = (uint32_t)((uint64_t)h >> 32);
+    uint32_t slot = (uint32_t)((uint64_t)h & 0xffffffff),
+             generation = (uint32_t)((uint64_t)h >> 32);
     if (slot >= 1 && slot <= table->count) {
         const tt_slot *s = &table->slots[slot - 1];
         if (s->tensor != NULL && s->generation == generation) return s->tensor;
     }
-    tt_fail(TT_ERR_STALE, op, "the tensor behind this handle is gone, or belongs to another context");
+    tt_fail(TT_ERR_STALE, op,
+            "the tensor behind this handle is gone, or belongs to another context");
     return NULL;
 }
 

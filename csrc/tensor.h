@@ -28,10 +28,11 @@ typedef struct tt_tensor {
     uint64_t cot_epoch;        /* the pass that cot or cot_var belongs to */
     uint64_t needed_epoch;     /* the pass that wants a cotangent here */
 
-    struct tt_tensor *held_prev, *held_next; /* step tensors that the outside holds */
+    struct tt_tensor *held_prev, *held_next;          /* step tensors that the outside holds */
     int64_t shape[TT_MAX_DIMS], strides[TT_MAX_DIMS]; /* strides in elements */
     int64_t numel;
-    int64_t refs;    /* PLACE_POOL: one for all handles together, one for each tape input, one for a grad's owner */
+    int64_t
+        refs; /* PLACE_POOL: one for all handles together, one for each tape input, one for a grad's owner */
     int64_t handles; /* how often the outside holds it */
     uint32_t slot;
     uint8_t dtype, ndim, place, out_index;
@@ -55,7 +56,10 @@ typedef struct {
 
 static inline size_t dtype_size(int dtype) { return dtype == TT_FLOAT32 ? 4 : 8; }
 static inline bool dtype_is_float(int dtype) { return dtype == TT_FLOAT32 || dtype == TT_FLOAT64; }
-static inline size_t tensor_bytes(const tt_tensor *t) { return (size_t)t->numel * dtype_size(t->dtype); }
+static inline size_t tensor_bytes(const tt_tensor *t)
+{
+    return (size_t)t->numel * dtype_size(t->dtype);
+}
 
 /* Fills shape, numel and contiguous strides; refuses negative sizes, too many dimensions and overflow. */
 tt_status tensor_set_shape(tt_tensor *t, const char *op, int dtype, int ndim, const int64_t *shape);
@@ -64,13 +68,14 @@ bool tensor_same_shape(const tt_tensor *a, const tt_tensor *b);
 #define SHAPE_TEXT(t) shape_text((t)->ndim, (t)->shape)
 
 /* Pool tensors. A new one has one reference; its elements are not set. */
-tt_tensor *tensor_new_pool(tt_ctx *ctx, const char *op, tt_pool pool, int dtype, int ndim, const int64_t *shape);
+tt_tensor *tensor_new_pool(tt_ctx *ctx, const char *op, tt_pool pool, int dtype, int ndim,
+                           const int64_t *shape);
 tt_tensor *tensor_new_view(tt_ctx *ctx, const tt_tensor *like); /* shares like's block */
 void tensor_unref(tt_ctx *ctx, tt_tensor *t);
 
 /* Arena tensors: the struct and, when with_data, its storage. */
-tt_tensor *tensor_new_arena(tt_ctx *ctx, const char *op, tt_place place, int dtype, int ndim, const int64_t *shape,
-                            bool with_data);
+tt_tensor *tensor_new_arena(tt_ctx *ctx, const char *op, tt_place place, int dtype, int ndim,
+                            const int64_t *shape, bool with_data);
 
 /* Copies between a strided tensor and contiguous memory, whatever the dtype. */
 void tensor_gather(void *dst, const tt_tensor *src);  /* dst contiguous */
@@ -79,7 +84,8 @@ void tensor_fill(tt_tensor *t, double value);         /* contiguous floats */
 
 /* Handles. */
 tt_handle handle_for(tt_ctx *ctx, tt_tensor *t); /* a new hold on t; 0 when out of memory */
-tt_tensor *handle_tensor(tt_ctx *ctx, tt_handle h, const char *op); /* NULL and a recorded error when stale */
+tt_tensor *handle_tensor(tt_ctx *ctx, tt_handle h,
+                         const char *op); /* NULL and a recorded error when stale */
 void handle_move(tt_ctx *ctx, tt_tensor *from, tt_tensor *to);
 
 #endif

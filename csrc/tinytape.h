@@ -39,7 +39,13 @@ typedef enum {
 typedef enum { TT_FLOAT32 = 0, TT_FLOAT64 = 1, TT_INT64 = 2, TT_DTYPE_COUNT = 3 } tt_dtype;
 
 /* Which lifetime a tensor's storage is counted under. */
-typedef enum { TT_POOL_PARAM = 0, TT_POOL_STATE = 1, TT_POOL_DATA = 2, TT_POOL_META = 3, TT_POOL_COUNT = 4 } tt_pool;
+typedef enum {
+    TT_POOL_PARAM = 0,
+    TT_POOL_STATE = 1,
+    TT_POOL_DATA = 2,
+    TT_POOL_META = 3,
+    TT_POOL_COUNT = 4
+} tt_pool;
 
 typedef struct {
     int64_t step_used, step_high_water, step_capacity, step_chunks;
@@ -47,7 +53,7 @@ typedef struct {
     int64_t pool_bytes[4], pool_blocks[4]; /* live, by tt_pool */
     int64_t pool_cached_bytes;             /* freed blocks kept for reuse */
     int64_t tape_nodes, held_tensors, live_handles;
-    int64_t system_allocations;            /* calls to the system allocator so far, by the whole process */
+    int64_t system_allocations; /* calls to the system allocator so far, by the whole process */
     int64_t system_bytes, system_peak_bytes;
 } tt_memory;
 
@@ -62,15 +68,18 @@ void tt_ctx_free(tt_ctx *ctx);
 tt_status tt_memory_stats(tt_ctx *ctx, tt_memory *out);
 tt_status tt_empty_cache(tt_ctx *ctx);
 void tt_set_memory_limit(int64_t bytes); /* of the process; 0: none */
-void tt_fail_allocation(int64_t k, int persistent); /* test seam: the k-th allocation from now fails; 0: off */
+void tt_fail_allocation(int64_t k,
+                        int persistent); /* test seam: the k-th allocation from now fails; 0: off */
 
 /* Tensors. A new one is a leaf with contiguous storage; data NULL means zeros. */
-tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data, tt_handle *out);
+tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data,
+                 tt_handle *out);
 tt_status tt_release(tt_ctx *ctx, tt_handle h);
 /* out: dtype, ndim, requires_grad, is_leaf, is_contiguous, numel, shape[ndim], strides[ndim] (22 numbers at most). */
 tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out);
 tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes);
-tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src, int64_t nbytes); /* in place; leaves and their views */
+tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src,
+                   int64_t nbytes); /* in place; leaves and their views */
 tt_status tt_detach(tt_ctx *ctx, tt_handle h, tt_handle *out);
 tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out);
 tt_status tt_set_requires_grad(tt_ctx *ctx, tt_handle h, int requires_grad);
@@ -78,8 +87,8 @@ tt_status tt_get_grad(tt_ctx *ctx, tt_handle h, tt_handle *out); /* 0 when there
 tt_status tt_set_grad(tt_ctx *ctx, tt_handle h, tt_handle grad); /* 0 clears it */
 /* Fill a leaf in place; element i depends only on (seed, stream, offset + i). kind 0: uniform on [a, b), 1: normal
  * with mean a and standard deviation b. */
-tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint64_t stream, uint64_t offset,
-                         double a, double b);
+tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint64_t stream,
+                         uint64_t offset, double a, double b);
 void tt_philox_u64(uint64_t seed, uint64_t stream, uint64_t offset, int64_t n, uint64_t *out);
 
 /* Operations. */
@@ -88,21 +97,23 @@ const char *tt_op_name(int op);
 int tt_op_inputs(int op);
 int tt_op_outputs(int op);
 int tt_op_differentiable(int op);
-tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_ints, const int64_t *ints, int n_reals,
-                   const double *reals, tt_handle *out);
+tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_ints,
+                   const int64_t *ints, int n_reals, const double *reals, tt_handle *out);
 tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled);
 /* Reverse mode from roots (gradients[i] 0: ones, for a single element only). With n_inputs == 0 the gradients of the
  * leaves are added to their grad; otherwise results[i] is the gradient of inputs[i], or 0 when no path leads there. */
-tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt_handle *gradients, int n_inputs,
-                      const tt_handle *inputs, int retain_graph, int create_graph, tt_handle *results);
+tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt_handle *gradients,
+                      int n_inputs, const tt_handle *inputs, int retain_graph, int create_graph,
+                      tt_handle *results);
 
 /* Fused updates, in place, over lists of leaves of one dtype. */
-tt_status tt_adam(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *grads, const tt_handle *exp_avgs,
-                  const tt_handle *exp_avg_sqs, int64_t step, double lr, double beta1, double beta2, double eps,
-                  double weight_decay, int decoupled, int maximize);
-tt_status tt_sgd(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *grads, const tt_handle *momenta,
-                 double lr, double momentum, double dampening, double weight_decay, int nesterov, int maximize,
-                 int first);
+tt_status tt_adam(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *grads,
+                  const tt_handle *exp_avgs, const tt_handle *exp_avg_sqs, int64_t step, double lr,
+                  double beta1, double beta2, double eps, double weight_decay, int decoupled,
+                  int maximize);
+tt_status tt_sgd(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *grads,
+                 const tt_handle *momenta, double lr, double momentum, double dampening,
+                 double weight_decay, int nesterov, int maximize, int first);
 tt_status tt_grad_norm(tt_ctx *ctx, int n, const tt_handle *grads, double norm_type, double *out);
 tt_status tt_scale(tt_ctx *ctx, int n, const tt_handle *tensors, double factor);
 

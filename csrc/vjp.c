@@ -36,8 +36,14 @@ static tt_tensor *scalar_like(tt_ctx *ctx, const tt_tensor *x, double value)
     return x != NULL ? v_constant(ctx, x->dtype, 0, NULL, value) : NULL;
 }
 
-tt_tensor *v_scale(tt_ctx *ctx, tt_tensor *x, double factor) { return v_mul(ctx, x, scalar_like(ctx, x, factor)); }
-tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term) { return v_add(ctx, x, scalar_like(ctx, x, term)); }
+tt_tensor *v_scale(tt_ctx *ctx, tt_tensor *x, double factor)
+{
+    return v_mul(ctx, x, scalar_like(ctx, x, factor));
+}
+tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term)
+{
+    return v_add(ctx, x, scalar_like(ctx, x, term));
+}
 
 tt_tensor *v_sum(tt_ctx *ctx, tt_tensor *x, int n_dims, const int64_t *dims, bool keepdim)
 {

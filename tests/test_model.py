@@ -192,6 +192,22 @@ def test_gradient_of_a_gradient_through_the_whole_model():
         assert np.abs(got.numpy() - expected).max() < 1e-6 * scale, name
 
 
+def test_it_learns_one_batch_by_heart():
+    model = models.create("tiny", 65, generator=tt.Generator(1))
+    optimizer = tt.optim.AdamW(model.parameters(), lr=3e-3)
+    window = np.random.default_rng(1).integers(0, 65, (2, 33))
+    losses = []
+    for _ in range(60):
+        logits = model(tt.tensor(window[:, :-1]))
+        loss = F.cross_entropy(logits.reshape(-1, 65), tt.tensor(window[:, 1:].reshape(-1)))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(math.log(65), abs=0.2)
+    assert losses[-1] < 0.1
+
+
 # --- nothing leaks from the future ----------------------------------------------------------------
 
 
@@ -246,7 +262,7 @@ def test_decoding_with_a_cache_is_the_full_forward(pieces):
 def test_a_cache_that_does_not_fit_is_refused():
     model = random_model()
     cache = model.new_cache(3)
-    with pytest.raises(tt.errors.TapeStateError, match="no_grad"):
+    with pytest.raises(tt.errors.TapeStateError, match="GPT: a cache needs tt.no_grad"):
         model(tt.tensor(IDX), cache=cache)
     with tt.no_grad():
         model(tt.tensor(IDX[:, :4]), cache=cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 
 import numpy as np
@@ -225,6 +226,18 @@ def test_double_and_float_keep_identity_and_values():
     assert all(np.array_equal(arrays(model)[name], before[name]) for name in before)
     model[0](tt.ones(1, 2)).sum().backward()
     assert weight.grad.dtype == tt.float32
+
+
+def test_deepcopy_is_a_model_of_its_own():
+    model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Dropout(0.5))
+    list(model.parameters())
+    twin = copy.deepcopy(model)
+    before = arrays(model)
+    assert [p.name for p in twin.parameters()] == [p.name for p in model.parameters()]
+    assert all(np.array_equal(arrays(twin)[name], before[name]) for name in before)
+    twin[0].weight.fill_(9.0)
+    assert np.array_equal(model[0].weight.numpy(), before["0.weight"])
+    assert twin[0].weight.requires_grad and twin[0].weight.is_leaf
 
 
 def test_apply_visits_children_first():

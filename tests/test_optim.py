@@ -326,6 +326,10 @@ def test_a_load_that_does_not_fit_names_everything_and_changes_nothing():
 
     with pytest.raises(nn.StateDictError, match=r"expected 1 parameter group\(s\), got 2"):
         optimizer.load_state_dict({**before, "param_groups": before["param_groups"] * 2})
+    for options, message in (({"lr": -1.0}, "lr >= 0, got -1.0"), ({"betas": [2, 0]}, "betas")):
+        group = {**before["param_groups"][0], **options}
+        with pytest.raises(nn.StateDictError, match=f"bad option in group 0: .*{message}"):
+            optimizer.load_state_dict({**before, "param_groups": [group]})
     with pytest.raises(nn.StateDictError, match=r"Missing option.s. in group 0: .*betas"):
         optimizer.load_state_dict(optim.SGD(net.parameters(), momentum=0.9).state_dict())
     with pytest.raises(

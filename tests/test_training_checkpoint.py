@@ -26,6 +26,7 @@ from tinytape.training.checkpoint import (
     require_same_arrays,
     save_checkpoint,
     unpack_arrays,
+    verify_checkpoint,
 )
 from tinytape.training.errors import CheckpointError
 
@@ -64,6 +65,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
         "state.json",
         "train_state.safetensors",
     ]
+    verify_checkpoint(path)
     checkpoint = load_checkpoint(path)
     assert same(checkpoint.model, WEIGHTS) and same(checkpoint.arrays, MOMENTS)
     assert checkpoint.step == 5000
@@ -114,8 +116,9 @@ def test_every_kind_of_damage_is_noticed_and_named(tmp_path: Path, name: str) ->
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(good, copy)
         change(copy / name)
-        with pytest.raises(CheckpointError) as error:
-            load_checkpoint(copy)
+        for check in (verify_checkpoint, load_checkpoint):
+            with pytest.raises(CheckpointError) as error:
+                check(copy)
         return str(error.value)
 
     for at in range(0, len(data), max(1, len(data) // 40)):

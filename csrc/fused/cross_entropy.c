@@ -22,8 +22,12 @@ typedef struct {
 static cross_entropy_plan cross_entropy_plan_of(const tt_call *c)
 {
     const tt_tensor *x = c->in[0];
-    return (cross_entropy_plan){.x = x->data, .target = c->in[1]->data, .rows = x->shape[0], .n = x->shape[1],
-                                .ignored = c->attrs->ints[1], .rows_per_shard = rows_per_shard(x->shape[1]),
+    return (cross_entropy_plan){.x = x->data,
+                                .target = c->in[1]->data,
+                                .rows = x->shape[0],
+                                .n = x->shape[1],
+                                .ignored = c->attrs->ints[1],
+                                .rows_per_shard = rows_per_shard(x->shape[1]),
                                 .reduction = (int)c->attrs->ints[0]};
 }
 
@@ -44,7 +48,8 @@ static tt_status cross_entropy_forward(tt_call *c)
     cross_entropy_plan p = cross_entropy_plan_of(c);
     p.log_sum = call_save(c, 0, (size_t)p.rows * sizeof(T));
     double *counted = call_save(c, 1, sizeof *counted);
-    p.loss = p.reduction == REDUCE_NONE ? c->out[0]->data : call_scratch(c, (size_t)p.rows * sizeof(T));
+    p.loss =
+        p.reduction == REDUCE_NONE ? c->out[0]->data : call_scratch(c, (size_t)p.rows * sizeof(T));
     if (p.log_sum == NULL || counted == NULL || p.loss == NULL) return TT_ERR_NOMEM;
     parallel_for(shards_of(p.rows, p.rows_per_shard), cross_entropy_shard, &p);
     *counted = 0;
@@ -93,15 +98,18 @@ static tt_status cross_entropy_infer(tt_call *c)
 {
     const tt_tensor *x = c->in[0], *target = c->in[1];
     if (x->ndim != 2 || target->ndim != 1 || x->shape[0] != target->shape[0] || x->shape[1] < 1)
-        return tt_fail(TT_ERR_SHAPE, c->op->name, "expected logits (N, C) and targets (N), got %s and %s", SHAPE_TEXT(x),
+        return tt_fail(TT_ERR_SHAPE, c->op->name,
+                       "expected logits (N, C) and targets (N), got %s and %s", SHAPE_TEXT(x),
                        SHAPE_TEXT(target));
     for (int64_t i = 0; i < target->numel; i++) {
         int64_t t = ((const int64_t *)target->data)[i];
         if ((t < 0 || t >= x->shape[1]) && t != c->attrs->ints[1])
-            return tt_fail(TT_ERR_INDEX, c->op->name, "target %lld at position %lld is out of range for %lld classes",
+            return tt_fail(TT_ERR_INDEX, c->op->name,
+                           "target %lld at position %lld is out of range for %lld classes",
                            (long long)t, (long long)i, (long long)x->shape[1]);
     }
-    c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = c->attrs->ints[0] == REDUCE_NONE, .shape = {x->shape[0]}};
+    c->spec[0] = (tt_spec){
+        .dtype = x->dtype, .ndim = c->attrs->ints[0] == REDUCE_NONE, .shape = {x->shape[0]}};
     return TT_OK;
 }
 
@@ -112,7 +120,8 @@ static void set_element(tt_tensor *t, int64_t i, double value)
     else ((double *)t->data)[i] = value;
 }
 
-static void cross_entropy_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void cross_entropy_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
+                              const bool *need, tt_tensor **dx)
 {
     (void)need;
     tt_tensor *x = node->in[0];
@@ -120,7 +129,8 @@ static void cross_entropy_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const
     int64_t rows = x->shape[0], classes = x->shape[1], column[2] = {rows, 1};
     double counted = *(const double *)node->saved[1];
     tt_tensor *onehot = v_constant(ctx, x->dtype, 2, x->shape, 0.0);
-    tt_tensor *weight = v_constant(ctx, x->dtype, 2, column, reduction == REDUCE_MEAN ? 1.0 / counted : 1.0);
+    tt_tensor *weight =
+        v_constant(ctx, x->dtype, 2, column, reduction == REDUCE_MEAN ? 1.0 / counted : 1.0);
     if (onehot == NULL || weight == NULL) return;
     for (int64_t r = 0; r < rows; r++) {
         if (target[r] == node->attrs.ints[1]) set_element(weight, r, 0.0);
@@ -130,6 +140,7 @@ static void cross_entropy_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const
     dx[0] = v_mul(ctx, v_sub(ctx, v_softmax(ctx, x, 1), onehot), v_mul(ctx, weight, g));
 }
 
-TT_OP(cross_entropy, .inputs = 2, .indices = 2, .keeps = 3, .infer = cross_entropy_infer, .vjp = cross_entropy_vjp)
+TT_OP(cross_entropy, .inputs = 2, .indices = 2, .keeps = 3, .infer = cross_entropy_infer,
+      .vjp = cross_entropy_vjp)
 
 #endif

@@ -17,7 +17,8 @@ typedef struct {
 static void layer_norm_shard(void *arg, int64_t shard)
 {
     const layer_norm_plan *p = arg;
-    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows), n = p->n;
+    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows),
+            n = p->n;
     for (int64_t r = begin; r < end; r++) {
         const T *x = p->x + r * n;
         T *y = p->y + r * n, mean = 0, var = 0;
@@ -28,8 +29,10 @@ static void layer_norm_shard(void *arg, int64_t shard)
         for (int64_t i = 0; i < n; i++) var += (x[i] - mean) * (x[i] - mean);
         T rstd = 1 / tt_sqrt(var / (T)n + p->eps);
         for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd;
-        if (p->w != NULL) for (int64_t i = 0; i < n; i++) y[i] *= p->w[i];
-        if (p->b != NULL) for (int64_t i = 0; i < n; i++) y[i] += p->b[i];
+        if (p->w != NULL)
+            for (int64_t i = 0; i < n; i++) y[i] *= p->w[i];
+        if (p->b != NULL)
+            for (int64_t i = 0; i < n; i++) y[i] += p->b[i];
         p->mean[r] = mean;
         p->rstd[r] = rstd;
     }
@@ -38,8 +41,12 @@ static void layer_norm_shard(void *arg, int64_t shard)
 static tt_status layer_norm_forward(tt_call *c)
 {
     const tt_tensor *x = c->in[0];
-    layer_norm_plan p = {.x = x->data, .w = data_of(c->in[1]), .b = data_of(c->in[2]), .y = c->out[0]->data,
-                         .n = inner_size(x, (int)c->attrs->ints[0]), .eps = (T)c->attrs->reals[0]};
+    layer_norm_plan p = {.x = x->data,
+                         .w = data_of(c->in[1]),
+                         .b = data_of(c->in[2]),
+                         .y = c->out[0]->data,
+                         .n = inner_size(x, (int)c->attrs->ints[0]),
+                         .eps = (T)c->attrs->reals[0]};
     p.rows = p.n > 0 ? x->numel / p.n : 0;
     p.rows_per_shard = rows_per_shard(p.n);
     p.mean = call_save(c, 0, (size_t)p.rows * sizeof(T));
@@ -53,7 +60,8 @@ static tt_status layer_norm_forward(tt_call *c)
 static void layer_norm_backward_shard(void *arg, int64_t shard)
 {
     const layer_norm_plan *p = arg;
-    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows), n = p->n;
+    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows),
+            n = p->n;
     double *dw = p->partial + shard * 2 * n, *db = dw + n;
     for (int64_t i = 0; i < 2 * n; i++) dw[i] = 0;
     for (int64_t r = begin; r < end; r++) {
@@ -99,8 +107,14 @@ static void layer_norm_gather(T *dst, const double *partial, int64_t shards, int
 static tt_status layer_norm_backward(tt_call *c)
 {
     const tt_tensor *x = c->in[0];
-    layer_norm_plan p = {.x = x->data, .w = data_of(c->in[1]), .dy = c->dy[0], .dx = c->dx[0], .mean = c->saved[0],
-                         .rstd = c->saved[1], .n = inner_size(x, (int)c->attrs->ints[0]), .acc = c->acc[0]};
+    layer_norm_plan p = {.x = x->data,
+                         .w = data_of(c->in[1]),
+                         .dy = c->dy[0],
+                         .dx = c->dx[0],
+                         .mean = c->saved[0],
+                         .rstd = c->saved[1],
+                         .n = inner_size(x, (int)c->attrs->ints[0]),
+                         .acc = c->acc[0]};
     p.rows = p.n > 0 ? x->numel / p.n : 0;
     p.rows_per_shard = rows_per_shard(p.n);
     int64_t shards = shards_of(p.rows, p.rows_per_shard);
@@ -120,11 +134,14 @@ static tt_status layer_norm_infer(tt_call *c)
     const tt_tensor *x = c->in[0];
     int axes = c->attrs->n_ints == 1 ? (int)c->attrs->ints[0] : 0;
     if (axes < 1 || axes > x->ndim)
-        return tt_fail(TT_ERR_SHAPE, c->op->name, "cannot normalise over %d axes of shape %s", axes, SHAPE_TEXT(x));
+        return tt_fail(TT_ERR_SHAPE, c->op->name, "cannot normalise over %d axes of shape %s", axes,
+                       SHAPE_TEXT(x));
     for (int i = 1; i < 3; i++) {
         const tt_tensor *t = c->in[i];
-        if (t != NULL && (t->ndim != axes || memcmp(t->shape, x->shape + x->ndim - axes, (size_t)axes * sizeof t->shape[0]) != 0))
-            return tt_fail(TT_ERR_SHAPE, c->op->name, "%s of shape %s does not fit the last %d axes of %s",
+        if (t != NULL && (t->ndim != axes || memcmp(t->shape, x->shape + x->ndim - axes,
+                                                    (size_t)axes * sizeof t->shape[0]) != 0))
+            return tt_fail(TT_ERR_SHAPE, c->op->name,
+                           "%s of shape %s does not fit the last %d axes of %s",
                            i == 1 ? "weight" : "bias", SHAPE_TEXT(t), axes, SHAPE_TEXT(x));
     }
     c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = x->ndim};
@@ -132,7 +149,8 @@ static tt_status layer_norm_infer(tt_call *c)
     return TT_OK;
 }
 
-static void layer_norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void layer_norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                           tt_tensor **dx)
 {
     tt_tensor *w = node->in[1];
     int axes = (int)node->attrs.ints[0], lead = node->in[0]->ndim - axes;
@@ -149,7 +167,8 @@ static void layer_norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *d
         tt_tensor *g = v_reshape(ctx, dy[0], 2, rows);
         if (w != NULL) g = v_mul(ctx, g, v_reshape(ctx, w, 1, flat_w));
         tt_tensor *mean_gh = v_mean_axis(ctx, v_mul(ctx, g, h), 1);
-        tt_tensor *flat = v_mul(ctx, rstd, v_sub(ctx, v_sub(ctx, g, v_mean_axis(ctx, g, 1)), v_mul(ctx, h, mean_gh)));
+        tt_tensor *flat = v_mul(
+            ctx, rstd, v_sub(ctx, v_sub(ctx, g, v_mean_axis(ctx, g, 1)), v_mul(ctx, h, mean_gh)));
         dx[0] = flat != NULL ? v_reshape_like(ctx, flat, node->in[0]) : NULL;
     }
     if (need[1]) {
@@ -160,6 +179,7 @@ static void layer_norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *d
     if (need[2]) dx[2] = lead > 0 ? v_sum(ctx, dy[0], lead, leading, false) : dy[0];
 }
 
-TT_OP(layer_norm, .inputs = 3, .optional = 6, .keeps = 3, .infer = layer_norm_infer, .vjp = layer_norm_vjp)
+TT_OP(layer_norm, .inputs = 3, .optional = 6, .keeps = 3, .infer = layer_norm_infer,
+      .vjp = layer_norm_vjp)
 
 #endif

@@ -13,21 +13,30 @@ typedef struct {
     int64_t heads, queries, keys, dim, out_dim;
     T scale;
     bool causal;
-    T *y, *log_sum;        /* (B, H, L, E), (B, H, L) */
-    const T *dy;           /* like y */
-    T *dq, *dk, *dv;       /* contiguous; NULL where not wanted */
+    T *y, *log_sum;  /* (B, H, L, E), (B, H, L) */
+    const T *dy;     /* like y */
+    T *dq, *dk, *dv; /* contiguous; NULL where not wanted */
     bool acc_q, acc_k, acc_v;
-    T *scratch;            /* for each thread two blocks of QUERY_BLOCK x keys, and one of QUERY_BLOCK */
+    T *scratch; /* for each thread two blocks of QUERY_BLOCK x keys, and one of QUERY_BLOCK */
     int64_t scratch_each;
 } attention_plan;
 
 static attention_plan attention_plan_of(tt_call *c, int blocks)
 {
     const tt_tensor *q = c->in[0], *k = c->in[1], *v = c->in[2];
-    attention_plan p = {.q = q, .k = k, .v = v, .heads = q->shape[1], .queries = q->shape[2], .keys = k->shape[2],
-                        .dim = q->shape[3], .out_dim = v->shape[3], .scale = (T)c->attrs->reals[0],
-                        .causal = c->attrs->ints[0] != 0, .y = c->out[0]->data};
-    p.scratch_each = (int64_t)align_up((size_t)(QUERY_BLOCK * (blocks * p.keys + 1)) * sizeof(T)) / (int64_t)sizeof(T);
+    attention_plan p = {.q = q,
+                        .k = k,
+                        .v = v,
+                        .heads = q->shape[1],
+                        .queries = q->shape[2],
+                        .keys = k->shape[2],
+                        .dim = q->shape[3],
+                        .out_dim = v->shape[3],
+                        .scale = (T)c->attrs->reals[0],
+                        .causal = c->attrs->ints[0] != 0,
+                        .y = c->out[0]->data};
+    p.scratch_each = (int64_t)align_up((size_t)(QUERY_BLOCK * (blocks * p.keys + 1)) * sizeof(T)) /
+                     (int64_t)sizeof(T);
     p.scratch = call_scratch(c, (size_t)(p.scratch_each * parallel_get_threads()) * sizeof(T));
     return p;
 }
@@ -38,13 +47,18 @@ static const T *head_of(const tt_tensor *t, int64_t head, int64_t heads)
     return data_of(t) + head / heads * t->strides[0] + head % heads * t->strides[1];
 }
 
-static int64_t row_stride(const tt_tensor *t) { return t->shape[2] > 1 ? t->strides[2] : at_least_one(t->shape[3]); }
+static int64_t row_stride(const tt_tensor *t)
+{
+    return t->shape[2] > 1 ? t->strides[2] : at_least_one(t->shape[3]);
+}
 
 /* scale q k^T for the queries first..first+n against the first `keys` keys, into s (n, keys) */
-static void attention_scores(const attention_plan *p, int64_t head, int64_t first, int64_t n, int64_t keys, T *s)
+static void attention_scores(const attention_plan *p, int64_t head, int64_t first, int64_t n,
+                             int64_t keys, T *s)
 {
-    blas_gemm(false, true, n, keys, p->dim, p->scale, head_of(p->q, head, p->heads) + first * row_stride(p->q),
-              row_stride(p->q), head_of(p->k, head, p->heads), row_stride(p->k), 0, s, at_least_one(keys));
+    blas_gemm(false, true, n, keys, p->dim, p->scale,
+              head_of(p->q, head, p->heads) + first * row_stride(p->q), row_stride(p->q),
+              head_of(p->k, head, p->heads), row_stride(p->k), 0, s, at_least_one(keys));
 }
 
 static int64_t keys_seen(const attention_plan *p, int64_t query)
@@ -73,7 +87,8 @@ static void attention_head(void *arg, int64_t head)
             for (int64_t j = seen; j < keys; j++) row[j] = 0;
             p->log_sum[head * p->queries + first + i] = m + tt_log(sum);
         }
-        blas_gemm(false, false, n, p->out_dim, keys, 1, s, at_least_one(keys), head_of(p->v, head, p->heads), row_stride(p->v), 0,
+        blas_gemm(false, false, n, p->out_dim, keys, 1, s, at_least_one(keys),
+                  head_of(p->v, head, p->heads), row_stride(p->v), 0,
                   p->y + (head * p->queries + first) * p->out_dim, at_least_one(p->out_dim));
     }
 }
@@ -94,22 +109,27 @@ static tt_status scaled_dot_product_attention_forward(tt_call *c)
 static void attention_head_backward(void *arg, int64_t head)
 {
     const attention_plan *p = arg;
-    T *weights = p->scratch + parallel_worker() * p->scratch_each, *ds = weights + QUERY_BLOCK * p->keys;
+    T *weights = p->scratch + parallel_worker() * p->scratch_each,
+      *ds = weights + QUERY_BLOCK * p->keys;
     const T *k = head_of(p->k, head, p->heads), *v = head_of(p->v, head, p->heads);
     T *dk = p->dk != NULL ? p->dk + head * p->keys * p->dim : NULL;
     T *dv = p->dv != NULL ? p->dv + head * p->keys * p->out_dim : NULL;
     if (dk != NULL && !p->acc_k) memset(dk, 0, (size_t)(p->keys * p->dim) * sizeof(T));
     if (dv != NULL && !p->acc_v) memset(dv, 0, (size_t)(p->keys * p->out_dim) * sizeof(T));
     for (int64_t first = 0; first < p->queries; first += QUERY_BLOCK) {
-        int64_t n = at_most(QUERY_BLOCK, p->queries - first), keys = keys_seen(p, first + n - 1), ld = at_least_one(keys);
-        const T *g = p->dy + (head * p->queries + first) * p->out_dim, *y = p->y + (head * p->queries + first) * p->out_dim;
+        int64_t n = at_most(QUERY_BLOCK, p->queries - first), keys = keys_seen(p, first + n - 1),
+                ld = at_least_one(keys);
+        const T *g = p->dy + (head * p->queries + first) * p->out_dim,
+                *y = p->y + (head * p->queries + first) * p->out_dim;
         attention_scores(p, head, first, n, keys, weights);
-        blas_gemm(false, true, n, keys, p->out_dim, 1, g, at_least_one(p->out_dim), v, row_stride(p->v), 0, ds, ld);
+        blas_gemm(false, true, n, keys, p->out_dim, 1, g, at_least_one(p->out_dim), v,
+                  row_stride(p->v), 0, ds, ld);
         for (int64_t i = 0; i < n; i++) {
             T *row = weights + i * keys, *ds_row = ds + i * keys, dot = 0;
             T log_sum = p->log_sum[head * p->queries + first + i];
             int64_t seen = keys_seen(p, first + i);
-            for (int64_t j = 0; j < p->out_dim; j++) dot += g[i * p->out_dim + j] * y[i * p->out_dim + j];
+            for (int64_t j = 0; j < p->out_dim; j++)
+                dot += g[i * p->out_dim + j] * y[i * p->out_dim + j];
             for (int64_t j = 0; j < seen; j++) {
                 row[j] = tt_exp(row[j] - log_sum);
                 ds_row[j] = row[j] * (ds_row[j] - dot);
@@ -117,14 +137,15 @@ static void attention_head_backward(void *arg, int64_t head)
             for (int64_t j = seen; j < keys; j++) row[j] = ds_row[j] = 0;
         }
         if (p->dq != NULL)
-            blas_gemm(false, false, n, p->dim, keys, p->scale, ds, ld, k, row_stride(p->k), p->acc_q,
-                      p->dq + (head * p->queries + first) * p->dim, at_least_one(p->dim));
+            blas_gemm(false, false, n, p->dim, keys, p->scale, ds, ld, k, row_stride(p->k),
+                      p->acc_q, p->dq + (head * p->queries + first) * p->dim, at_least_one(p->dim));
         if (dk != NULL)
             blas_gemm(true, false, keys, p->dim, n, p->scale, ds, ld,
-                      head_of(p->q, head, p->heads) + first * row_stride(p->q), row_stride(p->q), 1, dk, at_least_one(p->dim));
+                      head_of(p->q, head, p->heads) + first * row_stride(p->q), row_stride(p->q), 1,
+                      dk, at_least_one(p->dim));
         if (dv != NULL)
-            blas_gemm(true, false, keys, p->out_dim, n, 1, weights, ld, g, at_least_one(p->out_dim), 1, dv,
-                      at_least_one(p->out_dim));
+            blas_gemm(true, false, keys, p->out_dim, n, 1, weights, ld, g, at_least_one(p->out_dim),
+                      1, dv, at_least_one(p->out_dim));
     }
 }
 
@@ -141,7 +162,8 @@ static tt_status scaled_dot_product_attention_backward(tt_call *c)
     if (p.keys > 0) parallel_for(c->in[0]->shape[0] * p.heads, attention_head_backward, &p);
     return TT_OK;
 }
-TT_KERNELS_OF(scaled_dot_product_attention, scaled_dot_product_attention_forward, scaled_dot_product_attention_backward)
+TT_KERNELS_OF(scaled_dot_product_attention, scaled_dot_product_attention_forward,
+              scaled_dot_product_attention_backward)
 
 #else
 
@@ -153,7 +175,8 @@ static tt_status attention_prepare(tt_call *c)
         if (t->contiguous || t->ndim != 4) continue;
         if (t->strides[3] == 1 && (t->shape[2] <= 1 || t->strides[2] >= t->shape[3])) continue;
         tt_attrs none = {0};
-        TT_TRY(tape_apply(c->ctx, TT_OP_contiguous, &c->in[i], 1, &none, c->recording ? PLACE_STEP : PLACE_SCRATCH, &c->in[i]));
+        TT_TRY(tape_apply(c->ctx, TT_OP_contiguous, &c->in[i], 1, &none,
+                          c->recording ? PLACE_STEP : PLACE_SCRATCH, &c->in[i]));
     }
     return TT_OK;
 }
@@ -162,12 +185,17 @@ static tt_status attention_infer(tt_call *c)
 {
     const tt_tensor *q = c->in[0], *k = c->in[1], *v = c->in[2];
     bool fits = q->ndim == 4 && k->ndim == 4 && v->ndim == 4;
-    for (int i = 0; i < 2 && fits; i++) fits = q->shape[i] == k->shape[i] && q->shape[i] == v->shape[i];
+    for (int i = 0; i < 2 && fits; i++)
+        fits = q->shape[i] == k->shape[i] && q->shape[i] == v->shape[i];
     fits = fits && q->shape[3] == k->shape[3] && k->shape[2] == v->shape[2];
     if (!fits)
-        return tt_fail(TT_ERR_SHAPE, c->op->name, "expected q (B, H, L, D), k (B, H, S, D) and v (B, H, S, E), got %s, %s and %s",
-                       SHAPE_TEXT(q), SHAPE_TEXT(k), SHAPE_TEXT(v));
-    c->spec[0] = (tt_spec){.dtype = q->dtype, .ndim = 4, .shape = {q->shape[0], q->shape[1], q->shape[2], v->shape[3]}};
+        return tt_fail(
+            TT_ERR_SHAPE, c->op->name,
+            "expected q (B, H, L, D), k (B, H, S, D) and v (B, H, S, E), got %s, %s and %s",
+            SHAPE_TEXT(q), SHAPE_TEXT(k), SHAPE_TEXT(v));
+    c->spec[0] = (tt_spec){.dtype = q->dtype,
+                           .ndim = 4,
+                           .shape = {q->shape[0], q->shape[1], q->shape[2], v->shape[3]}};
     return TT_OK;
 }
 
@@ -185,12 +213,14 @@ static tt_tensor *causal_mask(tt_ctx *ctx, int dtype, int64_t queries, int64_t k
     return mask;
 }
 
-static void attention_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void attention_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                          tt_tensor **dx)
 {
     tt_tensor *q = node->in[0], *k = node->in[1], *v = node->in[2];
     double scale = node->attrs.reals[0];
     tt_tensor *scores = v_scale(ctx, v_matmul(ctx, q, v_transpose(ctx, k)), scale);
-    if (node->attrs.ints[0]) scores = v_add(ctx, scores, causal_mask(ctx, q->dtype, q->shape[2], k->shape[2]));
+    if (node->attrs.ints[0])
+        scores = v_add(ctx, scores, causal_mask(ctx, q->dtype, q->shape[2], k->shape[2]));
     tt_tensor *weights = v_softmax(ctx, scores, 3);
     if (need[2]) dx[2] = v_matmul(ctx, v_transpose(ctx, weights), dy[0]);
     if (!need[0] && !need[1]) return;
@@ -201,7 +231,7 @@ static void attention_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
     if (need[1]) dx[1] = v_matmul(ctx, v_transpose(ctx, dscores), q);
 }
 
-TT_OP(scaled_dot_product_attention, .inputs = 3, .layout = TT_STRIDED, .keeps = 7, .prepare = attention_prepare,
-      .infer = attention_infer, .vjp = attention_vjp)
+TT_OP(scaled_dot_product_attention, .inputs = 3, .layout = TT_STRIDED, .keeps = 7,
+      .prepare = attention_prepare, .infer = attention_infer, .vjp = attention_vjp)
 
 #endif

@@ -12,6 +12,7 @@ TT_KERNELS_OF(contiguous, contiguous_forward, NULL)
 
 #else
 
-TT_OP(contiguous, .inputs = 1, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED, .passes = 1, .infer = infer_same)
+TT_OP(contiguous, .inputs = 1, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED, .passes = 1,
+      .infer = infer_same)
 
 #endif

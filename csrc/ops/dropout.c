@@ -31,7 +31,8 @@ static void dropout_shard(void *arg, int64_t shard)
     for (int64_t begin = shard * GRAIN; begin < end; begin += PIECE) {
         int64_t n = at_most(PIECE, end - begin);
         philox_uniform(p->seed, p->stream, p->offset + (uint64_t)begin, n, u);
-        for (int64_t i = 0; i < n; i++) put(p->y + begin + i, u[i] < p->p ? 0 : p->x[begin + i] * p->scale, p->acc);
+        for (int64_t i = 0; i < n; i++)
+            put(p->y + begin + i, u[i] < p->p ? 0 : p->x[begin + i] * p->scale, p->acc);
     }
 }
 
@@ -39,26 +40,42 @@ static tt_status dropout_run(const tt_call *c, const void *x, void *y, bool acc)
 {
     const int64_t *ints = c->attrs->ints;
     double p = c->attrs->reals[0];
-    dropout_plan plan = {.x = x, .y = y, .n = c->in[0]->numel, .seed = (uint64_t)ints[0], .stream = (uint64_t)ints[1],
-                         .offset = (uint64_t)ints[2], .p = (T)p, .scale = (T)(p < 1 ? 1 / (1 - p) : 0), .acc = acc};
+    dropout_plan plan = {.x = x,
+                         .y = y,
+                         .n = c->in[0]->numel,
+                         .seed = (uint64_t)ints[0],
+                         .stream = (uint64_t)ints[1],
+                         .offset = (uint64_t)ints[2],
+                         .p = (T)p,
+                         .scale = (T)(p < 1 ? 1 / (1 - p) : 0),
+                         .acc = acc};
     parallel_for(shards_of(plan.n, GRAIN), dropout_shard, &plan);
     return TT_OK;
 }
 
-static tt_status dropout_forward(tt_call *c) { return dropout_run(c, c->in[0]->data, c->out[0]->data, false); }
-static tt_status dropout_backward(tt_call *c) { return dropout_run(c, c->dy[0], c->dx[0], c->acc[0]); }
+static tt_status dropout_forward(tt_call *c)
+{
+    return dropout_run(c, c->in[0]->data, c->out[0]->data, false);
+}
+static tt_status dropout_backward(tt_call *c)
+{
+    return dropout_run(c, c->dy[0], c->dx[0], c->acc[0]);
+}
 TT_KERNELS_OF(dropout, dropout_forward, dropout_backward)
 
 #else
 
 static tt_status dropout_infer(tt_call *c)
 {
-    if (c->attrs->n_ints != 3 || c->attrs->n_reals != 1 || !(c->attrs->reals[0] >= 0 && c->attrs->reals[0] <= 1))
-        return tt_fail(TT_ERR_ARG, c->op->name, "the probability must be between 0 and 1, got %g", c->attrs->reals[0]);
+    if (c->attrs->n_ints != 3 || c->attrs->n_reals != 1 ||
+        !(c->attrs->reals[0] >= 0 && c->attrs->reals[0] <= 1))
+        return tt_fail(TT_ERR_ARG, c->op->name, "the probability must be between 0 and 1, got %g",
+                       c->attrs->reals[0]);
     return infer_same(c);
 }
 
-static void dropout_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void dropout_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                        tt_tensor **dx)
 {
     (void)need;
     tt_tensor *g = dy[0];

@@ -35,7 +35,8 @@ static void embedding_take_shard(void *arg, int64_t shard)
     }
 }
 
-static tt_status embedding_take(const tt_tensor *index, const void *table, int64_t dim, void *rows, bool acc)
+static tt_status embedding_take(const tt_tensor *index, const void *table, int64_t dim, void *rows,
+                                bool acc)
 {
     union {
         const void *read;
@@ -89,7 +90,8 @@ static tt_status embedding_check(const tt_call *c, int64_t rows)
     for (int64_t i = 0; i < index->numel; i++) {
         int64_t row = ((const int64_t *)index->data)[i];
         if (row < 0 || row >= rows)
-            return tt_fail(TT_ERR_INDEX, c->op->name, "index %lld at position %lld is out of range for a table of %lld rows",
+            return tt_fail(TT_ERR_INDEX, c->op->name,
+                           "index %lld at position %lld is out of range for a table of %lld rows",
                            (long long)row, (long long)i, (long long)rows);
     }
     return TT_OK;
@@ -99,7 +101,8 @@ static tt_status embedding_infer(tt_call *c)
 {
     const tt_tensor *table = c->in[0], *index = c->in[1];
     if (table->ndim != 2 || index->ndim >= TT_MAX_DIMS)
-        return tt_fail(TT_ERR_SHAPE, c->op->name, "expected a table of shape (V, D), got %s with indices of shape %s",
+        return tt_fail(TT_ERR_SHAPE, c->op->name,
+                       "expected a table of shape (V, D), got %s with indices of shape %s",
                        SHAPE_TEXT(table), SHAPE_TEXT(index));
     c->spec[0] = (tt_spec){.dtype = table->dtype, .ndim = index->ndim + 1};
     memcpy(c->spec[0].shape, index->shape, sizeof index->shape);
@@ -107,7 +110,8 @@ static tt_status embedding_infer(tt_call *c)
     return embedding_check(c, table->shape[0]);
 }
 
-static void embedding_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void embedding_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                          tt_tensor **dx)
 {
     (void)need;
     tt_tensor *in[2] = {dy[0], node->in[1]};
@@ -118,22 +122,27 @@ static void embedding_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
 static tt_status embedding_backward_infer(tt_call *c)
 {
     const tt_tensor *rows = c->in[0], *index = c->in[1];
-    bool fits = c->attrs->n_ints == 1 && rows->ndim == index->ndim + 1 &&
-                memcmp(rows->shape, index->shape, (size_t)index->ndim * sizeof index->shape[0]) == 0;
+    bool fits =
+        c->attrs->n_ints == 1 && rows->ndim == index->ndim + 1 &&
+        memcmp(rows->shape, index->shape, (size_t)index->ndim * sizeof index->shape[0]) == 0;
     if (!fits)
-        return tt_fail(TT_ERR_SHAPE, c->op->name, "rows of shape %s do not belong to indices of shape %s", SHAPE_TEXT(rows),
+        return tt_fail(TT_ERR_SHAPE, c->op->name,
+                       "rows of shape %s do not belong to indices of shape %s", SHAPE_TEXT(rows),
                        SHAPE_TEXT(index));
-    c->spec[0] = (tt_spec){.dtype = rows->dtype, .ndim = 2, .shape = {c->attrs->ints[0], rows->shape[rows->ndim - 1]}};
+    c->spec[0] = (tt_spec){
+        .dtype = rows->dtype, .ndim = 2, .shape = {c->attrs->ints[0], rows->shape[rows->ndim - 1]}};
     return embedding_check(c, c->attrs->ints[0]);
 }
 
-static void embedding_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void embedding_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
+                                   const bool *need, tt_tensor **dx)
 {
     (void)need;
     dx[0] = v_binary(ctx, TT_OP_embedding, dy[0], node->in[1]);
 }
 
-TT_OP(embedding, .inputs = 2, .indices = 2, .keeps = 2, .infer = embedding_infer, .vjp = embedding_vjp)
+TT_OP(embedding, .inputs = 2, .indices = 2, .keeps = 2, .infer = embedding_infer,
+      .vjp = embedding_vjp)
 TT_OP(embedding_backward, .inputs = 2, .indices = 2, .keeps = 2, .infer = embedding_backward_infer,
       .vjp = embedding_backward_vjp)
 

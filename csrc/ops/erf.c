@@ -3,15 +3,18 @@
 
 #ifdef TT_KERNELS
 
-TT_UNARY(erf, tt_erf(a), d * (T)1.1283791670955126 * tt_exp(-a * a))
+TT_UNARY(erf, tt_erf(a), d *(T)1.1283791670955126 * tt_exp(-a * a))
 
 #else
 
-static void erf_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void erf_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                    tt_tensor **dx)
 {
     (void)need;
     tt_tensor *x = node->in[0];
-    dx[0] = v_mul(ctx, dy[0], v_scale(ctx, v_unary(ctx, TT_OP_exp, v_neg(ctx, v_mul(ctx, x, x))), 1.1283791670955126));
+    dx[0] = v_mul(
+        ctx, dy[0],
+        v_scale(ctx, v_unary(ctx, TT_OP_exp, v_neg(ctx, v_mul(ctx, x, x))), 1.1283791670955126));
 }
 
 TT_OP(erf, .inputs = 1, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same, .vjp = erf_vjp)

@@ -3,11 +3,12 @@
 
 #ifdef TT_KERNELS
 
-TT_UNARY(exp, tt_exp(a), d * b)
+TT_UNARY(exp, tt_exp(a), d *b)
 
 #else
 
-static void exp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void exp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                    tt_tensor **dx)
 {
     (void)need;
     dx[0] = v_mul(ctx, dy[0], node->out[0]);

@@ -47,7 +47,8 @@ static tt_status expand_infer(tt_call *c)
                    shape_text(ndim, c->attrs->ints));
 }
 
-static void expand_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void expand_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                       tt_tensor **dx)
 {
     (void)need;
     const tt_tensor *x = node->in[0], *y = node->out[0];
@@ -61,7 +62,7 @@ static void expand_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
     dx[0] = sum != NULL ? v_reshape_like(ctx, sum, x) : NULL;
 }
 
-TT_OP(expand, .inputs = 1, .flags = TT_VIEW | TT_ANY_DTYPE, .layout = TT_STRIDED, .infer = expand_infer,
-      .vjp = expand_vjp)
+TT_OP(expand, .inputs = 1, .flags = TT_VIEW | TT_ANY_DTYPE, .layout = TT_STRIDED,
+      .infer = expand_infer, .vjp = expand_vjp)
 
 #endif

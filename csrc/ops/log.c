@@ -7,7 +7,8 @@ TT_UNARY(log, tt_log(a), d / a)
 
 #else
 
-static void log_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void log_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                    tt_tensor **dx)
 {
     (void)need;
     dx[0] = v_div(ctx, dy[0], node->in[0]);

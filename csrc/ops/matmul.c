@@ -57,8 +57,9 @@ static void matmul_forward_batch(void *arg, int64_t i)
 {
     const matmul_plan *p = arg;
     T *y = (T *)p->c->out[0]->data + i * p->m * p->n;
-    (p->batch > 1 ? blas_gemm : blas_matmul)(p->pa.trans, p->pb.trans, p->m, p->n, p->k, 1,
-        p->pa.data + batch_offset(p->a, i), p->pa.ld, p->pb.data + batch_offset(p->b, i), p->pb.ld, 0, y, at_least_one(p->n));
+    (p->batch > 1 ? blas_gemm : blas_matmul)(
+        p->pa.trans, p->pb.trans, p->m, p->n, p->k, 1, p->pa.data + batch_offset(p->a, i), p->pa.ld,
+        p->pb.data + batch_offset(p->b, i), p->pb.ld, 0, y, at_least_one(p->n));
 }
 
 static tt_status matmul_forward(tt_call *c)
@@ -76,11 +77,14 @@ static void matmul_backward_batch(void *arg, int64_t i)
     const tt_call *c = p->c;
     const T *dy = (const T *)c->dy[0] + i * p->m * p->n;
     if (c->dx[0] != NULL)
-        (p->batch > 1 ? blas_gemm : blas_matmul)(false, !p->pb.trans, p->m, p->k, p->n, 1, dy, at_least_one(p->n),
-            p->pb.data + batch_offset(p->b, i), p->pb.ld, c->acc[0], (T *)c->dx[0] + i * p->m * p->k, at_least_one(p->k));
+        (p->batch > 1 ? blas_gemm : blas_matmul)(
+            false, !p->pb.trans, p->m, p->k, p->n, 1, dy, at_least_one(p->n),
+            p->pb.data + batch_offset(p->b, i), p->pb.ld, c->acc[0],
+            (T *)c->dx[0] + i * p->m * p->k, at_least_one(p->k));
     if (c->dx[1] != NULL)
-        (p->batch > 1 ? blas_gemm : blas_matmul)(!p->pa.trans, false, p->k, p->n, p->m, 1, p->pa.data + batch_offset(p->a, i),
-            p->pa.ld, dy, at_least_one(p->n), c->acc[1], (T *)c->dx[1] + i * p->k * p->n, at_least_one(p->n));
+        (p->batch > 1 ? blas_gemm : blas_matmul)(
+            !p->pa.trans, false, p->k, p->n, p->m, 1, p->pa.data + batch_offset(p->a, i), p->pa.ld,
+            dy, at_least_one(p->n), c->acc[1], (T *)c->dx[1] + i * p->k * p->n, at_least_one(p->n));
 }
 
 static tt_status matmul_backward(tt_call *c)
@@ -97,8 +101,10 @@ TT_KERNELS_OF(matmul, matmul_forward, matmul_backward)
 static tt_status matmul_check(const tt_call *c)
 {
     const tt_tensor *a = c->in[0], *b = c->in[1];
-    if (a->ndim >= 2 && b->ndim >= 2 && a->shape[a->ndim - 1] == b->shape[b->ndim - 2]) return TT_OK;
-    return tt_fail(TT_ERR_SHAPE, c->op->name, "shapes %s and %s cannot be multiplied: expected (..., m, k) and (..., k, n)",
+    if (a->ndim >= 2 && b->ndim >= 2 && a->shape[a->ndim - 1] == b->shape[b->ndim - 2])
+        return TT_OK;
+    return tt_fail(TT_ERR_SHAPE, c->op->name,
+                   "shapes %s and %s cannot be multiplied: expected (..., m, k) and (..., k, n)",
                    SHAPE_TEXT(a), SHAPE_TEXT(b));
 }
 
@@ -109,7 +115,8 @@ static tt_status matmul_prepare(tt_call *c)
     if (b->ndim == 2) { /* all rows of a at once, which must then lie densely */
         tt_attrs none = {0};
         if (a->ndim == 2 || a->contiguous) return TT_OK;
-        return tape_apply(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none, c->recording ? PLACE_STEP : PLACE_SCRATCH, &c->in[0]);
+        return tape_apply(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none,
+                          c->recording ? PLACE_STEP : PLACE_SCRATCH, &c->in[0]);
     }
     int ndim = a->ndim > b->ndim ? a->ndim : b->ndim;
     int64_t shape[2][TT_MAX_DIMS];
@@ -117,7 +124,8 @@ static tt_status matmul_prepare(tt_call *c)
         int ia = i - (ndim - a->ndim), ib = i - (ndim - b->ndim);
         int64_t m = ia >= 0 ? a->shape[ia] : 1, n = ib >= 0 ? b->shape[ib] : 1;
         if (m != n && m != 1 && n != 1)
-            return tt_fail(TT_ERR_SHAPE, c->op->name, "the leading axes of shapes %s and %s cannot be broadcast together",
+            return tt_fail(TT_ERR_SHAPE, c->op->name,
+                           "the leading axes of shapes %s and %s cannot be broadcast together",
                            SHAPE_TEXT(a), SHAPE_TEXT(b));
         shape[0][i] = shape[1][i] = m == 1 ? n : m;
     }
@@ -146,15 +154,17 @@ static tt_tensor *as_rows(tt_ctx *ctx, tt_tensor *x)
     return v_reshape(ctx, x, 2, shape);
 }
 
-static void matmul_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void matmul_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                       tt_tensor **dx)
 {
     tt_tensor *a = node->in[0], *b = node->in[1];
     if (need[0]) dx[0] = v_matmul(ctx, dy[0], v_transpose(ctx, b));
-    if (need[1] && b->ndim == 2) dx[1] = v_matmul(ctx, v_transpose(ctx, as_rows(ctx, a)), as_rows(ctx, dy[0]));
+    if (need[1] && b->ndim == 2)
+        dx[1] = v_matmul(ctx, v_transpose(ctx, as_rows(ctx, a)), as_rows(ctx, dy[0]));
     else if (need[1]) dx[1] = v_matmul(ctx, v_transpose(ctx, a), dy[0]);
 }
 
-TT_OP(matmul, .inputs = 2, .layout = TT_MATRIX, .keeps = 3, .prepare = matmul_prepare, .infer = matmul_infer,
-      .vjp = matmul_vjp)
+TT_OP(matmul, .inputs = 2, .layout = TT_MATRIX, .keeps = 3, .prepare = matmul_prepare,
+      .infer = matmul_infer, .vjp = matmul_vjp)
 
 #endif

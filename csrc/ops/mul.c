@@ -3,17 +3,18 @@
 
 #ifdef TT_KERNELS
 
-TT_BINARY(mul, a * b, d * b, d * a)
+TT_BINARY(mul, a *b, d *b, d *a)
 
 #else
 
-static void mul_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void mul_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                    tt_tensor **dx)
 {
     if (need[0]) dx[0] = v_mul(ctx, dy[0], node->in[1]);
     if (need[1]) dx[1] = v_mul(ctx, dy[0], node->in[0]);
 }
 
-TT_OP(mul, .inputs = 2, .layout = TT_STRIDED, .keeps = 3, .prepare = prepare_broadcast, .infer = infer_same,
-      .vjp = mul_vjp)
+TT_OP(mul, .inputs = 2, .layout = TT_STRIDED, .keeps = 3, .prepare = prepare_broadcast,
+      .infer = infer_same, .vjp = mul_vjp)
 
 #endif

@@ -7,7 +7,8 @@ TT_UNARY(neg, -a, -d)
 
 #else
 
-static void neg_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void neg_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                    tt_tensor **dx)
 {
     (void)node, (void)need;
     dx[0] = v_neg(ctx, dy[0]);

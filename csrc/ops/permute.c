@@ -30,7 +30,8 @@ static tt_status permute_infer(tt_call *c)
     for (int i = 0; i < x->ndim && c->attrs->n_ints == x->ndim; i++) {
         int axis = normal_axis(c->attrs->ints[i], x->ndim);
         if (axis < 0)
-            return tt_fail(TT_ERR_INDEX, c->op->name, "axis %lld is out of range for a tensor of %d dimensions",
+            return tt_fail(TT_ERR_INDEX, c->op->name,
+                           "axis %lld is out of range for a tensor of %d dimensions",
                            (long long)c->attrs->ints[i], x->ndim);
         seen |= 1u << axis;
         spec->shape[i] = x->shape[axis];
@@ -41,16 +42,18 @@ static tt_status permute_infer(tt_call *c)
                    shape_text(c->attrs->n_ints, c->attrs->ints), x->ndim, SHAPE_TEXT(x));
 }
 
-static void permute_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void permute_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                        tt_tensor **dx)
 {
     (void)need;
     tt_tensor *g = dy[0];
     tt_attrs inverse = {.n_ints = node->attrs.n_ints};
-    for (int i = 0; i < inverse.n_ints; i++) inverse.ints[normal_axis(node->attrs.ints[i], inverse.n_ints)] = i;
+    for (int i = 0; i < inverse.n_ints; i++)
+        inverse.ints[normal_axis(node->attrs.ints[i], inverse.n_ints)] = i;
     dx[0] = v_call(ctx, TT_OP_permute, &g, 1, &inverse);
 }
 
-TT_OP(permute, .inputs = 1, .flags = TT_VIEW | TT_ANY_DTYPE, .layout = TT_STRIDED, .infer = permute_infer,
-      .vjp = permute_vjp)
+TT_OP(permute, .inputs = 1, .flags = TT_VIEW | TT_ANY_DTYPE, .layout = TT_STRIDED,
+      .infer = permute_infer, .vjp = permute_vjp)
 
 #endif

@@ -19,7 +19,8 @@ static bool view_strides(const tt_tensor *x, int ndim, const int64_t *shape, int
             continue;
         }
         int64_t stride = x->strides[from], count = x->shape[from], taken = 1;
-        for (from--; from >= 0 && (x->shape[from] == 1 || x->strides[from] == stride * count); from--)
+        for (from--; from >= 0 && (x->shape[from] == 1 || x->strides[from] == stride * count);
+             from--)
             count *= x->shape[from];
         while (to >= 0 && taken < count) {
             strides[to] = stride * taken;
@@ -49,7 +50,8 @@ static tt_status reshape_target(const tt_call *c, int64_t *shape)
         fits = known == x->numel;
     }
     if (fits) return TT_OK;
-    return tt_fail(TT_ERR_SHAPE, c->op->name, "shape %s is invalid for a tensor of shape %s (%lld elements)",
+    return tt_fail(TT_ERR_SHAPE, c->op->name,
+                   "shape %s is invalid for a tensor of shape %s (%lld elements)",
                    shape_text(ndim, c->attrs->ints), SHAPE_TEXT(x), (long long)x->numel);
 }
 
@@ -57,9 +59,11 @@ static tt_status reshape_prepare(tt_call *c)
 {
     int64_t shape[TT_MAX_INTS], strides[TT_MAX_INTS];
     TT_TRY(reshape_target(c, shape));
-    if (c->in[0]->numel == 0 || view_strides(c->in[0], c->attrs->n_ints, shape, strides)) return TT_OK;
+    if (c->in[0]->numel == 0 || view_strides(c->in[0], c->attrs->n_ints, shape, strides))
+        return TT_OK;
     tt_attrs none = {0};
-    return tape_apply(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none, c->recording ? PLACE_STEP : PLACE_SCRATCH, &c->in[0]);
+    return tape_apply(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none,
+                      c->recording ? PLACE_STEP : PLACE_SCRATCH, &c->in[0]);
 }
 
 static tt_status reshape_infer(tt_call *c)
@@ -68,7 +72,8 @@ static tt_status reshape_infer(tt_call *c)
     spec->dtype = c->in[0]->dtype;
     spec->ndim = c->attrs->n_ints;
     TT_TRY(reshape_target(c, spec->shape));
-    if (c->in[0]->numel > 0 && view_strides(c->in[0], spec->ndim, spec->shape, spec->strides)) return TT_OK;
+    if (c->in[0]->numel > 0 && view_strides(c->in[0], spec->ndim, spec->shape, spec->strides))
+        return TT_OK;
     int64_t stride = 1;
     for (int i = spec->ndim - 1; i >= 0; i--) {
         spec->strides[i] = stride;

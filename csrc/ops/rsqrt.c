@@ -3,11 +3,12 @@
 
 #ifdef TT_KERNELS
 
-TT_UNARY(rsqrt, 1 / tt_sqrt(a), d * (T)-0.5 * b * b * b)
+TT_UNARY(rsqrt, 1 / tt_sqrt(a), d *(T)-0.5 * b * b * b)
 
 #else
 
-static void rsqrt_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void rsqrt_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                      tt_tensor **dx)
 {
     (void)need;
     tt_tensor *y = node->out[0];

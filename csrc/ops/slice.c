@@ -73,13 +73,15 @@ static tt_status slice_infer(tt_call *c)
     const int64_t *a = c->attrs->ints;
     int axis = c->attrs->n_ints == 4 ? normal_axis(a[0], x->ndim) : -1;
     if (axis < 0)
-        return tt_fail(TT_ERR_INDEX, c->op->name, "axis %lld is out of range for a tensor of %d dimensions",
-                       (long long)a[0], x->ndim);
+        return tt_fail(TT_ERR_INDEX, c->op->name,
+                       "axis %lld is out of range for a tensor of %d dimensions", (long long)a[0],
+                       x->ndim);
     int64_t start = a[1], step = a[2], length = a[3], size = x->shape[axis];
     bool inside = step >= 1 && length >= 0 && start >= 0 && start <= size;
     if (inside && length > 0) inside = start < size && length - 1 <= (size - 1 - start) / step;
     if (!inside)
-        return tt_fail(TT_ERR_INDEX, c->op->name, "start %lld, step %lld, length %lld do not fit an axis of size %lld",
+        return tt_fail(TT_ERR_INDEX, c->op->name,
+                       "start %lld, step %lld, length %lld do not fit an axis of size %lld",
                        (long long)start, (long long)step, (long long)length, (long long)size);
     c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = x->ndim, .offset = start * x->strides[axis]};
     memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
@@ -89,7 +91,8 @@ static tt_status slice_infer(tt_call *c)
     return TT_OK;
 }
 
-static void slice_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void slice_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                      tt_tensor **dx)
 {
     (void)need;
     tt_tensor *g = dy[0];
@@ -107,15 +110,16 @@ static tt_status slice_backward_infer(tt_call *c)
     bool fits = axis >= 0 && x->shape[axis] == a[3] && a[1] >= 0 && a[2] >= 1 &&
                 (a[3] == 0 || (a[1] < a[4] && a[3] - 1 <= (a[4] - 1 - a[1]) / a[2]));
     if (!fits)
-        return tt_fail(TT_ERR_SHAPE, c->op->name, "shape %s is no slice of axis %lld of size %lld", SHAPE_TEXT(x),
-                       (long long)a[0], (long long)a[4]);
+        return tt_fail(TT_ERR_SHAPE, c->op->name, "shape %s is no slice of axis %lld of size %lld",
+                       SHAPE_TEXT(x), (long long)a[0], (long long)a[4]);
     c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = x->ndim};
     memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
     c->spec[0].shape[axis] = a[4];
     return TT_OK;
 }
 
-static void slice_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void slice_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
+                               const bool *need, tt_tensor **dx)
 {
     (void)need;
     tt_tensor *g = dy[0];
@@ -124,7 +128,8 @@ static void slice_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *cons
     dx[0] = v_call(ctx, TT_OP_slice, &g, 1, &attrs);
 }
 
-TT_OP(slice, .inputs = 1, .flags = TT_VIEW | TT_ANY_DTYPE, .layout = TT_STRIDED, .infer = slice_infer, .vjp = slice_vjp)
+TT_OP(slice, .inputs = 1, .flags = TT_VIEW | TT_ANY_DTYPE, .layout = TT_STRIDED,
+      .infer = slice_infer, .vjp = slice_vjp)
 TT_OP(slice_backward, .inputs = 1, .infer = slice_backward_infer, .vjp = slice_backward_vjp)
 
 #endif

@@ -39,14 +39,16 @@ static void softmax_line_backward(const softmax_plan *p, int64_t offset)
             put(dx + i * p->inner, dy[i * p->inner] - tt_exp(y[i * p->inner]) * s, p->acc);
     } else {
         for (int64_t i = 0; i < p->n; i++) s += y[i * p->inner] * dy[i * p->inner];
-        for (int64_t i = 0; i < p->n; i++) put(dx + i * p->inner, y[i * p->inner] * (dy[i * p->inner] - s), p->acc);
+        for (int64_t i = 0; i < p->n; i++)
+            put(dx + i * p->inner, y[i * p->inner] * (dy[i * p->inner] - s), p->acc);
     }
 }
 
 static void softmax_shard(void *arg, int64_t shard)
 {
     const softmax_plan *p = arg;
-    int64_t begin = shard * p->lines_per_shard, end = at_most(begin + p->lines_per_shard, p->outer * p->inner);
+    int64_t begin = shard * p->lines_per_shard,
+            end = at_most(begin + p->lines_per_shard, p->outer * p->inner);
     for (int64_t line = begin; line < end; line++) {
         int64_t offset = line / p->inner * p->n * p->inner + line % p->inner;
         if (p->dy != NULL) softmax_line_backward(p, offset);
@@ -63,7 +65,8 @@ static tt_status softmax_run(const tt_call *c, softmax_plan p)
     for (int i = 0; i < axis; i++) p.outer *= x->shape[i];
     for (int i = axis + 1; i < x->ndim; i++) p.inner *= x->shape[i];
     p.lines_per_shard = rows_per_shard(p.n);
-    if (x->numel > 0) parallel_for(shards_of(p.outer * p.inner, p.lines_per_shard), softmax_shard, &p);
+    if (x->numel > 0)
+        parallel_for(shards_of(p.outer * p.inner, p.lines_per_shard), softmax_shard, &p);
     return TT_OK;
 }
 
@@ -74,7 +77,8 @@ static tt_status softmax_forward(tt_call *c)
 
 static tt_status softmax_backward(tt_call *c)
 {
-    return softmax_run(c, (softmax_plan){.y = c->out[0]->data, .dy = c->dy[0], .out = c->dx[0], .acc = c->acc[0]});
+    return softmax_run(
+        c, (softmax_plan){.y = c->out[0]->data, .dy = c->dy[0], .out = c->dx[0], .acc = c->acc[0]});
 }
 TT_KERNELS_OF(softmax, softmax_forward, softmax_backward)
 
@@ -85,7 +89,10 @@ static tt_status log_softmax_forward(tt_call *c)
 
 static tt_status log_softmax_backward(tt_call *c)
 {
-    return softmax_run(c, (softmax_plan){.y = c->out[0]->data, .dy = c->dy[0], .out = c->dx[0], .acc = c->acc[0], .log = true});
+    return softmax_run(
+        c,
+        (softmax_plan){
+            .y = c->out[0]->data, .dy = c->dy[0], .out = c->dx[0], .acc = c->acc[0], .log = true});
 }
 TT_KERNELS_OF(log_softmax, log_softmax_forward, log_softmax_backward)
 
@@ -95,12 +102,14 @@ static tt_status softmax_infer(tt_call *c)
 {
     int ndim = c->in[0]->ndim;
     if (ndim > 0 && (c->attrs->n_ints != 1 || normal_axis(c->attrs->ints[0], ndim) < 0))
-        return tt_fail(TT_ERR_INDEX, c->op->name, "axis %lld is out of range for a tensor of %d dimensions",
+        return tt_fail(TT_ERR_INDEX, c->op->name,
+                       "axis %lld is out of range for a tensor of %d dimensions",
                        (long long)c->attrs->ints[0], ndim);
     return infer_same(c);
 }
 
-static void softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                        tt_tensor **dx)
 {
     (void)need;
     tt_tensor *y = node->out[0];
@@ -110,7 +119,8 @@ static void softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, 
     dx[0] = v_mul(ctx, y, v_sub(ctx, dy[0], total));
 }
 
-static void log_softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void log_softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
+                            const bool *need, tt_tensor **dx)
 {
     (void)need;
     tt_tensor *y = node->out[0];

@@ -3,11 +3,12 @@
 
 #ifdef TT_KERNELS
 
-TT_UNARY(sqrt, tt_sqrt(a), d * (T)0.5 / b)
+TT_UNARY(sqrt, tt_sqrt(a), d *(T)0.5 / b)
 
 #else
 
-static void sqrt_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void sqrt_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                     tt_tensor **dx)
 {
     (void)need;
     dx[0] = v_div(ctx, v_scale(ctx, dy[0], 0.5), node->out[0]);

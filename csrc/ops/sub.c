@@ -7,13 +7,14 @@ TT_BINARY(sub, a - b, d, -d)
 
 #else
 
-static void sub_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void sub_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                    tt_tensor **dx)
 {
     (void)node;
     if (need[1]) dx[1] = v_neg(ctx, dy[0]);
 }
 
-TT_OP(sub, .inputs = 2, .layout = TT_STRIDED, .passes = 1, .prepare = prepare_broadcast, .infer = infer_same,
-      .vjp = sub_vjp)
+TT_OP(sub, .inputs = 2, .layout = TT_STRIDED, .passes = 1, .prepare = prepare_broadcast,
+      .infer = infer_same, .vjp = sub_vjp)
 
 #endif

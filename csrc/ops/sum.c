@@ -10,7 +10,8 @@ static tt_status sum_axes(const char *op, const tt_tensor *x, const tt_attrs *at
     for (int i = 1; i < attrs->n_ints; i++) {
         int axis = normal_axis(attrs->ints[i], x->ndim);
         if (axis < 0)
-            return tt_fail(TT_ERR_INDEX, op, "axis %lld is out of range for a tensor of %d dimensions",
+            return tt_fail(TT_ERR_INDEX, op,
+                           "axis %lld is out of range for a tensor of %d dimensions",
                            (long long)attrs->ints[i], x->ndim);
         if (reduced[axis]) return tt_fail(TT_ERR_ARG, op, "axis %d appears more than once", axis);
         reduced[axis] = true;
@@ -59,12 +60,14 @@ static tt_status sum_infer(tt_call *c)
     TT_TRY(sum_axes(c->op->name, x, c->attrs, reduced));
     c->spec[0] = (tt_spec){.dtype = x->dtype};
     for (int i = 0; i < x->ndim; i++) {
-        if (!reduced[i] || c->attrs->ints[0]) c->spec[0].shape[c->spec[0].ndim++] = reduced[i] ? 1 : x->shape[i];
+        if (!reduced[i] || c->attrs->ints[0])
+            c->spec[0].shape[c->spec[0].ndim++] = reduced[i] ? 1 : x->shape[i];
     }
     return TT_OK;
 }
 
-static void sum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void sum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                    tt_tensor **dx)
 {
     (void)need;
     const tt_tensor *x = node->in[0];

@@ -7,7 +7,8 @@ TT_UNARY(tanh, tt_tanh(a), d * (1 - b * b))
 
 #else
 
-static void tanh_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need, tt_tensor **dx)
+static void tanh_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                     tt_tensor **dx)
 {
     (void)need;
     tt_tensor *y = node->out[0];

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".tmp-"  # what a killed process can leave behind; never read, safe to remove
@@ -28,9 +28,10 @@ def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def publish_folder(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
-    """Create the folder ``path`` with ``files``, written in their order, or raise OSError.
+def publish_folder(path: str | os.PathLike[str], files: Iterable[tuple[str, bytes]]) -> None:
+    """Create the folder ``path`` with ``files``, (name, content) pairs, or raise OSError.
 
+    They are written in their order, and asked for one by one so that one is in memory at a time.
     A reader sees the whole folder or none of it. A folder that is there already is replaced.
     """
     path = Path(path)
@@ -39,7 +40,7 @@ def publish_folder(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> 
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        for name, data in files.items():
+        for name, data in files:
             write_file(temporary / name, data)
         sync_folder(temporary)
         if path.exists():  # rename cannot replace a folder that holds something

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tinytape import errors
-from tinytape._ffi import check, ffi, lib, raise_last
+from tinytape._ffi import check, ffi, lib, raise_last, text
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
@@ -59,8 +59,11 @@ class Context:
         for tensor in inputs:
             if tensor is None:
                 buffer[n] = 0
-            elif tensor._context is self:
+            elif getattr(tensor, "_context", None) is self:
                 buffer[n] = tensor._handle
+            elif not hasattr(tensor, "_context"):
+                name = text(lib.tt_op_name(op))
+                raise TypeError(f"{name}: expected a Tensor, got {type(tensor).__name__}")
             else:
                 raise errors.ThreadError(
                     "inputs belong to different contexts: make tensors in the thread that uses them, "

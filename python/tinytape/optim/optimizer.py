@@ -210,6 +210,11 @@ class Optimizer:
             _compare(f"option(s) in group {i}", set(mine) - {"initial_lr"},
                      set(theirs) - {"initial_lr"}, problems)  # fmt: skip
             _compare(f"parameter(s) in group {i}", names, saved_names, problems)
+            if mine.keys() <= theirs.keys():
+                try:
+                    self._check_group({**group, **theirs})
+                except ArgumentError as error:
+                    problems.append(f"bad option in group {i}: {error}")
             matches.append((group, theirs))
         return matches
 

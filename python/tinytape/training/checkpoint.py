@@ -15,11 +15,12 @@ unpickled or executed. A folder is judged by what it holds, never by a pointer f
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,32 +68,25 @@ def save_checkpoint(
         OSError: the disk is full or fails; what was there before is untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = dict(
-        zip(
-            _PARTS,
-            (
-                pack_arrays(model),
-                pack_arrays(arrays),
-                pack_json({**state, "step": step}),
-                pack_json(config),
-                pack_json(env),
-            ),
-            strict=True,
-        )
+    contents = (
+        functools.partial(pack_arrays, model),
+        functools.partial(pack_arrays, arrays),
+        functools.partial(pack_json, {**state, "step": step}),
+        functools.partial(pack_json, config),
+        functools.partial(pack_json, env),
     )
-    files[MANIFEST] = pack_json(
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "step": step,
-            "files": {
-                name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-                for name, data in files.items()
-            },
-        }
-    )
+
+    def files() -> Iterator[tuple[str, bytes]]:
+        listed = {}
+        for name, pack in zip(_PARTS, contents, strict=True):
+            data = pack()
+            listed[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            yield name, data
+        manifest = {"format": FORMAT, "version": VERSION, "step": step, "files": listed}
+        yield MANIFEST, pack_json(manifest)
+
     path = folder / f"step-{step:08d}"
-    publish_folder(path, files)
+    publish_folder(path, files())
     return path
 
 
@@ -157,10 +151,24 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
             shutil.rmtree(doomed, ignore_errors=True)
         else:
             try:
-                _read_verified(path)
+                verify_checkpoint(path)
                 good += 1
             except CheckpointError:
                 pass
+
+
+def verify_checkpoint(path: Path) -> None:
+    """Compare every file with the manifest, in little memory; CheckpointError says what differs."""
+    for name, entry in _read_manifest(path).items():
+        digest, size = hashlib.sha256(), 0
+        try:
+            with open(path / name, "rb") as file:
+                while block := file.read(1 << 16):
+                    digest.update(block)
+                    size += len(block)
+        except OSError as error:
+            raise CheckpointError(f"cannot read {path / name}: {error.strerror}") from error
+        _compare(path / name, entry, size, digest.hexdigest())
 
 
 def step_of(path: Path) -> int:
@@ -235,6 +243,16 @@ def require_same_arrays(
 
 def _read_verified(path: Path) -> dict[str, bytes]:
     """The bytes of every file, after comparing them with the manifest."""
+    files = {}
+    for name, entry in _read_manifest(path).items():
+        files[name] = _read(path / name)
+        digest = hashlib.sha256(files[name]).hexdigest()
+        _compare(path / name, entry, len(files[name]), digest)
+    return files
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest's entries by file name."""
     manifest = unpack_json(_read(path / MANIFEST), path / MANIFEST)
     if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
         raise CheckpointError(
@@ -244,18 +262,15 @@ def _read_verified(path: Path) -> dict[str, bytes]:
     listed = manifest.get("files")
     if not isinstance(listed, dict) or set(listed) != set(_PARTS):
         raise CheckpointError(f"{path / MANIFEST}: expected entries for {', '.join(_PARTS)}")
-    files = {}
-    for name in _PARTS:
-        data = _read(path / name)
-        entry = listed[name] if isinstance(listed[name], dict) else {}
-        if len(data) != entry.get("bytes"):
-            raise CheckpointError(
-                f"{path / name}: {len(data)} bytes, expected {entry.get('bytes')}"
-            )
-        if hashlib.sha256(data).hexdigest() != entry.get("sha256"):
-            raise CheckpointError(f"{path / name}: damaged (its SHA-256 is not the manifest's)")
-        files[name] = data
-    return files
+    return listed
+
+
+def _compare(path: Path, entry: Any, size: int, sha256: str) -> None:
+    expected = entry if isinstance(entry, dict) else {}
+    if size != expected.get("bytes"):
+        raise CheckpointError(f"{path}: {size} bytes, expected {expected.get('bytes')}")
+    if sha256 != expected.get("sha256"):
+        raise CheckpointError(f"{path}: damaged (its SHA-256 is not the manifest's)")
 
 
 def _read(path: Path) -> bytes:
