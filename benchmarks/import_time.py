@@ -1,6 +1,6 @@
-"""What `import tinytape` adds to `import numpy`, in fresh processes, as the minimum and median of pairs.
+"""What `import tinytape` adds to `import numpy`: minimum and median over fresh processes.
 
-    python benchmarks/import_time.py [--runs N]
+python benchmarks/import_time.py [--runs N]
 """
 
 from __future__ import annotations
@@ -25,10 +25,15 @@ def main() -> int:
     runs = parser.parse_args().runs
     times = []
     for _ in range(runs + 1):
-        done = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", CODE], check=True, capture_output=True, text=True
+        )
         times.append(1e3 * float(done.stdout))
     times = times[1:]  # the first fills the page cache
-    print(f"import tinytape after numpy: min {min(times):.1f} ms, median {statistics.median(times):.1f} ms")
+    print(
+        f"import tinytape after numpy: min {min(times):.1f} ms, "
+        f"median {statistics.median(times):.1f} ms"
+    )
     return 0
 
 

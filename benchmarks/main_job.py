@@ -24,9 +24,19 @@ import tinytape as tt
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="runs/benchmark", help="run folder (default: %(default)s)")
-    parser.add_argument("--iters", type=int, default=10000, help="iterations (default: %(default)s)")
+    parser.add_argument(
+        "--iters", type=int, default=10000, help="iterations (default: %(default)s)"
+    )
     args, rest = parser.parse_known_args()
-    command = [sys.executable, "-m", "tinytape.train", "--model", "small", "--iters", str(args.iters)]
+    command = [
+        sys.executable,
+        "-m",
+        "tinytape.train",
+        "--model",
+        "small",
+        "--iters",
+        str(args.iters),
+    ]
     command += ["--eval-interval", "200", "--out", args.out, *rest]
     began = time.perf_counter()
     status = subprocess.run(command, check=False).returncode
@@ -51,7 +61,9 @@ def main() -> int:
                 "peak_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
                 "flat": {name: [early[name], late[name]] for name in flat},
                 "steps_compared": [early["step"], late["step"]],
-                "model_sha256": hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest(),
+                "model_sha256": hashlib.sha256(
+                    (run / "model.safetensors").read_bytes()
+                ).hexdigest(),
             },
             indent=2,
         )

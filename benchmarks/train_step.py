@@ -47,7 +47,8 @@ def main() -> int:
     tokens = count / min(times) * 1e3
     print(
         f"{args.model}, batch {args.batch_size} x {shape[1]}, {args.threads} threads: "
-        f"min {min(times):.2f} ms, median {statistics.median(times):.2f} ms, {tokens:,.0f} tokens/s at best"
+        f"min {min(times):.2f} ms, median {statistics.median(times):.2f} ms, "
+        f"{tokens:,.0f} tokens/s at best"
     )
     return 0
 

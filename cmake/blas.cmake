@@ -5,14 +5,14 @@
 #   bundled      the OpenBLAS of the package scipy-openblas32, a build requirement on Linux, copied
 #   system       an installed OpenBLAS, BLIS or MKL. The reference BLAS is refused: it is an order
 #                of magnitude slower and nothing would say so. -DBLA_VENDOR=... names another one
-#   builtin      csrc/blas_builtin.c, portable C, some times slower than a tuned library
+#   builtin      csrc/blas_builtin.c, portable C, about five times slower than a tuned library
 #   auto         the first of these that is there
 include(CheckCSourceCompiles)
 include(CMakePushCheckState)
 
 add_library(tt_blas INTERFACE)
 
-# The rest of this file is one function for each choice. TRY_ functions set `found` in the caller.
+# One function for each choice; a tt_try_ function sets `found` in its caller.
 
 function(tt_try_accelerate)
   set(found FALSE PARENT_SCOPE)
@@ -104,7 +104,7 @@ function(tt_try_system)
     return()
   endif()
   if(kind STREQUAL "MKL")
-    set(header mkl_cblas.h)
+    set(header mkl.h)
   else()
     set(header cblas.h)
   endif()
@@ -123,10 +123,10 @@ function(tt_try_system)
   set(found TRUE PARENT_SCOPE)
 endfunction()
 
-function(tt_use_builtin)
+function(tt_use_builtin message_mode)
   target_compile_definitions(tt_blas INTERFACE TT_BLAS_BUILTIN)
-  message(WARNING "no BLAS: matrix products use portable C (TT_BLAS=builtin), which is some times "
-    "slower. For full speed install scipy-openblas32 or an OpenBLAS with its headers.")
+  message(${message_mode} "no BLAS: matrix products use portable C (TT_BLAS=builtin), which is "
+    "about five times slower. For full speed install scipy-openblas32 or an OpenBLAS with headers.")
 endfunction()
 
 if(TT_BLAS STREQUAL "auto")
@@ -141,7 +141,7 @@ if(TT_BLAS STREQUAL "auto")
     if(TT_REFERENCE_BLAS)
       message(WARNING "ignored ${TT_REFERENCE_BLAS}: it looks like the reference BLAS")
     endif()
-    tt_use_builtin()
+    tt_use_builtin(WARNING)
   endif()
 elseif(TT_BLAS MATCHES "^(accelerate|bundled|system)$")
   cmake_language(CALL tt_try_${TT_BLAS})
@@ -159,7 +159,7 @@ elseif(TT_BLAS MATCHES "^(accelerate|bundled|system)$")
   endif()
   message(STATUS "BLAS: ${TT_BLAS}")
 elseif(TT_BLAS STREQUAL "builtin")
-  tt_use_builtin()
+  tt_use_builtin(NOTICE) # it was asked for
 else()
   message(FATAL_ERROR
     "TT_BLAS=${TT_BLAS}: expected auto, accelerate, bundled, system or builtin")

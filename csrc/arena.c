@@ -3,7 +3,8 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
-/* What is not handed out is poisoned, so that a stale pointer into the arena is a report and not a wrong number. */
+/* What is not handed out is poisoned, so that a stale pointer into the arena is a report and not a
+ * wrong number. */
 #define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
 #define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
 #else
@@ -37,7 +38,8 @@ void arena_free(arena *a)
     a->used = 0;
 }
 
-/* A new chunk after the current one: at least as large as all before it, so that their number stays logarithmic. */
+/* A new chunk after the current one: at least as large as all before it, so that their number stays
+ * logarithmic. */
 static arena_chunk *chunk_add(arena *a, size_t n)
 {
     size_t size = a->least_chunk;

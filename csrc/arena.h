@@ -28,12 +28,13 @@ void *arena_alloc(arena *a, size_t n); /* 64-byte aligned, not zeroed; NULL when
 arena_mark arena_here(const arena *a);
 void arena_rewind(arena *a, arena_mark mark); /* valid across chunks that were added since */
 
-/* Takes everything back. An arena of several chunks is merged: they go, and the next allocation brings one chunk of
- * the high-water size, so that a loop of fixed shapes makes no system allocation from its third round on. */
+/* Takes everything back. An arena of several chunks is merged: they go, and the next allocation
+ * brings one chunk of the high-water size, so that a loop of fixed shapes makes no system
+ * allocation from its third round on. */
 void arena_reset(arena *a);
 
-/* For memory whose last owner is known to be gone while later allocations live on: mark what lives, then give the
- * chunks back in which nothing does. */
+/* For memory whose last owner is known to be gone while later allocations live on: mark what lives,
+ * then give the chunks back in which nothing does. */
 void arena_sweep_begin(arena *a);
 void arena_keep(arena *a, const void *p); /* p may lie outside the arena */
 void arena_sweep(arena *a);

@@ -1,8 +1,9 @@
 /* autograd_v2: the record of what was computed, played backwards.
  *
- * A pass walks the tape from the root to its beginning. Without a graph it calls the backward kernels, which write
- * cotangents as plain memory; with one (create_graph) it calls the vjps, which record ordinary operations, so that
- * what they return can be differentiated again. There is no recursion: a chain of any length is walked in a loop. */
+ * A pass walks the tape from the root to its beginning. Without a graph it calls the backward
+ * kernels, which write cotangents as plain memory; with one (create_graph) it calls the vjps, which
+ * record ordinary operations, so that what they return can be differentiated again. There is no
+ * recursion: a chain of any length is walked in a loop. */
 #include <string.h>
 
 #include "tape.h"
@@ -15,7 +16,8 @@ tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, in
     tt_node *node = arena_alloc(&ctx->step, sizeof *node);
     tt_tensor **copy = arena_alloc(&ctx->step, (size_t)n_in * sizeof(tt_tensor *));
     if (node == NULL || copy == NULL) return ctx_out_of_memory(ctx, op->name, "step", sizeof *node);
-    /* The caller's array may lie on its stack and be gone before backward: this copy lives as long as the node. */
+    /* The caller's array may lie on its stack and be gone before backward: this copy lives as long
+     * as the node. */
     memcpy(copy, inputs, (size_t)n_in * sizeof(tt_tensor *));
     *node = (tt_node){.prev = tape->newest,
                       .op = op,
@@ -43,7 +45,8 @@ tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, in
     return TT_OK;
 }
 
-/* A cotangent is dead once its node was visited. Its memory, still in the cache, serves the next of the same size. */
+/* A cotangent is dead once its node was visited. Its memory, still in the cache, serves the next of
+ * the same size. */
 enum { SPARE_BUFFERS = 32 };
 typedef struct {
     void *data;
@@ -54,9 +57,9 @@ typedef struct {
 typedef struct {
     tt_ctx *ctx;
     uint64_t epoch;
-    bool
-        into_leaves; /* gradients are added to the leaves' grad; otherwise they go to the captured tensors */
-    bool graph; /* create_graph */
+    bool into_leaves; /* gradients are added to the leaves' grad; otherwise they go to the captured
+                         tensors */
+    bool graph;       /* create_graph */
     int n_spare;
     spare_buffer spare[SPARE_BUFFERS];
 } pass;
@@ -97,7 +100,8 @@ static tt_status fail_freed(const char *op)
                    "backward(); pass retain_graph=True there if you need it again");
 }
 
-/* A tensor that outlived its tape has no way back, unless its own gradient is all that was asked for. */
+/* A tensor that outlived its tape has no way back, unless its own gradient is all that was asked
+ * for. */
 static tt_status refuse_freed(const tt_tensor *t, const char *op)
 {
     return t->graph_freed && !t->captured ? fail_freed(op) : TT_OK;
@@ -147,7 +151,8 @@ static tt_status check_node(const tt_node *node)
     return TT_OK;
 }
 
-/* The inputs whose gradient is dy itself. The last of them may take dy over, since nobody reads it afterwards. */
+/* The inputs whose gradient is dy itself. The last of them may take dy over, since nobody reads it
+ * afterwards. */
 static tt_status pass_through(pass *p, tt_node *node, void *dy)
 {
     int last = -1;

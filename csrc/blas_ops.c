@@ -30,17 +30,19 @@
 #include <cblas.h>
 #define BLAS_NAME "OpenBLAS (bundled)"
 #elif defined TT_BLAS_SYSTEM
-#include TT_BLAS_HEADER
+#if defined TT_BLAS_MKL
+#include <mkl.h>
+#define BLAS_NAME "MKL (system)"
+#else
+#include <cblas.h>
 #if defined TT_BLAS_OPENBLAS
 #define BLAS_NAME "OpenBLAS (system)"
 #elif defined TT_BLAS_BLIS
-void bli_thread_set_num_threads(int64_t n); /* BLIS's dim_t; its header is not cblas.h */
+void bli_thread_set_num_threads(int64_t n); /* declared in blis.h only */
 #define BLAS_NAME "BLIS (system)"
-#elif defined TT_BLAS_MKL
-void MKL_Set_Num_Threads(int n);
-#define BLAS_NAME "MKL (system)"
 #else
 #define BLAS_NAME "CBLAS (system)"
+#endif
 #endif
 #elif defined TT_BLAS_BUILTIN
 #define BLAS_NAME "builtin"

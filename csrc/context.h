@@ -26,7 +26,8 @@ struct tt_ctx {
     bool grad_enabled;
 };
 
-/* Every public entry begins with this: TT_ERR_THREAD from a thread that does not own the context. */
+/* Every public entry begins with this: TT_ERR_THREAD from a thread that does not own the context.
+ */
 tt_status ctx_enter(tt_ctx *ctx, const char *op);
 
 /* Scratch memory that ends with the call. */

@@ -1,7 +1,7 @@
 /* elementwise: loops over operands of one shape and any strides, with a contiguous result.
  *
- * The shape is collapsed as far as the strides of all operands allow; what remains is a loop over rows, and a row is
- * where the compiler makes vectors. */
+ * The shape is collapsed as far as the strides of all operands allow; what remains is a loop over
+ * rows, and a row is where the compiler makes vectors. */
 #ifndef TT_ELEMENTWISE_H
 #define TT_ELEMENTWISE_H
 
@@ -83,8 +83,8 @@ static inline tt_tensor dense_like(const tt_tensor *shape, const void *data)
     return t;
 }
 
-/* A row function from an expression in a, b and d. Three stride patterns are worth their own loop: all dense, and one
- * of the first two operands a single value; the rest takes the general one. */
+/* A row function from an expression in a, b and d. Three stride patterns are worth their own loop:
+ * all dense, and one of the first two operands a single value; the rest takes the general one. */
 #define TT_ROW_LOOP(expression, A, B, D)       \
     if (acc) {                                 \
         for (int64_t i = 0; i < n; i++) {      \

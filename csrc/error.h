@@ -4,12 +4,13 @@
 
 #include "tinytape.h"
 
-/* Records code, op and the composed message for the calling thread; returns code, so that callers can
- * `return tt_fail(...)`. */
+/* Records code, op and the composed message for the calling thread; returns code, so that callers
+ * can `return tt_fail(...)`. */
 tt_status tt_fail(tt_status code, const char *op, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* "(2, 3, 4)" into a rotating buffer of the thread, for messages: up to four can stand in one format. */
+/* "(2, 3, 4)" into a rotating buffer of the thread, for messages: up to four can stand in one
+ * format. */
 const char *shape_text(int ndim, const int64_t *shape);
 const char *dtype_text(int dtype);
 

@@ -1,5 +1,5 @@
-/* kernels: every loop of the library, compiled once for each dtype and SIMD level. The build defines TT_KERNELS,
- * TT_F32 or TT_F64, and TT_LEVEL. */
+/* kernels: every loop of the library, compiled once for each dtype and SIMD level. The build
+ * defines TT_KERNELS, TT_F32 or TT_F64, and TT_LEVEL. */
 #include "op.h"
 
 #include "ops_include.h" /* every operation's loops: its file, read with TT_KERNELS */

@@ -1,4 +1,5 @@
-/* kernels: what the loops of the operations are written with. Read once for each dtype and SIMD level. */
+/* kernels: what the loops of the operations are written with. Read once for each dtype and SIMD
+ * level. */
 #ifndef TT_KERNELS_H
 #define TT_KERNELS_H
 
@@ -20,7 +21,8 @@ typedef double T;
 
 #include "simd_math.h"
 
-/* Elements in one shard of an elementwise loop: enough to outweigh waking a thread, few enough to share. */
+/* Elements in one shard of an elementwise loop: enough to outweigh waking a thread, few enough to
+ * share. */
 enum { GRAIN = 16384 };
 
 static inline const T *data_of(const tt_tensor *t) { return t != NULL ? (const T *)t->data : NULL; }

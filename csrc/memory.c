@@ -1,12 +1,13 @@
-/* memory: the one seam to the system allocator, and reference-counted blocks with free lists above it. */
+/* memory: the one seam to the system allocator, and reference-counted blocks with free lists above
+ * it. */
 #include "memory.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* Large blocks come from the kernel and go straight back to it: the allocator of libc would keep what it can, and a
- * merged arena would then be resident twice. */
+/* Large blocks come from the kernel and go straight back to it: the allocator of libc would keep
+ * what it can, and a merged arena would then be resident twice. */
 enum { MAP_LEAST = 1 << 20 };
 
 /* Each system block begins with its own size, so that accounting is exact on free. */
@@ -83,7 +84,8 @@ void tt_fail_allocation(int64_t k, int persistent)
     atomic_store(&fail_countdown, k > 0 ? k : 0);
 }
 
-/* Class c of doubling d holds 64 * 2^d * (4 + c) / 4 bytes: at most a quarter of a block is unused. */
+/* Class c of doubling d holds 64 * 2^d * (4 + c) / 4 bytes: at most a quarter of a block is unused.
+ */
 static int class_of(size_t n, size_t *rounded)
 {
     size_t base = TT_ALIGN;

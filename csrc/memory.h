@@ -1,4 +1,5 @@
-/* memory: the one seam to the system allocator, and reference-counted blocks with free lists above it. */
+/* memory: the one seam to the system allocator, and reference-counted blocks with free lists above
+ * it. */
 #ifndef TT_MEMORY_H
 #define TT_MEMORY_H
 
@@ -15,8 +16,8 @@ void *mem_alloc(size_t n);
 void mem_free(void *p);
 void mem_stats(tt_memory *out);
 
-/* The storage of tensors that outlive a step. Blocks that are freed wait in the pool for the next of their size
- * class, so that a loop of fixed shapes soon asks the system for nothing. */
+/* The storage of tensors that outlive a step. Blocks that are freed wait in the pool for the next
+ * of their size class, so that a loop of fixed shapes soon asks the system for nothing. */
 typedef struct tt_block {
     struct tt_block *next_free;
     size_t size; /* of the size class, header excluded */

@@ -1,8 +1,8 @@
 /* op: the contract between an operation and the tape.
  *
- * An operation is one file, read twice. With TT_KERNELS defined it gives its loops, compiled for each dtype and SIMD
- * level; without, its declaration: the shape rule and the vjp, which is the backward rule written with operations of
- * the tape, so that it can be differentiated again. */
+ * An operation is one file, read twice. With TT_KERNELS defined it gives its loops, compiled for
+ * each dtype and SIMD level; without, its declaration: the shape rule and the vjp, which is the
+ * backward rule written with operations of the tape, so that it can be differentiated again. */
 #ifndef TT_OP_H
 #define TT_OP_H
 
@@ -19,7 +19,8 @@ typedef struct {
 
 typedef struct tt_op tt_op;
 
-/* What an output will be, filled in by the shape rule. A view also says where in its input it lies. */
+/* What an output will be, filled in by the shape rule. A view also says where in its input it lies.
+ */
 typedef struct {
     int dtype, ndim;
     int64_t shape[TT_MAX_DIMS];
@@ -36,8 +37,8 @@ typedef struct {
     tt_spec spec[TT_MAX_OUT];
     bool recording;            /* forward: a backward will want what is saved */
     void *saved[TT_MAX_SAVED]; /* for the backward kernel */
-    /* backward: dy[i] is contiguous (NULL: zero); dx[i] is contiguous (NULL: not wanted); with acc[i] the kernel
-     * adds to dx[i], otherwise it overwrites it. */
+    /* backward: dy[i] is contiguous (NULL: zero); dx[i] is contiguous (NULL: not wanted); with
+     * acc[i] the kernel adds to dx[i], otherwise it overwrites it. */
     const void *dy[TT_MAX_OUT];
     void *dx[TT_MAX_IN];
     bool acc[TT_MAX_IN];
@@ -54,7 +55,8 @@ typedef enum {
     TT_ANY_DTYPE = 4, /* moves elements without computing with them */
 } tt_op_flags;
 
-/* The layout that the kernels want of an input; the tape makes a contiguous copy where it does not hold. */
+/* The layout that the kernels want of an input; the tape makes a contiguous copy where it does not
+ * hold. */
 typedef enum {
     TT_CONTIGUOUS = 0,
     TT_STRIDED, /* any strides */
@@ -69,11 +71,9 @@ struct tt_op {
     tt_layout layout;  /* of the floating inputs */
     unsigned optional; /* bit i: input i may be absent */
     unsigned indices;  /* bit i: input i holds int64 and has no gradient */
+    unsigned keeps; /* bit i: backward reads input i, which must not change in place until then */
     unsigned
-        keeps; /* bit i: the backward reads input i, which must not change in place until then */
-    unsigned keeps_out; /* bit i: the backward reads output i */
-    unsigned
-        passes; /* bit i: the gradient of input i is dy itself, element by element: the tape does it */
+        passes; /* bit i: the gradient of input i is dy, element by element: the tape does it */
     tt_status (*prepare)(tt_call *c); /* may replace inputs by views of them: broadcasting */
     tt_status (*infer)(tt_call *c);   /* checks the inputs, fills spec */
     void (*vjp)(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
@@ -87,7 +87,6 @@ struct tt_node {
     uint64_t sequence;
     int n_in, n_out;
     bool released;  /* a backward pass went through and gave up what it saved */
-    bool live;      /* scratch mark of the tape's sweep */
     tt_tensor **in; /* the tape's own copy of the caller's array */
     tt_tensor *out[TT_MAX_OUT];
     uint32_t versions[TT_MAX_IN];
@@ -110,16 +109,18 @@ typedef struct {
     void (*accumulate)(void *dst, const void *src, int64_t n);
     void (*adam)(void *p, const void *g, void *m, void *v, int64_t n, const struct adam_step *k);
     void (*sgd)(void *p, const void *g, void *momentum, int64_t n, const struct sgd_step *k);
-    double (*power_sum)(const void *x, int64_t n,
-                        double power); /* sum |x|^power; infinity: the largest |x| */
+    /* sum |x|^power; for power infinity the largest |x| */
+    double (*power_sum)(const void *x, int64_t n, double power);
     void (*scale)(void *x, int64_t n, double factor);
 } tt_kernel_set;
 const tt_kernel_set *kernels_for(int dtype);
 
-/* Runs an operation and records it where a gradient may be wanted. `place` is where an unrecorded output goes. */
+/* Runs an operation and records it where a gradient may be wanted. `place` is where an unrecorded
+ * output goes. */
 tt_status tape_apply(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs,
                      tt_place place, tt_tensor **out);
-/* Appends a node. The array `inputs` may live on the caller's stack: the tape keeps its own copy. */
+/* Appends a node. The array `inputs` may live on the caller's stack: the tape keeps its own copy.
+ */
 tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, int n_in,
                       tt_tensor *const *outputs, int n_out, const tt_attrs *attrs,
                       void *const *saved);
@@ -136,8 +137,8 @@ tt_status infer_same(tt_call *c); /* floats of one shape and dtype; the output i
 tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input);
 int normal_axis(int64_t axis, int ndim); /* -1: there is no such axis */
 
-/* The words in which a vjp is written (vjp.c). A NULL goes in and a NULL comes out, so that a formula needs one check
- * at its end. Unrecorded results live in the step arena. */
+/* The words in which a vjp is written (vjp.c). A NULL goes in and a NULL comes out, so that a
+ * formula needs one check at its end. Unrecorded results live in the step arena. */
 tt_tensor *v_unary(tt_ctx *ctx, int op, tt_tensor *x);
 tt_tensor *v_binary(tt_ctx *ctx, int op, tt_tensor *a, tt_tensor *b);
 tt_tensor *v_scale(tt_ctx *ctx, tt_tensor *x, double factor);

@@ -22,7 +22,8 @@ tt_status infer_same(tt_call *c)
     return TT_OK;
 }
 
-/* Replaces one input by a view of it in a larger shape. Broadcasting is this one operation: its backward sums. */
+/* Replaces one input by a view of it in a larger shape. Broadcasting is this one operation: its
+ * backward sums. */
 tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input)
 {
     tt_tensor *t = c->in[input];

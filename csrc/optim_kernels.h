@@ -20,7 +20,8 @@ static void adam_range(void *param, const void *grad, void *exp_avg, void *exp_a
     }
 }
 
-/* SGD with momentum as PyTorch has it: u = mu u + (1 - dampening) g;  p = p - lr u, or lr (g + mu u) with Nesterov. */
+/* SGD with momentum as PyTorch has it: u = mu u + (1 - dampening) g;  p = p - lr u, or lr (g + mu
+ * u) with Nesterov. */
 static void sgd_range(void *param, const void *grad, void *momentum, int64_t n, const sgd_step *k)
 {
     T *restrict p = param, *restrict u = momentum;

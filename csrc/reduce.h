@@ -1,7 +1,7 @@
 /* reduce: sums over any set of axes, in one fixed order; and the maximum and log-sum of a line.
  *
- * Partial sums are kept in double: a sum of a million floats is then as good as its last rounding, and the order in
- * which rows come does not depend on the number of threads. */
+ * Partial sums are kept in double: a sum of a million floats is then as good as its last rounding,
+ * and the order in which rows come does not depend on the number of threads. */
 #ifndef TT_REDUCE_H
 #define TT_REDUCE_H
 
@@ -17,8 +17,8 @@ static inline double row_sum(const T *x, int64_t n, int64_t stride)
     return s;
 }
 
-/* dst[o] (+)= sum of x over the axes with reduced[i]; dst is contiguous over the others, total holds one double for
- * each of its n_out elements. */
+/* dst[o] (+)= sum of x over the axes with reduced[i]; dst is contiguous over the others, total
+ * holds one double for each of its n_out elements. */
 static void reduce_sum(const tt_tensor *x, const bool *reduced, T *dst, int64_t n_out,
                        double *total, bool acc)
 {
@@ -62,7 +62,8 @@ static T line_max(const T *x, int64_t n, int64_t stride)
     return m;
 }
 
-/* The largest element and ln sum e^(x - m). A line that is -inf throughout has no softmax and gives NaN. */
+/* The largest element and ln sum e^(x - m). A line that is -inf throughout has no softmax and gives
+ * NaN. */
 static T line_log_sum(const T *x, int64_t n, int64_t stride, T m)
 {
     T s = 0;

@@ -94,7 +94,8 @@ static tt_tensor *make_view(tt_call *c, tt_place place)
     view.block = base->block;
     as_view(&view, spec, base);
     if (base->block != NULL) return tensor_new_view(ctx, &view);
-    /* The base lies in the step arena and this view is not recorded: it would outlive its storage. */
+    /* The base lies in the step arena and this view is not recorded: it would outlive its storage.
+     */
     tt_tensor *t =
         tensor_new_pool(ctx, c->op->name, TT_POOL_DATA, spec->dtype, spec->ndim, spec->shape);
     if (t != NULL) tensor_gather(t->data, &view);
@@ -243,7 +244,8 @@ tt_status tape_release(tt_ctx *ctx)
 {
     TT_TRY(move_out_released(ctx));
     if (ctx->tape.held != NULL) {
-        /* Something held was computed from what is now released: no pass can go through it either. */
+        /* Something held was computed from what is now released: no pass can go through it either.
+         */
         for (tt_node *node = ctx->tape.oldest; node != NULL; node = node->next) {
             for (int i = 0; i < node->n_in && !node->released; i++) {
                 const tt_tensor *t = node->in[i];
@@ -279,7 +281,8 @@ static void unlink_node(tt_ctx *ctx, tt_node *node)
 void tape_sweep(tt_ctx *ctx)
 {
     arena_sweep_begin(&ctx->step);
-    /* Consumers are newer than what they consume: one walk from new to old sees every use before its maker. */
+    /* Consumers are newer than what they consume: one walk from new to old sees every use before
+     * its maker. */
     for (tt_node *node = ctx->tape.newest, *older = NULL; node != NULL; node = older) {
         older = node->prev;
         bool live = false;

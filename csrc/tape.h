@@ -4,7 +4,8 @@
 
 #include "op.h"
 
-/* A node keeps its inputs alive: pool tensors themselves, and the storage that a step view shows. */
+/* A node keeps its inputs alive: pool tensors themselves, and the storage that a step view shows.
+ */
 void tape_retain(tt_tensor *input);
 
 /* A failed call takes back what it recorded since. Nothing may hold the tensors in between. */
@@ -17,9 +18,8 @@ void tape_rewind(tt_ctx *ctx, tape_mark mark);
 
 void tape_clear(tt_ctx *ctx);           /* forget every node and take the step arena back */
 void tape_clear_if_unheld(tt_ctx *ctx); /* the same, where nothing outside holds a step tensor */
-tt_status tape_release(
-    tt_ctx
-        *ctx); /* after a pass: what is held moves out; then clear, unless another graph is held */
+tt_status tape_release(tt_ctx *ctx);    /* after a pass: what is held moves out; then clear, unless
+                                           another graph is held */
 void tape_sweep(tt_ctx *ctx); /* give back the memory of nodes that nothing held can reach */
 
 #endif

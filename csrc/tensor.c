@@ -124,7 +124,8 @@ tt_tensor *tensor_new_arena(tt_ctx *ctx, const char *op, tt_place place, int dty
     return NULL;
 }
 
-/* Copying. A strided tensor is read as rows: the trailing dimensions that lie densely make one run. */
+/* Copying. A strided tensor is read as rows: the trailing dimensions that lie densely make one run.
+ */
 typedef struct {
     char *dense;
     char *strided;

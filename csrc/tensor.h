@@ -31,8 +31,8 @@ typedef struct tt_tensor {
     struct tt_tensor *held_prev, *held_next;          /* step tensors that the outside holds */
     int64_t shape[TT_MAX_DIMS], strides[TT_MAX_DIMS]; /* strides in elements */
     int64_t numel;
-    int64_t
-        refs; /* PLACE_POOL: one for all handles together, one for each tape input, one for a grad's owner */
+    int64_t refs;    /* PLACE_POOL: one for all handles together, one for each tape input, one for a
+                        grad's owner */
     int64_t handles; /* how often the outside holds it */
     uint32_t slot;
     uint8_t dtype, ndim, place, out_index;
@@ -61,7 +61,8 @@ static inline size_t tensor_bytes(const tt_tensor *t)
     return (size_t)t->numel * dtype_size(t->dtype);
 }
 
-/* Fills shape, numel and contiguous strides; refuses negative sizes, too many dimensions and overflow. */
+/* Fills shape, numel and contiguous strides; refuses negative sizes, too many dimensions and
+ * overflow. */
 tt_status tensor_set_shape(tt_tensor *t, const char *op, int dtype, int ndim, const int64_t *shape);
 bool tensor_strides_contiguous(const tt_tensor *t);
 bool tensor_same_shape(const tt_tensor *a, const tt_tensor *b);

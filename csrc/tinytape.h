@@ -1,8 +1,9 @@
 /* tinytape: the one public header of the C core.
  *
- * The text between the two marker comments is also the cffi declaration of the Python binding, so the two cannot
- * drift; it keeps to what cffi parses (no preprocessor lines, no attributes). Every function that can fail returns a
- * tt_status; the message is in the calling thread's last-error record. No function prints, aborts or exits. */
+ * The text between the two marker comments is also the cffi declaration of the Python binding, so
+ * the two cannot drift; it keeps to what cffi parses (no preprocessor lines, no attributes). Every
+ * function that can fail returns a tt_status; the message is in the calling thread's last-error
+ * record. No function prints, aborts or exits. */
 #ifndef TINYTAPE_H
 #define TINYTAPE_H
 
@@ -15,11 +16,12 @@ extern "C" {
 
 /* cffi: begin */
 
-/* A context owns a tape, its arenas and every tensor made in it; it belongs to the thread that made it. */
+/* A context owns a tape, its arenas and every tensor made in it; it belongs to the thread that made
+ * it. */
 typedef struct tt_ctx tt_ctx;
 
-/* A tensor as the outside sees it: a slot number and the generation of its use. A handle whose tensor is gone is
- * refused (TT_ERR_STALE), never followed. 0 is no handle. */
+/* A tensor as the outside sees it: a slot number and the generation of its use. A handle whose
+ * tensor is gone is refused (TT_ERR_STALE), never followed. 0 is no handle. */
 typedef int64_t tt_handle;
 
 typedef enum {
@@ -75,7 +77,8 @@ void tt_fail_allocation(int64_t k,
 tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data,
                  tt_handle *out);
 tt_status tt_release(tt_ctx *ctx, tt_handle h);
-/* out: dtype, ndim, requires_grad, is_leaf, is_contiguous, numel, shape[ndim], strides[ndim] (22 numbers at most). */
+/* out: dtype, ndim, requires_grad, is_leaf, is_contiguous, numel, shape[ndim], strides[ndim] (22
+ * numbers at most). */
 tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out);
 tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes);
 tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src,
@@ -85,8 +88,8 @@ tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out);
 tt_status tt_set_requires_grad(tt_ctx *ctx, tt_handle h, int requires_grad);
 tt_status tt_get_grad(tt_ctx *ctx, tt_handle h, tt_handle *out); /* 0 when there is none */
 tt_status tt_set_grad(tt_ctx *ctx, tt_handle h, tt_handle grad); /* 0 clears it */
-/* Fill a leaf in place; element i depends only on (seed, stream, offset + i). kind 0: uniform on [a, b), 1: normal
- * with mean a and standard deviation b. */
+/* Fill a leaf in place; element i depends only on (seed, stream, offset + i). kind 0: uniform on
+ * [a, b), 1: normal with mean a and standard deviation b. */
 tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint64_t stream,
                          uint64_t offset, double a, double b);
 void tt_philox_u64(uint64_t seed, uint64_t stream, uint64_t offset, int64_t n, uint64_t *out);
@@ -100,8 +103,9 @@ int tt_op_differentiable(int op);
 tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_ints,
                    const int64_t *ints, int n_reals, const double *reals, tt_handle *out);
 tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled);
-/* Reverse mode from roots (gradients[i] 0: ones, for a single element only). With n_inputs == 0 the gradients of the
- * leaves are added to their grad; otherwise results[i] is the gradient of inputs[i], or 0 when no path leads there. */
+/* Reverse mode from roots (gradients[i] 0: ones, for a single element only). With n_inputs == 0 the
+ * gradients of the leaves are added to their grad; otherwise results[i] is the gradient of
+ * inputs[i], or 0 when no path leads there. */
 tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt_handle *gradients,
                       int n_inputs, const tt_handle *inputs, int retain_graph, int create_graph,
                       tt_handle *results);

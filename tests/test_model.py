@@ -262,7 +262,7 @@ def test_decoding_with_a_cache_is_the_full_forward(pieces):
 def test_a_cache_that_does_not_fit_is_refused():
     model = random_model()
     cache = model.new_cache(3)
-    with pytest.raises(tt.errors.TapeStateError, match="GPT: a cache needs tt.no_grad"):
+    with pytest.raises(tt.errors.TapeStateError, match=r"GPT: a cache needs tt\.no_grad"):
         model(tt.tensor(IDX), cache=cache)
     with tt.no_grad():
         model(tt.tensor(IDX[:, :4]), cache=cache)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import tinytape as tt
+from tinytape.models import GPT, GPTConfig
+from tinytape.nn import functional as F
+from tinytape.nn.utils import clip_grad_norm_
+
 from .reference import transformer as ref
 
 SIZE = ref.Size(vocab=11, context=12, width=16, heads=4, layers=2)
@@ -64,11 +69,6 @@ def distance(got: np.ndarray, expected: np.ndarray, mask: np.ndarray | None = No
 
 def ten_steps(dtype_name: str, eps: float):
     """Run both sides from the same weights: (losses, losses, weights, weights, start)."""
-    tt = pytest.importorskip("tinytape")
-    from tinytape.models import GPT, GPTConfig
-    from tinytape.nn import functional as F
-    from tinytape.nn.utils import clip_grad_norm_
-
     options = {"lr": 1e-3, "betas": (0.9, 0.95), "eps": eps, "weight_decay": 0.1}
     # float32 can hold the start exactly, so that both sides really have the same weights.
     start = {

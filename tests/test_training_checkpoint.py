@@ -15,17 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinytape as tt
 from tinytape import _files
+from tinytape.training.arrays import pack_arrays, require_same_arrays, unpack_arrays
 from tinytape.training.checkpoint import (
     MANIFEST,
     latest_checkpoint,
     list_checkpoints,
     load_checkpoint,
-    pack_arrays,
     prune_checkpoints,
-    require_same_arrays,
     save_checkpoint,
-    unpack_arrays,
     verify_checkpoint,
 )
 from tinytape.training.errors import CheckpointError
@@ -46,6 +45,10 @@ def save(folder: Path, step: int, **changes: Any) -> Path:
         "env": {"simd": "v3"},
     }
     return save_checkpoint(folder, step, **{**content, **changes})
+
+
+def packed(arrays: dict[str, Any]) -> bytes:
+    return b"".join(pack_arrays(arrays))
 
 
 def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
@@ -74,18 +77,42 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 
 
 def test_arrays_that_are_not_contiguous_are_saved_right() -> None:
-    """safetensors 0.8.0 by itself writes the memory of a transpose in the wrong order."""
     base = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     arrays = {"t": base.T, "s": base[:, ::2, 1:3], "f": np.asfortranarray(base[0])}
-    back = unpack_arrays(pack_arrays(arrays), Path("x"))
+    back = unpack_arrays(packed(arrays), Path("x"))
     for name, array in arrays.items():
         assert np.array_equal(back[name], array), name
 
 
 def test_bytes_depend_on_the_content_alone() -> None:
-    reordered = dict(reversed(WEIGHTS.items()))
-    assert pack_arrays(WEIGHTS) == pack_arrays(reordered)
-    assert pack_arrays(WEIGHTS) == pack_arrays({k: v.copy() for k, v in WEIGHTS.items()})
+    assert packed(WEIGHTS) == packed(dict(reversed(WEIGHTS.items())))
+    assert packed(WEIGHTS) == packed({k: v.copy() for k, v in WEIGHTS.items()})
+    assert packed(WEIGHTS) == packed(
+        {k: v.astype(v.dtype.newbyteorder()) for k, v in WEIGHTS.items()}
+    )
+
+
+def test_every_dtype_shape_and_name_goes_through() -> None:
+    """The library that reads them is not the one that wrote them."""
+    arrays = {
+        "scalar": np.array(7, np.int64),
+        "empty": np.zeros((3, 0), np.float32),
+        "flags": np.array([True, False, True]),
+        "bytes": np.arange(5, dtype=np.uint8),
+        'n\u00e4me with "quotes"': np.arange(6, dtype=np.int32).reshape(1, 2, 3),
+        "seeds": np.array([2**64 - 1], np.uint64),
+        **WEIGHTS,
+    }
+    data = packed(arrays)
+    assert same(unpack_arrays(data, Path("x")), arrays)
+    assert int.from_bytes(data[:8], "little") % 8 == 0  # the values begin aligned
+    with pytest.raises(TypeError, match="h: safetensors has no code for complex128"):
+        packed({"h": np.zeros(1, complex)})
+    assert unpack_arrays(packed({}), Path("x")) == {}
+
+
+def test_tensors_are_written_as_arrays_are() -> None:
+    assert packed({n: tt.tensor(a) for n, a in WEIGHTS.items()}) == packed(WEIGHTS)
 
 
 def test_file_modes_are_what_the_umask_says(tmp_path: Path) -> None:

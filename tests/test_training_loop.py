@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import math
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from tinytape.training import (
     train,
 )
 from tinytape.training.progress import Console, Progress
+from tinytape.training.report import planned_memory
 from tinytape.training.session import Session, build_optimizer, build_session
 from tinytape.training.state_tree import join_state, split_state
 
@@ -131,6 +135,35 @@ def test_the_header_says_what_is_trained_on_what(text: Path, tmp_path: Path) -> 
         "SIMD",
     ):
         assert fact in head, fact
+
+
+def test_the_planned_memory_is_about_what_a_step_takes(text: Path, tmp_path: Path) -> None:
+    ratios = []
+
+    def measure() -> None:  # in a thread of its own, whose arena no other test has stretched
+        session = session_of(text, tmp_path, batch_size=8)
+        for _ in range(3):
+            loop.train_step(session, RunFolder(tmp_path))
+        ratios.append(planned_memory(session)["one step"] / tt.memory_stats()["step_high_water"])
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    thread.join()
+    assert len(ratios) == 1 and 0.7 < ratios[0] < 1.4
+
+
+def test_memory_is_flat_from_step_200_on(text: Path, tmp_path: Path) -> None:
+    """Through evaluations, checkpoints and their rotation, in a process of its own."""
+    out = tmp_path / "run"
+    flags = ["--model", "tiny", "--data", str(text), "--out", str(out), "--batch-size", "2"]
+    flags += ["--iters", "1000", "--eval-interval", "200", "--checkpoint-interval", "100"]
+    subprocess.run(
+        [sys.executable, "-m", "tinytape.train", *flags], check=True, capture_output=True
+    )
+    metrics = RunFolder(out).read_metrics()
+    assert [m["step"] for m in metrics] == [0, 200, 400, 600, 800, 1000]
+    for key in ("arena_bytes", "system_bytes", "system_allocations"):
+        assert len({m[key] for m in metrics[1:]}) == 1, key
 
 
 def test_the_held_out_loss_is_the_mean_over_every_target(text: Path, tmp_path: Path) -> None:

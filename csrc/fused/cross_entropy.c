@@ -1,6 +1,6 @@
-/* cross_entropy: -ln softmax(x)[target] for each row of logits x (N, C) and class indices (N), in nats.
- * ints: reduction (0 none, 1 mean over rows that count, 2 sum), the index that is ignored. Saves ln sum e^x of each
- * row and the number of rows that count. */
+/* cross_entropy: -ln softmax(x)[target] for each row of logits x (N, C) and class indices (N), in
+ * nats. ints: reduction (0 none, 1 mean over rows that count, 2 sum), the index that is ignored.
+ * Saves ln sum e^x of each row and the number of rows that count. */
 #include "../op.h"
 
 enum { REDUCE_NONE, REDUCE_MEAN, REDUCE_SUM };

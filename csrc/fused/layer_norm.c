@@ -1,5 +1,6 @@
-/* layer_norm: y = (x - mean) / sqrt(var + eps) * w + b over the last axes (Ba, Kiros and Hinton, 2016); w, b may be
- * absent. ints[0]: how many axes; reals[0]: eps. Saves mean and 1/sqrt(var + eps) of each row. */
+/* layer_norm: y = (x - mean) / sqrt(var + eps) * w + b over the last axes (Ba, Kiros and Hinton,
+ * 2016); w, b may be absent. ints[0]: how many axes; reals[0]: eps. Saves mean and 1/sqrt(var +
+ * eps) of each row. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -56,7 +57,8 @@ static tt_status layer_norm_forward(tt_call *c)
     return TT_OK;
 }
 
-/* With h = (x - mean) rstd and g = dy w:  dx = rstd (g - mean(g) - h mean(g h)),  dw = sum dy h,  db = sum dy */
+/* With h = (x - mean) rstd and g = dy w:  dx = rstd (g - mean(g) - h mean(g h)),  dw = sum dy h, db
+ * = sum dy */
 static void layer_norm_backward_shard(void *arg, int64_t shard)
 {
     const layer_norm_plan *p = arg;

@@ -1,7 +1,8 @@
-/* scaled_dot_product_attention: y = softmax(scale q k^T + mask) v for each head (Vaswani et al., 2017).
- * q (B, H, L, D), k (B, H, S, D), v (B, H, S, E), with any strides but the last. ints[0]: causal, so that query i sees
- * the keys 0..i; reals[0]: scale. Works through blocks of queries: the L x S matrix is never whole, and what a causal
- * mask hides from a block is not computed. Saves ln sum e^s of each query (Dao et al., 2022). */
+/* scaled_dot_product_attention: y = softmax(scale q k^T + mask) v for each head (Vaswani et al.,
+ * 2017). q (B, H, L, D), k (B, H, S, D), v (B, H, S, E), with any strides but the last. ints[0]:
+ * causal, so that query i sees the keys 0..i; reals[0]: scale. Works through blocks of queries: the
+ * L x S matrix is never whole, and what a causal mask hides from a block is not computed. Saves ln
+ * sum e^s of each query (Dao et al., 2022). */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -104,8 +105,8 @@ static tt_status scaled_dot_product_attention_forward(tt_call *c)
     return TT_OK;
 }
 
-/* With P the weights and g = dy:  dv = P^T g,  dS = P (g v^T - rowsum(g y)),  dq = scale dS k,  dk = scale dS^T q.
- * P is computed again from the saved log sums. */
+/* With P the weights and g = dy:  dv = P^T g,  dS = P (g v^T - rowsum(g y)),  dq = scale dS k,  dk
+ * = scale dS^T q. P is computed again from the saved log sums. */
 static void attention_head_backward(void *arg, int64_t head)
 {
     const attention_plan *p = arg;

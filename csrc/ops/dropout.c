@@ -1,6 +1,6 @@
-/* dropout: y = x m / (1 - p), m one with probability 1 - p (Srivastava et al., 2014). The mask is not kept: element i
- * of it is a function of (seed, stream, offset + i), so backward draws it again. reals[0]: p; ints: seed, stream,
- * offset. */
+/* dropout: y = x m / (1 - p), m one with probability 1 - p (Srivastava et al., 2014). The mask is
+ * not kept: element i of it is a function of (seed, stream, offset + i), so backward draws it
+ * again. reals[0]: p; ints: seed, stream, offset. */
 #include "../op.h"
 
 #ifdef TT_KERNELS

@@ -1,5 +1,6 @@
-/* embedding: rows of a (V, D) table at integer indices of any shape; and embedding_backward, which adds rows back into
- * a table of zeros. Each is the gradient of the other. ints[0] of embedding_backward: V. */
+/* embedding: rows of a (V, D) table at integer indices of any shape; and embedding_backward, which
+ * adds rows back into a table of zeros. Each is the gradient of the other. ints[0] of
+ * embedding_backward: V. */
 #include "../op.h"
 
 #ifdef TT_KERNELS

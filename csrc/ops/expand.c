@@ -1,5 +1,6 @@
-/* expand: sizes of 1 stretched and new leading axes, as a view with stride 0. This is all of broadcasting, and its
- * gradient, a sum, is the only place where broadcasting is undone. ints: the new shape; -1 keeps a size. */
+/* expand: sizes of 1 stretched and new leading axes, as a view with stride 0. This is all of
+ * broadcasting, and its gradient, a sum, is the only place where broadcasting is undone. ints: the
+ * new shape; -1 keeps a size. */
 #include "../op.h"
 
 #ifdef TT_KERNELS

@@ -1,5 +1,5 @@
-/* matmul: (..., m, k) times (..., k, n), the leading axes broadcast. A second factor without leading axes is one
- * product over all rows of the first. */
+/* matmul: (..., m, k) times (..., k, n), the leading axes broadcast. A second factor without
+ * leading axes is one product over all rows of the first. */
 #include "../op.h"
 
 #ifdef TT_KERNELS

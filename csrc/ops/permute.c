@@ -1,4 +1,5 @@
-/* permute: the axes in another order, as a view. ints: for each axis of the output, the axis of the input. */
+/* permute: the axes in another order, as a view. ints: for each axis of the output, the axis of the
+ * input. */
 #include "../op.h"
 
 #ifdef TT_KERNELS

@@ -1,5 +1,5 @@
-/* reshape: the same elements in another shape; one size may be -1. A view where the strides allow one, else of a copy.
- * ints: the new shape. The gradient is dy itself. */
+/* reshape: the same elements in another shape; one size may be -1. A view where the strides allow
+ * one, else of a copy. ints: the new shape. The gradient is dy itself. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -8,8 +8,9 @@ TT_KERNELS_OF(reshape, NULL, NULL)
 
 #else
 
-/* Strides that show x, which has elements, in the new shape without moving one. x is read from its end in runs that lie
- * densely; each run must hold exactly as many elements as some of the new sizes. */
+/* Strides that show x, which has elements, in the new shape without moving one. x is read from its
+ * end in runs that lie densely; each run must hold exactly as many elements as some of the new
+ * sizes. */
 static bool view_strides(const tt_tensor *x, int ndim, const int64_t *shape, int64_t *strides)
 {
     int to = ndim - 1;

@@ -1,5 +1,6 @@
-/* slice: start, start + step, ... along one axis, as a view; and slice_backward, which puts a slice into zeros.
- * Each is the gradient of the other. ints of slice: axis, start, step, length; slice_backward adds the full size. */
+/* slice: start, start + step, ... along one axis, as a view; and slice_backward, which puts a slice
+ * into zeros. Each is the gradient of the other. ints of slice: axis, start, step, length;
+ * slice_backward adds the full size. */
 #include "../op.h"
 
 #ifdef TT_KERNELS

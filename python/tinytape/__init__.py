@@ -53,6 +53,7 @@ from tinytape.functional import (
 )
 from tinytape.random import Generator, default_generator, manual_seed
 from tinytape.tensor import Tensor, tensor
+
 from tinytape.creation import arange, full, ones, ones_like, rand, randn, zeros, zeros_like  # isort: skip
 from tinytape.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled  # isort: skip
 
@@ -60,14 +61,67 @@ if TYPE_CHECKING:
     from tinytape import autograd, nn, optim
 
 __all__ = [
-    "Generator", "Tensor", "add", "arange", "autograd", "chunk", "clone", "default_generator", "div", "dtype",
-    "empty_cache", "enable_grad", "erf", "errors", "exp", "expand", "flatten", "float32", "float64", "full",
-    "get_config", "get_num_threads", "grad", "int64", "is_grad_enabled", "log", "log_softmax", "manual_seed",
-    "matmul", "mean", "memory_stats", "mul", "narrow", "neg", "nn", "no_grad", "ones", "ones_like", "optim",
-    "permute", "rand", "randn", "random", "reshape", "rsqrt", "set_grad_enabled", "set_num_threads",
-    "show_config", "softmax", "split", "sqrt", "squeeze", "sub", "sum", "tanh", "tensor", "transpose",
-    "unsqueeze", "zeros", "zeros_like",
-]  # fmt: skip
+    "Generator",
+    "Tensor",
+    "add",
+    "arange",
+    "autograd",
+    "chunk",
+    "clone",
+    "default_generator",
+    "div",
+    "dtype",
+    "empty_cache",
+    "enable_grad",
+    "erf",
+    "errors",
+    "exp",
+    "expand",
+    "flatten",
+    "float32",
+    "float64",
+    "full",
+    "get_config",
+    "get_num_threads",
+    "grad",
+    "int64",
+    "is_grad_enabled",
+    "log",
+    "log_softmax",
+    "manual_seed",
+    "matmul",
+    "mean",
+    "memory_stats",
+    "mul",
+    "narrow",
+    "neg",
+    "nn",
+    "no_grad",
+    "ones",
+    "ones_like",
+    "optim",
+    "permute",
+    "rand",
+    "randn",
+    "random",
+    "reshape",
+    "rsqrt",
+    "set_grad_enabled",
+    "set_num_threads",
+    "show_config",
+    "softmax",
+    "split",
+    "sqrt",
+    "squeeze",
+    "sub",
+    "sum",
+    "tanh",
+    "tensor",
+    "transpose",
+    "unsqueeze",
+    "zeros",
+    "zeros_like",
+]
 
 __version__ = str(get_config()["version"])
 
@@ -75,7 +129,7 @@ warn_about_environment()
 
 
 def __getattr__(name: str) -> Any:
-    """Packages above the engine are imported when first used, so that importing the engine stays quick."""
+    """Packages above the engine are imported at first use: the engine alone loads quickly."""
     if name in ("nn", "optim", "models", "data"):
         return importlib.import_module(f"tinytape.{name}")
     raise AttributeError(f"module 'tinytape' has no attribute {name!r}")

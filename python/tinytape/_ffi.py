@@ -1,4 +1,4 @@
-"""The only importer of the compiled core: library, foreign types, and status codes turned into exceptions."""
+"""The only importer of the compiled core; turns its status codes into exceptions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EXCEPTIONS: dict[int, type[errors.TinytapeError]] = {
 
 def text(chars: object) -> str:
     """A C string of the library as str."""
-    return ffi.string(chars).decode("utf-8", "replace")
+    return str(ffi.string(chars).decode("utf-8", "replace"))
 
 
 def raise_last() -> NoReturn:

@@ -15,23 +15,26 @@ from pathlib import Path
 TEMPORARY_PREFIX = ".tmp-"  # what a killed process can leave behind; never read, safe to remove
 
 
-def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
-    """Give ``path`` the content ``data``, or leave it as it was and raise OSError."""
+Content = bytes | Iterable[bytes]  # an iterable is written piece by piece
+
+
+def replace_file(path: str | os.PathLike[str], content: Content) -> None:
+    """Give ``path`` the content, or leave it as it was and raise OSError."""
     path = Path(path)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
     try:
         temporary.unlink(missing_ok=True)
-        write_file(temporary, data)
+        write_file(temporary, content)
         os.replace(temporary, path)
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def publish_folder(path: str | os.PathLike[str], files: Iterable[tuple[str, bytes]]) -> None:
+def publish_folder(path: str | os.PathLike[str], files: Iterable[tuple[str, Content]]) -> None:
     """Create the folder ``path`` with ``files``, (name, content) pairs, or raise OSError.
 
-    They are written in their order, and asked for one by one so that one is in memory at a time.
+    The files are written, and asked for, in their order.
     A reader sees the whole folder or none of it. A folder that is there already is replaced.
     """
     path = Path(path)
@@ -40,8 +43,8 @@ def publish_folder(path: str | os.PathLike[str], files: Iterable[tuple[str, byte
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        for name, data in files:
-            write_file(temporary / name, data)
+        for name, content in files:
+            write_file(temporary / name, content)
         sync_folder(temporary)
         if path.exists():  # rename cannot replace a folder that holds something
             shutil.rmtree(old, ignore_errors=True)
@@ -58,14 +61,15 @@ def publish_folder(path: str | os.PathLike[str], files: Iterable[tuple[str, byte
         shutil.rmtree(old, ignore_errors=True)
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Create ``path``, which must not exist, write all of ``data`` and sync it."""
+def write_file(path: Path, content: Content) -> None:
+    """Create ``path``, which must not exist, write all of the content and sync it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        for piece in (content,) if isinstance(content, bytes) else content:
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

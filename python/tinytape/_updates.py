@@ -40,16 +40,20 @@ def adam_(
     decoupled: bool,
     maximize: bool,
 ) -> None:
-    """Step number `step` (from 1) of Adam (Kingma and Ba, 2015), or of AdamW where the decay is decoupled."""
+    """Step number `step` (from 1) of Adam, or of AdamW where the decay is decoupled.
+
+    Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019), algorithm 2.
+    """
     n = _same_length(params, grads, exp_avgs, exp_avg_sqs)
     context = current()
     context.enter()
     lists = [_handles(t) for t in (params, grads, exp_avgs, exp_avg_sqs)]
     check(
         lib.tt_adam(
-            context.pointer, n, *lists, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize
+            context.pointer, n, *lists, step, lr, beta1, beta2, eps,
+            weight_decay, decoupled, maximize,
         )
-    )
+    )  # fmt: skip
 
 
 def sgd_(

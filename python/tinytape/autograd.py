@@ -58,13 +58,13 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of outputs with respect to inputs, summed over the outputs. Touches no ``.grad``.
+    """The gradients of outputs, summed, with respect to inputs. Touches no ``.grad``.
 
     Args:
-        grad_outputs: the gradient of each output, of its shape; may be left out for single elements.
+        grad_outputs: the gradient of each output, of its shape; not needed for single elements.
         retain_graph: keep the graph for another pass; as create_graph when left out.
         create_graph: record the pass itself, so that the returned gradients can be differentiated.
-        allow_unused: return None for an input that the outputs do not depend on, instead of raising.
+        allow_unused: return None for an input that the outputs do not depend on; else raise.
 
     Raises:
         RuntimeError: when an input is unused, or the graph was released.
@@ -86,8 +86,8 @@ def grad(
     for i, result in enumerate(results):
         if result is None and not allow_unused:
             raise TapeStateError(
-                f"grad: input {i} of shape {input_list[i].shape} was not used in computing the outputs; "
-                "pass allow_unused=True if that is intended"
+                f"grad: input {i} of shape {input_list[i].shape} was not used in computing the "
+                "outputs; pass allow_unused=True if that is intended"
             )
     return tuple(results)
 

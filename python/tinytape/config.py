@@ -20,7 +20,7 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads the kernels use: ``TINYTAPE_NUM_THREADS``, else the CPUs this process may use."""
+    """Threads in use: ``TINYTAPE_NUM_THREADS``, else the CPUs that this process may use."""
     return int(lib.tt_get_num_threads())
 
 
@@ -42,7 +42,7 @@ def warn_about_environment() -> None:
     """Say once, at import, which of our environment variables could not be honoured."""
     if not lib.tt_simd_requested_ok():
         warnings.warn(
-            f"TINYTAPE_SIMD={os.environ.get('TINYTAPE_SIMD')!r} is not a level that this CPU can run: "
+            f"TINYTAPE_SIMD={os.environ.get('TINYTAPE_SIMD')!r} is not a level that this CPU has: "
             f"using {text(lib.tt_config(b'simd'))}",
             RuntimeWarning,
             stacklevel=3,
@@ -50,13 +50,15 @@ def warn_about_environment() -> None:
     threads = os.environ.get("TINYTAPE_NUM_THREADS")
     if threads is not None and not (threads.strip().isdigit() and int(threads) >= 1):
         warnings.warn(
-            f"TINYTAPE_NUM_THREADS={threads!r} is not a number of threads: using {get_num_threads()}",
+            f"TINYTAPE_NUM_THREADS={threads!r} is not a number of threads: "
+            f"using {get_num_threads()}",
             RuntimeWarning,
             stacklevel=3,
         )
     if text(lib.tt_config(b"blas")).startswith("builtin"):
         warnings.warn(
-            "tinytape was built without a BLAS library: matrix products are several times slower than they could be",
+            "tinytape was built without a BLAS library: matrix products are several times slower "
+            "than they could be",
             RuntimeWarning,
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""Contexts: each thread has its own tape, arenas and tensors, made when the thread first needs them."""
+"""Contexts: each thread has its own tape, arenas and tensors, made when it first needs them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Context:
         self.pointer = ffi.gc(pointer, lib.tt_ctx_free)
         self.thread = get_ident()
         self.grad_enabled = True
-        #: Handles that another thread's garbage collector let go of; released at this thread's next call.
+        #: Handles that another thread's garbage collector dropped, until this thread's next call.
         self.orphans: deque[int] = deque()
         # Argument buffers, made once: a call writes into them and reads the result from them.
         self.inputs = ffi.new("tt_handle[8]")
@@ -66,8 +66,8 @@ class Context:
                 raise TypeError(f"{name}: expected a Tensor, got {type(tensor).__name__}")
             else:
                 raise errors.ThreadError(
-                    "inputs belong to different contexts: make tensors in the thread that uses them, "
-                    "or pass values between threads as numpy arrays"
+                    "inputs belong to different contexts: make tensors in the thread that uses "
+                    "them, or pass values between threads as numpy arrays"
                 )
             n += 1
         n_ints = 0
@@ -75,14 +75,14 @@ class Context:
             self.ints[n_ints] = value
             n_ints += 1
         n_reals = 0
-        for value in reals:
-            self.reals[n_reals] = value
+        for real in reals:
+            self.reals[n_reals] = real
             n_reals += 1
         if lib.tt_apply(
             self.pointer, op, n, buffer, n_ints, self.ints, n_reals, self.reals, self.outputs
         ):
             raise_last()
-        return self.outputs[0]
+        return int(self.outputs[0])
 
     def set_grad_enabled(self, enabled: bool) -> None:
         check(lib.tt_set_grad_enabled(self.pointer, enabled))
@@ -95,10 +95,10 @@ _local = threading.local()
 def current() -> Context:
     """The calling thread's context."""
     try:
-        return _local.context
+        context: Context = _local.context
     except AttributeError:
-        _local.context = Context()
-        return _local.context
+        context = _local.context = Context()
+    return context
 
 
 _POOLS = {
@@ -112,21 +112,21 @@ _POOLS = {
 def memory_stats() -> dict[str, int]:
     """Bytes and counts of the calling thread's context.
 
-    Keys: ``step_*`` (the arena of tape and activations: bytes used, high-water mark, capacity, chunks),
-    ``scratch_*``, ``parameters_*``, ``state_*``, ``data_*`` and ``meta_*`` (live bytes and blocks of each pool),
-    ``pool_cached_bytes`` (freed and kept for reuse), ``tape_nodes``, ``held_tensors``, ``live_handles``, and for the
-    whole process ``system_allocations``, ``system_bytes``, ``system_peak_bytes``.
+    Keys: ``step_*`` (the arena of tape and activations: bytes used, high-water mark, capacity,
+    chunks), ``scratch_*``, ``parameters_*``, ``state_*``, ``data_*`` and ``meta_*`` (live bytes and
+    blocks of each pool), ``pool_cached_bytes`` (freed and kept for reuse), ``tape_nodes``,
+    ``held_tensors``, ``live_handles``, and for the whole process ``system_allocations``,
+    ``system_bytes``, ``system_peak_bytes``.
     """
     context = current()
     context.enter()
     raw = ffi.new("tt_memory *")
     check(lib.tt_memory_stats(context.pointer, raw))
-    scalars = (
-        "step_used step_high_water step_capacity step_chunks scratch_high_water scratch_capacity "
-        "pool_cached_bytes tape_nodes held_tensors live_handles "
-        "system_allocations system_bytes system_peak_bytes"
-    ).split()
-    stats = {name: int(getattr(raw, name)) for name in scalars}
+    arenas = ["step_used", "step_high_water", "step_capacity", "step_chunks"]
+    arenas += ["scratch_high_water", "scratch_capacity", "pool_cached_bytes"]
+    counts = ["tape_nodes", "held_tensors", "live_handles"]
+    system = ["system_allocations", "system_bytes", "system_peak_bytes"]
+    stats = {name: int(getattr(raw, name)) for name in arenas + counts + system}
     for name, pool in _POOLS.items():
         stats[f"{name}_bytes"] = int(raw.pool_bytes[pool])
         stats[f"{name}_blocks"] = int(raw.pool_blocks[pool])

@@ -9,7 +9,7 @@ import numpy as np
 from tinytape import dtypes
 from tinytape._ffi import check, ffi, lib
 from tinytape.context import current
-from tinytape.dtypes import dtype
+from tinytape.dtypes import dtype as DType
 from tinytape.errors import DTypeError, ShapeError
 from tinytape.functional import _sizes
 from tinytape.random import Generator, default_generator
@@ -18,20 +18,22 @@ from tinytape.tensor import Tensor
 _UNIFORM, _NORMAL = 0, 1
 
 
-def _new(sizes: list[int], kind: dtype, pool: int, requires_grad: bool) -> Tensor:
+def _new(sizes: list[int], kind: DType, pool: int, requires_grad: bool) -> Tensor:
     if len(sizes) > 8:
         raise ShapeError(f"tensor: a tensor has 0 to 8 dimensions, got {len(sizes)}")
     context = current()
     context.enter()
     shape = ffi.new("int64_t[]", sizes or [0])
-    check(lib.tt_new(context.pointer, pool, kind.code, len(sizes), shape, ffi.NULL, context.outputs))
+    check(
+        lib.tt_new(context.pointer, pool, kind.code, len(sizes), shape, ffi.NULL, context.outputs)
+    )
     made: Tensor = Tensor._wrap(context, context.outputs[0])
     return made.requires_grad_() if requires_grad else made
 
 
 def zeros(
     *size: Any,
-    dtype: dtype | None = None,
+    dtype: DType | None = None,
     requires_grad: bool = False,
     _pool: int = lib.TT_POOL_DATA,
 ) -> Tensor:
@@ -40,7 +42,7 @@ def zeros(
 
 
 def full(
-    size: Any, fill_value: float, dtype: dtype | None = None, requires_grad: bool = False
+    size: Any, fill_value: float, dtype: DType | None = None, requires_grad: bool = False
 ) -> Tensor:
     """One value everywhere; without a dtype, float32 for a float and int64 for an integer."""
     if dtype is None:
@@ -50,40 +52,47 @@ def full(
     return made.requires_grad_() if requires_grad else made
 
 
-def ones(*size: Any, dtype: dtype | None = None, requires_grad: bool = False) -> Tensor:
+def ones(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Ones of the given size, float32 unless said otherwise."""
     return full(_sizes(size), 1, dtype or dtypes.float32, requires_grad)
 
 
 def zeros_like(
-    input: Tensor, dtype: dtype | None = None, requires_grad: bool = False, _pool: int = lib.TT_POOL_DATA
+    input: Tensor,
+    dtype: DType | None = None,
+    requires_grad: bool = False,
+    _pool: int = lib.TT_POOL_DATA,
 ) -> Tensor:
     """Zeros of a tensor's shape and type."""
     return zeros(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad, _pool=_pool)
 
 
-def ones_like(input: Tensor, dtype: dtype | None = None, requires_grad: bool = False) -> Tensor:
+def ones_like(input: Tensor, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Ones of a tensor's shape and type."""
     return ones(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
 def arange(
-    start: float, end: float | None = None, step: float = 1, dtype: dtype | None = None
+    start: float, end: float | None = None, step: float = 1, dtype: DType | None = None
 ) -> Tensor:
-    """start, start + step, ... below end; from 0 with one argument. Integers give int64, floats float32."""
+    """start, start + step, ... below end; from 0 with one argument.
+
+    Integers give int64, floats float32.
+    """
     if end is None:
         start, end = 0, start
     kind = dtype
     if kind is None:
         whole = all(isinstance(v, int) for v in (start, end, step))
         kind = dtypes.int64 if whole else dtypes.float32
-    return Tensor._from_array(np.arange(start, end, step).astype(kind.numpy), kind)
+    made: Tensor = Tensor._from_array(np.arange(start, end, step).astype(kind.numpy), kind)
+    return made
 
 
 def fill_random_(
     tensor: Tensor, kind: int, a: float, b: float, generator: Generator | None
 ) -> Tensor:
-    """Overwrite a leaf: kind 0 uniform on [a, b), kind 1 normal with mean a and standard deviation b."""
+    """Overwrite a leaf: kind 0 uniform on [a, b), 1 normal with mean a, standard deviation b."""
     source = generator if generator is not None else default_generator
     context = tensor._context
     context.enter()
@@ -96,7 +105,13 @@ def fill_random_(
     return tensor
 
 
-def _random(size: tuple[Any, ...], kind: int, generator: Generator | None, dtype: dtype | None, requires_grad: bool) -> Tensor:
+def _random(
+    size: tuple[Any, ...],
+    kind: int,
+    generator: Generator | None,
+    dtype: DType | None,
+    requires_grad: bool,
+) -> Tensor:
     wanted = dtype or dtypes.float32
     if not wanted.is_floating_point:
         raise DTypeError(f"random numbers are float32 or float64, got {wanted}")
@@ -105,14 +120,20 @@ def _random(size: tuple[Any, ...], kind: int, generator: Generator | None, dtype
 
 
 def rand(
-    *size: Any, generator: Generator | None = None, dtype: dtype | None = None, requires_grad: bool = False
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Uniform on [0, 1)."""
     return _random(size, _UNIFORM, generator, dtype, requires_grad)
 
 
 def randn(
-    *size: Any, generator: Generator | None = None, dtype: dtype | None = None, requires_grad: bool = False
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Standard normal."""
     return _random(size, _NORMAL, generator, dtype, requires_grad)

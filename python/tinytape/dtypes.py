@@ -49,7 +49,7 @@ def from_numpy_dtype(given: np.dtype[Any]) -> dtype:
     if given.kind in "iu" and given.itemsize < 8:
         return int64
     raise DTypeError(
-        f"dtype {given} is not supported: expected float32, float64 or an integer that int64 can hold"
+        f"dtype {given} is not supported: expected float32, float64 or an integer that fits int64"
     )
 
 
@@ -62,7 +62,7 @@ def _first_leaf(data: Any) -> Any:
 def as_array(data: Any, wanted: dtype | None) -> tuple[np.ndarray[Any, Any], dtype]:
     """Data as a C-contiguous array in native byte order, with its type.
 
-    As in PyTorch, Python floats become float32, Python integers int64, and numpy keeps its own type.
+    As in PyTorch, Python floats become float32, Python integers int64; numpy keeps its type.
 
     Raises:
         DTypeError: for data of a type that no tensor can hold.
@@ -76,7 +76,9 @@ def as_array(data: Any, wanted: dtype | None) -> tuple[np.ndarray[Any, Any], dty
     if wanted is None:
         leaf = _first_leaf(data)
         from_python = not hasattr(leaf, "dtype")
-        wanted = float32 if from_python and array.dtype == np.float64 else from_numpy_dtype(array.dtype)
+        wanted = (
+            float32 if from_python and array.dtype == np.float64 else from_numpy_dtype(array.dtype)
+        )
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"tensor: data of dtype {array.dtype} is not supported")
     return np.ascontiguousarray(array, dtype=wanted.numpy).reshape(array.shape), wanted

@@ -1,7 +1,7 @@
 """The exceptions that the engine raises.
 
-Each is also one of Python's own classes, the one that users of PyTorch or numpy would expect, so that
-``except ValueError`` and the like keep working.
+Each is also one of Python's own classes, the one that users of PyTorch or numpy would expect, so
+that ``except ValueError`` and the like keep working.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class OutOfRangeError(TinytapeError, IndexError):
 
 
 class OutOfMemoryError(TinytapeError, MemoryError):
-    """An allocation was refused; the message names the pool, the bytes asked, in use and at peak."""
+    """An allocation was refused; the message has the pool and the bytes asked and in use."""
 
 
 class StaleTensorError(TinytapeError, RuntimeError):

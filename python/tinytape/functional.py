@@ -15,17 +15,8 @@ from tinytape.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeErr
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
 
-#: Functions whose first argument is the tensor: Tensor has them as methods.
-METHODS = (
-    "add sub mul div neg exp log tanh erf sqrt rsqrt matmul sum mean reshape view flatten transpose permute "
-    "unsqueeze squeeze expand contiguous clone narrow split chunk softmax log_softmax"
-).split()
-
-
-def _tensor_class() -> Any:
-    from tinytape.tensor import Tensor
-
-    return Tensor
+# The class itself: tensor.py, which needs this module first, puts it here.
+_tensor: Any = None
 
 
 def apply(
@@ -36,36 +27,38 @@ def apply(
 ) -> Tensor:
     """Run the core's operation number op on tensors of one context."""
     context = inputs[0]._context  # type: ignore[union-attr]
-    return _tensor_class()._wrap(context, context.apply(op, inputs, ints, reals))
+    out: Tensor = _tensor._wrap(context, context.apply(op, inputs, ints, reals))
+    return out
 
 
 def _operand(value: Any, like: Tensor, name: str) -> Tensor:
-    """A number or array as a tensor that can meet `like`: numbers take its type."""
-    cls = _tensor_class()
-    if isinstance(value, cls):
-        return value
+    """A number or array as a tensor that can meet ``like``: numbers take its type."""
     if isinstance(value, (int, float)) and not isinstance(value, np.generic):
-        return cls._from_array(np.asarray(value, dtype=like.dtype.numpy), like.dtype)
+        number: Tensor = _tensor._from_array(np.asarray(value, like.dtype.numpy), like.dtype)
+        return number
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
         kind = like.dtype if array.ndim == 0 else from_numpy_dtype(array.dtype)
-        return cls._from_array(np.ascontiguousarray(array, dtype=kind.numpy).reshape(array.shape), kind)
+        dense = np.ascontiguousarray(array, dtype=kind.numpy).reshape(array.shape)
+        made: Tensor = _tensor._from_array(dense, kind)
+        return made
     raise TypeError(f"{name}: expected a Tensor or a number, got {type(value).__name__}")
 
 
 def _binary(name: str, a: Any, b: Any) -> Tensor:
-    cls = _tensor_class()
-    if not isinstance(a, cls):
-        if not isinstance(b, cls):
-            raise TypeError(f"{name}: expected a Tensor, got {type(a).__name__} and {type(b).__name__}")
+    if not isinstance(a, _tensor):
+        if not isinstance(b, _tensor):
+            raise TypeError(
+                f"{name}: expected a Tensor, got {type(a).__name__} and {type(b).__name__}"
+            )
         a = _operand(a, b, name)
-    elif not isinstance(b, cls):
+    elif not isinstance(b, _tensor):
         b = _operand(b, a, name)
     return apply(OPS[name], (a, b))
 
 
 def _check_tensor(name: str, x: Any) -> None:
-    if not isinstance(x, _tensor_class()):
+    if not isinstance(x, _tensor):
         raise TypeError(f"{name}: expected a Tensor, got {type(x).__name__}")
 
 
@@ -130,7 +123,9 @@ def rsqrt(input: Tensor) -> Tensor:
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """The matrix product of (..., m, k) and (..., k, n); leading axes broadcast, vectors are taken as PyTorch does.
+    """The matrix product of (..., m, k) and (..., k, n); leading axes broadcast.
+
+    A vector is a row on the left and a column on the right, and that axis is gone from the result.
 
     Raises:
         ShapeError: when the inner sizes differ or a factor has no dimension.
@@ -138,7 +133,9 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     for x in (input, other):
         _check_tensor("matmul", x)
         if x.ndim == 0:
-            raise ShapeError(f"matmul: both factors need a dimension, got {input.shape} and {other.shape}")
+            raise ShapeError(
+                f"matmul: both factors need a dimension, got {input.shape} and {other.shape}"
+            )
     a = unsqueeze(input, 0) if input.ndim == 1 else input
     b = unsqueeze(other, 1) if other.ndim == 1 else other
     product = apply(OPS["matmul"], (a, b))
@@ -158,13 +155,13 @@ def _axes(name: str, x: Tensor, dim: int | Sequence[int] | None) -> list[int]:
 
 
 def _axis(name: str, ndim: int, axis: Any) -> int:
-    axis = operator.index(axis)
+    axis = int(operator.index(axis))
     if not -max(ndim, 1) <= axis < max(ndim, 1):
         raise OutOfRangeError(
             f"{name}: axis {axis} is out of range for a tensor of {ndim} dimensions "
             f"(expected {-max(ndim, 1)} to {max(ndim, 1) - 1})"
         )
-    return axis % max(ndim, 1)
+    return int(axis % max(ndim, 1))
 
 
 def sum(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
@@ -276,8 +273,10 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     return _slice(input, axis, start, 1, length)
 
 
-def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of consecutive pieces of one axis: of one size (the last may be smaller), or of the given sizes."""
+def split(
+    input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
+) -> tuple[Tensor, ...]:
+    """Consecutive pieces of one axis as views, of one size (the last may be smaller) or of several."""
     axis = _axis("split", input.ndim, dim)
     if input.ndim == 0:
         raise ShapeError("split: a tensor of 0 dimensions cannot be split")
@@ -293,7 +292,9 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
         for n in sizes:
             covered += n
         if covered != total or any(n < 0 for n in sizes):
-            raise ArgumentError(f"split: sizes {sizes} do not add up to {total}, the size of axis {axis}")
+            raise ArgumentError(
+                f"split: sizes {sizes} do not add up to {total}, the size of axis {axis}"
+            )
     pieces, at = [], 0
     for n in sizes:
         pieces.append(_slice(input, axis, at, 1, n))

@@ -1,6 +1,7 @@
 """Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror and Shaw, SC 2011).
 
-Every number is a function of (seed, stream, offset), so a generator is three integers and resuming is exact.
+Every number is a function of (seed, stream, offset), so a generator is three integers, and resuming
+is exact.
 """
 
 from __future__ import annotations
@@ -78,6 +79,10 @@ def philox_u64(seed: int, stream: int, offset: int, n: int) -> np.ndarray[Any, n
         raise ValueError(f"philox_u64: n must not be negative, got {n}")
     out = np.empty(n, dtype=np.uint64)
     lib.tt_philox_u64(
-        int(seed) & _MASK, int(stream) & _MASK, int(offset) & _MASK, n, ffi.from_buffer("uint64_t[]", out)
+        int(seed) & _MASK,
+        int(stream) & _MASK,
+        int(offset) & _MASK,
+        n,
+        ffi.from_buffer("uint64_t[]", out),
     )
     return out

@@ -11,7 +11,7 @@ from tinytape import dtypes, errors
 from tinytape import functional as F
 from tinytape._ffi import check, ffi, lib
 from tinytape.context import Context, current
-from tinytape.dtypes import dtype
+from tinytape.dtypes import dtype as DType
 
 Scalar = int | float
 
@@ -19,9 +19,10 @@ Scalar = int | float
 class Tensor:
     """An n-dimensional array on the CPU, with reverse-mode differentiation.
 
-    Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Meaning, names and defaults are
-    PyTorch's. A tensor belongs to the thread that made it. What an operation recorded lives until the graph is
-    released by ``backward()``; a tensor that is still held then keeps its value.
+    Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Meaning, names and
+    defaults are PyTorch's. A tensor belongs to the thread that made it. What an operation recorded
+    lives until the graph is released by ``backward()``; a tensor that is still held then keeps its
+    value.
     """
 
     __slots__ = ("__weakref__", "_context", "_dtype", "_grad", "_handle", "_shape")
@@ -29,6 +30,9 @@ class Tensor:
 
     _context: Context
     _handle: int
+    _shape: tuple[int, ...] | None
+    _dtype: DType
+    _grad: Tensor | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
         raise TypeError("use tinytape.tensor(data), zeros, ones, randn, ... to make a tensor")
@@ -44,7 +48,7 @@ class Tensor:
 
     @classmethod
     def _from_array(
-        cls, array: np.ndarray[Any, Any], kind: dtype, pool: int = lib.TT_POOL_DATA
+        cls, array: np.ndarray[Any, Any], kind: DType, pool: int = lib.TT_POOL_DATA
     ) -> Any:
         """A new leaf that holds a copy of a contiguous array."""
         context = current()
@@ -74,18 +78,21 @@ class Tensor:
         check(lib.tt_info(context.pointer, self._handle, context.info))
         return context.info
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        if self._shape is None:
-            info = self._read_info()
-            self._dtype = dtypes.BY_CODE[info[0]]
-            self._shape = tuple(info[6 : 6 + info[1]])
+    def _learn_shape(self) -> tuple[int, ...]:
+        """Ask the core once: shape and type of a tensor do not change."""
+        info = self._read_info()
+        self._dtype = dtypes.BY_CODE[info[0]]
+        self._shape = tuple(info[6 : 6 + info[1]])
         return self._shape
 
     @property
-    def dtype(self) -> dtype:
+    def shape(self) -> tuple[int, ...]:
+        return self._learn_shape() if self._shape is None else self._shape
+
+    @property
+    def dtype(self) -> DType:
         if self._shape is None:
-            _ = self.shape
+            self._learn_shape()
         return self._dtype
 
     @property
@@ -132,7 +139,7 @@ class Tensor:
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient that ``backward()`` left here, of this tensor's shape; None where there is none."""
+        """The gradient that ``backward()`` left here, of this tensor's shape, or None."""
         context = self._context
         context.enter()
         check(lib.tt_get_grad(context.pointer, self._handle, context.outputs))
@@ -157,7 +164,10 @@ class Tensor:
     # ---- its values ----
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """A copy of the values as an array of the same shape and type (never a view: the tensor may move)."""
+        """A copy of the values as an array of the same shape and type.
+
+        Never a view: the tensor's storage may move when its step ends.
+        """
         out = np.empty(self.shape, dtype=self.dtype.numpy)
         if out.size:
             self._context.enter()
@@ -179,9 +189,7 @@ class Tensor:
             RuntimeError: when there is not exactly one.
         """
         if self.numel() != 1:
-            raise errors.TapeStateError(
-                f"item: a tensor of shape {self.shape} has no single value"
-            )
+            raise errors.TapeStateError(f"item: a tensor of shape {self.shape} has no single value")
         return self.numpy().item()
 
     def tolist(self) -> Any:
@@ -213,10 +221,14 @@ class Tensor:
     # ---- in place, for leaves; never recorded ----
 
     def copy_(self, src: Any) -> Tensor:
-        """Overwrite the values with those of a Tensor, array or number, broadcast to this shape; returns self.
+        """Overwrite the values with those of a Tensor, array or number; returns self.
+
+        Args:
+            src: broadcast to this shape and converted to this type.
 
         Raises:
-            TapeStateError: for a tensor that an operation recorded, or a source whose gradient would be lost.
+            TapeStateError: for a tensor that an operation recorded, or a source whose gradient
+                would be lost.
             ShapeError: when the shapes do not fit.
         """
         if isinstance(src, Tensor):
@@ -256,23 +268,27 @@ class Tensor:
         """Add the gradients of this tensor to ``.grad`` of the leaves it was computed from.
 
         Args:
-            gradient: the gradient of this tensor, of its shape; may be left out for a single element.
+            gradient: the gradient of this tensor, of its shape; may be left out for one element.
             retain_graph: keep the graph for another pass. Otherwise its memory is given back.
-            create_graph: not available here: a gradient that carries a graph is returned, never stored;
-                use :func:`tinytape.grad`.
+            create_graph: refused: a gradient that carries a graph is returned, never stored; use
+                :func:`tinytape.grad`.
+
+        Raises:
+            RuntimeError: when nothing here requires a gradient, or the graph was released already.
         """
         from tinytape.autograd import run_backward
 
         run_backward([self], [gradient], [], bool(retain_graph), create_graph)
 
     def detach(self) -> Tensor:
-        """The same values without a graph. Shares storage with leaves; of computed tensors it is a copy."""
+        """The same values without a graph: a leaf's storage is shared, a result's is copied."""
         context = self._context
         context.enter()
         check(lib.tt_detach(context.pointer, self._handle, context.outputs))
-        return Tensor._wrap(context, context.outputs[0])
+        detached: Tensor = Tensor._wrap(context, context.outputs[0])
+        return detached
 
-    def to(self, wanted: dtype) -> Tensor:
+    def to(self, wanted: DType) -> Tensor:
         """The values in another type; self when it has that type already.
 
         Raises:
@@ -287,7 +303,8 @@ class Tensor:
                 f"to: a conversion from {self.dtype} to {wanted} has no gradient: "
                 "convert before requires_grad_(), or detach()"
             )
-        return Tensor._from_array(np.ascontiguousarray(self.numpy(), dtype=wanted.numpy), wanted)
+        converted: Tensor = Tensor._from_array(self.numpy().astype(wanted.numpy), wanted)
+        return converted
 
     def float(self) -> Tensor:
         return self.to(dtypes.float32)
@@ -333,13 +350,43 @@ class Tensor:
     def __neg__(self) -> Tensor:
         return F.neg(self)
 
+    # ---- functions of the first argument are methods too ----
 
-# Every function of the first argument is a method too, under the same name.
-for _name in F.METHODS:
-    setattr(Tensor, _name, getattr(F, _name))
+    add = F.add
+    sub = F.sub
+    mul = F.mul
+    div = F.div
+    neg = F.neg
+    exp = F.exp
+    log = F.log
+    tanh = F.tanh
+    erf = F.erf
+    sqrt = F.sqrt
+    rsqrt = F.rsqrt
+    matmul = F.matmul
+    sum = F.sum
+    mean = F.mean
+    softmax = F.softmax
+    log_softmax = F.log_softmax
+    reshape = F.reshape
+    view = F.view
+    flatten = F.flatten
+    permute = F.permute
+    transpose = F.transpose
+    squeeze = F.squeeze
+    unsqueeze = F.unsqueeze
+    expand = F.expand
+    contiguous = F.contiguous
+    clone = F.clone
+    narrow = F.narrow
+    split = F.split
+    chunk = F.chunk
 
 
-def tensor(data: Any, dtype: dtype | None = None, requires_grad: bool = False) -> Tensor:
+F._tensor = Tensor
+
+
+def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """A new leaf that holds a copy of data: numbers, nested sequences, an array or a tensor.
 
     Python floats become float32 and Python integers int64; numpy's types are kept.

@@ -17,8 +17,8 @@ from .tokenizer import CharTokenizer
 
 HELD_OUT_PERCENT = 10
 # Tokens per forward pass of an evaluation. Fixed, so that a held-out loss has the same bits
-# whatever the batch size of the training.
-EVALUATION_TOKENS = 1024
+# whatever the batch size of the training; few, so that evaluations need less memory than steps.
+EVALUATION_TOKENS = 512
 # Purposes separate the uses of one seed: each has its own stream of the counter-based generator.
 _BATCH_STREAM = int.from_bytes(b"batches", "big")
 
@@ -55,8 +55,8 @@ def split_corpus(corpus: Corpus, tokenizer: CharTokenizer, context: int) -> Spli
         require_length(
             corpus, needed, f"context {context}, with {HELD_OUT_PERCENT} % of the text held out"
         )
-    ids = tokenizer.encode(corpus.text).astype(np.min_scalar_type(tokenizer.vocab_size - 1))
-    return Splits(ids, cut)
+    smallest = np.min_scalar_type(tokenizer.vocab_size - 1)
+    return Splits(tokenizer.encode(corpus.text, smallest), cut)
 
 
 class RandomWindows:

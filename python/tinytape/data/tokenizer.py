@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .._files import replace_file
 from .errors import DataError
 
 _KIND = "character"
+_BLOCK = 1 << 15  # characters encoded at a time, so that a large text needs little memory
 
 
 class CharTokenizer:
@@ -47,23 +49,27 @@ class CharTokenizer:
     def vocab_size(self) -> int:
         return len(self.characters)
 
-    def encode(self, text: str) -> np.ndarray:
-        """Return the ids of ``text`` as an int64 array of shape (len(text),).
+    def encode(self, text: str, dtype: DTypeLike = np.int64) -> np.ndarray:
+        """Return the ids of ``text`` as an integer array of shape (len(text),).
 
         Raises:
             DataError: a character that the tokenizer does not know; names it and its position.
         """
-        # surrogatepass: a prompt typed in a broken locale must reach the message below.
-        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        within = points < len(self._id_of_point)
-        ids = self._id_of_point[np.where(within, points, 0)]
-        unknown = (ids < 0) | ~within
-        if unknown.any():
-            at = int(unknown.argmax())
-            raise DataError(
-                f"character {text[at]!r} (U+{ord(text[at]):04X}) at position {at} is not one of "
-                f"the tokenizer's {self.vocab_size} characters: {self._preview()}"
-            )
+        ids = np.empty(len(text), dtype)
+        for start in range(0, len(text), _BLOCK):
+            block = text[start : start + _BLOCK]
+            # surrogatepass: a prompt typed in a broken locale must reach the message below.
+            points = np.frombuffer(block.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+            within = points < len(self._id_of_point)
+            found = self._id_of_point[np.where(within, points, 0)]
+            unknown = (found < 0) | ~within
+            if unknown.any():
+                at = start + int(unknown.argmax())
+                raise DataError(
+                    f"character {text[at]!r} (U+{ord(text[at]):04X}) at position {at} is not one "
+                    f"of the tokenizer's {self.vocab_size} characters: {self._preview()}"
+                )
+            ids[start : start + _BLOCK] = found
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -51,7 +51,7 @@ def layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """(x - mean) / sqrt(var + eps) * weight + bias over the last axes, whose shape is normalized_shape.
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last axes, of shape normalized_shape.
 
     Ba, Kiros and Hinton, "Layer Normalization" (2016), with the biased variance.
     """
@@ -59,13 +59,18 @@ def layer_norm(
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or input.shape[-len(shape) :] != shape:
         raise ShapeError(
-            f"layer_norm: expected an input of shape (..., {', '.join(map(str, shape))}), got {input.shape}"
+            f"layer_norm: expected an input of shape (..., {', '.join(map(str, shape))}), "
+            f"got {input.shape}"
         )
     return apply(OPS["layer_norm"], (input, weight, bias), (len(shape),), (eps,))
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    """x F(x), F the normal distribution function; "tanh" for the approximation of Hendrycks and Gimpel (2016)."""
+    """x F(x), F the normal distribution function (Hendrycks and Gimpel, 2016).
+
+    Args:
+        approximate: "none" for the exact function, "tanh" for their approximation.
+    """
     _check_tensor("gelu", input)
     if approximate not in ("none", "tanh"):
         raise ArgumentError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
@@ -75,9 +80,11 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 def cross_entropy(
     input: Tensor, target: Tensor, ignore_index: int = -100, reduction: str = "mean"
 ) -> Tensor:
-    """-ln softmax(input)[target], in nats: input (N, C) or (C,), target (N,) or () of int64 class indices.
+    """-ln softmax(input)[target], in nats.
 
     Args:
+        input: logits, (N, C) or (C,).
+        target: class indices, int64, (N,) or ().
         ignore_index: rows with this target count for nothing.
         reduction: "mean" over the rows that count, "sum", or "none" for one loss a row.
 
@@ -100,9 +107,10 @@ def cross_entropy(
 def dropout(
     input: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None
 ) -> Tensor:
-    """Each element zero with probability p, the others scaled by 1 / (1 - p); the input itself when not training.
+    """Each element zero with probability p, the others scaled by 1 / (1 - p).
 
-    Srivastava et al. (2014). The mask is a function of the generator's seed and offset, which advances.
+    Srivastava et al. (2014). The input itself when not training. The mask is a function of the
+    generator's seed and offset, which advances.
     """
     _check_tensor("dropout", input)
     if not 0.0 <= p <= 1.0:
@@ -124,14 +132,16 @@ def scaled_dot_product_attention(
     is_causal: bool = False,
     scale: float | None = None,
 ) -> Tensor:
-    """softmax(scale q k^T) v for each head: q (..., L, D), k (..., S, D), v (..., S, E) -> (..., L, E).
+    """softmax(scale q k^T) v for each head.
+
+    Queries (..., L, D), keys (..., S, D) and values (..., S, E) give (..., L, E).
 
     Args:
         attn_mask, dropout_p: in PyTorch's place; only None and 0.0 so far.
         is_causal: query i sees the keys 0..i.
         scale: 1 / sqrt(D) when left out.
 
-    Vaswani et al. (2017); computed in blocks of queries without the L x S matrix (Dao et al., 2022).
+    Vaswani et al. (2017); in blocks of queries, without the L x S matrix (Dao et al., 2022).
     """
     for x in (query, key, value):
         _check_tensor("scaled_dot_product_attention", x)
@@ -142,7 +152,7 @@ def scaled_dot_product_attention(
         )
     if query.ndim < 2 or not query.ndim == key.ndim == value.ndim:
         raise ShapeError(
-            "scaled_dot_product_attention: expected q (..., L, D), k (..., S, D) and v (..., S, E), "
+            "scaled_dot_product_attention: expected (..., L, D), (..., S, D) and (..., S, E), "
             f"got {query.shape}, {key.shape} and {value.shape}"
         )
     if not query.dtype.is_floating_point:

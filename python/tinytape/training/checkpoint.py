@@ -26,10 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from .._files import TEMPORARY_PREFIX, publish_folder
+from .arrays import Array, pack_arrays, require_finite, unpack_arrays
 from .errors import CheckpointError
 
 FORMAT = "tinytape-checkpoint"
@@ -56,8 +55,8 @@ def save_checkpoint(
     folder: Path,
     step: int,
     *,
-    model: Mapping[str, np.ndarray],
-    arrays: Mapping[str, np.ndarray],
+    model: Mapping[str, Array],
+    arrays: Mapping[str, Array],
     state: Mapping[str, Any],
     config: Mapping[str, Any],
     env: Mapping[str, Any],
@@ -69,21 +68,21 @@ def save_checkpoint(
     """
     folder.mkdir(parents=True, exist_ok=True)
     contents = (
-        functools.partial(pack_arrays, model),
-        functools.partial(pack_arrays, arrays),
-        functools.partial(pack_json, {**state, "step": step}),
-        functools.partial(pack_json, config),
-        functools.partial(pack_json, env),
+        pack_arrays(model),
+        pack_arrays(arrays),
+        iter([pack_json({**state, "step": step})]),
+        iter([pack_json(config)]),
+        iter([pack_json(env)]),
     )
 
-    def files() -> Iterator[tuple[str, bytes]]:
-        listed = {}
-        for name, pack in zip(_PARTS, contents, strict=True):
-            data = pack()
-            listed[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            yield name, data
+    def files() -> Iterator[tuple[str, Iterator[bytes]]]:
+        digests = []
+        for name, content in zip(_PARTS, contents, strict=True):
+            digests.append(_Digest(content))
+            yield name, iter(digests[-1])
+        listed = {name: digest.entry() for name, digest in zip(_PARTS, digests, strict=True)}
         manifest = {"format": FORMAT, "version": VERSION, "step": step, "files": listed}
-        yield MANIFEST, pack_json(manifest)
+        yield MANIFEST, iter([pack_json(manifest)])
 
     path = folder / f"step-{step:08d}"
     publish_folder(path, files())
@@ -159,16 +158,15 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
 
 def verify_checkpoint(path: Path) -> None:
     """Compare every file with the manifest, in little memory; CheckpointError says what differs."""
-    for name, entry in _read_manifest(path).items():
-        digest, size = hashlib.sha256(), 0
+    for name, expected in _read_manifest(path).items():
         try:
             with open(path / name, "rb") as file:
-                while block := file.read(1 << 16):
-                    digest.update(block)
-                    size += len(block)
+                digest = _Digest(iter(functools.partial(file.read, 1 << 16), b""))
+                for _ in digest:
+                    pass
         except OSError as error:
             raise CheckpointError(f"cannot read {path / name}: {error.strerror}") from error
-        _compare(path / name, entry, size, digest.hexdigest())
+        _compare(path / name, digest.entry(), expected)
 
 
 def step_of(path: Path) -> int:
@@ -179,24 +177,6 @@ def step_of(path: Path) -> int:
             f"{path}: not a checkpoint folder (expected a name like step-00005000)"
         )
     return int(match[1])
-
-
-def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Safetensors bytes that depend on the content alone.
-
-    Always contiguous: safetensors 0.8.0 silently writes wrong data for arrays that are not. At most
-    one metadata key: with more, their order in the file changes from process to process.
-    """
-    ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
-    return safetensors.numpy.save(ordered, metadata={"format": "tinytape"})
-
-
-def unpack_arrays(data: bytes, source: Path) -> dict[str, np.ndarray]:
-    """The inverse of ``pack_arrays``; ``source`` is for the message."""
-    try:
-        return safetensors.numpy.load(data)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{source}: not a safetensors file ({error})") from error
 
 
 def pack_json(record: Mapping[str, Any]) -> bytes:
@@ -214,40 +194,32 @@ def unpack_json(data: bytes, source: Path) -> dict[str, Any]:
     return record
 
 
-def require_finite(arrays: Mapping[str, np.ndarray], source: Path) -> None:
-    """Raise CheckpointError when a floating-point array holds an inf or nan."""
-    for name, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise CheckpointError(f"{source}: {name} holds values that are not finite")
+class _Digest:
+    """Passes pieces of a file on, and knows their size and SHA-256 when all have passed."""
 
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._sha256 = hashlib.sha256()
+        self._size = 0
 
-def require_same_arrays(
-    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], source: Path
-) -> None:
-    """Raise CheckpointError unless names, shapes and dtypes are those expected."""
-    missing = sorted(set(expected) - set(found))
-    extra = sorted(set(found) - set(expected))
-    if missing or extra:
-        raise CheckpointError(
-            f"{source}: not of this model; missing: {', '.join(missing) or 'none'}; "
-            f"not expected: {', '.join(extra) or 'none'}"
-        )
-    for name, want in expected.items():
-        have = found[name]
-        if have.shape != want.shape or have.dtype != want.dtype:
-            raise CheckpointError(
-                f"{source}: {name} is {have.dtype} of shape {have.shape}, "
-                f"expected {want.dtype} of shape {want.shape}"
-            )
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self._sha256.update(piece)
+            self._size += len(piece)
+            yield piece
+
+    def entry(self) -> dict[str, Any]:
+        """What the manifest says about the file."""
+        return {"bytes": self._size, "sha256": self._sha256.hexdigest()}
 
 
 def _read_verified(path: Path) -> dict[str, bytes]:
     """The bytes of every file, after comparing them with the manifest."""
     files = {}
-    for name, entry in _read_manifest(path).items():
-        files[name] = _read(path / name)
-        digest = hashlib.sha256(files[name]).hexdigest()
-        _compare(path / name, entry, len(files[name]), digest)
+    for name, expected in _read_manifest(path).items():
+        data = files[name] = _read(path / name)
+        entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        _compare(path / name, entry, expected)
     return files
 
 
@@ -265,11 +237,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return listed
 
 
-def _compare(path: Path, entry: Any, size: int, sha256: str) -> None:
-    expected = entry if isinstance(entry, dict) else {}
-    if size != expected.get("bytes"):
-        raise CheckpointError(f"{path}: {size} bytes, expected {expected.get('bytes')}")
-    if sha256 != expected.get("sha256"):
+def _compare(path: Path, found: dict[str, Any], expected: Any) -> None:
+    if not isinstance(expected, dict) or found["bytes"] != expected.get("bytes"):
+        size = expected.get("bytes") if isinstance(expected, dict) else expected
+        raise CheckpointError(f"{path}: {found['bytes']} bytes, expected {size}")
+    if found["sha256"] != expected.get("sha256"):
         raise CheckpointError(f"{path}: damaged (its SHA-256 is not the manifest's)")
 
 

@@ -8,12 +8,8 @@ import tinytape as tt
 
 from .. import models
 from ..data import CharTokenizer
-from .checkpoint import (
-    latest_checkpoint,
-    require_finite,
-    require_same_arrays,
-    unpack_arrays,
-)
+from .arrays import require_finite, require_same_arrays, unpack_arrays
+from .checkpoint import latest_checkpoint
 from .errors import CheckpointError, RunError
 from .run_folder import RunFolder
 
@@ -50,8 +46,7 @@ def load_run(
             f"{folder.tokenizer}: {tokenizer.vocab_size} characters, "
             f"but the model was made for {model.config.vocab_size}"
         )
-    expected = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    require_same_arrays(weights, expected, source)
+    require_same_arrays(weights, model.state_dict(), source)
     try:
         model.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:

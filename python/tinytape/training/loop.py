@@ -9,18 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 import tinytape as tt
 from tinytape.nn import functional as F
 
 from .._files import replace_file
 from ..errors import NonFiniteError
+from .arrays import is_finite, pack_arrays
 from .checkpoint import (
     Checkpoint,
     latest_checkpoint,
     list_checkpoints,
-    pack_arrays,
     prune_checkpoints,
     save_checkpoint,
 )
@@ -247,7 +245,7 @@ def _save(session: Session, folder: RunFolder) -> None:
     state, arrays = session.state()
     weights = session.weights()
     for name, array in weights.items():  # a bad checkpoint must not push out a good one
-        if not np.isfinite(array).all():
+        if not is_finite(array):
             raise NonFiniteError(
                 _non_finite(session.counters.step, name, math.nan, "it was not saved, and ", folder)
             )

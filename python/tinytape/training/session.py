@@ -20,7 +20,8 @@ from ..data import (
     split_corpus,
     unigram_entropy,
 )
-from .checkpoint import Checkpoint, require_same_arrays
+from .arrays import Array, require_same_arrays
+from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .errors import CheckpointError, ConfigError
 from .schedule import learning_rate
@@ -83,11 +84,11 @@ class Session:
             },
         }
 
-    def weights(self) -> dict[str, Any]:
-        """The weights as numpy arrays by name."""
-        return {name: tensor.numpy() for name, tensor in self.model.state_dict().items()}
+    def weights(self) -> dict[str, tt.Tensor]:
+        """The weights by name; they share memory with the model."""
+        return dict(self.model.state_dict())
 
-    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """The training state besides the weights, as (JSON tree, arrays)."""
         optimizer, arrays = split_state(self.optimizer.state_dict(), "optimizer")
         return {

@@ -12,23 +12,24 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
+from .arrays import Array
 from .errors import CheckpointError
 
 _REFERENCE = "$array"
 
 
-def split_state(tree: Any, prefix: str) -> tuple[Any, dict[str, np.ndarray]]:
+def split_state(tree: Any, prefix: str) -> tuple[Any, dict[str, Array]]:
     """Return ``tree`` with its arrays replaced by references, and the arrays by dotted path.
+
+    Tensors are not copied: they are what they are when they are read.
 
     Raises:
         TypeError: a leaf that is neither an array, a tensor, a number, a string, a bool nor None.
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Array] = {}
 
     def visit(node: Any, path: str) -> Any:
-        if isinstance(node, Tensor):
-            node = node.numpy()
-        if isinstance(node, np.ndarray):
+        if isinstance(node, np.ndarray | Tensor):
             arrays[path] = node
             return {_REFERENCE: path}
         if isinstance(node, Mapping):
@@ -44,7 +45,7 @@ def split_state(tree: Any, prefix: str) -> tuple[Any, dict[str, np.ndarray]]:
     return visit(tree, prefix), arrays
 
 
-def join_state(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def join_state(tree: Any, arrays: Mapping[str, Array]) -> Any:
     """The inverse of ``split_state``: references become arrays again (tuples become lists)."""
     if isinstance(tree, dict):
         if set(tree) == {_REFERENCE}:
