@@ -1,8 +1,8 @@
 /* A portable matrix product after Goto and van de Geijn ("Anatomy of high-performance matrix
- * multiplication", ACM TOMS 34(3), 2008): pieces of op(A) and op(B) are packed so that the innermost
- * loop reads both in order, and that loop keeps an MR x NR block of the result in registers. Plain
- * loops, which the compiler turns into vectors; the packing space is on the stack, so nothing can
- * fail.
+ * multiplication", ACM TOMS 34(3), 2008): pieces of op(A) and op(B) are packed so that the
+ * innermost loop reads both in order, and that loop keeps an MR x NR block of the result in
+ * registers. Plain loops, which the compiler turns into vectors; the packing space is on the stack,
+ * so nothing can fail.
  *
  * This file includes itself once for each float type. */
 #ifndef T
@@ -30,7 +30,8 @@ static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* packed[l * width + i] = x(i, l) for i < rows, and 0 for rows <= i < width. */
 static void NAME(pack)(const T *x, int64_t row_step, int64_t col_step, int64_t rows, int64_t cols,
-                       int64_t width, T *packed) {
+                       int64_t width, T *packed)
+{
     for (int64_t l = 0; l < cols; l++) {
         for (int64_t i = 0; i < rows; i++) packed[l * width + i] = x[i * row_step + l * col_step];
         for (int64_t i = rows; i < width; i++) packed[l * width + i] = 0;
@@ -39,7 +40,8 @@ static void NAME(pack)(const T *x, int64_t row_step, int64_t col_step, int64_t r
 
 /* c(0..rows, 0..cols) = alpha * a b + beta * c, where a is (MR, k) and b is (k, NR), packed. */
 static void NAME(block)(int64_t k, T alpha, const T *restrict a, const T *restrict b, T beta,
-                        T *restrict c, int64_t ldc, int64_t rows, int64_t cols) {
+                        T *restrict c, int64_t ldc, int64_t rows, int64_t cols)
+{
     T sum[MR][NR] = {{0}};
     for (int64_t l = 0; l < k; l++, a += MR, b += NR)
         for (int i = 0; i < MR; i++)
@@ -51,11 +53,11 @@ static void NAME(block)(int64_t k, T alpha, const T *restrict a, const T *restri
 }
 
 void NAME(builtin_gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,
-                        int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc) {
+                        int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
+{
     if (k <= 0) {
         for (int64_t i = 0; i < m; i++)
-            for (int64_t j = 0; j < n; j++)
-                c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];
+            for (int64_t j = 0; j < n; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];
         return;
     }
     int64_t a_row = ta ? 1 : lda, a_col = ta ? lda : 1;
@@ -77,8 +79,8 @@ void NAME(builtin_gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alp
                 for (int64_t jj = 0; jj < width; jj += NR)
                     for (int64_t ii = 0; ii < height; ii += MR)
                         NAME(block)(depth, alpha, packed_a + ii * depth, packed_b + jj * depth,
-                                    scale, c + (i + ii) * ldc + j + jj, ldc,
-                                    least(MR, height - ii), least(NR, width - jj));
+                                    scale, c + (i + ii) * ldc + j + jj, ldc, least(MR, height - ii),
+                                    least(NR, width - jj));
             }
         }
     }

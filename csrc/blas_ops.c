@@ -58,7 +58,8 @@ void bli_thread_set_num_threads(int64_t n); /* declared in blis.h only */
 static pthread_once_t init_once = PTHREAD_ONCE_INIT;
 static char version_text[32];
 
-static void init(void) {
+static void init(void)
+{
 #ifdef TT_BLAS_OPENBLAS
     BLAS(openblas_set_num_threads)(1);
     /* "OpenBLAS 0.3.34 NO_AFFINITY ...": the second word. */
@@ -75,12 +76,14 @@ void blas_init(void) { pthread_once(&init_once, init); }
 
 const char *blas_name(void) { return BLAS_NAME; }
 
-const char *blas_version(void) {
+const char *blas_version(void)
+{
     blas_init();
     return version_text;
 }
 
-const char *blas_core(void) {
+const char *blas_core(void)
+{
 #ifdef TT_BLAS_OPENBLAS
     return BLAS(openblas_get_corename)();
 #else
@@ -92,7 +95,8 @@ static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Rows (or columns) per shard of a side of length `len`, from the size of the problem alone. */
-static int64_t shard_length(int64_t len, int64_t m, int64_t n, int64_t k) {
+static int64_t shard_length(int64_t len, int64_t m, int64_t n, int64_t k)
+{
     double ratio = 2.0 * (double)m * (double)n * (double)k / FLOPS_PER_SHARD;
     int64_t shards = 1;
     while (shards < MAX_SHARDS && ratio > 1.4142135623730951 * (double)shards) shards *= 2;
@@ -103,7 +107,8 @@ static int64_t shard_length(int64_t len, int64_t m, int64_t n, int64_t k) {
 /* One float type: T is the type, S its suffix here, P its letter in BLAS. */
 #define DEFINE_GEMM(T, S, P)                                                                       \
     void blas_gemm_##S(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,     \
-                       int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc) {          \
+                       int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)            \
+    {                                                                                              \
         if (m <= 0 || n <= 0) return;                                                              \
         /* The stride of a lone row is never used, so a view may give any; a BLAS checks it. */    \
         if ((ta ? k : m) <= 1) lda = max_i64(lda, ta ? m : k);                                     \
@@ -124,7 +129,8 @@ static int64_t shard_length(int64_t len, int64_t m, int64_t n, int64_t k) {
         T *c;                                                                                      \
     };                                                                                             \
                                                                                                    \
-    static void product_shard_##S(void *arg, int64_t shard) {                                      \
+    static void product_shard_##S(void *arg, int64_t shard)                                        \
+    {                                                                                              \
         const struct product_##S *p = arg;                                                         \
         int64_t at = shard * p->length;                                                            \
         if (p->by_row) {                                                                           \
@@ -139,13 +145,14 @@ static int64_t shard_length(int64_t len, int64_t m, int64_t n, int64_t k) {
     }                                                                                              \
                                                                                                    \
     void blas_matmul_##S(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,   \
-                         int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc) {        \
+                         int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)          \
+    {                                                                                              \
         if (m <= 0 || n <= 0) return;                                                              \
         bool by_row = m >= n;                                                                      \
         int64_t side = by_row ? m : n;                                                             \
         int64_t length = shard_length(side, m, n, k);                                              \
-        struct product_##S p = {ta,  tb,  by_row, m,     n,    k, lda, ldb,                        \
-                                ldc, length, alpha, beta, a, b,   c};                              \
+        struct product_##S p = {ta,  tb,     by_row, m,    n, k, lda, ldb,                         \
+                                ldc, length, alpha,  beta, a, b, c};                               \
         parallel_for((side + length - 1) / length, product_shard_##S, &p);                         \
     }
 
@@ -153,12 +160,12 @@ static int64_t shard_length(int64_t len, int64_t m, int64_t n, int64_t k) {
 #define FITS_BLAS(m, n, k, lda, ldb, ldc) false
 #define CALL_BLAS(P) (void)0
 #else
-#define FITS_BLAS(m, n, k, lda, ldb, ldc)                                                          \
+#define FITS_BLAS(m, n, k, lda, ldb, ldc) \
     (max_i64(max_i64(max_i64(m, n), max_i64(k, lda)), max_i64(ldb, ldc)) <= INT_MAX)
-#define CALL_BLAS(P)                                                                               \
-    blas_init();                                                                                   \
-    BLAS(cblas_##P##gemm)(CblasRowMajor, ta ? CblasTrans : CblasNoTrans,                           \
-                          tb ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, alpha, a,        \
+#define CALL_BLAS(P)                                                                        \
+    blas_init();                                                                            \
+    BLAS(cblas_##P##gemm)(CblasRowMajor, ta ? CblasTrans : CblasNoTrans,                    \
+                          tb ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, alpha, a, \
                           (int)lda, b, (int)ldb, beta, c, (int)ldc)
 #endif
 

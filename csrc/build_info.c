@@ -20,12 +20,13 @@ static const struct {
     const char *key;
     const char *(*value)(void);
 } table[] = {
-    {"blas", blas_name},      {"blas_version", blas_version}, {"blas_core", blas_core},
-    {"compiler", compiler},   {"simd", simd_level_name},      {"version", version},
+    {"blas", blas_name},    {"blas_version", blas_version}, {"blas_core", blas_core},
+    {"compiler", compiler}, {"simd", simd_level_name},      {"version", version},
 };
 
 /* Keys: those of the table; "" for any other. The string lives as long as the library. */
-const char *tt_config(const char *key) {
+const char *tt_config(const char *key)
+{
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(key, table[i].key) == 0) return table[i].value();
     return "";

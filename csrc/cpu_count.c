@@ -11,7 +11,8 @@
 #include <sched.h>
 #endif
 
-static int affinity_count(void) {
+static int affinity_count(void)
+{
 #ifdef __linux__
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
@@ -22,7 +23,8 @@ static int affinity_count(void) {
 
 #ifdef __linux__
 /* The first `n` numbers of DIR/NAME, or false. "max" stands for no limit and reads as no number. */
-static int read_numbers(const char *dir, const char *name, int n, double *out) {
+static int read_numbers(const char *dir, const char *name, int n, double *out)
+{
     char path[1024];
     int length = snprintf(path, sizeof path, "%s/%s", dir, name);
     if (length < 0 || (size_t)length >= sizeof path) return 0;
@@ -35,7 +37,8 @@ static int read_numbers(const char *dir, const char *name, int n, double *out) {
 }
 
 /* The quota of one group in CPUs, or INFINITY. */
-static double quota_of(const char *dir, int v2) {
+static double quota_of(const char *dir, int v2)
+{
     double numbers[2];
     if (v2) {
         if (!read_numbers(dir, "cpu.max", 2, numbers)) return INFINITY;
@@ -48,7 +51,8 @@ static double quota_of(const char *dir, int v2) {
 
 /* The least quota from the group `path` up to the root. A container may see its own group as the
  * root while `path` is still the host's; the walk then reads only the directories that exist. */
-static double quota_up(const char *mount, const char *path, int v2) {
+static double quota_up(const char *mount, const char *path, int v2)
+{
     char dir[768];
     int length = snprintf(dir, sizeof dir, "%s%s", mount, path);
     if (length < 0 || (size_t)length >= sizeof dir) return INFINITY;
@@ -63,7 +67,8 @@ static double quota_up(const char *mount, const char *path, int v2) {
 }
 
 /* Lines of /proc/self/cgroup are "ID:CONTROLLERS:PATH"; v2 has no controllers. */
-static double cgroup_quota(void) {
+static double cgroup_quota(void)
+{
     FILE *file = fopen("/proc/self/cgroup", "r");
     if (!file) return INFINITY;
     double least = INFINITY;
@@ -92,7 +97,8 @@ static double cgroup_quota(void) {
 static double cgroup_quota(void) { return INFINITY; }
 #endif
 
-int cpu_count(void) {
+int cpu_count(void)
+{
     int count = affinity_count();
     double quota = ceil(cgroup_quota());
     if (quota >= 1 && quota < count) count = (int)quota;

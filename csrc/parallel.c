@@ -30,6 +30,7 @@ static struct {
     parallel_fn fn;
     void *arg;
     int64_t n_shards;
+    int n_threads; /* workers with a higher index leave the job alone */
     _Atomic int64_t next;
 
     atomic_int gate;
@@ -54,7 +55,8 @@ static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
 static _Thread_local int worker_index;
 static _Thread_local bool inside_shard;
 
-static inline void cpu_relax(void) {
+static inline void cpu_relax(void)
+{
 #if defined __x86_64__ || defined __i386__
     __builtin_ia32_pause();
 #elif defined __aarch64__
@@ -62,14 +64,16 @@ static inline void cpu_relax(void) {
 #endif
 }
 
-static int64_t now_ns(void) {
+static int64_t now_ns(void)
+{
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* Watches until `*word != seen` (or, with `equal`, until `*word == seen`) or the time is up. */
-static bool spin(atomic_int *word, int seen, bool equal) {
+static bool spin(atomic_int *word, int seen, bool equal)
+{
     int64_t end = now_ns() + SPIN_NANOSECONDS;
     do {
         for (int i = 0; i < 16; i++) {
@@ -80,23 +84,24 @@ static bool spin(atomic_int *word, int seen, bool equal) {
     return false;
 }
 
-static void run_shards(void) {
+static void run_shards(void)
+{
     bool outer = inside_shard;
     inside_shard = true;
     int64_t shard;
-    while ((shard = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed)) <
-           pool.n_shards)
+    while ((shard = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed)) < pool.n_shards)
         pool.fn(pool.arg, shard);
     inside_shard = outer;
 }
 
-static void try_to_help(void) {
+static void try_to_help(void)
+{
     int inside = atomic_load_explicit(&pool.gate, memory_order_relaxed);
     do {
         if (inside < 0) return;
     } while (!atomic_compare_exchange_weak_explicit(&pool.gate, &inside, inside + 1,
                                                     memory_order_acquire, memory_order_relaxed));
-    run_shards();
+    if (worker_index < pool.n_threads) run_shards();
     if (atomic_fetch_sub_explicit(&pool.gate, 1, memory_order_acq_rel) == CLOSED + 1) {
         pthread_mutex_lock(&pool.lock);
         pthread_cond_signal(&pool.empty);
@@ -104,7 +109,8 @@ static void try_to_help(void) {
     }
 }
 
-static void wait_for_job(int seen) {
+static void wait_for_job(int seen)
+{
     if (spin(&pool.epoch, seen, false)) return;
     /* The count is raised before the epoch is read again, and publish() raises the epoch before it
      * reads the count: one of the two sees the other. */
@@ -115,7 +121,8 @@ static void wait_for_job(int seen) {
     pthread_mutex_unlock(&pool.lock);
 }
 
-static void publish(void) {
+static void publish(void)
+{
     atomic_fetch_add(&pool.epoch, 1);
     if (atomic_load(&pool.n_asleep) > 0) {
         pthread_mutex_lock(&pool.lock);
@@ -124,7 +131,8 @@ static void publish(void) {
     }
 }
 
-static void *worker_main(void *index) {
+static void *worker_main(void *index)
+{
     worker_index = (int)(intptr_t)index;
     for (;;) {
         int seen = atomic_load(&pool.epoch);
@@ -136,7 +144,8 @@ static void *worker_main(void *index) {
 
 /* The next two are called by the owner. */
 
-static void start_workers(int wanted) {
+static void start_workers(int wanted)
+{
     if (pool.n_workers >= wanted) return;
     /* Signals belong to the program's own threads. */
     sigset_t all, old;
@@ -150,7 +159,8 @@ static void start_workers(int wanted) {
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-static void stop_workers(void) {
+static void stop_workers(void)
+{
     if (pool.n_workers == 0) return;
     atomic_store(&pool.stopping, true);
     publish();
@@ -162,17 +172,20 @@ static void stop_workers(void) {
 /* A fork copies only the calling thread. The pool is emptied before it, and both sides start their
  * workers again when they next need them. */
 
-static void before_fork(void) {
+static void before_fork(void)
+{
     if (inside_shard) return;
     pthread_mutex_lock(&owner);
     stop_workers();
 }
 
-static void after_fork(void) {
+static void after_fork(void)
+{
     if (!inside_shard) pthread_mutex_unlock(&owner);
 }
 
-static void setup(void) {
+static void setup(void)
+{
     const char *text = getenv("TINYTAPE_NUM_THREADS");
     char *end = NULL;
     long asked = text ? strtol(text, &end, 10) : 0;
@@ -181,12 +194,14 @@ static void setup(void) {
     pthread_atfork(before_fork, after_fork, after_fork);
 }
 
-int parallel_get_threads(void) {
+int parallel_get_threads(void)
+{
     pthread_once(&setup_once, setup);
     return atomic_load_explicit(&n_threads, memory_order_relaxed);
 }
 
-int parallel_set_threads(int n) {
+int parallel_set_threads(int n)
+{
     if (n < 1 || inside_shard) return -1;
     if (n > PARALLEL_MAX_THREADS) n = PARALLEL_MAX_THREADS;
     if (n == parallel_get_threads()) return 0;
@@ -199,16 +214,18 @@ int parallel_set_threads(int n) {
 
 int parallel_worker(void) { return worker_index; }
 
-void parallel_for(int64_t n_shards, parallel_fn fn, void *arg) {
-    if (n_shards <= 1 || inside_shard || parallel_get_threads() == 1 ||
-        pthread_mutex_trylock(&owner) != 0) {
+void parallel_for_on(int threads, int64_t n_shards, parallel_fn fn, void *arg)
+{
+    /* Inside a shard `owner` is held, so a nested call runs inline too. */
+    if (n_shards <= 1 || threads == 1 || pthread_mutex_trylock(&owner) != 0) {
         for (int64_t shard = 0; shard < n_shards; shard++) fn(arg, shard);
         return;
     }
-    start_workers(parallel_get_threads() - 1);
+    start_workers(threads - 1);
     pool.fn = fn;
     pool.arg = arg;
     pool.n_shards = n_shards;
+    pool.n_threads = threads;
     atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
     atomic_store_explicit(&pool.gate, 0, memory_order_release);
     publish();
@@ -220,4 +237,9 @@ void parallel_for(int64_t n_shards, parallel_fn fn, void *arg) {
         pthread_mutex_unlock(&pool.lock);
     }
     pthread_mutex_unlock(&owner);
+}
+
+void parallel_for(int64_t n_shards, parallel_fn fn, void *arg)
+{
+    parallel_for_on(parallel_get_threads(), n_shards, fn, arg);
 }

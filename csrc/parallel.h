@@ -14,6 +14,11 @@ typedef void (*parallel_fn)(void *arg, int64_t shard);
  * inline on the caller. */
 void parallel_for(int64_t n_shards, parallel_fn fn, void *arg);
 
+/* The same on at most n_threads threads, so that parallel_worker() stays below n_threads: for
+ * shards that each need scratch memory of their thread, whatever another thread does to the knob.
+ */
+void parallel_for_on(int n_threads, int64_t n_shards, parallel_fn fn, void *arg);
+
 /* The default is TINYTAPE_NUM_THREADS if it is a whole number >= 1, else the CPUs that this process
  * may use (affinity mask, limited by the cgroup's CPU quota). At most PARALLEL_MAX_THREADS. */
 int parallel_get_threads(void);

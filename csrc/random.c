@@ -7,7 +7,8 @@
 #define BATCH 16 /* blocks computed side by side, so that the compiler can use vectors */
 
 /* Blocks first .. first + BATCH - 1; word w of block j is out[w][j]. */
-static void philox_batch(uint64_t seed, uint64_t stream, uint64_t first, uint32_t out[4][BATCH]) {
+static void philox_batch(uint64_t seed, uint64_t stream, uint64_t first, uint32_t out[4][BATCH])
+{
 #pragma omp simd
     for (int j = 0; j < BATCH; j++) {
         uint64_t block = first + (uint64_t)j;
@@ -32,35 +33,41 @@ static void philox_batch(uint64_t seed, uint64_t stream, uint64_t first, uint32_
     }
 }
 
-void philox_u32x4(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4]) {
+void philox_u32x4(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4])
+{
     uint32_t words[4][BATCH];
     philox_batch(seed, stream, block, words);
     for (int w = 0; w < 4; w++) out[w] = words[w][0];
 }
 
 /* The 32-bit stream: element i is word i % 4 of block i / 4. */
-static inline uint32_t word32(const uint32_t words[4][BATCH], uint64_t i) {
+static inline uint32_t word32(const uint32_t words[4][BATCH], uint64_t i)
+{
     return words[i % 4][i / 4];
 }
 
 /* The 64-bit stream: element i is words 2 (i % 2) and 2 (i % 2) + 1 of block i / 2, low first. */
-static inline uint64_t word64(const uint32_t words[4][BATCH], uint64_t i) {
+static inline uint64_t word64(const uint32_t words[4][BATCH], uint64_t i)
+{
     return words[i % 2 * 2][i / 2] | (uint64_t)words[i % 2 * 2 + 1][i / 2] << 32;
 }
 
 /* Box and Muller's pair: u in (0, 1] gives the radius, v in [0, 1) the angle. The element at an
  * even place is the cosine, the one after it the sine. Worked out in double for both types. */
-static inline double box_muller(double u, double v, uint64_t i) {
+static inline double box_muller(double u, double v, uint64_t i)
+{
     double radius = sqrt(-2.0 * log(u)), angle = 6.283185307179586 * v;
     return radius * (i % 2 ? sin(angle) : cos(angle));
 }
 
-static inline double normal32(const uint32_t words[4][BATCH], uint64_t i) {
+static inline double normal32(const uint32_t words[4][BATCH], uint64_t i)
+{
     uint64_t pair = i & ~UINT64_C(1);
     return box_muller((word32(words, pair) + 1.0) * 0x1p-32, word32(words, pair + 1) * 0x1p-32, i);
 }
 
-static inline double normal64(const uint32_t words[4][BATCH], uint64_t i) {
+static inline double normal64(const uint32_t words[4][BATCH], uint64_t i)
+{
     uint64_t pair = i & ~UINT64_C(1);
     return box_muller((double)((word64(words, pair) >> 11) + 1) * 0x1p-53,
                       (double)(word64(words, pair + 1) >> 11) * 0x1p-53, i);
@@ -68,14 +75,15 @@ static inline double normal64(const uint32_t words[4][BATCH], uint64_t i) {
 
 /* Walks the elements offset .. offset + n - 1 batch by batch; a block holds PER_BLOCK elements and
  * VALUE gives element i of the batch in `words`. */
-#define DEFINE_FILL(NAME, T, PER_BLOCK, VALUE)                                                     \
-    void NAME(uint64_t seed, uint64_t stream, uint64_t offset, int64_t n, T *out) {                \
-        uint32_t words[4][BATCH];                                                                  \
-        uint64_t left = n > 0 ? (uint64_t)n : 0, block = offset / PER_BLOCK;                       \
-        for (uint64_t i = offset % PER_BLOCK; left > 0; i = 0, block += BATCH) {                   \
-            philox_batch(seed, stream, block, words);                                              \
-            for (; i < PER_BLOCK * BATCH && left > 0; i++, left--) *out++ = VALUE;                 \
-        }                                                                                          \
+#define DEFINE_FILL(NAME, T, PER_BLOCK, VALUE)                                     \
+    void NAME(uint64_t seed, uint64_t stream, uint64_t offset, int64_t n, T *out)  \
+    {                                                                              \
+        uint32_t words[4][BATCH];                                                  \
+        uint64_t left = n > 0 ? (uint64_t)n : 0, block = offset / PER_BLOCK;       \
+        for (uint64_t i = offset % PER_BLOCK; left > 0; i = 0, block += BATCH) {   \
+            philox_batch(seed, stream, block, words);                              \
+            for (; i < PER_BLOCK * BATCH && left > 0; i++, left--) *out++ = VALUE; \
+        }                                                                          \
     }
 
 DEFINE_FILL(philox_fill_u64, uint64_t, 2, word64(words, i))

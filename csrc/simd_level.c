@@ -9,7 +9,8 @@ static pthread_once_t choose_once = PTHREAD_ONCE_INIT;
 static int level = SIMD_BASE;
 static int requested_ok = 1;
 
-static int best_level(void) {
+static int best_level(void)
+{
 #ifdef TT_LEVELS_X86
     __builtin_cpu_init();
     if (__builtin_cpu_supports("x86-64-v4")) return 4;
@@ -20,7 +21,8 @@ static int best_level(void) {
 #endif
 }
 
-static int level_named(const char *name) {
+static int level_named(const char *name)
+{
 #ifdef TT_LEVELS_X86
     if (name[0] == 'v' && name[1] >= '2' && name[1] <= '4' && name[2] == '\0') return name[1] - '0';
 #else
@@ -29,7 +31,8 @@ static int level_named(const char *name) {
     return -1;
 }
 
-static void choose(void) {
+static void choose(void)
+{
     level = best_level();
     const char *name = getenv("TINYTAPE_SIMD");
     if (!name || !*name) return;
@@ -38,12 +41,14 @@ static void choose(void) {
     if (requested_ok) level = asked;
 }
 
-int simd_level(void) {
+int simd_level(void)
+{
     pthread_once(&choose_once, choose);
     return level;
 }
 
-const char *simd_level_name(void) {
+const char *simd_level_name(void)
+{
     switch (simd_level()) {
     case 2: return "v2";
     case 3: return "v3";
@@ -52,7 +57,8 @@ const char *simd_level_name(void) {
     }
 }
 
-int simd_level_requested_ok(void) {
+int simd_level_requested_ok(void)
+{
     pthread_once(&choose_once, choose);
     return requested_ok;
 }

@@ -11,20 +11,23 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline uint32_t tt_bits_(float x) {
+static inline uint32_t tt_bits_(float x)
+{
     uint32_t u;
     memcpy(&u, &x, sizeof u);
     return u;
 }
 
-static inline float tt_from_bits_(uint32_t u) {
+static inline float tt_from_bits_(uint32_t u)
+{
     float x;
     memcpy(&x, &u, sizeof x);
     return x;
 }
 
 /* x = n ln(2) + r with |r| <= ln(2)/2, so exp(x) = 2^n exp(r). */
-static inline float tt_expf_(float x) {
+static inline float tt_expf_(float x)
+{
     const float shift = 0x1.8p23f; /* t + shift is t rounded to a whole number, in the low bits */
     x = x > 89.0f ? 89.0f : x;     /* infinity from here on; NaN passes both comparisons */
     x = x < -104.0f ? -104.0f : x; /* zero from here on */
@@ -46,7 +49,8 @@ static inline float tt_expf_(float x) {
     return (p + 1.0f) * s0 * s1;
 }
 
-static inline float tt_tanhf_(float x) {
+static inline float tt_tanhf_(float x)
+{
     float a = fabsf(x), z = x * x;
     float p = -5.70498591e-3f;
     p = p * z + 0.0206390863f;
@@ -58,7 +62,8 @@ static inline float tt_tanhf_(float x) {
     return copysignf(a < 0.625f ? near : far, x);
 }
 
-static inline float tt_erff_(float x) {
+static inline float tt_erff_(float x)
+{
     float a = fabsf(x), z = x * x;
     float p = 8.38239219e-5f;
     p = p * z - 8.145598e-4f;
@@ -81,7 +86,8 @@ static inline float tt_erff_(float x) {
 }
 
 /* x = 2^e (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2). */
-static inline float tt_logf_(float x) {
+static inline float tt_logf_(float x)
+{
     const uint32_t sqrt_half = 0x3f3504f3u;
     float scaled = x < FLT_MIN ? x * 0x1p23f : x; /* subnormals become normal */
     uint32_t u = tt_bits_(scaled) - sqrt_half;

@@ -24,6 +24,18 @@ def test_ids_are_in_code_point_order_and_come_back() -> None:
     assert tokenizer.encode("").shape == (0,) and tokenizer.decode([]) == ""
 
 
+def test_a_long_text_is_encoded_as_a_short_one() -> None:
+    """Encoding goes in blocks; they must meet, also around the position of a stranger."""
+    rng = np.random.default_rng(0)
+    text = "".join(chr(97 + int(i)) for i in rng.integers(0, 26, 100_000))
+    tokenizer = CharTokenizer.from_text(text)
+    ids = tokenizer.encode(text, np.uint8)
+    assert ids.dtype == np.uint8
+    assert np.array_equal(ids, np.frombuffer(text.encode(), np.uint8) - 97)
+    with pytest.raises(DataError, match=r"'!' .* at position 70000 "):
+        tokenizer.encode(text[:70_000] + "!" + text[70_000:])
+
+
 @pytest.mark.parametrize("stranger", ["x", "\t", "é", "\U0001f3ae", "\udc80"])
 def test_an_unknown_character_is_named_with_its_position(stranger: str) -> None:
     tokenizer = CharTokenizer.from_text(TEXT)

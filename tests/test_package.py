@@ -1,5 +1,6 @@
 """What the installed package carries, and what importing it leaves alone."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def run_python(code: str, **environment: str) -> str:
 def test_config_knows_the_build() -> None:
     assert config("version") == distribution("tinytape").version
     assert config("blas")
+    assert config("blas_version") or config("blas") in {"builtin", "Accelerate"}
     assert config("compiler")
     assert config("simd") in {"v2", "v3", "v4", "base"}
     assert config("no such key") == ""
@@ -45,6 +47,13 @@ def test_bundled_blas_has_its_own_name_and_its_licence() -> None:
     assert b"\0libtinytape_blas.so\0" in BUNDLED.read_bytes()
     assert b"libscipy_openblas.so\0" not in BUNDLED.read_bytes()
     assert "The OpenBLAS Project" in (BUNDLED.parent / "LICENSE-OpenBLAS.txt").read_text("utf-8")
+
+
+def test_bundled_blas_is_on_one_thread() -> None:
+    """The pool of csrc/parallel.c is the only source of threads."""
+    if config("blas") != "OpenBLAS (bundled)":
+        pytest.skip(f"built with {config('blas')}")
+    assert ctypes.CDLL(str(BUNDLED)).scipy_openblas_get_num_threads() == 1
 
 
 def test_licences_are_in_the_metadata() -> None:

@@ -149,7 +149,7 @@ def test_the_planned_memory_is_about_what_a_step_takes(text: Path, tmp_path: Pat
     thread = threading.Thread(target=measure)
     thread.start()
     thread.join()
-    assert len(ratios) == 1 and 0.7 < ratios[0] < 1.4
+    assert len(ratios) == 1 and 0.6 < ratios[0] < 1.7
 
 
 def test_memory_is_flat_from_step_200_on(text: Path, tmp_path: Path) -> None:

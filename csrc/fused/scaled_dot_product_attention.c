@@ -20,6 +20,7 @@ typedef struct {
     bool acc_q, acc_k, acc_v;
     T *scratch; /* for each thread two blocks of QUERY_BLOCK x keys, and one of QUERY_BLOCK */
     int64_t scratch_each;
+    int threads;
 } attention_plan;
 
 static attention_plan attention_plan_of(tt_call *c, int blocks)
@@ -38,7 +39,8 @@ static attention_plan attention_plan_of(tt_call *c, int blocks)
                         .y = c->out[0]->data};
     p.scratch_each = (int64_t)align_up((size_t)(QUERY_BLOCK * (blocks * p.keys + 1)) * sizeof(T)) /
                      (int64_t)sizeof(T);
-    p.scratch = call_scratch(c, (size_t)(p.scratch_each * parallel_get_threads()) * sizeof(T));
+    p.threads = parallel_get_threads();
+    p.scratch = call_scratch(c, (size_t)(p.scratch_each * p.threads) * sizeof(T));
     return p;
 }
 
@@ -101,7 +103,7 @@ static tt_status scaled_dot_product_attention_forward(tt_call *c)
     p.log_sum = call_save(c, 0, (size_t)(heads * p.queries) * sizeof(T));
     if (p.scratch == NULL || p.log_sum == NULL) return TT_ERR_NOMEM;
     if (p.keys == 0) memset(p.y, 0, tensor_bytes(c->out[0]));
-    else parallel_for(heads, attention_head, &p);
+    else parallel_for_on(p.threads, heads, attention_head, &p);
     return TT_OK;
 }
 
@@ -160,7 +162,8 @@ static tt_status scaled_dot_product_attention_backward(tt_call *c)
     p.dk = c->dx[1], p.acc_k = c->acc[1];
     p.dv = c->dx[2], p.acc_v = c->acc[2];
     if (p.keys == 0 && p.dq != NULL && !p.acc_q) memset(p.dq, 0, tensor_bytes(c->in[0]));
-    if (p.keys > 0) parallel_for(c->in[0]->shape[0] * p.heads, attention_head_backward, &p);
+    if (p.keys > 0)
+        parallel_for_on(p.threads, c->in[0]->shape[0] * p.heads, attention_head_backward, &p);
     return TT_OK;
 }
 TT_KERNELS_OF(scaled_dot_product_attention, scaled_dot_product_attention_forward,

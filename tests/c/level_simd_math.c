@@ -1,5 +1,5 @@
-/* simd_math.h against double precision libm, at one SIMD level (the build compiles this once for
- * each). An argument steps through the floats of both signs: `level_simd_math 1` visits every one. */
+/* simd_math.h against libm in double precision, at one SIMD level (the build compiles this once for
+ * each). The argument is the step through the floats of both signs: 1 visits every one. */
 #define TT_F32
 #include "simd_math.h"
 
@@ -11,7 +11,8 @@ enum { N = 4096 };
 #define BOUND 2.0
 
 /* The distance from `got` to the exact value, in units of the last place of a float there. */
-static double ulps(float got, double exact) {
+static double ulps(float got, double exact)
+{
     if (isnan(exact)) return isnan(got) ? 0 : INFINITY;
     if (got == exact) return 0;
     const double to_infinity = FLT_MAX + 0x1p103; /* the first value that a float rounds to it */
@@ -25,23 +26,24 @@ static double ulps(float got, double exact) {
     return fabs(got - exact) / ldexp(1, exponent - FLT_MANT_DIG);
 }
 
-#define DEFINE_SWEEP(F, EXACT)                                                                     \
-    static void sweep_##F(uint32_t step) {                                                         \
-        static float x[N], y[N];                                                                   \
-        double worst = 0;                                                                          \
-        float worst_x = 0;                                                                         \
-        uint64_t u = 0;                                                                            \
-        while (u <= UINT32_MAX) {                                                                  \
-            int n = 0;                                                                             \
-            for (; n < N && u <= UINT32_MAX; n++, u += step) x[n] = tt_from_bits_((uint32_t)u);    \
-            for (int i = 0; i < N; i++) y[i] = F(x[i]);                                            \
-            for (int i = 0; i < n; i++) {                                                          \
-                double error = ulps(y[i], EXACT(x[i]));                                            \
-                if (!(error <= worst)) worst = error, worst_x = x[i];                              \
-            }                                                                                      \
-        }                                                                                          \
-        printf("%-10s %.3f ulp at %a\n", #F, worst, worst_x);                                      \
-        CHECK(worst <= BOUND, "%s(%a) is off by %g ulp", #F, worst_x, worst);                      \
+#define DEFINE_SWEEP(F, EXACT)                                                                  \
+    static void sweep_##F(uint32_t step)                                                        \
+    {                                                                                           \
+        static float x[N], y[N];                                                                \
+        double worst = 0;                                                                       \
+        float worst_x = 0;                                                                      \
+        uint64_t u = 0;                                                                         \
+        while (u <= UINT32_MAX) {                                                               \
+            int n = 0;                                                                          \
+            for (; n < N && u <= UINT32_MAX; n++, u += step) x[n] = tt_from_bits_((uint32_t)u); \
+            for (int i = 0; i < N; i++) y[i] = F(x[i]);                                         \
+            for (int i = 0; i < n; i++) {                                                       \
+                double error = ulps(y[i], EXACT(x[i]));                                         \
+                if (!(error <= worst)) worst = error, worst_x = x[i];                           \
+            }                                                                                   \
+        }                                                                                       \
+        printf("%-10s %.3f ulp at %a\n", #F, worst, worst_x);                                   \
+        CHECK(worst <= BOUND, "%s(%a) is off by %g ulp", #F, worst_x, worst);                   \
     }
 
 DEFINE_SWEEP(tt_expf_, exp)
@@ -49,11 +51,12 @@ DEFINE_SWEEP(tt_tanhf_, tanh)
 DEFINE_SWEEP(tt_erff_, erf)
 DEFINE_SWEEP(tt_logf_, log)
 
-static void check_specials(void) {
+static void check_specials(void)
+{
     static const float values[] = {
-        0.0f,     -0.0f,    1.0f,     -1.0f,      10.0f,     INFINITY,  -INFINITY,
-        NAN,      FLT_MIN,  FLT_MAX,  -FLT_MAX,   0x1p-149f, -0x1p-149f, 88.72283f,
-        88.72284f, 89.0f,   -87.34f,  -103.97f,   -103.98f,  -150.0f,
+        0.0f,      -0.0f,   1.0f,    -1.0f,    10.0f,     INFINITY,   -INFINITY,
+        NAN,       FLT_MIN, FLT_MAX, -FLT_MAX, 0x1p-149f, -0x1p-149f, 88.72283f,
+        88.72284f, 89.0f,   -87.34f, -103.97f, -103.98f,  -150.0f,
     };
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         float x = values[i];
@@ -68,7 +71,8 @@ static void check_specials(void) {
     CHECK(tt_expf_(INFINITY) == INFINITY && tt_expf_(-INFINITY) == 0.0f, "exp at the infinities");
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
 #ifdef TT_LEVEL_NAME
     if (!__builtin_cpu_supports(TT_LEVEL_NAME)) return SKIPPED;
 #endif

@@ -15,8 +15,8 @@
 #include "random.h"
 
 static const int64_t sizes[][3] = {
-    {1, 1, 1},    {1, 7, 3},    {5, 1, 4},   {3, 4, 1},    {8, 8, 8},    {17, 19, 23},
-    {33, 2, 129}, {65, 70, 64}, {0, 3, 4},   {3, 0, 4},    {3, 4, 0},    {0, 0, 0},
+    {1, 1, 1},     {1, 7, 3},     {5, 1, 4},   {3, 4, 1},     {8, 8, 8},     {17, 19, 23},
+    {33, 2, 129},  {65, 70, 64},  {0, 3, 4},   {3, 0, 4},     {3, 4, 0},     {0, 0, 0},
     {12, 65, 128}, {130, 9, 300}, {4, 130, 7}, {100, 3, 257}, {64, 64, 128},
 };
 static const double scales[][2] = {{1, 0}, {1, 1}, {-0.5, 0}, {2, 0.25}, {0, 1}};
@@ -25,7 +25,8 @@ static const double scales[][2] = {{1, 0}, {1, 1}, {-0.5, 0}, {2, 0.25}, {0, 1}}
     typedef void (*gemm_##S)(bool, bool, int64_t, int64_t, int64_t, T, const T *, int64_t,         \
                              const T *, int64_t, T, T *, int64_t);                                 \
                                                                                                    \
-    static T *random_##S(uint64_t stream, int64_t n) {                                             \
+    static T *random_##S(uint64_t stream, int64_t n)                                               \
+    {                                                                                              \
         T *x = malloc((size_t)(n + 1) * sizeof(T));                                                \
         philox_normal_##S(1, stream, 0, n, x);                                                     \
         return x;                                                                                  \
@@ -33,7 +34,8 @@ static const double scales[][2] = {{1, 0}, {1, 1}, {-0.5, 0}, {2, 0.25}, {0, 1}}
                                                                                                    \
     /* One product; the strides leave `gap` unused elements at the end of each row. */             \
     static void check_##S(gemm_##S gemm, const char *name, bool ta, bool tb, int64_t m, int64_t n, \
-                          int64_t k, T alpha, T beta, int64_t gap) {                               \
+                          int64_t k, T alpha, T beta, int64_t gap)                                 \
+    {                                                                                              \
         int64_t lda = (ta ? m : k) + gap, ldb = (tb ? k : n) + gap, ldc = n + gap;                 \
         T *a = random_##S(1, (ta ? k : m) * lda), *b = random_##S(2, (tb ? n : k) * ldb);          \
         T *c = random_##S(3, m * ldc), *before = malloc((size_t)(m * ldc + 1) * sizeof(T));        \
@@ -70,7 +72,8 @@ static const double scales[][2] = {{1, 0}, {1, 1}, {-0.5, 0}, {2, 0.25}, {0, 1}}
         free(a), free(b), free(c), free(before);                                                   \
     }                                                                                              \
                                                                                                    \
-    static void check_all_##S(gemm_##S gemm, const char *name) {                                   \
+    static void check_all_##S(gemm_##S gemm, const char *name)                                     \
+    {                                                                                              \
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)                                  \
             for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)                            \
                 for (int t = 0; t < 8; t++)                                                        \
@@ -79,7 +82,8 @@ static const double scales[][2] = {{1, 0}, {1, 1}, {-0.5, 0}, {2, 0.25}, {0, 1}}
     }                                                                                              \
                                                                                                    \
     /* A view of one row or column may have any stride, 0 included. */                             \
-    static void check_lone_rows_##S(void) {                                                        \
+    static void check_lone_rows_##S(void)                                                          \
+    {                                                                                              \
         T a[3] = {1, 2, 3}, b[3] = {4, 5, 6}, c[9] = {0};                                          \
         blas_gemm_##S(false, true, 1, 1, 3, 1, a, 0, b, 0, 0, c, 0);                               \
         CHECK(c[0] == (T)32, "%g", (double)c[0]);                                                  \
@@ -87,7 +91,8 @@ static const double scales[][2] = {{1, 0}, {1, 1}, {-0.5, 0}, {2, 0.25}, {0, 1}}
         CHECK(c[0] == (T)4 && c[5] == (T)12 && c[8] == (T)18, "%g", (double)c[8]);                 \
     }                                                                                              \
                                                                                                    \
-    static void check_threads_##S(int64_t m, int64_t n, int64_t k, bool ta, bool tb) {             \
+    static void check_threads_##S(int64_t m, int64_t n, int64_t k, bool ta, bool tb)               \
+    {                                                                                              \
         T *a = random_##S(1, m * k), *b = random_##S(2, k * n);                                    \
         T *one = random_##S(3, m * n), *more = random_##S(3, m * n);                               \
         int64_t lda = ta ? m : k, ldb = tb ? k : n;                                                \
@@ -106,7 +111,8 @@ static const double scales[][2] = {{1, 0}, {1, 1}, {-0.5, 0}, {2, 0.25}, {0, 1}}
         check_##S(blas_matmul_##S, "matmul", ta, tb, m, n, k, 1, 0, 5);                            \
     }                                                                                              \
                                                                                                    \
-    static void check_type_##S(void) {                                                             \
+    static void check_type_##S(void)                                                               \
+    {                                                                                              \
         check_all_##S(blas_gemm_##S, "gemm");                                                      \
         check_all_##S(builtin_gemm_##S, "builtin");                                                \
         check_all_##S(blas_matmul_##S, "matmul");                                                  \
@@ -122,7 +128,8 @@ DEFINE_TESTS(float, f32, FLT_EPSILON)
 DEFINE_TESTS(double, f64, DBL_EPSILON)
 
 /* The BLAS and the pool work in a child as in its parent. */
-static void check_fork(void) {
+static void check_fork(void)
+{
     parallel_set_threads(2);
     check_f32(blas_matmul_f32, "before fork", false, true, 400, 128, 400, 1, 0, 0);
     pid_t child = fork();
@@ -136,7 +143,8 @@ static void check_fork(void) {
     check_f32(blas_matmul_f32, "after fork", false, true, 400, 128, 400, 1, 0, 0);
 }
 
-int main(void) {
+int main(void)
+{
     blas_init();
     printf("%s %s %s\n", blas_name(), blas_version(), blas_core());
     CHECK(blas_name()[0] != '\0', "no name");

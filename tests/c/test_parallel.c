@@ -18,29 +18,34 @@ struct tally {
     int plain[MAX_SHARDS]; /* not atomic: the end of parallel_for must order these for the caller */
 };
 
-static void tally_clear(struct tally *t, int n) {
+static void tally_clear(struct tally *t, int n)
+{
     for (int i = 0; i < n; i++) atomic_store(&t->ran[i], 0), t->plain[i] = 0;
 }
 
-static void tally_shard(void *arg, int64_t shard) {
+static void tally_shard(void *arg, int64_t shard)
+{
     struct tally *t = arg;
     atomic_fetch_add(&t->ran[shard], 1);
     t->plain[shard] = (int)shard + 1;
 }
 
-static void tally_check(struct tally *t, int n) {
+static void tally_check(struct tally *t, int n)
+{
     for (int i = 0; i < n; i++)
         CHECK(atomic_load(&t->ran[i]) == 1 && t->plain[i] == i + 1, "shard %d ran %d times", i,
               atomic_load(&t->ran[i]));
 }
 
-static void run_and_check(struct tally *t, int n) {
+static void run_and_check(struct tally *t, int n)
+{
     tally_clear(t, n);
     parallel_for(n, tally_shard, t);
     tally_check(t, n);
 }
 
-static void test_each_shard_once(void) {
+static void test_each_shard_once(void)
+{
     static struct tally t;
     for (int threads = 1; threads <= 4; threads++) {
         CHECK(parallel_set_threads(threads) == 0, "%d threads", threads);
@@ -51,7 +56,8 @@ static void test_each_shard_once(void) {
     }
 }
 
-static void test_after_sleep(void) {
+static void test_after_sleep(void)
+{
     static struct tally t;
     parallel_set_threads(3);
     for (int round = 0; round < 20; round++) {
@@ -60,12 +66,14 @@ static void test_after_sleep(void) {
     }
 }
 
-static void slow_shard(void *arg, int64_t shard) {
+static void slow_shard(void *arg, int64_t shard)
+{
     usleep(shard == 0 ? 3000 : 1); /* whoever takes shard 0 leaves last; the others must wait */
     tally_shard(arg, shard);
 }
 
-static void test_uneven_shards(void) {
+static void test_uneven_shards(void)
+{
     static struct tally t;
     for (int threads = 2; threads <= 4; threads++) {
         parallel_set_threads(threads);
@@ -79,7 +87,8 @@ static void test_uneven_shards(void) {
 
 static struct tally nested[8];
 
-static void nested_shard(void *arg, int64_t shard) {
+static void nested_shard(void *arg, int64_t shard)
+{
     int worker = parallel_worker();
     (void)arg;
     CHECK(parallel_set_threads(2) == -1, "the pool was changed from inside a shard");
@@ -88,7 +97,8 @@ static void nested_shard(void *arg, int64_t shard) {
     CHECK(parallel_worker() == worker, "the nested call left this thread");
 }
 
-static void test_nested(void) {
+static void test_nested(void)
+{
     parallel_set_threads(4);
     for (int round = 0; round < 50; round++) {
         parallel_for(8, nested_shard, NULL);
@@ -96,12 +106,14 @@ static void test_nested(void) {
     }
 }
 
-static void *second_caller(void *arg) {
+static void *second_caller(void *arg)
+{
     for (int round = 0; round < N_ROUNDS; round++) run_and_check(arg, 9);
     return NULL;
 }
 
-static void test_two_callers(void) {
+static void test_two_callers(void)
+{
     static struct tally mine, other;
     parallel_set_threads(3);
     pthread_t thread;
@@ -110,13 +122,15 @@ static void test_two_callers(void) {
     pthread_join(thread, NULL);
 }
 
-static void *change_threads(void *arg) {
+static void *change_threads(void *arg)
+{
     (void)arg;
     for (int round = 0; round < 40; round++) parallel_set_threads(1 + round % 4);
     return NULL;
 }
 
-static void test_change_while_running(void) {
+static void test_change_while_running(void)
+{
     static struct tally t;
     pthread_t thread;
     pthread_create(&thread, NULL, change_threads, NULL);
@@ -127,30 +141,63 @@ static void test_change_while_running(void) {
 /* While it runs, no two shards may report the same worker. */
 static atomic_int busy[PARALLEL_MAX_THREADS];
 
-static void worker_shard(void *arg, int64_t shard) {
+static void worker_shard(void *arg, int64_t shard)
+{
     (void)arg;
     (void)shard;
     int worker = parallel_worker();
     CHECK(worker >= 0 && worker < parallel_get_threads(), "worker %d", worker);
     CHECK(atomic_fetch_add(&busy[worker], 1) == 0, "worker %d is two threads", worker);
-    for (volatile int i = 0; i < 1000; i++) continue;
+    usleep(50); /* so that the others come in between */
     atomic_fetch_sub(&busy[worker], 1);
 }
 
-static void test_worker_index(void) {
+static void test_worker_index(void)
+{
     parallel_set_threads(4);
-    for (int round = 0; round < 200; round++) parallel_for(32, worker_shard, NULL);
+    for (int round = 0; round < 50; round++) parallel_for(32, worker_shard, NULL);
     CHECK(parallel_worker() == 0, "the caller is worker %d", parallel_worker());
 }
 
-static void test_fork(void) {
+static atomic_int by_workers;
+
+static void low_worker_shard(void *arg, int64_t shard)
+{
+    (void)arg;
+    CHECK(parallel_worker() < 2, "shard %d ran on worker %d", (int)shard, parallel_worker());
+}
+
+/* Scratch memory that was made for two threads is safe when the knob says four. */
+static void test_fewer_threads_than_the_knob(void)
+{
+    parallel_set_threads(4);
+    for (int round = 0; round < 200; round++) parallel_for_on(2, 64, low_worker_shard, NULL);
+}
+
+static void count_workers(void *arg, int64_t shard)
+{
+    (void)arg;
+    (void)shard;
+    usleep(1000);
+    if (parallel_worker() > 0) atomic_fetch_add(&by_workers, 1);
+}
+
+static void check_workers_help(const char *who)
+{
+    atomic_store(&by_workers, 0);
+    parallel_for(10, count_workers, NULL);
+    CHECK(atomic_load(&by_workers) > 0, "%s has no workers", who);
+}
+
+static void test_fork(void)
+{
     static struct tally t;
     parallel_set_threads(3);
     for (int round = 0; round < 10; round++) {
         run_and_check(&t, 20);
         pid_t child = fork();
         if (child == 0) {
-            run_and_check(&t, 20);
+            check_workers_help("the child");
             parallel_set_threads(2);
             run_and_check(&t, 20);
             _exit(check_result());
@@ -158,18 +205,20 @@ static void test_fork(void) {
         int status = -1;
         waitpid(child, &status, 0);
         CHECK(status == 0, "the child ended with status %d", status);
-        run_and_check(&t, 20);
+        check_workers_help("the parent");
     }
 }
 
-static void test_bounds(void) {
+static void test_bounds(void)
+{
     CHECK(parallel_set_threads(0) == -1 && parallel_set_threads(-3) == -1, "accepted");
     CHECK(parallel_set_threads(100000) == 0, "refused");
     CHECK(parallel_get_threads() == PARALLEL_MAX_THREADS, "%d", parallel_get_threads());
     parallel_set_threads(1);
 }
 
-int main(void) {
+int main(void)
+{
     CHECK(parallel_get_threads() >= 1, "%d", parallel_get_threads());
     test_each_shard_once();
     test_after_sleep();
@@ -178,6 +227,7 @@ int main(void) {
     test_two_callers();
     test_change_while_running();
     test_worker_index();
+    test_fewer_threads_than_the_knob();
     test_fork();
     test_bounds();
     return check_result();

@@ -21,7 +21,8 @@ static const struct {
 
 static uint64_t join(uint32_t low, uint32_t high) { return low | (uint64_t)high << 32; }
 
-static void test_known_answers(void) {
+static void test_known_answers(void)
+{
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         const uint32_t *c = known[i].counter, *k = known[i].key;
         uint64_t seed = join(k[0], k[1]), block = join(c[0], c[1]), stream = join(c[2], c[3]);
@@ -39,25 +40,26 @@ static void test_known_answers(void) {
 enum { N = 1000 };
 
 /* A fill may be cut anywhere: part i .. i + n of it is the fill at offset + i. */
-#define DEFINE_CUT_TEST(NAME, T)                                                                   \
-    static void test_cut_##NAME(void) {                                                            \
-        static T whole[N], part[N];                                                                \
-        static const int sizes[] = {1, 2, 3, 5, 31, 64, 65, 200};                                  \
-        philox_##NAME(7, 3, 11, N, whole);                                                         \
-        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {                                \
-            for (int64_t i = 0; i + sizes[s] <= N; i += 37) {                                      \
-                philox_##NAME(7, 3, 11 + (uint64_t)i, sizes[s], part);                             \
-                size_t bytes = (size_t)sizes[s] * sizeof(T);                                       \
-                CHECK(memcmp(part, whole + i, bytes) == 0, "%d at %d", sizes[s], (int)i);          \
-            }                                                                                      \
-        }                                                                                          \
-        part[0] = 5;                                                                               \
-        philox_##NAME(7, 3, 11, 0, part);                                                          \
-        CHECK(part[0] == (T)5, "an empty fill wrote");                                             \
-        philox_##NAME(8, 3, 11, N, part);                                                          \
-        CHECK(memcmp(part, whole, sizeof part) != 0, "the seed has no effect");                    \
-        philox_##NAME(7, 4, 11, N, part);                                                          \
-        CHECK(memcmp(part, whole, sizeof part) != 0, "the stream has no effect");                  \
+#define DEFINE_CUT_TEST(NAME, T)                                                          \
+    static void test_cut_##NAME(void)                                                     \
+    {                                                                                     \
+        static T whole[N], part[N];                                                       \
+        static const int sizes[] = {1, 2, 3, 5, 31, 64, 65, 200};                         \
+        philox_##NAME(7, 3, 11, N, whole);                                                \
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {                       \
+            for (int64_t i = 0; i + sizes[s] <= N; i += 37) {                             \
+                philox_##NAME(7, 3, 11 + (uint64_t)i, sizes[s], part);                    \
+                size_t bytes = (size_t)sizes[s] * sizeof(T);                              \
+                CHECK(memcmp(part, whole + i, bytes) == 0, "%d at %d", sizes[s], (int)i); \
+            }                                                                             \
+        }                                                                                 \
+        part[0] = 5;                                                                      \
+        philox_##NAME(7, 3, 11, 0, part);                                                 \
+        CHECK(part[0] == (T)5, "an empty fill wrote");                                    \
+        philox_##NAME(8, 3, 11, N, part);                                                 \
+        CHECK(memcmp(part, whole, sizeof part) != 0, "the seed has no effect");           \
+        philox_##NAME(7, 4, 11, N, part);                                                 \
+        CHECK(memcmp(part, whole, sizeof part) != 0, "the stream has no effect");         \
     }
 
 DEFINE_CUT_TEST(fill_u64, uint64_t)
@@ -68,23 +70,24 @@ DEFINE_CUT_TEST(normal_f64, double)
 
 /* Sample moments about `mean` against exact ones, and lag-1 correlation, all within 5 standard
  * errors. The fourth moment's error is that of the distribution (`spread4`). */
-#define DEFINE_MOMENT_TEST(NAME, T)                                                                \
-    static void test_moments_##NAME(double mean, double m2, double m4, double spread4) {           \
-        enum { M = 1 << 20 };                                                                      \
-        static T x[M];                                                                             \
-        philox_##NAME(2026, 1, 0, M, x);                                                           \
-        double s1 = 0, s2 = 0, s3 = 0, s4 = 0, lag = 0;                                            \
-        for (int i = 0; i < M; i++) {                                                              \
-            double d = (double)x[i] - mean;                                                        \
-            s1 += d, s2 += d * d, s3 += d * d * d, s4 += d * d * d * d;                            \
-            if (i > 0) lag += d * ((double)x[i - 1] - mean);                                       \
-        }                                                                                          \
-        double error = 5 / sqrt(M);                                                                \
-        CHECK(fabs(s1 / M) < error * sqrt(m2), "mean off by %g", s1 / M);                          \
-        CHECK(fabs(s2 / M - m2) < error * sqrt(m4 - m2 * m2), "variance %g", s2 / M);              \
-        CHECK(fabs(s3 / M) < error * spread4, "third moment %g", s3 / M);                          \
-        CHECK(fabs(s4 / M - m4) < error * spread4, "fourth moment %g", s4 / M);                    \
-        CHECK(fabs(lag / M) < error * m2, "neighbours correlate: %g", lag / M);                    \
+#define DEFINE_MOMENT_TEST(NAME, T)                                                    \
+    static void test_moments_##NAME(double mean, double m2, double m4, double spread4) \
+    {                                                                                  \
+        enum { M = 1 << 20 };                                                          \
+        static T x[M];                                                                 \
+        philox_##NAME(2026, 1, 0, M, x);                                               \
+        double s1 = 0, s2 = 0, s3 = 0, s4 = 0, lag = 0;                                \
+        for (int i = 0; i < M; i++) {                                                  \
+            double d = (double)x[i] - mean;                                            \
+            s1 += d, s2 += d * d, s3 += d * d * d, s4 += d * d * d * d;                \
+            if (i > 0) lag += d * ((double)x[i - 1] - mean);                           \
+        }                                                                              \
+        double error = 5 / sqrt(M);                                                    \
+        CHECK(fabs(s1 / M) < error * sqrt(m2), "mean off by %g", s1 / M);              \
+        CHECK(fabs(s2 / M - m2) < error * sqrt(m4 - m2 * m2), "variance %g", s2 / M);  \
+        CHECK(fabs(s3 / M) < error * spread4, "third moment %g", s3 / M);              \
+        CHECK(fabs(s4 / M - m4) < error * spread4, "fourth moment %g", s4 / M);        \
+        CHECK(fabs(lag / M) < error * m2, "neighbours correlate: %g", lag / M);        \
     }
 
 DEFINE_MOMENT_TEST(uniform_f32, float)
@@ -92,7 +95,8 @@ DEFINE_MOMENT_TEST(uniform_f64, double)
 DEFINE_MOMENT_TEST(normal_f32, float)
 DEFINE_MOMENT_TEST(normal_f64, double)
 
-static void test_ranges(void) {
+static void test_ranges(void)
+{
     enum { M = 1 << 20 };
     static float u[M];
     philox_uniform_f32(1, 2, 3, M, u);
@@ -104,7 +108,8 @@ static void test_ranges(void) {
     for (int i = 0; i < M; i++) CHECK(isfinite(u[i]), "normal %a at %d", u[i], i);
 }
 
-int main(void) {
+int main(void)
+{
     test_known_answers();
     test_cut_fill_u64();
     test_cut_uniform_f32();

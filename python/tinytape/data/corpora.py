@@ -90,9 +90,9 @@ def load_corpus(name_or_file: str | os.PathLike[str] = DEFAULT_CORPUS) -> Corpus
         return _read(path, name=_name_of(path))
 
     for root in search_folders():
-        path = _text_in(root / given)
-        if path is not None:
-            return _read(path, given, KNOWN_CORPORA.get(given))
+        text = _text_in(root / given)
+        if text is not None:
+            return _read(text, given, KNOWN_CORPORA.get(given))
 
     known = KNOWN_CORPORA.get(given)
     if known is None:

@@ -39,7 +39,9 @@ def bigram_entropy(ids: np.ndarray) -> float:
 
 def _pairs(ids: np.ndarray, base: int) -> np.ndarray:
     """One number for each two neighbours."""
-    return ids[:-1].astype(np.int64) * base + ids[1:]
+    pairs: np.ndarray = ids[:-1].astype(np.int64) * base
+    pairs += ids[1:]
+    return pairs
 
 
 def _entropy(counts: np.ndarray) -> float:

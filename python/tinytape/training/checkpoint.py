@@ -127,7 +127,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 def latest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest checkpoint that verifies, and why each newer one was skipped."""
-    problems = []
+    problems: list[str] = []
     for path in list_checkpoints(folder):
         try:
             return load_checkpoint(path), problems

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
 import math
 import os
 import re
@@ -60,7 +61,11 @@ def setting(
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of one training run. ``None`` means: chosen by ``resolve`` from the others."""
+    """Settings of one training run.
+
+    A default of None is a value that ``resolve`` chooses from the others; nothing else sees it.
+    ``threads`` alone may stay None: then the engine's own number holds.
+    """
 
     model: str = setting("small", str, DATA, "model preset", metavar="PRESET")
     data: str = setting(
@@ -83,20 +88,20 @@ class TrainConfig:
     optimizer: str = setting(
         "adamw", str, OPTIMISER, "update rule", choices=("adamw", "adam", "sgd")
     )
-    lr: float | None = setting(
+    lr: float = setting(
         None, float, OPTIMISER, "learning rate after warm-up", above=0.0, shown="2e-3; 0.1 for sgd"
     )
-    min_lr: float | None = setting(
+    min_lr: float = setting(
         None, float, OPTIMISER, "learning rate at the last step", low=0.0, shown="lr / 10"
     )
     schedule: str = setting(
         "cosine", str, OPTIMISER, "from lr to min-lr", choices=("constant", "cosine", "linear")
     )
-    warmup: int | None = setting(
+    warmup: int = setting(
         None, int, OPTIMISER, "steps of linear warm-up", low=0, shown="100, or iters / 10 if less"
     )
     clip: float = setting(1.0, float, OPTIMISER, "largest gradient norm; 0 is no limit", low=0.0)
-    weight_decay: float | None = setting(
+    weight_decay: float = setting(
         None, float, OPTIMISER, "decay of matrices; vectors are never decayed", low=0.0,
         shown="0.1 for adamw, else 0",
     )  # fmt: skip
@@ -105,7 +110,7 @@ class TrainConfig:
     )
     beta2: float = setting(0.99, float, OPTIMISER, "Adam's second decay", low=0.0, below=1.0)
 
-    out: str | None = setting(
+    out: str = setting(
         None, str, RUN, "run folder", metavar="RUN", may_change=True, shown="runs/MODEL-CORPUS"
     )
     threads: int | None = setting(
@@ -235,10 +240,10 @@ def _article(kind: type) -> str:
 
 def _import_tomllib() -> Any:
     try:
-        import tomllib
+        tomllib = importlib.import_module("tomllib")
     except ImportError:  # Python 3.10
         try:
-            import tomli as tomllib
+            tomllib = importlib.import_module("tomli")
         except ImportError:
             raise ConfigError(
                 "--config needs Python 3.11 or later, or: pip install tomli"

@@ -164,7 +164,7 @@ def train_step(session: Session, folder: RunFolder, *, check_gradients: bool = F
     logits = model(tt.tensor(x))
     loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), tt.tensor(y.reshape(-1)))
     loss.backward()
-    value = loss.item()
+    value = float(loss.item())
     if check_gradients:
         require_gradients(model)
     norm = tt.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf).item()

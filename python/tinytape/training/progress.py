@@ -55,8 +55,9 @@ class Progress:
         self.total = total
         self.tokens_per_step = tokens_per_step
         self.held_out: float | None = None
-        self._loss: float | None = None
-        self._steps = 0  # since the clock of the rate was started
+        self._loss = 0.0  # smoothed, over the steps seen here
+        self._seen = 0
+        self._steps = 0.0  # of late, and the seconds that they took
         self._seconds = 0.0
         self._spoke = time.perf_counter()
         self._bar: Any = None
@@ -66,12 +67,14 @@ class Progress:
             self._bar = tqdm(
                 total=total, initial=start, unit="it", dynamic_ncols=True, smoothing=0.1,
                 bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} "
-                "[{elapsed}<{remaining}] {postfix}",
+                "[{elapsed}<{remaining}]{postfix}",
             )  # fmt: skip
 
     def step(self, done: int, loss: float, seconds: float) -> None:
         """One optimiser step took ``seconds``; ``done`` steps are done in all."""
-        self._loss = loss if self._loss is None else 0.98 * self._loss + 0.02 * loss
+        self._seen += 1
+        weight = max(0.02, 1 / self._seen)  # a mean at first, then one that forgets
+        self._loss += weight * (loss - self._loss)
         keep = 0.99  # the rate forgets, so that it follows a machine that gets busy
         self._steps = keep * self._steps + 1
         self._seconds = keep * self._seconds + seconds
@@ -88,6 +91,8 @@ class Progress:
             f"step {done:>{len(str(self.total))}}/{self.total}  loss {loss}  "
             f"held-out {held_out:.4f}  lr {lr:.2e}"
         )
+        if self._bar is not None and self._seconds:
+            self._bar.set_postfix_str(self._postfix(), refresh=False)
         self._say(f"{text}  {self._rate(done)}" if self._seconds else text)
 
     def note(self, text: str) -> None:
@@ -99,15 +104,14 @@ class Progress:
             self._guarded(self._bar.close)
 
     def _advance(self, done: int) -> None:
-        bar = self._bar
+        self._bar.set_postfix_str(self._postfix(), refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def _postfix(self) -> str:
         held_out = "" if self.held_out is None else f"held-out {self.held_out:.3f}, "
         rate = self._steps / self._seconds
-        bar.set_postfix_str(
-            f"loss {self._loss:.3f}, {held_out}{rate:.1f} it/s, "
-            f"{_short(rate * self.tokens_per_step)} tok/s",
-            refresh=False,
-        )
-        bar.update(done - bar.n)
+        tokens = _short(rate * self.tokens_per_step)
+        return f"loss {self._loss:.3f}, {held_out}{rate:.1f} it/s, {tokens} tok/s"
 
     def _rate(self, done: int) -> str:
         rate = self._steps / self._seconds

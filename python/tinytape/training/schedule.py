@@ -14,7 +14,6 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     reaches ``lr`` at step ``warmup``; the last step runs at ``min_lr``. The cosine is half a
     period, without restarts (Loshchilov and Hutter 2017, equation 5).
     """
-    assert config.lr is not None and config.min_lr is not None and config.warmup is not None
     if step < config.warmup:
         return config.lr * (step + 1) / (config.warmup + 1)
     if config.schedule == "constant":

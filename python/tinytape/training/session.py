@@ -184,7 +184,7 @@ def build_session(config: TrainConfig) -> Session:
 def build_optimizer(model: tt.nn.Module, config: TrainConfig) -> tt.optim.Optimizer:
     """The optimiser, with weight decay on matrices and none on biases and gains."""
     named = list(model.named_parameters())
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [(n, p) for n, p in named if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [(n, p) for n, p in named if p.ndim < 2], "weight_decay": 0.0},
     ]

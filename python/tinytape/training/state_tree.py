@@ -27,22 +27,24 @@ def split_state(tree: Any, prefix: str) -> tuple[Any, dict[str, Array]]:
         TypeError: a leaf that is neither an array, a tensor, a number, a string, a bool nor None.
     """
     arrays: dict[str, Array] = {}
+    return _split(tree, prefix, arrays), arrays
 
-    def visit(node: Any, path: str) -> Any:
-        if isinstance(node, np.ndarray | Tensor):
-            arrays[path] = node
-            return {_REFERENCE: path}
-        if isinstance(node, Mapping):
-            if not all(isinstance(key, str) for key in node):
-                raise TypeError(f"state {path}: expected names as keys, got {list(node)!r}")
-            return {key: visit(value, f"{path}.{key}") for key, value in node.items()}
-        if isinstance(node, list | tuple):
-            return [visit(value, f"{path}.{i}") for i, value in enumerate(node)]
-        if node is None or isinstance(node, bool | int | float | str):
-            return node
-        raise TypeError(f"state {path}: cannot save a {type(node).__name__}")
 
-    return visit(tree, prefix), arrays
+def _split(node: Any, path: str, arrays: dict[str, Array]) -> Any:
+    # No closure: one that calls itself is a cycle, and would keep the tensors until the next
+    # garbage collection.
+    if isinstance(node, np.ndarray | Tensor):
+        arrays[path] = node
+        return {_REFERENCE: path}
+    if isinstance(node, Mapping):
+        if not all(isinstance(key, str) for key in node):
+            raise TypeError(f"state {path}: expected names as keys, got {list(node)!r}")
+        return {key: _split(value, f"{path}.{key}", arrays) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_split(value, f"{path}.{i}", arrays) for i, value in enumerate(node)]
+    if node is None or isinstance(node, bool | int | float | str):
+        return node
+    raise TypeError(f"state {path}: cannot save a {type(node).__name__}")
 
 
 def join_state(tree: Any, arrays: Mapping[str, Array]) -> Any:

@@ -1,0 +1,9 @@
+"""sqrt, on positive numbers."""
+
+import numpy as np
+
+import tinytape as tt
+
+from . import unary
+
+ROW = unary(tt.sqrt, np.sqrt, low=0.3, high=3.0)

@@ -1,0 +1,9 @@
+"""sub, broadcast."""
+
+import numpy as np
+
+import tinytape as tt
+
+from . import binary
+
+ROW = binary(tt.sub, np.subtract)

@@ -1,0 +1,9 @@
+"""tanh."""
+
+import numpy as np
+
+import tinytape as tt
+
+from . import unary
+
+ROW = unary(tt.tanh, np.tanh)
