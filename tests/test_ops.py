@@ -64,12 +64,12 @@ def test_every_operation_has_a_row_and_every_row_an_operation():
     assert sorted(ROWS) == sorted(OPS)
 
 
-@pytest.mark.parametrize("name", [name for name in OPS if name not in DIFFERENTIABLE])
-def test_an_operation_without_a_gradient_says_so_by_name(name):
-    inputs = ROWS[name].large.inputs
-    leaves = [tt.ones(x.shape, requires_grad=True) for x in inputs]
-    with pytest.raises(RuntimeError, match=name):
-        ROWS[name].large.run(*leaves).sum().backward()
+def test_an_operation_without_a_gradient_says_so_by_name():
+    for name in set(OPS) - set(DIFFERENTIABLE):  # none so far
+        call = ROWS[name].large
+        leaves = [tt.ones(given.shape, requires_grad=True) for given in call.inputs]
+        with pytest.raises(RuntimeError, match=name):
+            call.run(*leaves).sum().backward()
 
 
 # ---- first order ---------------------------------------------------------------------------------
