@@ -145,9 +145,7 @@ def test_forward_and_gradient(name):
                 y.backward(c, retain_graph=y is not outputs[-1])
             for x, g in zip(problem.wanted_of(leaves), raw, strict=True):
                 close(x.grad.numpy(), times * g, 1e-12, (".grad", times, problem))
-        assert all(
-            x.grad is None for x, w in zip(leaves, problem.wanted, strict=True) if not w
-        )
+        assert all(x.grad is None for x, w in zip(leaves, problem.wanted, strict=True) if not w)
 
     check()
 
@@ -219,7 +217,9 @@ def test_float32_follows_float64(name):
             given = as_tensors(cotangents, dtype, requires_grad=True)
             raw = gradients(problem, leaves, given)
             first = gradients(problem, leaves, given, create_graph=True)
-            products = [(g * w).sum() for g, w in zip(first, as_tensors(weights, dtype), strict=True)]
+            products = [
+                (g * w).sum() for g, w in zip(first, as_tensors(weights, dtype), strict=True)
+            ]
             variables = [*problem.wanted_of(leaves), given[0]]
             second = [np.zeros(v.shape) for v in variables]
             for product in products:

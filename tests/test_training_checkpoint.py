@@ -48,7 +48,7 @@ def save(folder: Path, step: int, **changes: Any) -> Path:
 
 
 def packed(arrays: dict[str, Any]) -> bytes:
-    return b"".join(pack_arrays(arrays))
+    return pack_arrays(arrays)
 
 
 def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".tmp-"  # what a killed process can leave behind; never read, safe to remove
 
 
-Content = bytes | Iterable[bytes]  # an iterable is written piece by piece
-
-
-def replace_file(path: str | os.PathLike[str], content: Content) -> None:
+def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Give ``path`` the content, or leave it as it was and raise OSError."""
     path = Path(path)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
@@ -31,10 +28,9 @@ def replace_file(path: str | os.PathLike[str], content: Content) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def publish_folder(path: str | os.PathLike[str], files: Iterable[tuple[str, Content]]) -> None:
-    """Create the folder ``path`` with ``files``, (name, content) pairs, or raise OSError.
+def publish_folder(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
+    """Create the folder ``path`` with ``files``, contents by name, or raise OSError.
 
-    The files are written, and asked for, in their order.
     A reader sees the whole folder or none of it. A folder that is there already is replaced.
     """
     path = Path(path)
@@ -43,7 +39,7 @@ def publish_folder(path: str | os.PathLike[str], files: Iterable[tuple[str, Cont
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        for name, content in files:
+        for name, content in files.items():
             write_file(temporary / name, content)
         sync_folder(temporary)
         if path.exists():  # rename cannot replace a folder that holds something
@@ -61,15 +57,14 @@ def publish_folder(path: str | os.PathLike[str], files: Iterable[tuple[str, Cont
         shutil.rmtree(old, ignore_errors=True)
 
 
-def write_file(path: Path, content: Content) -> None:
+def write_file(path: Path, content: bytes) -> None:
     """Create ``path``, which must not exist, write all of the content and sync it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
     try:
-        for piece in (content,) if isinstance(content, bytes) else content:
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -276,7 +276,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 def split(
     input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
 ) -> tuple[Tensor, ...]:
-    """Consecutive pieces of one axis as views, of one size (the last may be smaller) or of several."""
+    """Consecutive pieces of one axis as views, of one size (the last may be less) or of several."""
     axis = _axis("split", input.ndim, dim)
     if input.ndim == 0:
         raise ShapeError("split: a tensor of 0 dimensions cannot be split")

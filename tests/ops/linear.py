@@ -19,4 +19,6 @@ def case(draw):
     return Call(inputs, F.linear, _reference)
 
 
-ROW = Row(case, Call([Float((20, 64, 192)), Float((384, 192)), Float((384,))], F.linear, _reference))
+ROW = Row(
+    case, Call([Float((20, 64, 192)), Float((384, 192)), Float((384,))], F.linear, _reference)
+)

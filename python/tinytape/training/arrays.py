@@ -1,17 +1,8 @@
-"""Named arrays as a safetensors file: written piece by piece, read and compared with care.
-
-The layout (https://github.com/huggingface/safetensors): 8 bytes, little-endian, with the length of
-the header; the header, JSON from name to dtype, shape and place; the values one after another.
-
-Reading is left to the ``safetensors`` library, which bounds-checks hostile files. Writing is done
-here, because its writer copies everything twice, orders metadata differently in every process, and
-in version 0.8.0 silently writes wrong values for arrays that are not contiguous.
-"""
+"""Named arrays as safetensors files, compared and checked with care."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,40 +13,21 @@ import safetensors.numpy
 from ..tensor import Tensor
 from .errors import CheckpointError
 
-_CODES = {"bool": "BOOL", "uint8": "U8", "int32": "I32", "int64": "I64", "uint64": "U64",
-          "float32": "F32", "float64": "F64"}  # fmt: skip
-
 Array = np.ndarray | Tensor
 
 
-def pack_arrays(arrays: Mapping[str, Array]) -> Iterator[bytes]:
-    """Yield a safetensors file that depends on the content alone; one array is copied at a time.
+def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
+    """A safetensors file whose bytes depend on the content alone.
 
     Raises:
         TypeError: an array of a dtype that the format does not have.
     """
-    header: dict[str, Any] = {"__metadata__": {"format": "tinytape"}}
-    place = 0
-    specs = {name: _spec(array) for name, array in arrays.items()}
-    # Wide values first keeps every array aligned, as the library's own writer does.
-    names = sorted(specs, key=lambda name: (-specs[name][0].itemsize, name))
-    for name in names:
-        dtype, shape = specs[name]
-        if dtype.name not in _CODES:
-            raise TypeError(f"{name}: safetensors has no code for {dtype}")
-        size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        header[name] = {
-            "dtype": _CODES[dtype.name],
-            "shape": list(shape),
-            "data_offsets": [place, place + size],
-        }
-        place += size
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
-    for name in names:
-        array = as_numpy(arrays[name])
-        yield array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()  # in C order
+    dense = {name: _dense(array) for name, array in arrays.items()}
+    for name, array in dense.items():
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{name}: safetensors has no code for {array.dtype}")
+    # One entry only: the library writes several in an order that differs between processes.
+    return safetensors.numpy.save(dense, metadata={"format": "tinytape"})
 
 
 def unpack_arrays(data: bytes, source: Path) -> dict[str, np.ndarray]:
@@ -104,6 +76,12 @@ def is_finite(array: Array) -> bool:
 
 def as_numpy(array: Array) -> np.ndarray:
     return array.numpy() if isinstance(array, Tensor) else array
+
+
+def _dense(array: Array) -> np.ndarray:
+    """In C order and native bytes: a writer that looks at the memory alone then sees the values."""
+    values = np.asarray(as_numpy(array), order="C")
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def _spec(array: Array) -> tuple[np.dtype[Any], tuple[int, ...]]:

@@ -20,7 +20,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,25 +67,17 @@ def save_checkpoint(
         OSError: the disk is full or fails; what was there before is untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    contents = (
-        pack_arrays(model),
-        pack_arrays(arrays),
-        iter([pack_json({**state, "step": step})]),
-        iter([pack_json(config)]),
-        iter([pack_json(env)]),
-    )
-
-    def files() -> Iterator[tuple[str, Iterator[bytes]]]:
-        digests = []
-        for name, content in zip(_PARTS, contents, strict=True):
-            digests.append(_Digest(content))
-            yield name, iter(digests[-1])
-        listed = {name: digest.entry() for name, digest in zip(_PARTS, digests, strict=True)}
-        manifest = {"format": FORMAT, "version": VERSION, "step": step, "files": listed}
-        yield MANIFEST, iter([pack_json(manifest)])
-
+    files = {
+        "model.safetensors": pack_arrays(model),
+        "train_state.safetensors": pack_arrays(arrays),
+        "state.json": pack_json({**state, "step": step}),
+        "config.json": pack_json(config),
+        "env.json": pack_json(env),
+    }
+    listed = {name: _entry([content]) for name, content in files.items()}
+    manifest = {"format": FORMAT, "version": VERSION, "step": step, "files": listed}
     path = folder / f"step-{step:08d}"
-    publish_folder(path, files())
+    publish_folder(path, {**files, MANIFEST: pack_json(manifest)})
     return path
 
 
@@ -161,12 +153,10 @@ def verify_checkpoint(path: Path) -> None:
     for name, expected in _read_manifest(path).items():
         try:
             with open(path / name, "rb") as file:
-                digest = _Digest(iter(functools.partial(file.read, 1 << 16), b""))
-                for _ in digest:
-                    pass
+                found = _entry(iter(functools.partial(file.read, 1 << 16), b""))
         except OSError as error:
             raise CheckpointError(f"cannot read {path / name}: {error.strerror}") from error
-        _compare(path / name, digest.entry(), expected)
+        _compare(path / name, found, expected)
 
 
 def step_of(path: Path) -> int:
@@ -194,23 +184,13 @@ def unpack_json(data: bytes, source: Path) -> dict[str, Any]:
     return record
 
 
-class _Digest:
-    """Passes pieces of a file on, and knows their size and SHA-256 when all have passed."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._sha256 = hashlib.sha256()
-        self._size = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in self._pieces:
-            self._sha256.update(piece)
-            self._size += len(piece)
-            yield piece
-
-    def entry(self) -> dict[str, Any]:
-        """What the manifest says about the file."""
-        return {"bytes": self._size, "sha256": self._sha256.hexdigest()}
+def _entry(pieces: Iterable[bytes]) -> dict[str, Any]:
+    """What the manifest says about a file, given piece by piece."""
+    sha256, size = hashlib.sha256(), 0
+    for piece in pieces:
+        sha256.update(piece)
+        size += len(piece)
+    return {"bytes": size, "sha256": sha256.hexdigest()}
 
 
 def _read_verified(path: Path) -> dict[str, bytes]:
@@ -218,8 +198,7 @@ def _read_verified(path: Path) -> dict[str, bytes]:
     files = {}
     for name, expected in _read_manifest(path).items():
         data = files[name] = _read(path / name)
-        entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        _compare(path / name, entry, expected)
+        _compare(path / name, _entry([data]), expected)
     return files
 
 
