@@ -109,17 +109,20 @@ class Session:
                 another one. Nothing has changed then.
         """
         path, state = checkpoint.path, checkpoint.state
+        # The text first: another one has other characters, so nothing else would fit either.
+        fed = state.get("data", {}).get("sha256")
+        if fed != self.corpus.sha256:
+            raise ConfigError(
+                f"cannot resume with another text: the run was fed one with SHA-256 {fed}, and "
+                f"--data {self.config.data} is now {self.corpus.name} with SHA-256 "
+                f"{self.corpus.sha256}; give the first with --data or $TINYTAPE_DATA"
+            )
         own_state, own_arrays = self.state()
         require_same_arrays(checkpoint.model, self.weights(), path / "model.safetensors")
         require_same_arrays(checkpoint.arrays, own_arrays, path / "train_state.safetensors")
         if not own_state.keys() <= state.keys():
             missing = ", ".join(sorted(own_state.keys() - state.keys()))
             raise CheckpointError(f"{path / 'state.json'}: missing: {missing}")
-        if state["data"].get("sha256") != self.corpus.sha256:
-            raise ConfigError(
-                f"cannot resume with another text: the run was fed the corpus with SHA-256 "
-                f"{state['data'].get('sha256')}, and {self.config.data} has {self.corpus.sha256}"
-            )
         counters = _counters(state["counters"], checkpoint)
         optimizer = join_state(state["optimizer"], checkpoint.arrays)
         try:
