@@ -43,6 +43,7 @@ def main() -> int:
     elapsed = time.perf_counter() - began
     if status:
         return status
+    peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # on Linux
     run = Path(args.out)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     early = next(row for row in rows if row["step"] >= 200)
@@ -58,7 +59,7 @@ def main() -> int:
                 "held_out_loss": losses[-1],
                 "best_held_out_loss": min(losses),
                 "seconds": round(elapsed, 1),
-                "peak_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
+                "peak_mb": round(peak_kib * 1024 / 1e6, 1),
                 "flat": {name: [early[name], late[name]] for name in flat},
                 "steps_compared": [early["step"], late["step"]],
                 "model_sha256": hashlib.sha256(

@@ -24,7 +24,7 @@ static blas_operand operand_of(const tt_tensor *t)
 static int64_t batch_offset(const tt_tensor *t, int64_t b)
 {
     int64_t offset = 0;
-    for (int i = t->ndim - 3; i >= 0; i--) {
+    for (int i = t->ndim - 3; b > 0; i--) { /* matrix 0 may be of an empty batch */
         offset += b % t->shape[i] * t->strides[i];
         b /= t->shape[i];
     }
