@@ -47,6 +47,10 @@ static arena_chunk *chunk_add(arena *a, size_t n)
     if (a->first == NULL && size < a->high_water) size = a->high_water;
     if (size < n) size = n;
     arena_chunk *c = mem_alloc(size + TT_ALIGN);
+    if (c == NULL && a->spare != NULL && a->spare->cached_bytes > 0) {
+        block_pool_empty(a->spare);
+        c = mem_alloc(size + TT_ALIGN);
+    }
     if (c == NULL && size > n) { /* short of memory: exactly what was asked for may still fit */
         size = n;
         c = mem_alloc(size + TT_ALIGN);

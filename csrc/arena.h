@@ -15,6 +15,7 @@ typedef struct {
     size_t used, high_water; /* bytes handed out; unused ends of chunks do not count */
     size_t capacity, chunks;
     size_t least_chunk;
+    block_pool *spare; /* emptied when the system refuses a chunk; may be NULL */
 } arena;
 
 typedef struct {

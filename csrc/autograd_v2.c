@@ -35,7 +35,6 @@ tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, in
     for (int k = 0; k < n_out; k++) {
         node->out[k] = outputs[k];
         outputs[k]->node = node;
-        outputs[k]->out_index = (uint8_t)k;
         outputs[k]->requires_grad = true;
     }
     if (tape->newest != NULL) tape->newest->next = node;
@@ -110,7 +109,6 @@ static tt_status refuse_freed(const tt_tensor *t, const char *op)
 /* Where a gradient for t is to be written, and whether there is something to add to. */
 static tt_status receive(pass *p, tt_tensor *t, const char *op, void **dx, bool *acc)
 {
-    TT_TRY(refuse_freed(t, op));
     *acc = has_cot(p, t);
     if (*acc) {
         *dx = t->cot;
@@ -137,7 +135,7 @@ static tt_status receive(pass *p, tt_tensor *t, const char *op, void **dx, bool 
 
 static tt_status check_node(const tt_node *node)
 {
-    if (node->released) return fail_freed(node->op->name);
+    if (node->released != 0) return fail_freed(node->op->name);
     for (int i = 0; i < node->n_in; i++) {
         const tt_tensor *t = node->in[i];
         if (t == NULL || t->block == NULL || !(node->op->keeps >> i & 1)) continue;
@@ -164,7 +162,7 @@ static tt_status pass_through(pass *p, tt_node *node, void *dy)
         if (!(node->op->passes >> i & 1) || !wanted(p, t)) continue;
         bool takes_over = i == last && !has_cot(p, t) && !node->out[0]->captured &&
                           !(p->into_leaves && t->node == NULL);
-        if (takes_over && !t->graph_freed) {
+        if (takes_over) {
             t->cot = dy;
             t->cot_epoch = p->epoch;
             node->out[0]->cot = NULL;
@@ -189,14 +187,9 @@ static tt_status backward_node(pass *p, tt_node *node)
                  .n_out = node->n_out,
                  .in = node->in,
                  .out = node->out};
-    bool any = false;
     for (int k = 0; k < node->n_out; k++) {
-        if (!has_cot(p, node->out[k])) continue;
-        c.dy[k] = node->out[k]->cot;
-        any = true;
+        if (has_cot(p, node->out[k])) c.dy[k] = node->out[k]->cot;
     }
-    if (!any) return TT_OK;
-    TT_TRY(check_node(node));
     memcpy(c.saved, node->saved, sizeof c.saved);
     /* The same tensor twice: the kernel must not see one buffer under two names. */
     bool repeated[TT_MAX_IN] = {false};
@@ -232,7 +225,6 @@ static tt_status backward_node(pass *p, tt_node *node)
 
 static tt_status add_cot_var(pass *p, tt_tensor *t, tt_tensor *dx, const char *op)
 {
-    TT_TRY(refuse_freed(t, op));
     if (!tensor_same_shape(dx, t))
         return tt_fail(TT_ERR_INTERNAL, op, "the vjp returned shape %s for an input of shape %s",
                        SHAPE_TEXT(dx), SHAPE_TEXT(t));
@@ -244,10 +236,7 @@ static tt_status add_cot_var(pass *p, tt_tensor *t, tt_tensor *dx, const char *o
 static tt_status differentiate_node(pass *p, tt_node *node)
 {
     tt_tensor *dy[TT_MAX_OUT] = {NULL}, *dx[TT_MAX_IN] = {NULL};
-    bool need[TT_MAX_IN] = {false}, any = false, rule = false;
-    for (int k = 0; k < node->n_out; k++) any = any || has_cot(p, node->out[k]);
-    if (!any) return TT_OK;
-    TT_TRY(check_node(node));
+    bool need[TT_MAX_IN] = {false}, rule = false;
     for (int k = 0; k < node->n_out; k++) {
         const tt_tensor *y = node->out[k];
         dy[k] = has_cot(p, y) ? y->cot_var : v_constant(p->ctx, y->dtype, y->ndim, y->shape, 0.0);
@@ -326,16 +315,35 @@ static void mark_needed(const pass *p)
     }
 }
 
-static tt_status walk(pass *p, tt_node *newest, bool release)
+/* Which nodes the pass goes through: those between the roots and what is wanted. Whatever forbids
+ * it is found here, before a gradient is touched. */
+static tt_status survey(const pass *p, tt_node *newest)
 {
     for (tt_node *node = newest; node != NULL; node = node->prev) {
+        bool reached = false, wants = false;
+        for (int k = 0; k < node->n_out; k++)
+            reached = reached || node->out[k]->reached_epoch == p->epoch;
+        for (int i = 0; i < node->n_in && reached; i++) wants = wants || wanted(p, node->in[i]);
+        if (!wants) continue;
+        TT_TRY(check_node(node));
+        node->visited = p->epoch;
+        for (int i = 0; i < node->n_in; i++) {
+            tt_tensor *t = node->in[i];
+            if (!wanted(p, t)) continue;
+            TT_TRY(refuse_freed(t, node->op->name));
+            t->reached_epoch = p->epoch;
+        }
+    }
+    return TT_OK;
+}
+
+static tt_status walk(pass *p, tt_node *newest)
+{
+    for (tt_node *node = newest; node != NULL; node = node->prev) {
+        if (node->visited != p->epoch) continue;
         arena_mark scratch = arena_here(&p->ctx->scratch);
         TT_TRY(p->graph ? differentiate_node(p, node) : backward_node(p, node));
         arena_rewind(&p->ctx->scratch, scratch);
-    }
-    for (tt_node *node = newest; release && node != NULL; node = node->prev) {
-        for (int k = 0; k < node->n_out; k++)
-            node->released = node->released || has_cot(p, node->out[k]);
     }
     return TT_OK;
 }
@@ -389,12 +397,18 @@ static tt_status run_pass(pass *p, int n_roots, tt_tensor **roots, tt_tensor **g
     }
     if (!p->into_leaves) mark_needed(p);
     for (int i = 0; i < n_roots; i++) {
-        if (!wanted(p, roots[i])) continue;
-        TT_TRY(seed(p, roots[i], gradients[i]));
         tt_node *node = roots[i]->node;
+        if (!wanted(p, roots[i])) continue;
+        TT_TRY(refuse_freed(roots[i], "backward"));
+        roots[i]->reached_epoch = p->epoch;
         if (node != NULL && (newest == NULL || node->sequence > newest->sequence)) newest = node;
     }
-    TT_TRY(walk(p, newest, release));
+    TT_TRY(survey(p, newest));
+    if (release) TT_TRY(tape_plan_release(p->ctx, p->epoch));
+    for (int i = 0; i < n_roots; i++) {
+        if (wanted(p, roots[i])) TT_TRY(seed(p, roots[i], gradients[i]));
+    }
+    TT_TRY(walk(p, newest));
     for (int i = 0; i < n_inputs; i++) TT_TRY(take_result(p, inputs[i], &results[i]));
     return TT_OK;
 }
@@ -453,10 +467,11 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
             results[i] = 0;
         }
         settle_fresh_grads(ctx, n_roots, tensors, status != TT_OK);
+        if (status != TT_OK && release) tape_cancel_release(ctx, p.epoch);
         ctx->tape.in_backward = false;
         if (!p.graph || status != TT_OK)
             tape_rewind(ctx, mark); /* cotangents end with the pass, the tape stays */
-        if (status == TT_OK && release) status = tape_release(ctx);
+        if (status == TT_OK && release) tape_release(ctx);
     }
     arena_reset(&ctx->scratch);
     return status;

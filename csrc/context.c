@@ -24,6 +24,7 @@ tt_ctx *tt_ctx_new(void)
     ctx->grad_enabled = true;
     arena_init(&ctx->step, STEP_CHUNK);
     arena_init(&ctx->scratch, SCRATCH_CHUNK);
+    ctx->step.spare = ctx->scratch.spare = &ctx->pool;
     blas_init();
     return ctx;
 }
@@ -253,6 +254,8 @@ tt_status tt_set_grad(tt_ctx *ctx, tt_handle h, tt_handle grad)
             return tt_fail(TT_ERR_SHAPE, "grad",
                            "the gradient of a tensor of shape %s cannot have shape %s",
                            SHAPE_TEXT(t), SHAPE_TEXT(g));
+        if (t->node != NULL || t->graph_freed)
+            return tt_fail(TT_ERR_STATE, "grad", "only leaf tensors have a grad");
         if (g->place != PLACE_POOL || g->node != NULL || !g->contiguous || g == t)
             return tt_fail(
                 TT_ERR_STATE, "grad",

@@ -116,6 +116,10 @@ tt_block *block_new(block_pool *pool, tt_pool kind, size_t n)
         pool->cached_bytes -= (int64_t)block->size;
     } else {
         block = mem_alloc(size + TT_ALIGN);
+        if (block == NULL && pool->cached_bytes > 0) { /* what waits for reuse may make the room */
+            block_pool_empty(pool);
+            block = mem_alloc(size + TT_ALIGN);
+        }
         if (block == NULL) return NULL;
         block->size = size;
         block->size_class = (uint8_t)size_class;
@@ -126,6 +130,8 @@ tt_block *block_new(block_pool *pool, tt_pool kind, size_t n)
     block->pool = (uint8_t)kind;
     pool->bytes[kind] += (int64_t)size;
     pool->blocks[kind] += 1;
+    pool->live_bytes += (int64_t)size;
+    if (pool->live_bytes > pool->peak_bytes) pool->peak_bytes = pool->live_bytes;
     return block;
 }
 
@@ -134,6 +140,11 @@ void block_unref(block_pool *pool, tt_block *block)
     if (block == NULL || --block->refs > 0) return;
     pool->bytes[block->pool] -= (int64_t)block->size;
     pool->blocks[block->pool] -= 1;
+    pool->live_bytes -= (int64_t)block->size;
+    if (pool->cached_bytes + (int64_t)block->size > CACHE_FACTOR * pool->peak_bytes) {
+        mem_free(block);
+        return;
+    }
     pool->cached_bytes += (int64_t)block->size;
     block->next_free = pool->free[block->size_class];
     pool->free[block->size_class] = block;

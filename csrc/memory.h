@@ -17,13 +17,16 @@ void mem_free(void *p);
 void mem_stats(tt_memory *out);
 
 /* The storage of tensors that outlive a step. Blocks that are freed wait in the pool for the next
- * of their size class, so that a loop of fixed shapes soon asks the system for nothing. */
+ * of their size class, so that a loop of fixed shapes soon asks the system for nothing; together
+ * they hold at most CACHE_FACTOR times what ever lived at once, so that changing shapes do not pile
+ * up. */
+enum { CACHE_FACTOR = 3 };
+
 typedef struct tt_block {
     struct tt_block *next_free;
     size_t size; /* of the size class, header excluded */
     int64_t refs;
-    uint32_t
-        version; /* counts in-place writes, so that backward notices a saved value that changed */
+    uint32_t version; /* counts in-place writes: backward notices a saved value that changed */
     uint8_t pool;
     uint8_t size_class;
 } tt_block;
@@ -32,11 +35,12 @@ enum { BLOCK_CLASSES = 4 * 48 }; /* four to a doubling, from 64 bytes */
 
 typedef struct {
     tt_block *free[BLOCK_CLASSES];
-    int64_t bytes[TT_POOL_COUNT], blocks[TT_POOL_COUNT], cached_bytes;
+    int64_t bytes[TT_POOL_COUNT], blocks[TT_POOL_COUNT];
+    int64_t live_bytes, peak_bytes, cached_bytes;
 } block_pool;
 
-tt_block *block_new(block_pool *pool, tt_pool kind,
-                    size_t n);                       /* with one reference; NULL when refused */
+/* With one reference; NULL when refused. */
+tt_block *block_new(block_pool *pool, tt_pool kind, size_t n);
 void block_unref(block_pool *pool, tt_block *block); /* NULL is fine */
 void block_pool_empty(block_pool *pool); /* gives the cached blocks back to the system */
 static inline void *block_data(tt_block *block) { return (char *)block + TT_ALIGN; }

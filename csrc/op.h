@@ -35,6 +35,7 @@ typedef struct {
     int n_in, n_out;
     tt_tensor **in, **out;
     tt_spec spec[TT_MAX_OUT];
+    tt_place place;            /* forward: where an output goes that is not recorded */
     bool recording;            /* forward: a backward will want what is saved */
     void *saved[TT_MAX_SAVED]; /* for the backward kernel */
     /* backward: dy[i] is contiguous (NULL: zero); dx[i] is contiguous (NULL: not wanted); with
@@ -51,7 +52,7 @@ typedef struct {
 
 typedef enum {
     TT_VIEW = 1,      /* no kernel: the output shares the input's storage, as spec says */
-    TT_NOGRAD = 2,    /* not differentiable, and says so when asked */
+    TT_NOGRAD = 2,    /* not differentiable: never recorded */
     TT_ANY_DTYPE = 4, /* moves elements without computing with them */
 } tt_op_flags;
 
@@ -86,8 +87,9 @@ struct tt_node {
     const tt_op *op;
     uint64_t sequence;
     int n_in, n_out;
-    bool released;  /* a backward pass went through and gave up what it saved */
-    tt_tensor **in; /* the tape's own copy of the caller's array */
+    uint64_t visited;  /* the latest pass that goes through here */
+    uint64_t released; /* the pass that gave up what this saved; 0: none */
+    tt_tensor **in;    /* the tape's own copy of the caller's array */
     tt_tensor *out[TT_MAX_OUT];
     uint32_t versions[TT_MAX_IN];
     void *saved[TT_MAX_SAVED];
@@ -126,6 +128,12 @@ tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, in
                       void *const *saved);
 /* Memory for what a kernel saves: in the step arena when recording, else in scratch. */
 void *call_save(tt_call *c, int index, size_t n);
+/* Where a rule may put a tensor that the operation reads, or shows as a view of: as long-lived as
+ * the output. */
+static inline tt_place call_place(const tt_call *c)
+{
+    return c->recording || c->place == PLACE_STEP ? PLACE_STEP : PLACE_SCRATCH;
+}
 static inline void *call_scratch(tt_call *c, size_t n)
 {
     return ctx_scratch(c->ctx, c->op->name, n);

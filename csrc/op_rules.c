@@ -31,8 +31,7 @@ tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input)
         return TT_OK;
     tt_attrs attrs = {.n_ints = ndim};
     memcpy(attrs.ints, shape, (size_t)ndim * sizeof shape[0]);
-    return tape_apply(c->ctx, TT_OP_expand, &c->in[input], 1, &attrs,
-                      c->recording ? PLACE_STEP : PLACE_SCRATCH, &c->in[input]);
+    return tape_apply(c->ctx, TT_OP_expand, &c->in[input], 1, &attrs, call_place(c), &c->in[input]);
 }
 
 /* The common shape of two inputs by numpy's rule: aligned at the end, a size of 1 stretches. */

@@ -62,8 +62,7 @@ static tt_status arrange_inputs(tt_call *c)
         if (!index && c->op->layout == TT_STRIDED) continue;
         if (!index && c->op->layout == TT_MATRIX && blas_matrix(t)) continue;
         tt_attrs none = {0};
-        tt_place place = c->recording ? PLACE_STEP : PLACE_SCRATCH;
-        TT_TRY(tape_apply(c->ctx, TT_OP_contiguous, &c->in[i], 1, &none, place, &c->in[i]));
+        TT_TRY(tape_apply(c->ctx, TT_OP_contiguous, &c->in[i], 1, &none, call_place(c), &c->in[i]));
     }
     return TT_OK;
 }
@@ -112,14 +111,14 @@ static tt_tensor *make_output(tt_call *c, int k, tt_place place)
     return tensor_new_arena(c->ctx, c->op->name, place, spec->dtype, spec->ndim, spec->shape, true);
 }
 
-static tt_status run(tt_call *c, tt_place place)
+static tt_status run(tt_call *c)
 {
     TT_TRY(check_inputs(c));
     if (c->op->prepare != NULL) TT_TRY(c->op->prepare(c));
     TT_TRY(arrange_inputs(c));
     TT_TRY(c->op->infer(c));
     for (int k = 0; k < c->n_out; k++) {
-        c->out[k] = make_output(c, k, c->recording ? PLACE_STEP : place);
+        c->out[k] = make_output(c, k, c->recording ? PLACE_STEP : c->place);
         if (c->out[k] == NULL) return (tt_status)tt_error_code();
     }
     if (!(c->op->flags & TT_VIEW)) {
@@ -173,7 +172,13 @@ tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_att
     tt_tensor *inputs[TT_MAX_IN] = {NULL};
     /* `out` may be the caller's input array, so it is written last. */
     tt_tensor *made[TT_MAX_OUT] = {NULL};
-    tt_call c = {.ctx = ctx, .op = op, .attrs = attrs, .n_in = n_in, .in = inputs, .out = made};
+    tt_call c = {.ctx = ctx,
+                 .op = op,
+                 .attrs = attrs,
+                 .n_in = n_in,
+                 .in = inputs,
+                 .out = made,
+                 .place = place};
     if (n_in < 0 || n_in > TT_MAX_IN)
         return tt_fail(TT_ERR_ARG, op->name, "expected %d inputs, got %d", op->inputs, n_in);
     c.n_out = op->outputs > 0 ? op->outputs : 1;
@@ -184,7 +189,7 @@ tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_att
     }
     tape_mark mark = tape_here(ctx);
     arena_mark scratch = arena_here(&ctx->scratch);
-    tt_status status = run(&c, place);
+    tt_status status = run(&c);
     if (status != TT_OK) {
         for (int k = 0; k < c.n_out; k++) tensor_unref(ctx, made[k]);
         tape_rewind(ctx, mark);
@@ -215,7 +220,7 @@ void tape_clear_if_unheld(tt_ctx *ctx)
 }
 
 /* What the outside holds keeps its value in storage of its own, and has no way back any more. */
-static tt_status move_out(tt_ctx *ctx, tt_tensor *t)
+static tt_status prepare_outside(tt_ctx *ctx, tt_tensor *t)
 {
     tt_tensor *to = NULL;
     if (t->block != NULL) {
@@ -227,36 +232,53 @@ static tt_status move_out(tt_ctx *ctx, tt_tensor *t)
     if (to == NULL) return (tt_status)tt_error_code();
     to->requires_grad = t->requires_grad;
     to->graph_freed = true;
-    handle_move(ctx, t, to);
+    t->outside = to;
     return TT_OK;
 }
 
-static tt_status move_out_released(tt_ctx *ctx)
+/* Something held may have been computed from what is given up: no pass can go through it either. */
+static void spread_release(tt_ctx *ctx, uint64_t epoch)
+{
+    for (tt_node *node = ctx->tape.oldest; node != NULL; node = node->next) {
+        for (int i = 0; i < node->n_in && node->released == 0; i++) {
+            const tt_tensor *t = node->in[i];
+            if (t == NULL || !t->requires_grad) continue;
+            if (t->graph_freed || (t->node != NULL && t->node->released != 0))
+                node->released = epoch;
+        }
+    }
+}
+
+tt_status tape_plan_release(tt_ctx *ctx, uint64_t epoch)
+{
+    for (tt_node *node = ctx->tape.newest; node != NULL; node = node->prev) {
+        if (node->visited == epoch) node->released = epoch;
+    }
+    spread_release(ctx, epoch);
+    for (tt_tensor *t = ctx->tape.held; t != NULL; t = t->held_next) {
+        if (t->node->released != 0) TT_TRY(prepare_outside(ctx, t));
+    }
+    return TT_OK;
+}
+
+void tape_cancel_release(tt_ctx *ctx, uint64_t epoch)
+{
+    for (tt_node *node = ctx->tape.newest; node != NULL; node = node->prev) {
+        if (node->released == epoch) node->released = 0;
+    }
+    for (tt_tensor *t = ctx->tape.held; t != NULL; t = t->held_next) {
+        tensor_unref(ctx, t->outside);
+        t->outside = NULL;
+    }
+}
+
+void tape_release(tt_ctx *ctx)
 {
     for (tt_tensor *t = ctx->tape.held, *next = NULL; t != NULL; t = next) {
         next = t->held_next;
-        if (t->node->released) TT_TRY(move_out(ctx, t));
-    }
-    return TT_OK;
-}
-
-tt_status tape_release(tt_ctx *ctx)
-{
-    TT_TRY(move_out_released(ctx));
-    if (ctx->tape.held != NULL) {
-        /* Something held was computed from what is now released: no pass can go through it either.
-         */
-        for (tt_node *node = ctx->tape.oldest; node != NULL; node = node->next) {
-            for (int i = 0; i < node->n_in && !node->released; i++) {
-                const tt_tensor *t = node->in[i];
-                node->released = t != NULL && t->requires_grad &&
-                                 (t->graph_freed || (t->node != NULL && t->node->released));
-            }
-        }
-        TT_TRY(move_out_released(ctx));
+        if (t->outside != NULL) handle_move(ctx, t, t->outside);
     }
     tape_clear_if_unheld(ctx);
-    return TT_OK;
 }
 
 static void keep_tensor(tt_ctx *ctx, tt_tensor *t)

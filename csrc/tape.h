@@ -18,8 +18,14 @@ void tape_rewind(tt_ctx *ctx, tape_mark mark);
 
 void tape_clear(tt_ctx *ctx);           /* forget every node and take the step arena back */
 void tape_clear_if_unheld(tt_ctx *ctx); /* the same, where nothing outside holds a step tensor */
-tt_status tape_release(tt_ctx *ctx);    /* after a pass: what is held moves out; then clear, unless
-                                           another graph is held */
+
+/* Giving up what a pass went through, in two steps, so that running out of memory changes nothing:
+ * the plan makes the copies of what is held outside, the release puts them in its place and clears
+ * the tape, unless another graph is held. */
+tt_status tape_plan_release(tt_ctx *ctx, uint64_t epoch);
+void tape_cancel_release(tt_ctx *ctx, uint64_t epoch);
+void tape_release(tt_ctx *ctx);
+
 void tape_sweep(tt_ctx *ctx); /* give back the memory of nodes that nothing held can reach */
 
 #endif

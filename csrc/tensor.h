@@ -27,6 +27,8 @@ typedef struct tt_tensor {
     struct tt_tensor *cot_var; /* the same under create_graph: a tensor on the tape */
     uint64_t cot_epoch;        /* the pass that cot or cot_var belongs to */
     uint64_t needed_epoch;     /* the pass that wants a cotangent here */
+    uint64_t reached_epoch;    /* the pass that brings one here */
+    struct tt_tensor *outside; /* what a held step tensor becomes when its tape is released */
 
     struct tt_tensor *held_prev, *held_next;          /* step tensors that the outside holds */
     int64_t shape[TT_MAX_DIMS], strides[TT_MAX_DIMS]; /* strides in elements */
@@ -35,7 +37,7 @@ typedef struct tt_tensor {
                         grad's owner */
     int64_t handles; /* how often the outside holds it */
     uint32_t slot;
-    uint8_t dtype, ndim, place, out_index;
+    uint8_t dtype, ndim, place;
     bool requires_grad, contiguous;
     bool captured;    /* a pass was asked for the gradient here */
     bool grad_fresh;  /* this pass made grad, and would take it back if it failed */

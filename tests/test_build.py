@@ -35,7 +35,9 @@ def test_show_config_prints_every_key(capsys):
     shown = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     config = tt.get_config()
     assert list(shown) == list(config)
-    assert {"version", "blas", "blas_version", "blas_core", "simd", "compiler", "threads"} == set(config)
+    assert {"version", "blas", "blas_version", "blas_core", "simd", "compiler", "threads"} == set(
+        config
+    )
     for key in ("version", "blas", "compiler", "threads"):
         assert shown[key] == str(config[key]) and shown[key] not in ("", "unknown")
     assert config["threads"] == tt.get_num_threads() >= 1
@@ -133,18 +135,14 @@ assert libm.fegetround() == mode == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no CPU affinity here")
-def test_affinity_and_threads_of_the_process_stay():
-    """Importing starts no thread and pins nothing; a BLAS may do both."""
+def test_the_affinity_of_the_process_stays():
+    """A BLAS may pin the thread that loads it."""
     code = """
-import os, threading
+import os
 before = os.sched_getaffinity(0)
-import numpy
-tasks = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
-import tinytape
+import tinytape as tt
+(tt.ones(300, 300) @ tt.ones(300, 300)).sum().item()
 assert os.sched_getaffinity(0) == before
-assert threading.active_count() == 1
-if tasks:
-    assert len(os.listdir("/proc/self/task")) == tasks
 """
     run(code)
 

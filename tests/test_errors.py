@@ -385,7 +385,12 @@ def test_the_mean_over_nothing_is_nan():
 
 
 def test_large_logits_do_not_overflow():
-    for dtype, big in ((tt.float32, 1e6), (tt.float64, 1e12), (tt.float32, 1e30), (tt.float64, 1e300)):
+    for dtype, big in (
+        (tt.float32, 1e6),
+        (tt.float64, 1e12),
+        (tt.float32, 1e30),
+        (tt.float64, 1e300),
+    ):
         x = tt.tensor([[big, 0.0], [-big, -big]], dtype=dtype, requires_grad=True)
         loss = F.cross_entropy(x, tt.tensor([0, 1]), reduction="none")
         np.testing.assert_allclose(loss.numpy(), [0.0, np.log(2)], rtol=1e-6)
@@ -524,7 +529,20 @@ def new_raw(context, pool=lib.TT_POOL_DATA, dtype=lib.TT_FLOAT32, shape=(2, 3)):
     return status, out[0]
 
 
-FORGED = [0, 1, -1, 2**31, 2**32, 2**32 + 1, 2**33 + 1, 2**62, 2**63 - 1, -(2**63), -(2**32) + 1, 257]
+FORGED = [
+    0,
+    1,
+    -1,
+    2**31,
+    2**32,
+    2**32 + 1,
+    2**33 + 1,
+    2**62,
+    2**63 - 1,
+    -(2**63),
+    -(2**32) + 1,
+    257,
+]
 
 
 def test_forged_handles_are_refused_everywhere(raw):
@@ -642,7 +660,9 @@ def test_bad_arguments_of_the_raw_library(raw):
     assert lib.tt_grad_norm(raw, -1, one, 2.0, number) == lib.TT_ERR_ARG
     for norm in (0.0, -1.0, float("nan")):
         assert lib.tt_grad_norm(raw, 1, one, norm, number) == lib.TT_ERR_ARG
-    assert lib.tt_adam(raw, 1, one, one, one, one, 0, 0.1, 0.9, 0.9, 1e-8, 0.0, 0, 0) == lib.TT_ERR_ARG
+    assert (
+        lib.tt_adam(raw, 1, one, one, one, one, 0, 0.1, 0.9, 0.9, 1e-8, 0.0, 0, 0) == lib.TT_ERR_ARG
+    )
     assert lib.tt_set_num_threads(0) == lib.tt_set_num_threads(-5) == -1
     lib.tt_ctx_free(ffi.NULL)
     assert lib.tt_release(raw, h) == lib.TT_OK

@@ -147,7 +147,11 @@ def test_values_leave_as_copies():
     assert array.tolist() == [9.0, 9.0]
     assert np.asarray(x).tolist() == [5.0, 5.0]
     assert np.asarray(x, dtype=np.float64).dtype == np.float64
-    for view in (tt.tensor(grid(3, 4)).transpose(0, 1), tt.tensor(grid(4))[1:3], tt.ones(1).expand(3)):
+    for view in (
+        tt.tensor(grid(3, 4)).transpose(0, 1),
+        tt.tensor(grid(4))[1:3],
+        tt.ones(1).expand(3),
+    ):
         assert view.numpy().flags.owndata and view.numpy().flags.writeable
 
 

@@ -1,6 +1,7 @@
 /* cross_entropy: -ln softmax(x)[target] for each row of logits x (N, C) and class indices (N), in
  * nats. ints: reduction (0 none, 1 mean over rows that count, 2 sum), the index that is ignored.
- * Saves ln sum e^x of each row and the number of rows that count. */
+ * Saves of each row its largest logit m and ln sum e^(x - m), apart so that large logits lose
+ * nothing, and the number of rows that count. */
 #include "../op.h"
 
 enum { REDUCE_NONE, REDUCE_MEAN, REDUCE_SUM };
@@ -10,7 +11,7 @@ enum { REDUCE_NONE, REDUCE_MEAN, REDUCE_SUM };
 typedef struct {
     const T *x; /* (rows, n) */
     const int64_t *target;
-    T *loss, *log_sum; /* (rows) */
+    T *loss, *most, *log_sum; /* (rows) */
     T *dx;
     const T *dy; /* one, or one for each row */
     int64_t rows, n, ignored, rows_per_shard;
@@ -38,8 +39,9 @@ static void cross_entropy_shard(void *arg, int64_t shard)
     for (int64_t r = begin; r < end; r++) {
         const T *x = p->x + r * p->n;
         T m = line_max(x, p->n, 1);
-        p->log_sum[r] = m + line_log_sum(x, p->n, 1, m);
-        p->loss[r] = p->target[r] == p->ignored ? 0 : p->log_sum[r] - x[p->target[r]];
+        p->most[r] = m;
+        p->log_sum[r] = line_log_sum(x, p->n, 1, m);
+        p->loss[r] = p->target[r] == p->ignored ? 0 : p->log_sum[r] - (x[p->target[r]] - m);
     }
 }
 
@@ -47,10 +49,12 @@ static tt_status cross_entropy_forward(tt_call *c)
 {
     cross_entropy_plan p = cross_entropy_plan_of(c);
     p.log_sum = call_save(c, 0, (size_t)p.rows * sizeof(T));
-    double *counted = call_save(c, 1, sizeof *counted);
+    p.most = call_save(c, 1, (size_t)p.rows * sizeof(T));
+    double *counted = call_save(c, 2, sizeof *counted);
     p.loss =
         p.reduction == REDUCE_NONE ? c->out[0]->data : call_scratch(c, (size_t)p.rows * sizeof(T));
-    if (p.log_sum == NULL || counted == NULL || p.loss == NULL) return TT_ERR_NOMEM;
+    if (p.log_sum == NULL || p.most == NULL || counted == NULL || p.loss == NULL)
+        return TT_ERR_NOMEM;
     parallel_for(shards_of(p.rows, p.rows_per_shard), cross_entropy_shard, &p);
     *counted = 0;
     for (int64_t r = 0; r < p.rows; r++) *counted += p.target[r] != p.ignored;
@@ -67,14 +71,14 @@ static void cross_entropy_backward_shard(void *arg, int64_t shard)
     int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows);
     for (int64_t r = begin; r < end; r++) {
         const T *x = p->x + r * p->n;
-        T *dx = p->dx + r * p->n, log_sum = p->log_sum[r];
+        T *dx = p->dx + r * p->n, most = p->most[r], log_sum = p->log_sum[r];
         T g = p->dy[p->reduction == REDUCE_NONE ? r : 0];
         if (p->reduction == REDUCE_MEAN) g = (T)((double)g / p->counted);
         if (p->target[r] == p->ignored) {
             if (!p->acc) memset(dx, 0, (size_t)p->n * sizeof(T));
             continue;
         }
-        for (int64_t i = 0; i < p->n; i++) put(dx + i, tt_exp(x[i] - log_sum) * g, p->acc);
+        for (int64_t i = 0; i < p->n; i++) put(dx + i, tt_exp(x[i] - most - log_sum) * g, p->acc);
         dx[p->target[r]] -= g;
     }
 }
@@ -83,7 +87,8 @@ static tt_status cross_entropy_backward(tt_call *c)
 {
     cross_entropy_plan p = cross_entropy_plan_of(c);
     p.log_sum = c->saved[0];
-    p.counted = *(const double *)c->saved[1];
+    p.most = c->saved[1];
+    p.counted = *(const double *)c->saved[2];
     p.dy = c->dy[0];
     p.dx = c->dx[0];
     p.acc = c->acc[0];
@@ -127,7 +132,7 @@ static void cross_entropy_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const
     tt_tensor *x = node->in[0];
     const int64_t *target = node->in[1]->data, reduction = node->attrs.ints[0];
     int64_t rows = x->shape[0], classes = x->shape[1], column[2] = {rows, 1};
-    double counted = *(const double *)node->saved[1];
+    double counted = *(const double *)node->saved[2];
     tt_tensor *onehot = v_constant(ctx, x->dtype, 2, x->shape, 0.0);
     tt_tensor *weight =
         v_constant(ctx, x->dtype, 2, column, reduction == REDUCE_MEAN ? 1.0 / counted : 1.0);

@@ -17,10 +17,18 @@ static void bias_shard(void *arg, int64_t shard)
         memcpy(p->y + r * p->cols, p->bias, (size_t)p->cols * sizeof(T));
 }
 
+/* From x, not from y: a layer without outputs has rows too, and their gradient is zero. */
+static int64_t row_count(const tt_tensor *x)
+{
+    int64_t rows = 1;
+    for (int i = 0; i < x->ndim - 1; i++) rows *= x->shape[i];
+    return rows;
+}
+
 static tt_status linear_forward(tt_call *c)
 {
     const tt_tensor *w = c->in[1];
-    int64_t out = w->shape[0], in = w->shape[1], rows = out > 0 ? c->out[0]->numel / out : 0;
+    int64_t out = w->shape[0], in = w->shape[1], rows = row_count(c->in[0]);
     T *y = c->out[0]->data;
     if (c->in[2] != NULL) { /* the product is then added to the bias */
         bias_plan p = {c->in[2]->data, y, rows, out, rows_per_shard(out)};
@@ -34,7 +42,7 @@ static tt_status linear_forward(tt_call *c)
 static tt_status linear_backward(tt_call *c)
 {
     const tt_tensor *x = c->in[0], *w = c->in[1];
-    int64_t out = w->shape[0], in = w->shape[1], rows = out > 0 ? c->out[0]->numel / out : 0;
+    int64_t out = w->shape[0], in = w->shape[1], rows = row_count(c->in[0]);
     const T *dy = c->dy[0];
     if (c->dx[0] != NULL) /* dx (rows, in) = dy W */
         blas_matmul(false, false, rows, in, out, 1, dy, at_least_one(out), w->data,

@@ -1,8 +1,8 @@
 /* scaled_dot_product_attention: y = softmax(scale q k^T + mask) v for each head (Vaswani et al.,
  * 2017). q (B, H, L, D), k (B, H, S, D), v (B, H, S, E), with any strides but the last. ints[0]:
  * causal, so that query i sees the keys 0..i; reals[0]: scale. Works through blocks of queries: the
- * L x S matrix is never whole, and what a causal mask hides from a block is not computed. Saves ln
- * sum e^s of each query (Dao et al., 2022). */
+ * L x S matrix is never whole, and what a causal mask hides from a block is not computed. Saves
+ * of each query the largest score and the sum of e^(score - largest) (Dao et al., 2022). */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -14,7 +14,8 @@ typedef struct {
     int64_t heads, queries, keys, dim, out_dim;
     T scale;
     bool causal;
-    T *y, *log_sum;  /* (B, H, L, E), (B, H, L) */
+    T *y;            /* (B, H, L, E) */
+    T *most, *share; /* (B, H, L): the largest score, and 1 / sum e^(score - largest) */
     const T *dy;     /* like y */
     T *dq, *dk, *dv; /* contiguous; NULL where not wanted */
     bool acc_q, acc_k, acc_v;
@@ -88,7 +89,8 @@ static void attention_head(void *arg, int64_t head)
             T scale = 1 / sum;
             for (int64_t j = 0; j < seen; j++) row[j] *= scale;
             for (int64_t j = seen; j < keys; j++) row[j] = 0;
-            p->log_sum[head * p->queries + first + i] = m + tt_log(sum);
+            p->most[head * p->queries + first + i] = m;
+            p->share[head * p->queries + first + i] = scale;
         }
         blas_gemm(false, false, n, p->out_dim, keys, 1, s, at_least_one(keys),
                   head_of(p->v, head, p->heads), row_stride(p->v), 0,
@@ -100,15 +102,16 @@ static tt_status scaled_dot_product_attention_forward(tt_call *c)
 {
     attention_plan p = attention_plan_of(c, 1);
     int64_t heads = c->in[0]->shape[0] * p.heads;
-    p.log_sum = call_save(c, 0, (size_t)(heads * p.queries) * sizeof(T));
-    if (p.scratch == NULL || p.log_sum == NULL) return TT_ERR_NOMEM;
+    p.most = call_save(c, 0, (size_t)(heads * p.queries) * sizeof(T));
+    p.share = call_save(c, 1, (size_t)(heads * p.queries) * sizeof(T));
+    if (p.scratch == NULL || p.most == NULL || p.share == NULL) return TT_ERR_NOMEM;
     if (p.keys == 0) memset(p.y, 0, tensor_bytes(c->out[0]));
     else parallel_for_on(p.threads, heads, attention_head, &p);
     return TT_OK;
 }
 
 /* With P the weights and g = dy:  dv = P^T g,  dS = P (g v^T - rowsum(g y)),  dq = scale dS k,  dk
- * = scale dS^T q. P is computed again from the saved log sums. */
+ * = scale dS^T q. P is computed again from what was saved. */
 static void attention_head_backward(void *arg, int64_t head)
 {
     const attention_plan *p = arg;
@@ -129,12 +132,13 @@ static void attention_head_backward(void *arg, int64_t head)
                   row_stride(p->v), 0, ds, ld);
         for (int64_t i = 0; i < n; i++) {
             T *row = weights + i * keys, *ds_row = ds + i * keys, dot = 0;
-            T log_sum = p->log_sum[head * p->queries + first + i];
+            T m = p->most[head * p->queries + first + i];
+            T share = p->share[head * p->queries + first + i];
             int64_t seen = keys_seen(p, first + i);
             for (int64_t j = 0; j < p->out_dim; j++)
                 dot += g[i * p->out_dim + j] * y[i * p->out_dim + j];
             for (int64_t j = 0; j < seen; j++) {
-                row[j] = tt_exp(row[j] - log_sum);
+                row[j] = tt_exp(row[j] - m) * share;
                 ds_row[j] = row[j] * (ds_row[j] - dot);
             }
             for (int64_t j = seen; j < keys; j++) row[j] = ds_row[j] = 0;
@@ -156,7 +160,8 @@ static tt_status scaled_dot_product_attention_backward(tt_call *c)
 {
     attention_plan p = attention_plan_of(c, 2);
     if (p.scratch == NULL) return TT_ERR_NOMEM;
-    p.log_sum = c->saved[0];
+    p.most = c->saved[0];
+    p.share = c->saved[1];
     p.dy = c->dy[0];
     p.dq = c->dx[0], p.acc_q = c->acc[0];
     p.dk = c->dx[1], p.acc_k = c->acc[1];
@@ -179,8 +184,7 @@ static tt_status attention_prepare(tt_call *c)
         if (t->contiguous || t->ndim != 4) continue;
         if (t->strides[3] == 1 && (t->shape[2] <= 1 || t->strides[2] >= t->shape[3])) continue;
         tt_attrs none = {0};
-        TT_TRY(tape_apply(c->ctx, TT_OP_contiguous, &c->in[i], 1, &none,
-                          c->recording ? PLACE_STEP : PLACE_SCRATCH, &c->in[i]));
+        TT_TRY(tape_apply(c->ctx, TT_OP_contiguous, &c->in[i], 1, &none, call_place(c), &c->in[i]));
     }
     return TT_OK;
 }

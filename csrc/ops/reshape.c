@@ -1,5 +1,6 @@
 /* reshape: the same elements in another shape; one size may be -1. A view where the strides allow
- * one, else of a copy. ints: the new shape. The gradient is dy itself. */
+ * one, else of a copy. ints: the new shape; a real, of any value, says that a copy is refused. The
+ * gradient is dy itself. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -62,9 +63,14 @@ static tt_status reshape_prepare(tt_call *c)
     TT_TRY(reshape_target(c, shape));
     if (c->in[0]->numel == 0 || view_strides(c->in[0], c->attrs->n_ints, shape, strides))
         return TT_OK;
+    if (c->attrs->n_reals > 0)
+        return tt_fail(TT_ERR_SHAPE, "view",
+                       "a tensor of shape %s with strides %s cannot be seen as %s without a copy: "
+                       "use reshape() or contiguous()",
+                       SHAPE_TEXT(c->in[0]), shape_text(c->in[0]->ndim, c->in[0]->strides),
+                       shape_text(c->attrs->n_ints, c->attrs->ints));
     tt_attrs none = {0};
-    return tape_apply(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none,
-                      c->recording ? PLACE_STEP : PLACE_SCRATCH, &c->in[0]);
+    return tape_apply(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none, call_place(c), &c->in[0]);
 }
 
 static tt_status reshape_infer(tt_call *c)
@@ -75,11 +81,7 @@ static tt_status reshape_infer(tt_call *c)
     TT_TRY(reshape_target(c, spec->shape));
     if (c->in[0]->numel > 0 && view_strides(c->in[0], spec->ndim, spec->shape, spec->strides))
         return TT_OK;
-    int64_t stride = 1;
-    for (int i = spec->ndim - 1; i >= 0; i--) {
-        spec->strides[i] = stride;
-        stride *= spec->shape[i] > 0 ? spec->shape[i] : 1;
-    }
+    /* No elements: any strides do. */
     return TT_OK;
 }
 

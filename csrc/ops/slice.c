@@ -88,7 +88,7 @@ static tt_status slice_infer(tt_call *c)
     memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
     memcpy(c->spec[0].strides, x->strides, sizeof x->strides);
     c->spec[0].shape[axis] = length;
-    c->spec[0].strides[axis] *= step;
+    if (length > 1) c->spec[0].strides[axis] *= step; /* a single place has any stride */
     return TT_OK;
 }
 
