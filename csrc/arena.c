@@ -38,12 +38,15 @@ void arena_free(arena *a)
     a->used = 0;
 }
 
-/* A new chunk after the current one: at least as large as all before it, so that their number stays
- * logarithmic. */
+/* A new chunk after the current one: as large as all before it, so that their number grows slowly,
+ * but not so large that it would never be free of everything that lives. */
+enum { MOST_GROWTH = 16 << 20 };
+
 static arena_chunk *chunk_add(arena *a, size_t n)
 {
     size_t size = a->least_chunk;
     if (size < a->capacity) size = align_up(a->capacity);
+    if (size > MOST_GROWTH) size = MOST_GROWTH;
     if (a->first == NULL && size < a->high_water) size = a->high_water;
     if (size < n) size = n;
     arena_chunk *c = mem_alloc(size + TT_ALIGN);

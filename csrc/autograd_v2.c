@@ -30,6 +30,7 @@ tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, in
     for (int i = 0; i < n_in; i++) {
         if (copy[i] == NULL) continue;
         tape_retain(copy[i]);
+        if (copy[i]->requires_grad) node->wants |= 1u << i;
         if (copy[i]->block != NULL) node->versions[i] = copy[i]->block->version;
     }
     for (int k = 0; k < n_out; k++) {
@@ -91,6 +92,11 @@ static bool wanted(const pass *p, const tt_tensor *t)
     return t != NULL && t->requires_grad && (p->into_leaves || t->needed_epoch == p->epoch);
 }
 
+static bool wants_input(const pass *p, const tt_node *node, int i)
+{
+    return (node->wants >> i & 1) && wanted(p, node->in[i]);
+}
+
 static tt_status fail_freed(const char *op)
 {
     return tt_fail(TT_ERR_STATE, op,
@@ -114,17 +120,13 @@ static tt_status receive(pass *p, tt_tensor *t, const char *op, void **dx, bool 
         *dx = t->cot;
         return TT_OK;
     }
-    if (p->into_leaves && t->node == NULL) {
-        *acc = t->grad != NULL;
-        if (t->grad == NULL) {
-            t->grad = tensor_new_pool(p->ctx, op, TT_POOL_PARAM, t->dtype, t->ndim, t->shape);
-            if (t->grad == NULL) return (tt_status)tt_error_code();
-            t->grad_fresh = true;
-        } else {
-            t->grad->block->version += 1;
-        }
+    if (p->into_leaves && t->node == NULL && t->grad == NULL) {
+        t->grad = tensor_new_pool(p->ctx, op, TT_POOL_PARAM, t->dtype, t->ndim, t->shape);
+        if (t->grad == NULL) return (tt_status)tt_error_code();
+        t->grad_fresh = true;
         t->cot = t->grad->data;
     } else {
+        /* Also where a leaf has a gradient: it is added when nothing can fail any more. */
         t->cot = cot_new(p, t, op);
         if (t->cot == NULL) return TT_ERR_NOMEM;
     }
@@ -155,11 +157,11 @@ static tt_status pass_through(pass *p, tt_node *node, void *dy)
 {
     int last = -1;
     for (int i = 0; i < node->n_in; i++) {
-        if (node->op->passes >> i & 1 && wanted(p, node->in[i])) last = i;
+        if (node->op->passes >> i & 1 && wants_input(p, node, i)) last = i;
     }
     for (int i = 0; i <= last; i++) {
         tt_tensor *t = node->in[i];
-        if (!(node->op->passes >> i & 1) || !wanted(p, t)) continue;
+        if (!(node->op->passes >> i & 1) || !wants_input(p, node, i)) continue;
         bool takes_over = i == last && !has_cot(p, t) && !node->out[0]->captured &&
                           !(p->into_leaves && t->node == NULL);
         if (takes_over) {
@@ -196,7 +198,7 @@ static tt_status backward_node(pass *p, tt_node *node)
     bool kernel = false;
     for (int i = 0; i < node->n_in; i++) {
         tt_tensor *t = node->in[i];
-        if (!wanted(p, t) || node->op->passes >> i & 1) continue;
+        if (!wants_input(p, node, i) || node->op->passes >> i & 1) continue;
         for (int j = 0; j < i; j++)
             repeated[i] = repeated[i] || (node->in[j] == t && c.dx[j] != NULL);
         if (repeated[i]) {
@@ -243,13 +245,13 @@ static tt_status differentiate_node(pass *p, tt_node *node)
         if (dy[k] == NULL) return (tt_status)tt_error_code();
     }
     for (int i = 0; i < node->n_in; i++) {
-        if (!wanted(p, node->in[i])) continue;
+        if (!wants_input(p, node, i)) continue;
         if (node->op->passes >> i & 1) dx[i] = v_reshape_like(p->ctx, dy[0], node->in[i]);
         else need[i] = rule = true;
     }
     if (rule) node->op->vjp(p->ctx, node, dy, need, dx);
     for (int i = 0; i < node->n_in; i++) {
-        if (!wanted(p, node->in[i])) continue;
+        if (!wants_input(p, node, i)) continue;
         if (dx[i] == NULL) return (tt_status)tt_error_code();
         TT_TRY(add_cot_var(p, node->in[i], dx[i], node->op->name));
     }
@@ -302,14 +304,17 @@ static tt_status check_root(const tt_tensor *root, const tt_tensor *gradient, in
     return TT_OK;
 }
 
-/* Only what lies between the roots and the captured tensors is visited. */
+/* Only what leads from the captured tensors is visited. What lies behind a tensor that outlived its
+ * tape nobody knows: it counts as leading there, and is then refused. */
 static void mark_needed(const pass *p)
 {
     for (tt_node *node = p->ctx->tape.oldest; node != NULL; node = node->next) {
         bool needed = false;
-        for (int i = 0; i < node->n_in && !needed; i++) {
-            needed = node->in[i] != NULL && node->in[i]->requires_grad &&
-                     node->in[i]->needed_epoch == p->epoch;
+        for (int i = 0; i < node->n_in; i++) {
+            tt_tensor *t = node->in[i];
+            if (!(node->wants >> i & 1)) continue;
+            if (t->graph_freed) t->needed_epoch = p->epoch;
+            needed = needed || t->needed_epoch == p->epoch;
         }
         for (int k = 0; k < node->n_out && needed; k++) node->out[k]->needed_epoch = p->epoch;
     }
@@ -323,13 +328,13 @@ static tt_status survey(const pass *p, tt_node *newest)
         bool reached = false, wants = false;
         for (int k = 0; k < node->n_out; k++)
             reached = reached || node->out[k]->reached_epoch == p->epoch;
-        for (int i = 0; i < node->n_in && reached; i++) wants = wants || wanted(p, node->in[i]);
+        for (int i = 0; i < node->n_in && reached; i++) wants = wants || wants_input(p, node, i);
         if (!wants) continue;
         TT_TRY(check_node(node));
         node->visited = p->epoch;
         for (int i = 0; i < node->n_in; i++) {
             tt_tensor *t = node->in[i];
-            if (!wanted(p, t)) continue;
+            if (!wants_input(p, node, i)) continue;
             TT_TRY(refuse_freed(t, node->op->name));
             t->reached_epoch = p->epoch;
         }
@@ -369,21 +374,28 @@ static tt_status take_result(pass *p, tt_tensor *t, tt_handle *out)
     return TT_ERR_NOMEM;
 }
 
-/* A pass that failed must not leave half-written gradients behind where there were none. */
-static void settle_fresh_grad(tt_ctx *ctx, tt_tensor *t, bool failed)
+/* The end of a pass into leaves: where a gradient was made it stays, or goes if the pass failed;
+ * where one was there before, what the pass found is added to it. */
+static void settle_leaf(const pass *p, tt_tensor *t, bool failed)
 {
-    if (t == NULL || !t->grad_fresh) return;
+    if (t == NULL || t->node != NULL || !has_cot(p, t) || t->cot == NULL) return;
+    if (t->grad_fresh && failed) {
+        tensor_unref(p->ctx, t->grad);
+        t->grad = NULL;
+    } else if (!t->grad_fresh && !failed) {
+        kernels_for(t->dtype)->accumulate(t->grad->data, t->cot, t->numel);
+        t->grad->block->version += 1;
+    }
     t->grad_fresh = false;
-    if (!failed) return;
-    tensor_unref(ctx, t->grad);
-    t->grad = NULL;
+    t->cot = NULL; /* done, however often the leaf was used */
 }
 
-static void settle_fresh_grads(tt_ctx *ctx, int n_roots, tt_tensor **roots, bool failed)
+static void settle_leaves(const pass *p, int n_roots, tt_tensor **roots, bool failed)
 {
-    for (int i = 0; i < n_roots; i++) settle_fresh_grad(ctx, roots[i], failed);
-    for (tt_node *node = ctx->tape.newest; node != NULL; node = node->prev) {
-        for (int i = 0; i < node->n_in; i++) settle_fresh_grad(ctx, node->in[i], failed);
+    for (int i = 0; i < n_roots; i++) settle_leaf(p, roots[i], failed);
+    for (tt_node *node = p->ctx->tape.newest; node != NULL; node = node->prev) {
+        if (node->visited != p->epoch) continue;
+        for (int i = 0; i < node->n_in; i++) settle_leaf(p, node->in[i], failed);
     }
 }
 
@@ -398,8 +410,8 @@ static tt_status run_pass(pass *p, int n_roots, tt_tensor **roots, tt_tensor **g
     if (!p->into_leaves) mark_needed(p);
     for (int i = 0; i < n_roots; i++) {
         tt_node *node = roots[i]->node;
-        if (!wanted(p, roots[i])) continue;
         TT_TRY(refuse_freed(roots[i], "backward"));
+        if (!wanted(p, roots[i])) continue;
         roots[i]->reached_epoch = p->epoch;
         if (node != NULL && (newest == NULL || node->sequence > newest->sequence)) newest = node;
     }
@@ -466,7 +478,7 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
             if (results[i] != 0) tt_release(ctx, results[i]);
             results[i] = 0;
         }
-        settle_fresh_grads(ctx, n_roots, tensors, status != TT_OK);
+        if (p.into_leaves) settle_leaves(&p, n_roots, tensors, status != TT_OK);
         if (status != TT_OK && release) tape_cancel_release(ctx, p.epoch);
         ctx->tape.in_backward = false;
         if (!p.graph || status != TT_OK)

@@ -45,6 +45,33 @@ void tt_ctx_free(tt_ctx *ctx)
     mem_free(ctx);
 }
 
+/* Handles of a closing context are let go by whichever thread collects the garbage. */
+static pthread_mutex_t closing_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void tt_ctx_close(tt_ctx *ctx)
+{
+    if (ctx == NULL) return;
+    pthread_mutex_lock(&closing_lock);
+    ctx->closing = true;
+    bool last = ctx->handles.live == 0;
+    pthread_mutex_unlock(&closing_lock);
+    if (last) tt_ctx_free(ctx);
+}
+
+tt_status tt_release(tt_ctx *ctx, tt_handle h)
+{
+    if (!ctx->closing) {
+        TT_TRY(ctx_enter(ctx, "release"));
+        return handle_release(ctx, h);
+    }
+    pthread_mutex_lock(&closing_lock);
+    tt_status status = handle_release(ctx, h);
+    bool last = ctx->handles.live == 0;
+    pthread_mutex_unlock(&closing_lock);
+    if (last) tt_ctx_free(ctx);
+    return status;
+}
+
 tt_status ctx_enter(tt_ctx *ctx, const char *op)
 {
     if (pthread_equal(ctx->owner, pthread_self())) return TT_OK;

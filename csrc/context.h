@@ -24,6 +24,7 @@ struct tt_ctx {
     handle_table handles;
     tt_tape tape;
     bool grad_enabled;
+    bool closing; /* nobody uses it any more but to release handles */
 };
 
 /* Every public entry begins with this: TT_ERR_THREAD from a thread that does not own the context.

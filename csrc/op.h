@@ -91,6 +91,7 @@ struct tt_node {
     uint64_t released; /* the pass that gave up what this saved; 0: none */
     tt_tensor **in;    /* the tape's own copy of the caller's array */
     tt_tensor *out[TT_MAX_OUT];
+    unsigned wants; /* bit i: input i required a gradient when this was recorded */
     uint32_t versions[TT_MAX_IN];
     void *saved[TT_MAX_SAVED];
     tt_attrs attrs;

@@ -281,9 +281,10 @@ void tape_release(tt_ctx *ctx)
     tape_clear_if_unheld(ctx);
 }
 
-static void keep_tensor(tt_ctx *ctx, tt_tensor *t)
+static void keep_tensor(tt_ctx *ctx, tt_tensor *t, size_t *live)
 {
-    if (t == NULL || t->place == PLACE_POOL) return;
+    if (t == NULL || t->place == PLACE_POOL || t->marked) return;
+    *live += tensor_bytes(t);
     t->marked = true;
     arena_keep(&ctx->step, t);
     arena_keep(&ctx->step, t->data);
@@ -303,6 +304,7 @@ static void unlink_node(tt_ctx *ctx, tt_node *node)
 void tape_sweep(tt_ctx *ctx)
 {
     arena_sweep_begin(&ctx->step);
+    size_t live_bytes = 0;
     /* Consumers are newer than what they consume: one walk from new to old sees every use before
      * its maker. */
     for (tt_node *node = ctx->tape.newest, *older = NULL; node != NULL; node = older) {
@@ -317,15 +319,17 @@ void tape_sweep(tt_ctx *ctx)
         arena_keep(&ctx->step, node);
         arena_keep(&ctx->step, node->in);
         for (int k = 0; k < node->n_out; k++) {
-            keep_tensor(ctx, node->out[k]);
+            keep_tensor(ctx, node->out[k], &live_bytes);
             node->out[k]->marked = false;
         }
-        for (int i = 0; i < node->n_in; i++) keep_tensor(ctx, node->in[i]);
+        for (int i = 0; i < node->n_in; i++) keep_tensor(ctx, node->in[i], &live_bytes);
         for (int k = 0; k < TT_MAX_SAVED; k++) arena_keep(&ctx->step, node->saved[k]);
     }
     arena_sweep(&ctx->step);
-    size_t twice = 2 * ctx->step.used;
-    ctx->tape.sweep_above = twice > SWEEP_LEAST ? twice : SWEEP_LEAST;
+    /* The next sweep comes when as much as twice what lives was added, so that sweeping costs no
+     * more than recording did. */
+    size_t room = 2 * live_bytes > SWEEP_LEAST ? 2 * live_bytes : SWEEP_LEAST;
+    ctx->tape.sweep_above = ctx->step.used + room;
 }
 
 /* ---- the public entry ---- */

@@ -314,9 +314,8 @@ static void handle_drop(tt_ctx *ctx, tt_tensor *t)
     else tensor_unref(ctx, t);
 }
 
-tt_status tt_release(tt_ctx *ctx, tt_handle h)
+tt_status handle_release(tt_ctx *ctx, tt_handle h)
 {
-    TT_TRY(ctx_enter(ctx, "release"));
     tt_tensor *t = handle_tensor(ctx, h, "release");
     if (t == NULL) return TT_ERR_STALE;
     if (--t->handles > 0) return TT_OK;

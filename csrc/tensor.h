@@ -88,7 +88,8 @@ void tensor_fill(tt_tensor *t, double value);         /* contiguous floats */
 /* Handles. */
 tt_handle handle_for(tt_ctx *ctx, tt_tensor *t); /* a new hold on t; 0 when out of memory */
 tt_tensor *handle_tensor(tt_ctx *ctx, tt_handle h,
-                         const char *op); /* NULL and a recorded error when stale */
+                         const char *op);           /* NULL and a recorded error when stale */
+tt_status handle_release(tt_ctx *ctx, tt_handle h); /* one hold goes */
 void handle_move(tt_ctx *ctx, tt_tensor *from, tt_tensor *to);
 
 #endif

@@ -66,7 +66,10 @@ const char *tt_error_message(void);
 
 /* Contexts. */
 tt_ctx *tt_ctx_new(void);
-void tt_ctx_free(tt_ctx *ctx);
+void tt_ctx_free(tt_ctx *ctx); /* with every tensor in it; handles must not be used any more */
+/* Frees it now, or with the release of its last handle; from any thread, when nobody else uses it.
+ */
+void tt_ctx_close(tt_ctx *ctx);
 tt_status tt_memory_stats(tt_ctx *ctx, tt_memory *out);
 tt_status tt_empty_cache(tt_ctx *ctx);
 void tt_set_memory_limit(int64_t bytes); /* of the process; 0: none */

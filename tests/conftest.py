@@ -13,7 +13,7 @@ import tinytape as tt
 
 @pytest.fixture
 def in_new_context() -> Callable[..., Any]:
-    """Runs a function in a new thread, which has a context of its own: an empty tape, no handles."""
+    """Runs a function in a new thread, whose context is its own: an empty tape, no handles."""
 
     def run(function: Callable[..., Any], *args: Any) -> Any:
         with ThreadPoolExecutor(1) as pool:

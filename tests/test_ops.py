@@ -239,7 +239,7 @@ def test_float32_follows_float64(name):
             return [x.numpy() for x in (out, *raw, *first)] + second
 
         for a, b in zip(everything(tt.float32), everything(tt.float64), strict=True):
-            close(a, b, 1e-3, problem)
+            close(a, b, 1e-5, problem)
 
     check()
 

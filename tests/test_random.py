@@ -96,9 +96,8 @@ def test_state_continues_where_it_was_taken():
     b.set_state(state)
     assert [tt.randn(4, generator=b).tolist(), tt.rand(2, generator=b).tolist()] == expected
     before = b.get_state()
-    for bad in (
-        {}, None, {"seed": 1}, {**state, "seed": -1}, {**state, "offset": 2**64}, {**state, "stream": 1.0},
-    ):  # fmt: skip
+    wrong = ({"seed": -1}, {"offset": 2**64}, {"stream": 1.0})
+    for bad in ({}, None, {"seed": 1}, *({**state, **change} for change in wrong)):
         with pytest.raises(ValueError, match="seed, stream and offset"):
             b.set_state(bad)
     assert b.get_state() == before

@@ -243,7 +243,7 @@ def run_script(code: str, timeout: float = 120) -> str:
 
 
 def test_fork():
-    """The pool was running in the parent; the child starts its own, and so does the parent again."""
+    """The pool ran in the parent; the child starts its own, and so does the parent again."""
     code = """
 import os, warnings
 warnings.simplefilter("ignore")  # newer Pythons warn of fork in a process that had threads
@@ -278,21 +278,24 @@ print("done")
         "",
         "cycle = [x, y]; cycle.append(cycle)",
         "f = lambda: (x, y, f)",
-        "import threading; threading.Thread(target=lambda: tt.ones(300, 300) @ tt.ones(300, 300)).start()",
+        "import threading; threading.Thread(target=lambda: tt.ones(300, 300).exp().sum()).start()",
         "import atexit; atexit.register(lambda: print((x @ x).sum().item() > 0))",
         "g = tt.grad(y.sum(), x, create_graph=True); sys.exit(0)",
         "class C:\n    def __del__(self): y.sum().backward()\nc = C()",
+        "y.sum().backward(); tt.optim.AdamW([x]).step()",
+        "y.sum().backward(); o = tt.optim.AdamW([x]); o.step(); o.me = o; sys.exit(0)",
     ],
-    ids=["plain", "cycle", "globals", "thread", "atexit", "exit", "finalizer"],
+    ids=["plain", "cycle", "globals", "thread", "atexit", "exit", "finalizer", "step", "training"],
 )
 def test_the_interpreter_ends_cleanly(tail):
-    """With tensors, graphs and a running pool left behind in any way."""
+    """With tensors, graphs and a running pool left behind in any way. The tensors are so large that
+    their memory goes back to the kernel: whoever still uses it then is found out."""
     code = f"""
 import sys
 import tinytape as tt
 tt.set_num_threads(2)
-x = tt.ones(300, 300, requires_grad=True)
-y = (x @ x).exp()
+x = tt.ones(600, 600, requires_grad=True)
+y = (x @ x).tanh()
 function = lambda: (x, y)
 {tail}
 """

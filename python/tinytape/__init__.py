@@ -52,9 +52,11 @@ from tinytape.functional import (
     unsqueeze,
 )
 from tinytape.random import Generator, default_generator, manual_seed
-from tinytape.tensor import Tensor, tensor
+from tinytape.tensor import Tensor
 
-from tinytape.creation import arange, full, ones, ones_like, rand, randn, zeros, zeros_like  # isort: skip
+from tinytape.creation import (  # isort: skip
+    arange, full, ones, ones_like, rand, randn, tensor, zeros, zeros_like,
+)  # fmt: skip
 from tinytape.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled  # isort: skip
 
 if TYPE_CHECKING:

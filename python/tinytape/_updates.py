@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from tinytape._ffi import check, ffi, lib
 from tinytape.context import current
-from tinytape.errors import ThreadError
 from tinytape.tensor import Tensor
-
-
-def _handles(tensors: Sequence[Tensor]) -> Any:
-    context = current()
-    if any(t._context is not context for t in tensors):
-        raise ThreadError("tensors belong to another thread's context")
-    return ffi.new("tt_handle[]", [t._handle for t in tensors] or [0])
 
 
 def _same_length(*lists: Sequence[Tensor]) -> int:
@@ -47,7 +38,7 @@ def adam_(
     n = _same_length(params, grads, exp_avgs, exp_avg_sqs)
     context = current()
     context.enter()
-    lists = [_handles(t) for t in (params, grads, exp_avgs, exp_avg_sqs)]
+    lists = [context.handles(t) for t in (params, grads, exp_avgs, exp_avg_sqs)]
     check(
         lib.tt_adam(
             context.pointer, n, *lists, step, lr, beta1, beta2, eps,
@@ -73,10 +64,10 @@ def sgd_(
     n = _same_length(params, grads, *([] if momentum_buffers is None else [momentum_buffers]))
     context = current()
     context.enter()
-    buffers = ffi.NULL if momentum_buffers is None else _handles(momentum_buffers)
+    buffers = ffi.NULL if momentum_buffers is None else context.handles(momentum_buffers)
     check(
         lib.tt_sgd(
-            context.pointer, n, _handles(params), _handles(grads), buffers,
+            context.pointer, n, context.handles(params), context.handles(grads), buffers,
             lr, momentum, dampening, weight_decay, nesterov, maximize, first,
         )
     )  # fmt: skip
@@ -87,7 +78,9 @@ def grad_norm(grads: Sequence[Tensor], norm_type: float = 2.0) -> float:
     context = current()
     context.enter()
     out = ffi.new("double *")
-    check(lib.tt_grad_norm(context.pointer, len(grads), _handles(grads), float(norm_type), out))
+    check(
+        lib.tt_grad_norm(context.pointer, len(grads), context.handles(grads), float(norm_type), out)
+    )
     return float(out[0])
 
 
@@ -97,5 +90,5 @@ def clip_grad_norm_(grads: Sequence[Tensor], max_norm: float, norm_type: float =
     factor = float(max_norm) / (norm + 1e-6)
     if not factor >= 1.0:
         context = current()
-        check(lib.tt_scale(context.pointer, len(grads), _handles(grads), factor))
+        check(lib.tt_scale(context.pointer, len(grads), context.handles(grads), factor))
     return norm

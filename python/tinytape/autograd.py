@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from tinytape._ffi import check, ffi, lib
 from tinytape.context import current
-from tinytape.errors import ArgumentError, TapeStateError, ThreadError
+from tinytape.errors import ArgumentError, TapeStateError
 from tinytape.tensor import Tensor
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _handles(tensors: Sequence[Tensor | None]) -> Any:
-    return ffi.new("tt_handle[]", [0 if t is None else t._handle for t in tensors] or [0])
 
 
 def run_backward(
@@ -31,17 +27,15 @@ def run_backward(
             raise TypeError(f"backward: expected a Tensor, got {type(given).__name__}")
     context = outputs[0]._context
     context.enter()
-    if any(t is not None and t._context is not context for t in (*outputs, *gradients, *inputs)):
-        raise ThreadError("backward: tensors belong to different contexts")
     results = ffi.new("tt_handle[]", max(1, len(inputs)))
     check(
         lib.tt_backward(
             context.pointer,
             len(outputs),
-            _handles(outputs),
-            _handles(gradients),
+            context.handles(outputs),
+            context.handles(gradients),
             len(inputs),
-            _handles(inputs),
+            context.handles(inputs),
             retain_graph,
             create_graph,
             results,
@@ -97,39 +91,62 @@ def is_grad_enabled() -> bool:
     return current().grad_enabled
 
 
-class set_grad_enabled:
-    """Record operations or not, within a ``with`` block or a decorated function."""
+class _GradMode:
+    """A ``with`` block or decorated function in which operations are recorded, or are not."""
 
     def __init__(self, mode: bool) -> None:
-        self.mode = bool(mode)
+        self.mode = mode
         self._before: list[bool] = []
 
     def __enter__(self) -> None:
-        context = current()
-        self._before.append(context.grad_enabled)
-        context.set_grad_enabled(self.mode)
+        self._before.append(is_grad_enabled())
+        current().set_grad_enabled(self.mode)
 
     def __exit__(self, *exc_info: object) -> None:
         current().set_grad_enabled(self._before.pop())
 
     def __call__(self, function: _F) -> _F:
+        mode = self.mode
+
         @wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with set_grad_enabled(self.mode):
+            with _GradMode(mode):
                 return function(*args, **kwargs)
 
-        return wrapper  # type: ignore[return-value]
+        return cast(_F, wrapper)
 
 
-class no_grad(set_grad_enabled):
+class set_grad_enabled(_GradMode):
+    """Record operations or not: from now on, or within a ``with`` block."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(bool(mode))
+        self._before.append(is_grad_enabled())
+        current().set_grad_enabled(self.mode)
+
+    def __enter__(self) -> None:
+        current().set_grad_enabled(self.mode)
+
+    def __call__(self, function: _F) -> _F:
+        current().set_grad_enabled(self._before.pop())  # a decorator says nothing of now
+        return super().__call__(function)
+
+
+class no_grad(_GradMode):
     """Record nothing: results need no backward and are freed as soon as nobody holds them."""
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
 
     def __init__(self) -> None:
         super().__init__(False)
 
 
-class enable_grad(set_grad_enabled):
+class enable_grad(_GradMode):
     """Record again, inside :class:`no_grad`."""
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
 
     def __init__(self) -> None:
         super().__init__(True)

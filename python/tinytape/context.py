@@ -6,7 +6,7 @@ import threading
 from _thread import get_ident
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tinytape import errors
 from tinytape._ffi import check, ffi, lib, raise_last, text
@@ -15,24 +15,38 @@ if TYPE_CHECKING:
     from tinytape.tensor import Tensor
 
 
-class Context:
-    """What one thread's work owns. Tensors keep their context alive; no other thread may use it."""
+class _Buffers:
+    """The arguments and results of one call of the core."""
+
+    __slots__ = ("inputs", "ints", "outputs", "reals")
 
     def __init__(self) -> None:
-        pointer = lib.tt_ctx_new()
-        if pointer == ffi.NULL:
-            raise_last()
-        self.pointer = ffi.gc(pointer, lib.tt_ctx_free)
-        self.thread = get_ident()
-        self.grad_enabled = True
-        #: Handles that another thread's garbage collector dropped, until this thread's next call.
-        self.orphans: deque[int] = deque()
-        # Argument buffers, made once: a call writes into them and reads the result from them.
         self.inputs = ffi.new("tt_handle[8]")
         self.ints = ffi.new("int64_t[12]")
         self.reals = ffi.new("double[4]")
         self.outputs = ffi.new("tt_handle[3]")
-        self.info = ffi.new("int64_t[22]")
+
+
+class Context:
+    """What one thread's work owns. Tensors keep their context alive; no other thread may use it."""
+
+    def __init__(self) -> None:
+        self.thread = get_ident()
+        self.grad_enabled = True
+        #: Handles that another thread's garbage collector dropped, until this thread's next call.
+        self.orphans: deque[int] = deque()
+        self.pointer = lib.tt_ctx_new()
+        if self.pointer == ffi.NULL:
+            raise_last()
+        # Argument buffers that no call uses. A signal handler or finaliser may call in the middle
+        # of another call: each takes a set of its own, and gives it back.
+        self._free: list[_Buffers] = []
+
+    def __del__(self, _close: Any = lib.tt_ctx_close, _release: Any = lib.tt_release) -> None:
+        # The core lives on until its last tensor is gone: among garbage, that may be after this.
+        _close(self.pointer)
+        while self.orphans:
+            _release(self.pointer, self.orphans.popleft())
 
     def enter(self) -> None:
         """Refuse another thread, and release what other threads dropped.
@@ -48,41 +62,78 @@ class Context:
         while self.orphans:
             lib.tt_release(self.pointer, self.orphans.popleft())
 
+    def call(self, function: Any, *args: Any) -> int:
+        """Call a function of the core that takes the context first and a handle to fill last."""
+        self.enter()
+        buffers = self._free.pop() if self._free else _Buffers()
+        try:
+            if function(self.pointer, *args, buffers.outputs):
+                raise_last()
+            return int(buffers.outputs[0])
+        finally:
+            self._free.append(buffers)
+
     def apply(
         self, op: int, inputs: Sequence[Tensor | None], ints: Sequence[int], reals: Sequence[float]
     ) -> int:
-        """Run one operation; returns the handle of its first output."""
+        """Run one operation; returns the handle of its output."""
         if self.orphans or get_ident() != self.thread:
             self.enter()
-        n = 0
-        buffer = self.inputs
-        for tensor in inputs:
-            if tensor is None:
-                buffer[n] = 0
-            elif getattr(tensor, "_context", None) is self:
-                buffer[n] = tensor._handle
-            elif not hasattr(tensor, "_context"):
-                name = text(lib.tt_op_name(op))
-                raise TypeError(f"{name}: expected a Tensor, got {type(tensor).__name__}")
-            else:
-                raise errors.ThreadError(
-                    "inputs belong to different contexts: make tensors in the thread that uses "
-                    "them, or pass values between threads as numpy arrays"
-                )
-            n += 1
-        n_ints = 0
-        for value in ints:
-            self.ints[n_ints] = value
-            n_ints += 1
-        n_reals = 0
-        for real in reals:
-            self.reals[n_reals] = real
-            n_reals += 1
-        if lib.tt_apply(
-            self.pointer, op, n, buffer, n_ints, self.ints, n_reals, self.reals, self.outputs
-        ):
-            raise_last()
-        return int(self.outputs[0])
+        buffers = self._free.pop() if self._free else _Buffers()
+        try:
+            n = 0
+            handles = buffers.inputs
+            for tensor in inputs:
+                if tensor is None:
+                    handles[n] = 0
+                elif getattr(tensor, "_context", None) is self:
+                    handles[n] = tensor._handle
+                else:
+                    self._refuse(op, tensor)
+                n += 1
+            n_ints = 0
+            for value in ints:
+                buffers.ints[n_ints] = value
+                n_ints += 1
+            n_reals = 0
+            for real in reals:
+                buffers.reals[n_reals] = real
+                n_reals += 1
+            out = buffers.outputs
+            if lib.tt_apply(
+                self.pointer, op, n, handles, n_ints, buffers.ints, n_reals, buffers.reals, out
+            ):
+                raise_last()
+            return int(out[0])
+        except OverflowError:
+            name = text(lib.tt_op_name(op))
+            raise errors.ArgumentError(
+                f"{name}: expected numbers of 64 bits, got {list(ints)}"
+            ) from None
+        finally:
+            self._free.append(buffers)
+
+    def _refuse(self, op: int, given: Any) -> NoReturn:
+        name = text(lib.tt_op_name(op))
+        if not hasattr(given, "_context"):
+            raise TypeError(f"{name}: expected a Tensor, got {type(given).__name__}")
+        raise errors.ThreadError(
+            f"{name}: inputs belong to different contexts: make tensors in the thread that uses "
+            "them, or pass values between threads as numpy arrays"
+        )
+
+    def handles(self, tensors: Sequence[Tensor | None]) -> Any:
+        """The handles of a list of tensors as a C array; 0 for None.
+
+        Raises:
+            ThreadError: when one belongs to another context.
+        """
+        if any(t is not None and t._context is not self for t in tensors):
+            raise errors.ThreadError(
+                "tensors belong to different contexts: make tensors in the thread that uses them, "
+                "or pass values between threads as numpy arrays"
+            )
+        return ffi.new("tt_handle[]", [0 if t is None else t._handle for t in tensors] or [0])
 
     def set_grad_enabled(self, enabled: bool) -> None:
         check(lib.tt_set_grad_enabled(self.pointer, enabled))

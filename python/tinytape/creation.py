@@ -10,24 +10,35 @@ from tinytape import dtypes
 from tinytape._ffi import check, ffi, lib
 from tinytape.context import current
 from tinytape.dtypes import dtype as DType
-from tinytape.errors import DTypeError, ShapeError
+from tinytape.errors import ArgumentError, DTypeError, OutOfMemoryError
 from tinytape.functional import _sizes
 from tinytape.random import Generator, default_generator
 from tinytape.tensor import Tensor
 
-_UNIFORM, _NORMAL = 0, 1
+UNIFORM, NORMAL = 0, 1  # the kinds of fill_random_
 
 
 def _new(sizes: list[int], kind: DType, pool: int, requires_grad: bool) -> Tensor:
-    if len(sizes) > 8:
-        raise ShapeError(f"tensor: a tensor has 0 to 8 dimensions, got {len(sizes)}")
+    if not isinstance(kind, DType):
+        raise DTypeError(f"dtype must be tinytape.float32, float64 or int64, got {kind!r}")
+    if any(abs(n) >= 1 << 63 for n in sizes):
+        raise OutOfMemoryError(f"tensor: a tensor of shape {tuple(sizes)} has too many elements")
     context = current()
-    context.enter()
     shape = ffi.new("int64_t[]", sizes or [0])
-    check(
-        lib.tt_new(context.pointer, pool, kind.code, len(sizes), shape, ffi.NULL, context.outputs)
-    )
-    made: Tensor = Tensor._wrap(context, context.outputs[0])
+    handle = context.call(lib.tt_new, pool, kind.code, len(sizes), shape, ffi.NULL)
+    made: Tensor = Tensor._wrap(context, handle)
+    return made.requires_grad_() if requires_grad else made
+
+
+def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """A new leaf that holds a copy of data: numbers, nested sequences, an array or a tensor.
+
+    Python floats become float32 and Python integers int64; numpy's types are kept.
+    """
+    if isinstance(data, Tensor):
+        data, dtype = data.numpy(), dtype or data.dtype
+    array, kind = dtypes.as_array(data, dtype)
+    made: Tensor = Tensor._from_array(array, kind)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -81,6 +92,8 @@ def arange(
     """
     if end is None:
         start, end = 0, start
+    if step == 0:
+        raise ArgumentError("arange: step must not be 0")
     kind = dtype
     if kind is None:
         whole = all(isinstance(v, int) for v in (start, end, step))
@@ -126,7 +139,7 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform on [0, 1)."""
-    return _random(size, _UNIFORM, generator, dtype, requires_grad)
+    return _random(size, UNIFORM, generator, dtype, requires_grad)
 
 
 def randn(
@@ -136,4 +149,4 @@ def randn(
     requires_grad: bool = False,
 ) -> Tensor:
     """Standard normal."""
-    return _random(size, _NORMAL, generator, dtype, requires_grad)
+    return _random(size, NORMAL, generator, dtype, requires_grad)

@@ -150,8 +150,12 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 def _axes(name: str, x: Tensor, dim: int | Sequence[int] | None) -> list[int]:
     if dim is None:
         return []
-    axes = [dim] if isinstance(dim, int) else list(dim)
-    return [_axis(name, x.ndim, axis) for axis in axes]
+    axes = list(dim) if isinstance(dim, Sequence) else [dim]
+    axes = [_axis(name, x.ndim, axis) for axis in axes]
+    for axis in axes:
+        if axes.count(axis) > 1:
+            raise ArgumentError(f"{name}: axis {axis} appears more than once in {axes}")
+    return axes
 
 
 def _axis(name: str, ndim: int, axis: Any) -> int:
@@ -167,15 +171,17 @@ def _axis(name: str, ndim: int, axis: Any) -> int:
 def sum(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
     """The sum over the given axes, or over all."""
     _check_tensor("sum", input)
-    axes = _axes("sum", input, dim) if input.ndim else []
+    axes = _axes("sum", input, dim)
+    if input.ndim == 0:
+        axes = []  # a single value has one axis to name, and none to sum over
     return apply(OPS["sum"], (input,), [int(keepdim), *axes])
 
 
 def mean(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
     """The mean over the given axes, or over all; NaN over nothing."""
     total = sum(input, dim, keepdim)
-    count = input.numel() / total.numel() if total.numel() else 1.0
-    return mul(total, 1.0 / count if count else float("nan"))
+    count = input.numel() // total.numel() if total.numel() else 1
+    return div(total, float(count))
 
 
 def _sizes(args: tuple[Any, ...]) -> list[int]:
@@ -196,7 +202,15 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     return apply(OPS["reshape"], (input,), sizes)
 
 
-view = reshape
+def view(input: Tensor, *shape: Any) -> Tensor:
+    """The same elements in another shape, sharing storage; one size may be -1.
+
+    Raises:
+        ShapeError: where the strides do not allow it: reshape copies then.
+    """
+    sizes = _sizes(shape)
+    _check_rank("view", sizes)
+    return apply(OPS["reshape"], (input,), sizes, (1.0,))
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -359,4 +373,4 @@ def get_item(x: Tensor, index: Any) -> Tensor:
                 raise OutOfRangeError(f"index {i} is out of range for axis {axis} of size {size}")
             y = _slice(y, axis, i % size, 1, 1)
         axis += 1
-    return reshape(y, shape) if tuple(shape) != y.shape else y
+    return reshape(y, shape) if tuple(shape) != y.shape or y is x else y

@@ -12,11 +12,12 @@ from tinytape import functional as F
 from tinytape._ffi import check, ffi, lib
 from tinytape.context import Context, current
 from tinytape.dtypes import dtype as DType
+from tinytape.operators import Operators
 
 Scalar = int | float
 
 
-class Tensor:
+class Tensor(Operators):
     """An n-dimensional array on the CPU, with reverse-mode differentiation.
 
     Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Meaning, names and
@@ -52,15 +53,10 @@ class Tensor:
     ) -> Any:
         """A new leaf that holds a copy of a contiguous array."""
         context = current()
-        context.enter()
-        if array.ndim > 8:
-            raise errors.ShapeError(f"tensor: a tensor has 0 to 8 dimensions, got {array.ndim}")
         shape = ffi.new("int64_t[]", array.shape or (0,))
         data = ffi.from_buffer(array) if array.size else ffi.NULL
-        check(
-            lib.tt_new(context.pointer, pool, kind.code, array.ndim, shape, data, context.outputs)
-        )
-        return cls._wrap(context, context.outputs[0])
+        handle = context.call(lib.tt_new, pool, kind.code, array.ndim, shape, data)
+        return cls._wrap(context, handle)
 
     def __del__(self, _release: Any = lib.tt_release) -> None:
         try:
@@ -72,11 +68,12 @@ class Tensor:
 
     # ---- what it is ----
 
-    def _read_info(self) -> Any:
-        context = self._context
-        context.enter()
-        check(lib.tt_info(context.pointer, self._handle, context.info))
-        return context.info
+    def _read_info(self) -> list[int]:
+        """dtype, ndim, requires_grad, is_leaf, is_contiguous, numel, shape, strides."""
+        self._context.enter()
+        info = ffi.new("int64_t[22]")
+        check(lib.tt_info(self._context.pointer, self._handle, info))
+        return list(ffi.unpack(info, 22))
 
     def _learn_shape(self) -> tuple[int, ...]:
         """Ask the core once: shape and type of a tensor do not change."""
@@ -141,9 +138,7 @@ class Tensor:
     def grad(self) -> Tensor | None:
         """The gradient that ``backward()`` left here, of this tensor's shape, or None."""
         context = self._context
-        context.enter()
-        check(lib.tt_get_grad(context.pointer, self._handle, context.outputs))
-        handle = context.outputs[0]
+        handle = context.call(lib.tt_get_grad, self._handle)
         if handle == 0:
             self._grad = None
         elif self._grad is not None and self._grad._handle == handle:
@@ -157,7 +152,7 @@ class Tensor:
         self._context.enter()
         if value is not None and not isinstance(value, Tensor):
             raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
-        handle = 0 if value is None else value._handle
+        handle = self._context.handles([value])[0]
         check(lib.tt_set_grad(self._context.pointer, self._handle, handle))
         self._grad = value
 
@@ -212,6 +207,9 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.shape == () else super().__format__(spec)
+
     def __repr__(self) -> str:
         values = np.array2string(self.numpy(), separator=", ", precision=4, prefix="tensor(")
         kind = "" if self.dtype in (dtypes.float32, dtypes.int64) else f", dtype={self.dtype}"
@@ -239,6 +237,8 @@ class Tensor:
                 )
             src = src.numpy()
         array = np.asarray(src)
+        if array.dtype.kind not in "fiub":
+            raise errors.DTypeError(f"copy_: data of dtype {array.dtype} is not supported")
         try:
             full = np.broadcast_to(array, self.shape)
         except ValueError:
@@ -282,10 +282,8 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same values without a graph: a leaf's storage is shared, a result's is copied."""
-        context = self._context
-        context.enter()
-        check(lib.tt_detach(context.pointer, self._handle, context.outputs))
-        detached: Tensor = Tensor._wrap(context, context.outputs[0])
+        handle = self._context.call(lib.tt_detach, self._handle)
+        detached: Tensor = Tensor._wrap(self._context, handle)
         return detached
 
     def to(self, wanted: DType) -> Tensor:
@@ -315,84 +313,23 @@ class Tensor:
     def long(self) -> Tensor:
         return self.to(dtypes.int64)
 
-    # ---- operators ----
+    # ---- copying and pickling ----
 
-    def __getitem__(self, index: Any) -> Tensor:
-        return F.get_item(self, index)
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise errors.TapeStateError("only leaf tensors can be deep-copied: use detach() first")
+        memo[id(self)] = copied = rebuild(self.numpy(), self.requires_grad)
+        return copied
 
-    def __add__(self, other: Any) -> Tensor:
-        return F.add(self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return F.add(other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return F.sub(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return F.sub(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return F.mul(self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return F.mul(other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return F.div(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return F.div(other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return F.matmul(self, other)
-
-    def __neg__(self) -> Tensor:
-        return F.neg(self)
-
-    # ---- functions of the first argument are methods too ----
-
-    add = F.add
-    sub = F.sub
-    mul = F.mul
-    div = F.div
-    neg = F.neg
-    exp = F.exp
-    log = F.log
-    tanh = F.tanh
-    erf = F.erf
-    sqrt = F.sqrt
-    rsqrt = F.rsqrt
-    matmul = F.matmul
-    sum = F.sum
-    mean = F.mean
-    softmax = F.softmax
-    log_softmax = F.log_softmax
-    reshape = F.reshape
-    view = F.view
-    flatten = F.flatten
-    permute = F.permute
-    transpose = F.transpose
-    squeeze = F.squeeze
-    unsqueeze = F.unsqueeze
-    expand = F.expand
-    contiguous = F.contiguous
-    clone = F.clone
-    narrow = F.narrow
-    split = F.split
-    chunk = F.chunk
+    def __reduce__(self) -> Any:
+        return rebuild, (self.numpy(), self.requires_grad)
 
 
 F._tensor = Tensor
 
 
-def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    """A new leaf that holds a copy of data: numbers, nested sequences, an array or a tensor.
-
-    Python floats become float32 and Python integers int64; numpy's types are kept.
-    """
-    if isinstance(data, Tensor):
-        data, dtype = data.numpy(), dtype or data.dtype
-    array, kind = dtypes.as_array(data, dtype)
-    made: Tensor = Tensor._from_array(array, kind)
-    return made.requires_grad_() if requires_grad else made
+def rebuild(values: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+    """A leaf from its values, as copying and unpickling do it."""
+    kind = dtypes.from_numpy_dtype(values.dtype)
+    made: Tensor = Tensor._from_array(np.asarray(values, order="C"), kind)
+    return made.requires_grad_(requires_grad)

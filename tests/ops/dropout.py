@@ -1,6 +1,5 @@
 """dropout: the mask is a function of (seed, stream, offset), so numpy can draw the same one."""
 
-import numpy as np
 from hypothesis import strategies as st
 
 import tinytape as tt

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .._ffi import lib
-from ..creation import zeros
+from ..creation import tensor, zeros
 from ..errors import ArgumentError
 from ..random import Generator
-from ..tensor import Tensor, tensor
+from ..tensor import Tensor
 from . import functional as F
 from .dropout import Dropout
 from .linear import Linear

@@ -78,13 +78,21 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 
 def cross_entropy(
-    input: Tensor, target: Tensor, ignore_index: int = -100, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: None = None,
+    size_average: None = None,
+    ignore_index: int = -100,
+    reduce: None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """-ln softmax(input)[target], in nats.
 
     Args:
         input: logits, (N, C) or (C,).
         target: class indices, int64, (N,) or ().
+        weight, size_average, reduce, label_smoothing: in PyTorch's place; only the defaults so far.
         ignore_index: rows with this target count for nothing.
         reduction: "mean" over the rows that count, "sum", or "none" for one loss a row.
 
@@ -93,6 +101,13 @@ def cross_entropy(
     """
     _check_tensor("cross_entropy", input)
     _check_tensor("cross_entropy", target)
+    if not (weight is None and size_average is None and reduce is None and label_smoothing == 0.0):
+        raise ArgumentError(
+            "cross_entropy: weight, size_average, reduce and label_smoothing are not supported: "
+            "expected None, None, None and 0.0"
+        )
+    if not -(1 << 63) <= ignore_index < 1 << 63:
+        raise ArgumentError(f"cross_entropy: ignore_index must fit 64 bits, got {ignore_index}")
     if reduction not in _REDUCTIONS:
         raise ArgumentError(
             f"cross_entropy: reduction must be 'none', 'mean' or 'sum', got {reduction!r}"
@@ -105,7 +120,12 @@ def cross_entropy(
 
 
 def dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Each element zero with probability p, the others scaled by 1 / (1 - p).
 
@@ -113,6 +133,8 @@ def dropout(
     generator's seed and offset, which advances.
     """
     _check_tensor("dropout", input)
+    if inplace:
+        raise ArgumentError("dropout: inplace must be False")
     if not 0.0 <= p <= 1.0:
         raise ArgumentError(f"dropout: the probability must be between 0 and 1, got {p}")
     if not training or p == 0.0:

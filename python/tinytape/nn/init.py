@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import math
 
-from ..creation import fill_random_
+from ..creation import NORMAL, UNIFORM, fill_random_
 from ..errors import ArgumentError
 from ..random import Generator
 from ..tensor import Tensor
-
-_UNIFORM, _NORMAL = 0, 1  # kinds of fill_random_
 
 
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
     """Fill from U[a, b)."""
-    return fill_random_(tensor, _UNIFORM, a, b, generator)
+    return fill_random_(tensor, UNIFORM, a, b, generator)
 
 
 def normal_(
@@ -29,7 +27,7 @@ def normal_(
     """Fill from N(mean, std^2)."""
     if not std >= 0.0:
         raise ArgumentError(f"normal_: expected std >= 0, got {std}")
-    return fill_random_(tensor, _NORMAL, mean, std, generator)
+    return fill_random_(tensor, NORMAL, mean, std, generator)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._ffi import check, lib
+from .._ffi import lib
 from ..dtypes import dtype
 from ..tensor import Tensor
 
@@ -29,10 +29,8 @@ class Parameter(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: expected a Tensor, got {type(data).__name__}")
         context = data._context
-        context.enter()
-        out = context.outputs
-        check(lib.tt_copy_to_pool(context.pointer, data._handle, lib.TT_POOL_PARAM, out))
-        self: Parameter = cls._wrap(context, out[0])
+        handle = context.call(lib.tt_copy_to_pool, data._handle, lib.TT_POOL_PARAM)
+        self: Parameter = cls._wrap(context, handle)
         self.name = None
         self.requires_grad_(requires_grad)
         return self
@@ -52,7 +50,7 @@ class Parameter(Tensor):
             converted.grad = grad.detach().to(wanted)
         # The values change hands; what this object held goes with the other one.
         assert converted.dtype is wanted  # also fills its slots
-        for slot in ("_handle", "_shape", "_dtype", "_grad"):
+        for slot in ("_context", "_handle", "_shape", "_dtype", "_grad"):
             mine, theirs = getattr(self, slot), getattr(converted, slot)
             setattr(self, slot, theirs)
             setattr(converted, slot, mine)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable
 
 from .. import _updates
+from ..creation import tensor
 from ..dtypes import float64
 from ..errors import NonFiniteError
-from ..tensor import Tensor, tensor
+from ..tensor import Tensor
 
 
 def clip_grad_norm_(
