@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from tinytape.data import DEFAULT_CORPUS, KNOWN_CORPORA, DataError, corpora, load_corpus
+from tinytape.training.config import TrainConfig, resolve
+from tinytape.training.session import build_session
 
 TEXT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
 
@@ -241,6 +243,17 @@ def test_the_default_falls_back_loudly(known: None) -> None:
     assert "THIS IS NOT SHAKESPEARE" in corpus.notice and "no network" in corpus.notice
     assert len(corpus.notice.splitlines()) >= 8 and "!" * 80 in corpus.notice
     assert load_corpus().sha256 == corpus.sha256
+
+
+def test_the_fallback_has_a_name_of_its_own(known: None, tmp_path: Path) -> None:
+    """A run that fell back goes on with the same text when the network answers again."""
+    fallen = load_corpus()
+    named = load_corpus("python-reference")
+    assert named.sha256 == fallen.sha256 and named.notice is None
+    config = resolve(TrainConfig(model="tiny", iters=1, out=str(tmp_path / "run")))
+    session = build_session(config)
+    assert session.config.data == "python-reference"
+    assert session.record()["train"]["data"] == "python-reference"
 
 
 def test_only_the_default_falls_back(known: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,21 @@
 """Data: corpora, the tokenizer, batches, and the statistics of a text."""
 
 from .batches import RandomWindows, Splits, held_out_batches, split_corpus
-from .corpora import DEFAULT_CORPUS, KNOWN_CORPORA, Corpus, KnownCorpus, load_corpus
+from .corpora import (
+    DEFAULT_CORPUS,
+    FALLBACK_CORPUS,
+    KNOWN_CORPORA,
+    Corpus,
+    KnownCorpus,
+    load_corpus,
+)
 from .errors import DataError
 from .statistics import bigram_entropy, unigram_entropy
 from .tokenizer import CharTokenizer
 
 __all__ = [
     "DEFAULT_CORPUS",
+    "FALLBACK_CORPUS",
     "KNOWN_CORPORA",
     "CharTokenizer",
     "Corpus",

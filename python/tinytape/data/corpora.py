@@ -15,6 +15,7 @@ its SHA-256 wherever it is found, so two runs that name the same corpus read the
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import os
@@ -89,6 +90,8 @@ def load_corpus(name_or_file: str | os.PathLike[str] = DEFAULT_CORPUS) -> Corpus
             return _read(found, name=path.resolve().name)
         return _read(path, name=_name_of(path))
 
+    if given == FALLBACK_CORPUS:
+        return _python_reference()
     for root in search_folders():
         text = _text_in(root / given)
         if text is not None:
@@ -228,36 +231,45 @@ def _fetch(url: str, limit: int) -> Iterator[bytes]:
             yield block
 
 
-def _fallback(known: KnownCorpus, error: OSError) -> Corpus:
+def _python_reference() -> Corpus:
     """The language reference that ``help()`` prints: half a million characters of English."""
     try:
         from pydoc_data import topics
-    except ImportError:
+    except ImportError as error:
+        raise DataError(f"corpus {FALLBACK_CORPUS!r}: this Python has no pydoc_data") from error
+    text = "\n\n".join(topics.topics[key].strip("\n") for key in sorted(topics.topics)) + "\n"
+    return _check(text.encode("utf-8"), FALLBACK_CORPUS, None, None)
+
+
+def _fallback(known: KnownCorpus, error: OSError) -> Corpus:
+    """The text that every Python carries, with a notice that it is not the one asked for."""
+    try:
+        corpus = _python_reference()
+    except DataError as missing:
         raise DataError(
             f"corpus {known.name!r} is in none of {_listed(search_folders())}, {known.url} does "
-            f"not answer ({error}), and this Python carries no pydoc_data to fall back on; "
+            f"not answer ({error}), and there is nothing to fall back on ({missing}); "
             f"put the text at data/{known.name}/input.txt"
         ) from error
-    text = "\n\n".join(topics.topics[key].strip("\n") for key in sorted(topics.topics)) + "\n"
-    corpus = _check(text.encode("utf-8"), FALLBACK_CORPUS, None, None)
     lines = (
         f"THIS IS NOT {known.name.upper()}.",
         "The corpus is in none of the folders searched, and its address does not answer:",
         f"  {error}",
-        f"Training goes on with Python's own language reference ({len(text):,} characters).",
+        f"Training goes on with Python's own language reference ({len(corpus.text):,} characters).",
         "Losses and samples are not comparable with those of the corpus you asked for.",
-        f"To train on it, put the text at data/{known.name}/input.txt, from",
+        f"For a run on it, put the text at data/{known.name}/input.txt and start again; it is at",
         f"  {known.url}",
     )
     bar = "!" * 88
     notice = "\n".join([bar, *(f"!!  {line}" for line in lines), bar])
-    return Corpus(FALLBACK_CORPUS, None, text, corpus.sha256, notice)
+    return dataclasses.replace(corpus, notice=notice)
 
 
 def _unknown_name(given: str) -> str:
     here = sorted(
         {p.name for root in search_folders() if root.is_dir() for p in root.iterdir() if p.is_dir()}
         | set(KNOWN_CORPORA)
+        | {FALLBACK_CORPUS}
     )
     near = difflib.get_close_matches(given, here, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."

@@ -11,6 +11,7 @@ import tinytape as tt
 
 from .. import models
 from ..data import (
+    FALLBACK_CORPUS,
     CharTokenizer,
     Corpus,
     RandomWindows,
@@ -149,6 +150,9 @@ def build_session(config: TrainConfig) -> Session:
     if config.model not in known:
         raise ConfigError(f"model: expected one of {', '.join(known)}; got {config.model!r}")
     corpus = load_corpus(config.data)
+    if corpus.name == FALLBACK_CORPUS:
+        # The run goes on with this text, also when a network answers one day.
+        config = dataclasses.replace(config, data=FALLBACK_CORPUS)
     tokenizer = CharTokenizer.from_text(corpus.text)
     if config.threads is not None:
         tt.set_num_threads(config.threads)
