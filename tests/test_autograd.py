@@ -108,6 +108,17 @@ def test_one_tensor_in_every_place():
         close(g, expected)
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_attention_of_one_tensor_over_several_blocks(is_causal):
+    """The kernel works through blocks of 64 queries: it must not write three gradients into one."""
+    x = leaf(1, 2, 150, 4)
+    u = tt.tensor(RNG.standard_normal((1, 2, 150, 4)))
+    (together,) = tt.grad(F.scaled_dot_product_attention(x, x, x, is_causal=is_causal), x, u)
+    qkv = [tt.tensor(x.numpy(), requires_grad=True) for _ in range(3)]
+    apart = tt.grad(F.scaled_dot_product_attention(*qkv, is_causal=is_causal), qkv, u)
+    np.testing.assert_allclose(together.numpy(), sum(g.numpy() for g in apart), atol=1e-12)
+
+
 def test_tied_weights():
     """One table as embedding and as output layer."""
     table, index = leaf(7, 4), tt.tensor([1, 1, 5])

@@ -20,10 +20,10 @@ Scalar = int | float
 class Tensor(Operators):
     """An n-dimensional array on the CPU, with reverse-mode differentiation.
 
-    Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Meaning, names and
-    defaults are PyTorch's. A tensor belongs to the thread that made it. What an operation recorded
-    lives until the graph is released by ``backward()``; a tensor that is still held then keeps its
-    value.
+    Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Names, defaults
+    and meaning are PyTorch's; what is missing (comparisons among it) is named in the README. A
+    tensor belongs to the thread that made it. What an operation recorded lives until the graph is
+    released by ``backward()``; a tensor that is still held then keeps its value.
     """
 
     __slots__ = ("__weakref__", "_context", "_dtype", "_grad", "_handle", "_shape")
