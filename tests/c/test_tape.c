@@ -234,6 +234,30 @@ static void test_sweep_of_views(void)
     tt_ctx_free(ctx);
 }
 
+/* What an operation saved may lie in chunks where nothing else of it does. */
+static void test_sweep_keeps_what_is_saved(void)
+{
+    enum { ROWS = 200000 }; /* a double for each does not fit the first chunk */
+    static const int64_t logits[2] = {ROWS, 2}, rows[1] = {ROWS}, sum_all[2] = {2, -100};
+    tt_ctx *ctx = tt_ctx_new();
+    tt_handle in[2] = {0, 0}, loss = 0;
+    tt_new(ctx, TT_POOL_DATA, TT_FLOAT64, 2, logits, NULL, &in[0]);
+    tt_new(ctx, TT_POOL_DATA, TT_INT64, 1, rows, NULL, &in[1]);
+    tt_set_requires_grad(ctx, in[0], 1);
+    CHECK(tt_apply(ctx, TT_OP_cross_entropy, 2, in, 2, sum_all, 0, NULL, &loss) == TT_OK, "%s",
+          tt_error_message());
+    size_t chunks = ctx->step.chunks;
+    CHECK(chunks > 2, "%zu chunks: the test wants several", chunks);
+    tape_sweep(ctx);
+    CHECK(ctx->step.chunks == chunks, "%zu of %zu chunks are left", ctx->step.chunks, chunks);
+    CHECK(backward(ctx, loss, false) == TT_OK, "%s", tt_error_message());
+    for (int i = 0; i < 2 * ROWS; i += 999) {
+        double expected = i % 2 ? 0.5 : -0.5;
+        CHECK(fabs(grad_at(ctx, in[0], i) - expected) < 1e-12, "%d: %g", i, grad_at(ctx, in[0], i));
+    }
+    tt_ctx_free(ctx);
+}
+
 /* ---- calls that fail ---- */
 
 typedef struct {
@@ -410,6 +434,7 @@ int main(void)
     test_inputs_that_nobody_else_holds();
     test_sweep_keeps_what_can_be_reached();
     test_sweep_of_views();
+    test_sweep_keeps_what_is_saved();
     test_refused_operations();
     test_refused_add_op();
     test_refused_backward();
