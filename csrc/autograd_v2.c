@@ -57,8 +57,7 @@ typedef struct {
 typedef struct {
     tt_ctx *ctx;
     uint64_t epoch;
-    bool into_leaves; /* gradients are added to the leaves' grad; otherwise they go to the captured
-                         tensors */
+    bool into_leaves; /* gradients go to the leaves' grad; otherwise to the captured tensors */
     bool graph;       /* create_graph */
     int n_spare;
     spare_buffer spare[SPARE_BUFFERS];
@@ -101,8 +100,7 @@ static tt_status fail_freed(const char *op)
 {
     return tt_fail(TT_ERR_STATE, op,
                    "trying to go backward through the graph a second time: what it saved was freed "
-                   "by an earlier "
-                   "backward(); pass retain_graph=True there if you need it again");
+                   "by an earlier backward(); pass retain_graph=True there if you need it again");
 }
 
 /* A tensor that outlived its tape has no way back, unless its own gradient is all that was asked
@@ -425,9 +423,8 @@ static tt_status run_pass(pass *p, int n_roots, tt_tensor **roots, tt_tensor **g
     return TT_OK;
 }
 
-enum {
-    MOST_ROOTS = 4096
-}; /* lists come from Python and are bounded so that their copies fit in scratch */
+/* Lists come from Python; with this bound their sizes cannot overflow. */
+enum { MOST_ROOTS = 4096 };
 
 tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt_handle *gradients,
                       int n_inputs, const tt_handle *inputs, int retain_graph, int create_graph,
