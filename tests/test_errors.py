@@ -16,7 +16,7 @@ from tinytape.nn import functional as F
 X = tt.ones(2, 3)
 W = tt.ones(2, 3, requires_grad=True)
 D = tt.ones(2, 3, dtype=tt.float64)
-I = tt.tensor([0, 1])  # noqa: E741
+I = tt.tensor([0, 1])  # noqa: E741 - the indices, beside X and W
 ONES9 = (1,) * 9
 
 

@@ -120,3 +120,10 @@ def test_ten_thousand_steps_take_the_memory_of_two_hundred() -> None:
             stats = tt.memory_stats()
             seen[step] = {name: stats[name] for name in names}
     assert seen[10_000] == seen[200]
+
+
+@pytest.mark.parametrize("function", ["reshape", "permute", "expand", "clone"])
+def test_an_array_where_a_tensor_belongs_is_named(function: str) -> None:
+    arguments = () if function == "clone" else (0,)
+    with pytest.raises(TypeError, match="expected a Tensor, got ndarray"):
+        getattr(tt, function)(np.ones(3), *arguments)

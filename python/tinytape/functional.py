@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinytape._ffi import OPS
+from tinytape._ffi import OPS, lib, text
 from tinytape.dtypes import from_numpy_dtype
 from tinytape.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError
 
@@ -26,7 +26,11 @@ def apply(
     reals: Sequence[float] = (),
 ) -> Tensor:
     """Run the core's operation number op on tensors of one context."""
-    context = inputs[0]._context  # type: ignore[union-attr]
+    first: Any = inputs[0]
+    if not isinstance(first, _tensor):
+        name = text(lib.tt_op_name(op))
+        raise TypeError(f"{name}: expected a Tensor, got {type(first).__name__}")
+    context = first._context
     out: Tensor = _tensor._wrap(context, context.apply(op, inputs, ints, reals))
     return out
 
