@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tinytape import errors, random
+from tinytape import errors, functional, random
 from tinytape.config import (
     get_config,
     get_num_threads,
@@ -22,35 +22,7 @@ from tinytape.config import (
 )
 from tinytape.context import empty_cache, memory_stats
 from tinytape.dtypes import dtype, float32, float64, int64
-from tinytape.functional import (
-    add,
-    chunk,
-    clone,
-    div,
-    erf,
-    exp,
-    expand,
-    flatten,
-    log,
-    log_softmax,
-    matmul,
-    mean,
-    mul,
-    narrow,
-    neg,
-    permute,
-    reshape,
-    rsqrt,
-    softmax,
-    split,
-    sqrt,
-    squeeze,
-    sub,
-    sum,
-    tanh,
-    transpose,
-    unsqueeze,
-)
+from tinytape.functional import *
 from tinytape.random import Generator, default_generator, manual_seed
 from tinytape.tensor import Tensor
 
@@ -65,21 +37,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Generator",
     "Tensor",
-    "add",
     "arange",
     "autograd",
-    "chunk",
-    "clone",
     "default_generator",
-    "div",
     "dtype",
     "empty_cache",
     "enable_grad",
-    "erf",
     "errors",
-    "exp",
-    "expand",
-    "flatten",
     "float32",
     "float64",
     "full",
@@ -88,42 +52,24 @@ __all__ = [
     "grad",
     "int64",
     "is_grad_enabled",
-    "log",
-    "log_softmax",
     "manual_seed",
-    "matmul",
-    "mean",
     "memory_stats",
-    "mul",
-    "narrow",
-    "neg",
     "nn",
     "no_grad",
     "ones",
     "ones_like",
     "optim",
-    "permute",
     "rand",
     "randn",
     "random",
-    "reshape",
-    "rsqrt",
     "set_grad_enabled",
     "set_num_threads",
     "show_config",
-    "softmax",
-    "split",
-    "sqrt",
-    "squeeze",
-    "sub",
-    "sum",
-    "tanh",
     "tensor",
-    "transpose",
-    "unsqueeze",
     "zeros",
     "zeros_like",
 ]
+__all__ += functional.__all__
 
 __version__ = str(get_config()["version"])
 

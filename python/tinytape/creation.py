@@ -11,7 +11,7 @@ from tinytape._ffi import check, ffi, lib
 from tinytape.context import current
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, DTypeError, OutOfMemoryError
-from tinytape.functional import _sizes
+from tinytape.functional._apply import sizes_of
 from tinytape.random import Generator, default_generator
 from tinytape.tensor import Tensor
 
@@ -49,7 +49,7 @@ def zeros(
     _pool: int = lib.TT_POOL_DATA,
 ) -> Tensor:
     """Zeros of the given size, float32 unless said otherwise."""
-    return _new(_sizes(size), dtype or dtypes.float32, _pool, requires_grad)
+    return _new(sizes_of(size), dtype or dtypes.float32, _pool, requires_grad)
 
 
 def full(
@@ -65,7 +65,7 @@ def full(
 
 def ones(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Ones of the given size, float32 unless said otherwise."""
-    return full(_sizes(size), 1, dtype or dtypes.float32, requires_grad)
+    return full(sizes_of(size), 1, dtype or dtypes.float32, requires_grad)
 
 
 def zeros_like(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinytape import errors
 from tinytape import functional as F
+from tinytape.functional.indexing import get_item
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
@@ -17,7 +18,7 @@ class Operators:
     __slots__ = ()
 
     def __getitem__(self: Any, index: Any) -> Tensor:
-        return F.get_item(self, index)
+        return get_item(self, index)
 
     def __add__(self: Any, other: Any) -> Tensor:
         return F.add(self, other)

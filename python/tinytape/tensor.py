@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from tinytape import dtypes, errors
-from tinytape import functional as F
 from tinytape._ffi import check, ffi, lib
 from tinytape.context import Context, current
 from tinytape.dtypes import dtype as DType
+from tinytape.functional import _apply
 from tinytape.operators import Operators
 
 Scalar = int | float
@@ -325,7 +325,7 @@ class Tensor(Operators):
         return rebuild, (self.numpy(), self.requires_grad)
 
 
-F._tensor = Tensor
+_apply._tensor = Tensor
 
 
 def rebuild(values: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinytape._ffi import OPS
-from tinytape.functional import apply
+from tinytape.functional._apply import apply
 
 from . import Call, Float, Row, shapes
 

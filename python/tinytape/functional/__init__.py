@@ -1,0 +1,18 @@
+"""Operations on tensors, as functions. Most are methods of Tensor under the same name.
+
+Each room says in ``__all__`` which of its functions are public; together they are this package.
+"""
+
+from tinytape.functional import elementwise, indexing, linalg, reductions, shape
+from tinytape.functional.elementwise import *
+from tinytape.functional.indexing import *
+from tinytape.functional.linalg import *
+from tinytape.functional.reductions import *
+from tinytape.functional.shape import *
+
+__all__: list[str] = []
+__all__ += elementwise.__all__
+__all__ += indexing.__all__
+__all__ += linalg.__all__
+__all__ += reductions.__all__
+__all__ += shape.__all__

@@ -1,0 +1,103 @@
+"""How the functions reach the core: arguments made into tensors, axes and sizes."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytape._ffi import OPS, lib, text
+from tinytape.dtypes import from_numpy_dtype
+from tinytape.errors import ArgumentError, OutOfRangeError, ShapeError
+
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
+
+# The class itself: tensor.py, which needs this package first, puts it here.
+_tensor: Any = None
+
+
+def apply(
+    op: int,
+    inputs: Sequence[Tensor | None],
+    ints: Sequence[int] = (),
+    reals: Sequence[float] = (),
+) -> Tensor:
+    """Run the core's operation number op on tensors of one context."""
+    first: Any = inputs[0]
+    if not isinstance(first, _tensor):
+        name = text(lib.tt_op_name(op))
+        raise TypeError(f"{name}: expected a Tensor, got {type(first).__name__}")
+    context = first._context
+    out: Tensor = _tensor._wrap(context, context.apply(op, inputs, ints, reals))
+    return out
+
+
+def operand(value: Any, like: Tensor, name: str) -> Tensor:
+    """A number or array as a tensor that can meet ``like``: numbers take its type."""
+    if isinstance(value, (int, float)) and not isinstance(value, np.generic):
+        number: Tensor = _tensor._from_array(np.asarray(value, like.dtype.numpy), like.dtype)
+        return number
+    if isinstance(value, (np.ndarray, np.generic)):
+        array = np.asarray(value)
+        kind = like.dtype if array.ndim == 0 else from_numpy_dtype(array.dtype)
+        dense = np.ascontiguousarray(array, dtype=kind.numpy).reshape(array.shape)
+        made: Tensor = _tensor._from_array(dense, kind)
+        return made
+    raise TypeError(f"{name}: expected a Tensor or a number, got {type(value).__name__}")
+
+
+def binary(name: str, a: Any, b: Any) -> Tensor:
+    if not isinstance(a, _tensor):
+        if not isinstance(b, _tensor):
+            raise TypeError(
+                f"{name}: expected a Tensor, got {type(a).__name__} and {type(b).__name__}"
+            )
+        a = operand(a, b, name)
+    elif not isinstance(b, _tensor):
+        b = operand(b, a, name)
+    return apply(OPS[name], (a, b))
+
+
+def check_tensor(name: str, x: Any) -> None:
+    if not isinstance(x, _tensor):
+        raise TypeError(f"{name}: expected a Tensor, got {type(x).__name__}")
+
+
+def unary(name: str, x: Tensor) -> Tensor:
+    check_tensor(name, x)
+    return apply(OPS[name], (x,))
+
+
+def axes_of(name: str, x: Tensor, dim: int | Sequence[int] | None) -> list[int]:
+    if dim is None:
+        return []
+    axes = list(dim) if isinstance(dim, Sequence) else [dim]
+    axes = [axis_of(name, x.ndim, axis) for axis in axes]
+    for axis in axes:
+        if axes.count(axis) > 1:
+            raise ArgumentError(f"{name}: axis {axis} appears more than once in {axes}")
+    return axes
+
+
+def axis_of(name: str, ndim: int, axis: Any) -> int:
+    axis = int(operator.index(axis))
+    if not -max(ndim, 1) <= axis < max(ndim, 1):
+        raise OutOfRangeError(
+            f"{name}: axis {axis} is out of range for a tensor of {ndim} dimensions "
+            f"(expected {-max(ndim, 1)} to {max(ndim, 1) - 1})"
+        )
+    return int(axis % max(ndim, 1))
+
+
+def sizes_of(args: tuple[Any, ...]) -> list[int]:
+    """Sizes given one by one or as one sequence."""
+    given = args[0] if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
+    return [operator.index(n) for n in given]
+
+
+def check_rank(name: str, sizes: Sequence[int]) -> None:
+    if len(sizes) > 8:
+        raise ShapeError(f"{name}: a tensor has 0 to 8 dimensions, got {len(sizes)}")
