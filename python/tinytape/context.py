@@ -74,9 +74,14 @@ class Context:
             self._free.append(buffers)
 
     def apply(
-        self, op: int, inputs: Sequence[Tensor | None], ints: Sequence[int], reals: Sequence[float]
-    ) -> int:
-        """Run one operation; returns the handle of its output."""
+        self,
+        op: int,
+        inputs: Sequence[Tensor | None],
+        ints: Sequence[int],
+        reals: Sequence[float],
+        n_outputs: int = 1,
+    ) -> Any:
+        """Run one operation; returns the handle of its output, or a list of them."""
         if self.orphans or get_ident() != self.thread:
             self.enter()
         buffers = self._free.pop() if self._free else _Buffers()
@@ -104,7 +109,7 @@ class Context:
                 self.pointer, op, n, handles, n_ints, buffers.ints, n_reals, buffers.reals, out
             ):
                 raise_last()
-            return int(out[0])
+            return out[0] if n_outputs == 1 else ffi.unpack(out, n_outputs)
         except OverflowError:
             name = text(lib.tt_op_name(op))
             raise errors.ArgumentError(

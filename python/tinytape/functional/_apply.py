@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 _tensor: Any = None
 
 
+def _context_of(op: int, first: Any) -> Any:
+    if not isinstance(first, _tensor):
+        name = text(lib.tt_op_name(op))
+        raise TypeError(f"{name}: expected a Tensor, got {type(first).__name__}")
+    return first._context
+
+
 def apply(
     op: int,
     inputs: Sequence[Tensor | None],
@@ -26,13 +33,21 @@ def apply(
     reals: Sequence[float] = (),
 ) -> Tensor:
     """Run the core's operation number op on tensors of one context."""
-    first: Any = inputs[0]
-    if not isinstance(first, _tensor):
-        name = text(lib.tt_op_name(op))
-        raise TypeError(f"{name}: expected a Tensor, got {type(first).__name__}")
-    context = first._context
+    context = _context_of(op, inputs[0])
     out: Tensor = _tensor._wrap(context, context.apply(op, inputs, ints, reals))
     return out
+
+
+def apply_many(
+    op: int,
+    inputs: Sequence[Tensor | None],
+    ints: Sequence[int] = (),
+    reals: Sequence[float] = (),
+) -> tuple[Tensor, ...]:
+    """Run an operation that has several outputs."""
+    context = _context_of(op, inputs[0])
+    handles = context.apply(op, inputs, ints, reals, lib.tt_op_outputs(op))
+    return tuple(_tensor._wrap(context, h) for h in handles)
 
 
 def operand(value: Any, like: Tensor, name: str) -> Tensor:
