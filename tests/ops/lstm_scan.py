@@ -12,7 +12,9 @@ from . import SIDES, Call, Float, Row
 def _forward(s_h, s_c, k, r, f, w):
     h, c = np.zeros_like(s_h), np.zeros_like(s_c)
     for t in range(len(s_h)):
-        into_i, into_f, into_g, into_o = np.split(k[t] * ((h[t - 1] if t else 0 * h[0]) @ w.T), 4, 1)
+        into_i, into_f, into_g, into_o = np.split(
+            k[t] * ((h[t - 1] if t else 0 * h[0]) @ w.T), 4, 1
+        )
         c[t] = s_c[t] + f[t] * (c[t - 1] if t else 0) + into_i + into_f + into_g
         h[t] = s_h[t] + into_o + r[t] * c[t]
     return h, c
