@@ -22,4 +22,4 @@ def case(draw):
     return _call(shape, draw(st.integers(-len(shape), len(shape) - 1)))
 
 
-ROW = Row(case, _call((150, 1, 301), 1))
+ROW = Row(case, _call((150, 1, 301), 1), integers=True)
