@@ -175,3 +175,16 @@ def test_indices_that_change_before_backward_are_noticed():
     index.copy_(np.array([2, 2]))
     with pytest.raises(RuntimeError, match="changed in place"):
         y.sum().backward()
+
+
+def test_one_hot():
+    index = tt.tensor([[0, 2], [1, 0]])
+    hot = tt.nn.functional.one_hot(index)
+    assert hot.dtype is tt.int64
+    np.testing.assert_array_equal(hot.numpy(), np.eye(3, dtype=np.int64)[index.numpy()])
+    assert tt.nn.functional.one_hot(tt.tensor(1), 4).tolist() == [0, 1, 0, 0]
+    for bad, error in (([3], IndexError), ([-1], IndexError), ([0.5], TypeError)):
+        with pytest.raises(error, match="one_hot: "):
+            tt.nn.functional.one_hot(tt.tensor(bad), 3)
+    with pytest.raises(ValueError, match="num_classes"):
+        tt.nn.functional.one_hot(tt.zeros(0, dtype=tt.int64))
