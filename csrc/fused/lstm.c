@@ -484,7 +484,10 @@ static void lstm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     tt_tensor *dgates = v_mul(ctx, k, lstm_gates(ctx, d[1], d[1], d[1], d[0]));
     tt_tensor *rows = lstm_as_rows(ctx, dgates);
     if (rows == NULL) return;
-    if (need[0]) dx[0] = v_matmul(ctx, dgates, w_ih);
+    if (need[0]) {
+        tt_tensor *flat = v_matmul(ctx, rows, w_ih);
+        dx[0] = flat != NULL ? v_reshape_like(ctx, flat, x) : NULL;
+    }
     if (need[3]) dx[3] = v_matmul(ctx, v_transpose(ctx, rows), lstm_as_rows(ctx, x));
     if (need[4]) dx[4] = v_matmul(ctx, v_transpose(ctx, rows), lstm_as_rows(ctx, h_prev));
     for (int b = 5; b < 7; b++)
