@@ -8,15 +8,18 @@
 
 #include "blas_ops.h"
 #include "parallel.h"
+#include "random.h"
 
 #ifdef TT_F32
 typedef float T;
 #define blas_gemm blas_gemm_f32
 #define blas_matmul blas_matmul_f32
+#define philox_uniform philox_uniform_f32
 #else
 typedef double T;
 #define blas_gemm blas_gemm_f64
 #define blas_matmul blas_matmul_f64
+#define philox_uniform philox_uniform_f64
 #endif
 
 #include "simd_math.h"
