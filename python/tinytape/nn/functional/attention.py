@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from tinytape._ffi import OPS
+from tinytape.dtypes import bool_
 from tinytape.errors import ArgumentError, DTypeError, ShapeError
-from tinytape.functional._apply import apply, check_tensor, operand
+from tinytape.functional._apply import apply, check_tensor
+from tinytape.functional.elementwise import log
 from tinytape.functional.shape import expand, flatten, reshape, unsqueeze
 from tinytape.random import Generator, default_generator
 from tinytape.tensor import Tensor
@@ -126,10 +126,10 @@ def _mask(given: Any, query: Tensor, scores: Sequence[int]) -> Tensor:
 
 def _additive(given: Any, query: Tensor) -> Tensor:
     """A mask of either kind as one that is added."""
-    if isinstance(given, np.ndarray) and given.dtype == np.bool_:
-        return operand(np.where(given, 0.0, -np.inf).astype(query.dtype.numpy), query, _NAME)
     check_tensor(_NAME, given)
     mask: Tensor = given
+    if mask.dtype is bool_:
+        return log(mask.to(query.dtype))  # ln 1 = 0, ln 0 = -inf
     if mask.dtype is not query.dtype:
         raise DTypeError(f"{_NAME}: attn_mask must be bool or {query.dtype}, got {mask.dtype}")
     return mask
