@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 import tinytape as tt
 from tinytape.nn import functional as F
 
-from . import Call, Float, Row
+from . import Call, Float, Mask, Row
 
 LEADS = ((1, 2), (2, 1), (2, 2), (1, 1), (0, 2), (2, 0), (), (2,), (0,), (2, 1, 2))
 """Mostly the two of (batch, heads), which the kernel sees as they are."""
 
-ADDED = ("float", "float with holes")
-"""Masks that are added and have a gradient; holes are -inf."""
+MASKS = {"bool": Mask, "float": Float, "float with holes": Float}
+"""The kinds of masks, with the inputs that they are; holes are -inf."""
 
 
 def attention(q, k, v, mask, is_causal, scale, keep):
@@ -36,38 +36,38 @@ def keep_factors(shape, p, seed, dtype=tt.float64):
     return F.dropout(tt.ones(shape, dtype=dtype), p, generator=tt.Generator(seed)).numpy()
 
 
-def _call(lead, sizes, is_causal, scale, mask=(None, ()), dropout_p=0.0, seed=0):
+def _call(lead, sizes, is_causal, scale, given=(None, ()), dropout_p=0.0, seed=0):
     queries, keys, width, out_width = sizes
-    kind, mask_shape = mask
+    kind, mask_shape = given
     seen = np.random.default_rng(seed).random(mask_shape) < 0.6
     if mask_shape and mask_shape[0]:
         seen[-1] = False  # often all keys of a query, if not all of all
-    holes = np.where(seen, 0.0, -np.inf) if kind in ("bool", "float with holes") else 0.0
+    holes = np.where(seen, 0.0, -np.inf) if kind == "float with holes" else 0.0
 
-    def run(q, k, v, added=None):
-        given = added
-        if kind == "bool":
-            given = tt.tensor(seen)
-        elif kind == "float with holes":
-            given = added + tt.tensor(holes, dtype=q.dtype)
+    def run(q, k, v, mask=None):
+        if kind == "float with holes":
+            mask = mask + tt.tensor(holes, dtype=q.dtype)
         if dropout_p and q.dtype is tt.float32:
             # The types draw different numbers, and here one is held against the other.
             ones = tt.tensor(np.broadcast_to(np.eye(keys), (*lead, keys, keys)), dtype=q.dtype)
-            weights = F.scaled_dot_product_attention(q, k, ones, given, 0.0, is_causal, scale)
+            weights = F.scaled_dot_product_attention(q, k, ones, mask, 0.0, is_causal, scale)
             keep = keep_factors((*lead, queries, keys), dropout_p, seed)
             return weights * tt.tensor(keep, dtype=q.dtype) @ v
         generator = tt.Generator(seed)
         return F.scaled_dot_product_attention(
-            q, k, v, given, dropout_p, is_causal, scale, generator=generator
+            q, k, v, mask, dropout_p, is_causal, scale, generator=generator
         )
 
-    def reference(q, k, v, added=0.0):
+    def reference(q, k, v, mask=0.0):
         keep = keep_factors((*lead, queries, keys), dropout_p, seed)
-        return attention(q, k, v, added + holes, is_causal, scale, keep)
+        added = np.where(mask, 0.0, -np.inf) if kind == "bool" else mask + holes
+        return attention(q, k, v, added, is_causal, scale, keep)
 
     shapes = [(queries, width), (keys, width), (keys, out_width)]
     inputs = [Float((*lead, *s)) for s in shapes]
-    return Call([*inputs, Float(mask_shape)] if kind in ADDED else inputs, run, reference)
+    if kind is not None:
+        inputs.append(MASKS[kind](mask_shape))
+    return Call(inputs, run, reference)
 
 
 def case(draw):
@@ -81,16 +81,16 @@ def case(draw):
     keys = queries if draw(st.booleans()) else draw(sides)
     width = draw(st.integers(0, 4))
     out_width = width if draw(st.booleans()) else draw(st.integers(0, 4))
-    kind = draw(st.sampled_from((None, None, "bool", *ADDED)))
+    kind = draw(st.sampled_from((None, None, *MASKS)))
     scores = (*lead, queries, keys)
     kept = tuple(n if draw(st.integers(0, 2)) else 1 for n in scores)
-    mask = (kind, kept[draw(st.integers(0, len(kept))) :])
+    given = (kind, kept[draw(st.integers(0, len(kept))) :])
     return _call(
         lead,
         (queries, keys, width, out_width),
         kind is None and draw(st.booleans()),
         draw(st.sampled_from((None, 0.3))),
-        mask,
+        given,
         draw(st.sampled_from((0.0, 0.0, 0.4, 1.0))),
         draw(st.integers(0, 99)),
     )
