@@ -36,7 +36,7 @@ tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, in
     for (int k = 0; k < n_out; k++) {
         node->out[k] = outputs[k];
         outputs[k]->node = node;
-        outputs[k]->requires_grad = true;
+        outputs[k]->requires_grad = dtype_is_float(outputs[k]->dtype);
     }
     if (tape->newest != NULL) tape->newest->next = node;
     else tape->oldest = node;
@@ -239,6 +239,7 @@ static tt_status differentiate_node(pass *p, tt_node *node)
     bool need[TT_MAX_IN] = {false}, rule = false;
     for (int k = 0; k < node->n_out; k++) {
         const tt_tensor *y = node->out[k];
+        if (!y->requires_grad) continue; /* such as indices */
         dy[k] = has_cot(p, y) ? y->cot_var : v_constant(p->ctx, y->dtype, y->ndim, y->shape, 0.0);
         if (dy[k] == NULL) return (tt_status)tt_error_code();
     }
@@ -281,6 +282,11 @@ static tt_status seed(pass *p, tt_tensor *root, tt_tensor *gradient)
 
 static tt_status check_root(const tt_tensor *root, const tt_tensor *gradient, int i)
 {
+    if (!root->requires_grad && root->cut != NULL)
+        return tt_fail(TT_ERR_STATE, "backward",
+                       "element %d of tensors does not require grad: it was computed through %s, "
+                       "which has no gradient",
+                       i, root->cut->name);
     if (!root->requires_grad)
         return tt_fail(TT_ERR_STATE, "backward",
                        "element %d of tensors does not require grad and does not have a grad_fn",

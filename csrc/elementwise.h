@@ -13,8 +13,9 @@ typedef void (*row_fn)(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t 
 
 typedef struct {
     row_fn fn;
-    const T *data[MAX_OPERANDS];
-    T *out;
+    const char *data[MAX_OPERANDS];
+    size_t size[MAX_OPERANDS], out_size; /* of an element */
+    char *out;
     bool acc;
     int ndim; /* collapsed; the last dimension is the row */
     int64_t numel, shape[TT_MAX_DIMS], strides[MAX_OPERANDS][TT_MAX_DIMS];
@@ -34,23 +35,29 @@ static void elementwise_shard(void *arg, int64_t shard)
             for (int k = 0; k < MAX_OPERANDS; k++) offset[k] += index * p->strides[k][i];
         }
         int64_t n = at_most(row_length - column, end - begin);
-        p->fn(n, p->data[0] + offset[0], p->strides[0][p->ndim - 1], p->data[1] + offset[1],
-              p->strides[1][p->ndim - 1], p->data[2] + offset[2], p->strides[2][p->ndim - 1],
-              p->out + begin, p->acc);
+        const void *at[MAX_OPERANDS];
+        for (int k = 0; k < MAX_OPERANDS; k++) at[k] = p->data[k] + offset[k] * (int64_t)p->size[k];
+        p->fn(n, at[0], p->strides[0][p->ndim - 1], at[1], p->strides[1][p->ndim - 1], at[2],
+              p->strides[2][p->ndim - 1], (void *)(p->out + (size_t)begin * p->out_size), p->acc);
         begin += n;
     }
 }
 
-/* Operands are tensors of the shape of `shape`; a NULL stands for a repetition of operand 0. */
-static void elementwise(row_fn fn, const tt_tensor *shape, const tt_tensor *const *operands, T *out,
-                        bool acc)
+/* Operands are tensors of the shape of `shape`; a NULL stands for a repetition of operand 0. An
+ * operand that is a mask, and an output of bool, are bytes: the row function casts their pointers.
+ */
+static inline void elementwise_to(row_fn fn, const tt_tensor *shape,
+                                  const tt_tensor *const *operands, void *out, int out_dtype,
+                                  bool acc)
 {
     if (shape->numel == 0) return;
-    elementwise_plan p = {.fn = fn, .out = out, .acc = acc, .numel = shape->numel};
+    elementwise_plan p = {
+        .fn = fn, .out = out, .out_size = dtype_size(out_dtype), .acc = acc, .numel = shape->numel};
     const int64_t *strides[MAX_OPERANDS];
     for (int k = 0; k < MAX_OPERANDS; k++) {
         const tt_tensor *t = operands[k] != NULL ? operands[k] : operands[0];
         p.data[k] = t->data;
+        p.size[k] = dtype_size(t->dtype);
         strides[k] = t->strides;
     }
     for (int i = 0; i < shape->ndim; i++) {
@@ -66,6 +73,12 @@ static void elementwise(row_fn fn, const tt_tensor *shape, const tt_tensor *cons
     parallel_for(shards_of(p.numel, GRAIN), elementwise_shard, &p);
 }
 
+static inline void elementwise(row_fn fn, const tt_tensor *shape, const tt_tensor *const *operands,
+                               void *out, bool acc)
+{
+    elementwise_to(fn, shape, operands, out, T_DTYPE, acc);
+}
+
 /* A contiguous operand for memory that is no tensor: dy, or the output. */
 static inline tt_tensor dense_like(const tt_tensor *shape, const void *data)
 {
@@ -73,7 +86,8 @@ static inline tt_tensor dense_like(const tt_tensor *shape, const void *data)
         const void *read;
         void *data;
     } only_read = {.read = data};
-    tt_tensor t = {.data = only_read.data, .numel = shape->numel, .ndim = shape->ndim};
+    tt_tensor t = {
+        .data = only_read.data, .numel = shape->numel, .ndim = shape->ndim, .dtype = T_DTYPE};
     int64_t stride = 1;
     for (int i = shape->ndim - 1; i >= 0; i--) {
         t.shape[i] = shape->shape[i];
@@ -114,6 +128,31 @@ static inline tt_tensor dense_like(const tt_tensor *shape, const void *data)
             TT_ROW_LOOP(expression, p0[i * s0], p1[i * s1], p2[i * s2])                        \
         }                                                                                      \
     }
+
+/* A row function that writes bool from an expression in a and b. */
+#define TT_PREDICATE_ROW(name, expression)                                                     \
+    static void name(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2, \
+                     int64_t s2, T *out, bool acc)                                             \
+    {                                                                                          \
+        uint8_t *restrict y = (uint8_t *)(void *)out;                                          \
+        (void)p2, (void)s2, (void)acc;                                                         \
+        for (int64_t i = 0; i < n; i++) {                                                      \
+            const T a = p0[i * s0], b = p1[i * s1];                                            \
+            (void)a, (void)b;                                                                  \
+            y[i] = (expression) ? 1 : 0;                                                       \
+        }                                                                                      \
+    }
+
+/* The kernels of an operation of one or two inputs with a bool output: op.h's infer_predicate. */
+#define TT_PREDICATE(name, expression)                                                       \
+    TT_PREDICATE_ROW(name##_row, expression)                                                 \
+    static tt_status name##_forward(tt_call *c)                                              \
+    {                                                                                        \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->n_in > 1 ? c->in[1] : NULL}; \
+        elementwise_to(name##_row, c->in[0], operands, c->out[0]->data, TT_BOOL, false);     \
+        return TT_OK;                                                                        \
+    }                                                                                        \
+    TT_KERNELS_OF(name, name##_forward, NULL)
 
 /* The kernels of a unary operation y = f(a) with dx = g(a or b = y, d = dy). */
 #define TT_UNARY(name, forward_expression, backward_expression)                    \

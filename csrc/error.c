@@ -40,9 +40,3 @@ const char *shape_text(int ndim, const int64_t *shape)
     snprintf(text + used, sizeof texts[0] - used, ")");
     return text;
 }
-
-const char *dtype_text(int dtype)
-{
-    static const char *const names[TT_DTYPE_COUNT] = {"float32", "float64", "int64"};
-    return dtype >= 0 && dtype < TT_DTYPE_COUNT ? names[dtype] : "unknown";
-}

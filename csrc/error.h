@@ -12,7 +12,6 @@ tt_status tt_fail(tt_status code, const char *op, const char *format, ...)
 /* "(2, 3, 4)" into a rotating buffer of the thread, for messages: up to four can stand in one
  * format. */
 const char *shape_text(int ndim, const int64_t *shape);
-const char *dtype_text(int dtype);
 
 #define TT_TRY(expression)                          \
     do {                                            \

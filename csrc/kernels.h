@@ -9,17 +9,26 @@
 #include "blas_ops.h"
 #include "parallel.h"
 
-#ifdef TT_F32
+/* T is the element type, SUM what sums of it are kept in. */
+#if defined TT_F32
 typedef float T;
+typedef double SUM;
+#define T_DTYPE TT_FLOAT32
 #define blas_gemm blas_gemm_f32
 #define blas_matmul blas_matmul_f32
-#else
-typedef double T;
+#elif defined TT_F64
+typedef double T, SUM;
+#define T_DTYPE TT_FLOAT64
 #define blas_gemm blas_gemm_f64
 #define blas_matmul blas_matmul_f64
+#else
+typedef int64_t T, SUM; /* wrapping around: the build says so */
+#define T_DTYPE TT_INT64
 #endif
 
+#ifndef TT_I64
 #include "simd_math.h"
+#endif
 
 /* Elements in one shard of an elementwise loop: enough to outweigh waking a thread, few enough to
  * share. */

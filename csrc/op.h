@@ -17,8 +17,6 @@ typedef struct {
     double reals[TT_MAX_REALS];
 } tt_attrs;
 
-typedef struct tt_op tt_op;
-
 /* What an output will be, filled in by the shape rule. A view also says where in its input it lies.
  */
 typedef struct {
@@ -53,7 +51,11 @@ typedef struct {
 typedef enum {
     TT_VIEW = 1,      /* no kernel: the output shares the input's storage, as spec says */
     TT_NOGRAD = 2,    /* not differentiable: never recorded */
-    TT_ANY_DTYPE = 4, /* moves elements without computing with them */
+    TT_ANY_DTYPE = 4, /* the kernel takes elements of any type as they are */
+    TT_INTEGERS = 8,  /* has kernels for int64; narrower integers and bool compute there too */
+    TT_NO_BOOL = 16,  /* but bool is refused */
+    TT_PROMOTES = 32, /* inputs meet in their common type, as torch.result_type has it */
+    TT_TO_FLOAT = 64, /* integers become float32 first */
 } tt_op_flags;
 
 /* The layout that the kernels want of an input; the tape makes a contiguous copy where it does not
@@ -71,7 +73,9 @@ struct tt_op {
     unsigned flags;
     tt_layout layout;  /* of the floating inputs */
     unsigned optional; /* bit i: input i may be absent */
-    unsigned indices;  /* bit i: input i holds int64 and has no gradient */
+    unsigned indices;  /* bit i: input i holds integers, int64 for the kernel, without a gradient */
+    unsigned masks;    /* bit i: input i holds bool, without a gradient */
+    unsigned own_dtype; /* bit k: output k has a type of its own, not that of the inputs */
     unsigned keeps; /* bit i: backward reads input i, which must not change in place until then */
     unsigned
         passes; /* bit i: the gradient of input i is dy, element by element: the tape does it */
@@ -141,8 +145,10 @@ static inline void *call_scratch(tt_call *c, size_t n)
 }
 
 /* Shared rules (op_rules.c). */
-tt_status prepare_broadcast(tt_call *c);
-tt_status infer_same(tt_call *c); /* floats of one shape and dtype; the output is like them */
+tt_status prepare_broadcast(tt_call *c); /* all inputs to their common shape */
+tt_status infer_same(tt_call *c);        /* inputs of one shape; the output is like them */
+tt_status infer_predicate(tt_call *c);   /* likewise, and the output is bool */
+int value_dtype(const tt_call *c); /* of the inputs that are neither mask nor index; else int64 */
 tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input);
 int normal_axis(int64_t axis, int ndim); /* -1: there is no such axis */
 
@@ -150,6 +156,7 @@ int normal_axis(int64_t axis, int ndim); /* -1: there is no such axis */
  * formula needs one check at its end. Unrecorded results live in the step arena. */
 tt_tensor *v_unary(tt_ctx *ctx, int op, tt_tensor *x);
 tt_tensor *v_binary(tt_ctx *ctx, int op, tt_tensor *a, tt_tensor *b);
+tt_tensor *v_to(tt_ctx *ctx, tt_tensor *x, int dtype);
 tt_tensor *v_scale(tt_ctx *ctx, tt_tensor *x, double factor);
 tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term);
 tt_tensor *v_sum(tt_ctx *ctx, tt_tensor *x, int n_dims, const int64_t *dims, bool keepdim);

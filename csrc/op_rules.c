@@ -9,16 +9,31 @@ int normal_axis(int64_t axis, int ndim)
     return axis >= 0 && axis < ndim ? (int)axis : -1;
 }
 
+int value_dtype(const tt_call *c)
+{
+    for (int i = 0; i < c->n_in; i++) {
+        if (c->in[i] != NULL && !((c->op->masks | c->op->indices) >> i & 1)) return c->in[i]->dtype;
+    }
+    return TT_INT64;
+}
+
 tt_status infer_same(tt_call *c)
 {
     const tt_tensor *x = c->in[0];
-    c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = x->ndim};
+    c->spec[0] = (tt_spec){.dtype = value_dtype(c), .ndim = x->ndim};
     memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
     for (int i = 1; i < c->n_in; i++) {
         if (c->in[i] != NULL && !tensor_same_shape(x, c->in[i]))
             return tt_fail(TT_ERR_SHAPE, c->op->name, "shapes %s and %s must be equal",
                            SHAPE_TEXT(x), SHAPE_TEXT(c->in[i]));
     }
+    return TT_OK;
+}
+
+tt_status infer_predicate(tt_call *c)
+{
+    TT_TRY(infer_same(c));
+    c->spec[0].dtype = TT_BOOL;
     return TT_OK;
 }
 
@@ -34,22 +49,38 @@ tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input)
     return tape_apply(c->ctx, TT_OP_expand, &c->in[input], 1, &attrs, call_place(c), &c->in[input]);
 }
 
-/* The common shape of two inputs by numpy's rule: aligned at the end, a size of 1 stretches. */
+static tt_status fail_broadcast(const tt_call *c)
+{
+    const tt_tensor *a = c->in[0], *b = c->in[1], *d = c->n_in > 2 ? c->in[2] : NULL;
+    if (d == NULL)
+        return tt_fail(TT_ERR_SHAPE, c->op->name, "shapes %s and %s cannot be broadcast together",
+                       SHAPE_TEXT(a), SHAPE_TEXT(b));
+    return tt_fail(TT_ERR_SHAPE, c->op->name, "shapes %s, %s and %s cannot be broadcast together",
+                   SHAPE_TEXT(a), SHAPE_TEXT(b), SHAPE_TEXT(d));
+}
+
+/* The common shape by numpy's rule: aligned at the end, a size of 1 stretches. */
 tt_status prepare_broadcast(tt_call *c)
 {
-    const tt_tensor *a = c->in[0], *b = c->in[1];
-    if (tensor_same_shape(a, b)) return TT_OK;
-    int ndim = a->ndim > b->ndim ? a->ndim : b->ndim;
-    int64_t shape[TT_MAX_DIMS];
-    for (int i = 0; i < ndim; i++) {
-        int64_t m = i < a->ndim ? a->shape[a->ndim - 1 - i] : 1;
-        int64_t n = i < b->ndim ? b->shape[b->ndim - 1 - i] : 1;
-        if (m != n && m != 1 && n != 1)
-            return tt_fail(TT_ERR_SHAPE, c->op->name,
-                           "shapes %s and %s cannot be broadcast together", SHAPE_TEXT(a),
-                           SHAPE_TEXT(b));
-        shape[ndim - 1 - i] = m == 1 ? n : m;
+    int ndim = 0;
+    int64_t shape[TT_MAX_DIMS] = {0}; /* from the last axis to the first */
+    bool stretch = false;
+    for (int k = 0; k < c->n_in; k++) {
+        const tt_tensor *t = c->in[k];
+        if (t == NULL) continue;
+        stretch = stretch || !tensor_same_shape(t, c->in[0]);
+        for (int i = 0; i < t->ndim; i++) {
+            int64_t n = t->shape[t->ndim - 1 - i], *common = &shape[i];
+            if (i >= ndim || *common == 1) *common = n;
+            else if (n != *common && n != 1) return fail_broadcast(c);
+        }
+        ndim = t->ndim > ndim ? t->ndim : ndim;
     }
-    TT_TRY(call_broadcast(c, ndim, shape, 0));
-    return call_broadcast(c, ndim, shape, 1);
+    if (!stretch) return TT_OK;
+    int64_t full[TT_MAX_DIMS];
+    for (int i = 0; i < ndim; i++) full[i] = shape[ndim - 1 - i];
+    for (int k = 0; k < c->n_in; k++) {
+        if (c->in[k] != NULL) TT_TRY(call_broadcast(c, ndim, full, k));
+    }
+    return TT_OK;
 }

@@ -5,22 +5,22 @@
 #ifndef TT_REDUCE_H
 #define TT_REDUCE_H
 
-static inline double row_sum(const T *x, int64_t n, int64_t stride)
+static inline SUM row_sum(const T *x, int64_t n, int64_t stride)
 {
-    double s = 0;
+    SUM s = 0;
     if (stride == 1) {
 #pragma omp simd reduction(+ : s)
-        for (int64_t i = 0; i < n; i++) s += (double)x[i];
+        for (int64_t i = 0; i < n; i++) s += (SUM)x[i];
     } else {
-        for (int64_t i = 0; i < n; i++) s += (double)x[i * stride];
+        for (int64_t i = 0; i < n; i++) s += (SUM)x[i * stride];
     }
     return s;
 }
 
 /* dst[o] (+)= sum of x over the axes with reduced[i]; dst is contiguous over the others, total
- * holds one double for each of its n_out elements. */
-static void reduce_sum(const tt_tensor *x, const bool *reduced, T *dst, int64_t n_out,
-                       double *total, bool acc)
+ * holds one SUM for each of its n_out elements. */
+static inline void reduce_sum(const tt_tensor *x, const bool *reduced, T *dst, int64_t n_out,
+                              SUM *total, bool acc)
 {
     int64_t out_strides[TT_MAX_DIMS], stride = 1, index[TT_MAX_DIMS] = {0};
     for (int i = x->ndim - 1; i >= 0; i--) {
@@ -36,7 +36,7 @@ static void reduce_sum(const tt_tensor *x, const bool *reduced, T *dst, int64_t 
     for (int64_t rows = x->numel == 0 ? 0 : x->numel / n; rows > 0; rows--) {
         if (along) total[out] += row_sum(base + in, n, row_stride);
         else
-            for (int64_t i = 0; i < n; i++) total[out + i] += (double)base[in + i * row_stride];
+            for (int64_t i = 0; i < n; i++) total[out + i] += (SUM)base[in + i * row_stride];
         for (int i = last - 1; i >= 0; i--) { /* the next row, as an odometer turns */
             in += x->strides[i];
             out += out_strides[i];
@@ -50,7 +50,7 @@ static void reduce_sum(const tt_tensor *x, const bool *reduced, T *dst, int64_t 
 }
 
 /* Lines of n >= 1 elements with one stride, for everything that is built on softmax. */
-static T line_max(const T *x, int64_t n, int64_t stride)
+static inline T line_max(const T *x, int64_t n, int64_t stride)
 {
     T m = x[0];
     if (stride == 1) {
@@ -62,9 +62,11 @@ static T line_max(const T *x, int64_t n, int64_t stride)
     return m;
 }
 
+#ifndef TT_I64
+
 /* The largest element and ln sum e^(x - m). A line that is -inf throughout has no softmax and gives
  * NaN. */
-static T line_log_sum(const T *x, int64_t n, int64_t stride, T m)
+static inline T line_log_sum(const T *x, int64_t n, int64_t stride, T m)
 {
     T s = 0;
     if (stride == 1) {
@@ -75,6 +77,8 @@ static T line_log_sum(const T *x, int64_t n, int64_t stride, T m)
     }
     return tt_log(s);
 }
+
+#endif
 
 /* The sum of each of `cols` columns of a contiguous (rows, cols) matrix: the gradient of a bias. */
 typedef struct {
@@ -90,15 +94,15 @@ static void column_sums_shard(void *arg, int64_t shard)
 {
     const column_sums_plan *p = arg;
     int64_t first = shard * COLUMN_BLOCK, n = at_most(COLUMN_BLOCK, p->cols - first);
-    double s[COLUMN_BLOCK] = {0};
+    SUM s[COLUMN_BLOCK] = {0};
     for (int64_t r = 0; r < p->rows; r++) {
         const T *row = p->x + r * p->cols + first;
-        for (int64_t i = 0; i < n; i++) s[i] += (double)row[i];
+        for (int64_t i = 0; i < n; i++) s[i] += (SUM)row[i];
     }
     for (int64_t i = 0; i < n; i++) put(p->dst + first + i, (T)s[i], p->acc);
 }
 
-static void column_sums(const T *x, int64_t rows, int64_t cols, T *dst, bool acc)
+static inline void column_sums(const T *x, int64_t rows, int64_t cols, T *dst, bool acc)
 {
     column_sums_plan p = {x, dst, rows, cols, acc};
     parallel_for(shards_of(cols, COLUMN_BLOCK), column_sums_shard, &p);

@@ -16,31 +16,91 @@ void *call_save(tt_call *c, int index, size_t n)
     return c->saved[index];
 }
 
+static bool is_value(const tt_op *op, int input)
+{
+    return !((op->indices | op->masks) >> input & 1);
+}
+
+static tt_status check_special(const tt_op *op, int input, int dtype)
+{
+    if (op->masks >> input & 1 && dtype != TT_BOOL)
+        return tt_fail(TT_ERR_DTYPE, op->name, "input %d is a mask and must be bool, got %s", input,
+                       dtype_text(dtype));
+    if (op->indices >> input & 1 && (dtype_is_float(dtype) || dtype == TT_BOOL))
+        return tt_fail(TT_ERR_DTYPE, op->name,
+                       "input %d holds indices and must be of integers, such as int64, got %s",
+                       input, dtype_text(dtype));
+    return TT_OK;
+}
+
+static tt_status check_value(const tt_op *op, int input, int dtype)
+{
+    if (op->flags & TT_ANY_DTYPE || dtype_is_float(dtype)) return TT_OK;
+    if (op->flags & TT_NO_BOOL && dtype == TT_BOOL)
+        return tt_fail(TT_ERR_DTYPE, op->name,
+                       "input %d must hold numbers, got bool: use logical operations, or to()",
+                       input);
+    if (op->flags & (TT_INTEGERS | TT_TO_FLOAT)) return TT_OK;
+    return tt_fail(TT_ERR_DTYPE, op->name, "input %d must be float32 or float64, got %s", input,
+                   dtype_text(dtype));
+}
+
+/* The type in which an operation's values meet: that of the tensors with dimensions, unless one
+ * without is of a higher kind (bool, integer, float). -1: there are no values. */
+static int common_dtype(const tt_call *c)
+{
+    int sized = -1, single = -1;
+    for (int i = 0; i < c->n_in; i++) {
+        const tt_tensor *t = c->in[i];
+        if (t == NULL || !is_value(c->op, i)) continue;
+        int *of = t->ndim > 0 ? &sized : &single;
+        *of = *of < 0 ? t->dtype : dtype_promote(*of, t->dtype);
+    }
+    int common = sized < 0 ? single : sized;
+    if (sized >= 0 && single >= 0 && !dtype_is_float(sized) &&
+        (sized == TT_BOOL || dtype_is_float(single)))
+        common = dtype_promote(sized, single);
+    if (c->op->flags & TT_TO_FLOAT && common >= 0 && !dtype_is_float(common)) common = TT_FLOAT32;
+    return common;
+}
+
+static tt_status convert_input(tt_call *c, int i, int dtype)
+{
+    tt_attrs attrs = {.n_ints = 1, .ints = {dtype}};
+    return tape_apply(c->ctx, TT_OP_to, &c->in[i], 1, &attrs, call_place(c), &c->in[i]);
+}
+
 static tt_status check_inputs(tt_call *c)
 {
     const tt_op *op = c->op;
     if (c->n_in != op->inputs)
         return tt_fail(TT_ERR_ARG, op->name, "expected %d inputs, got %d", op->inputs, c->n_in);
-    int dtype = -1;
+    int dtype = -1; /* of the values */
+    bool mixed = false;
     for (int i = 0; i < c->n_in; i++) {
         const tt_tensor *t = c->in[i];
-        bool index = op->indices >> i & 1;
         if (t == NULL) {
             if (op->optional >> i & 1) continue;
             return tt_fail(TT_ERR_ARG, op->name, "input %d is missing", i);
         }
-        if (index && t->dtype != TT_INT64)
-            return tt_fail(TT_ERR_DTYPE, op->name,
-                           "input %d holds indices and must be int64, got %s", i,
-                           dtype_text(t->dtype));
-        if (index || op->flags & TT_ANY_DTYPE) continue;
-        if (!dtype_is_float(t->dtype))
-            return tt_fail(TT_ERR_DTYPE, op->name, "input %d must be float32 or float64, got %s", i,
-                           dtype_text(t->dtype));
-        if (dtype >= 0 && t->dtype != dtype)
+        if (!is_value(op, i)) {
+            TT_TRY(check_special(op, i, t->dtype));
+            if (op->indices >> i & 1 && t->dtype != TT_INT64) TT_TRY(convert_input(c, i, TT_INT64));
+            continue;
+        }
+        TT_TRY(check_value(op, i, t->dtype));
+        mixed = mixed || (dtype >= 0 && t->dtype != dtype);
+        if (mixed && !(op->flags & (TT_PROMOTES | TT_ANY_DTYPE)))
             return tt_fail(TT_ERR_DTYPE, op->name, "inputs must share one dtype, got %s and %s",
                            dtype_text(dtype), dtype_text(t->dtype));
         dtype = t->dtype;
+    }
+    bool to_float = op->flags & TT_TO_FLOAT && dtype >= 0 && !dtype_is_float(dtype);
+    if (!mixed && !to_float) return TT_OK;
+    int common = common_dtype(c);
+    for (int i = 0; i < c->n_in; i++) {
+        if (c->in[i] != NULL && is_value(op, i) && c->in[i]->dtype != common)
+            TT_TRY(convert_input(c, i, common));
     }
     return TT_OK;
 }
@@ -111,23 +171,74 @@ static tt_tensor *make_output(tt_call *c, int k, tt_place place)
     return tensor_new_arena(c->ctx, c->op->name, place, spec->dtype, spec->ndim, spec->shape, true);
 }
 
+/* The kernels of the values' type. Bool and narrow integers have none of their own: their values
+ * pass through int64, which holds them all. */
+static tt_status run_kernel(tt_call *c)
+{
+    int dtype = value_dtype(c);
+    const tt_kernels *kernels = kernels_for(dtype)->ops[c->op->id];
+    if (c->op->flags & TT_ANY_DTYPE || dtype_is_float(dtype) || dtype == TT_INT64)
+        return kernels->forward(c);
+    for (int i = 0; i < c->n_in; i++) {
+        if (c->in[i] != NULL && is_value(c->op, i)) TT_TRY(convert_input(c, i, TT_INT64));
+    }
+    tt_tensor *narrow[TT_MAX_OUT], *wide[TT_MAX_OUT], **out = c->out;
+    for (int k = 0; k < c->n_out; k++) {
+        narrow[k] = wide[k] = out[k];
+        if (c->op->own_dtype >> k & 1 || narrow[k]->dtype == TT_INT64) continue;
+        wide[k] = tensor_new_arena(c->ctx, c->op->name, PLACE_SCRATCH, TT_INT64, narrow[k]->ndim,
+                                   narrow[k]->shape, true);
+        if (wide[k] == NULL) return (tt_status)tt_error_code();
+    }
+    c->out = wide;
+    tt_status status = kernels->forward(c);
+    c->out = out;
+    for (int k = 0; k < c->n_out && status == TT_OK; k++) {
+        if (wide[k] != narrow[k])
+            dtype_convert(narrow[k]->data, narrow[k]->dtype, wide[k]->data, TT_INT64,
+                          narrow[k]->numel);
+    }
+    return status;
+}
+
+/* Only floats have gradients: an operation without a floating output is not recorded either. */
+static bool has_gradient(const tt_call *c)
+{
+    for (int k = 0; k < c->n_out; k++) {
+        if (dtype_is_float(c->spec[k].dtype)) return true;
+    }
+    return false;
+}
+
 static tt_status run(tt_call *c)
 {
     TT_TRY(check_inputs(c));
     if (c->op->prepare != NULL) TT_TRY(c->op->prepare(c));
     TT_TRY(arrange_inputs(c));
     TT_TRY(c->op->infer(c));
+    c->recording = c->recording && has_gradient(c);
     for (int k = 0; k < c->n_out; k++) {
         c->out[k] = make_output(c, k, c->recording ? PLACE_STEP : c->place);
         if (c->out[k] == NULL) return (tt_status)tt_error_code();
     }
-    if (!(c->op->flags & TT_VIEW)) {
-        /* Movers of elements are the same for every dtype of one size; int64 takes float64's. */
-        int dtype = c->in[0]->dtype == TT_INT64 ? TT_FLOAT64 : c->in[0]->dtype;
-        TT_TRY(kernels_for(dtype)->ops[c->op->id]->forward(c));
-    }
+    if (!(c->op->flags & TT_VIEW)) TT_TRY(run_kernel(c));
     if (!c->recording) return TT_OK;
     return tape_add_op(c->ctx, c->op, c->in, c->n_in, c->out, c->n_out, c->attrs, c->saved);
+}
+
+/* Outputs through which no gradient passes remember the operation that is the reason, so that an
+ * error can name it. */
+static void mark_cut(const tt_call *c, tt_tensor *const *in)
+{
+    const tt_op *cut = NULL;
+    for (int i = 0; i < c->n_in && c->ctx->grad_enabled; i++) {
+        if (in[i] == NULL) continue;
+        if (in[i]->requires_grad) cut = c->op;
+        else if (cut == NULL) cut = in[i]->cut;
+    }
+    for (int k = 0; k < c->n_out && cut != NULL; k++) {
+        if (!c->out[k]->requires_grad) c->out[k]->cut = cut;
+    }
 }
 
 void tape_retain(tt_tensor *input)
@@ -194,6 +305,7 @@ tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_att
         for (int k = 0; k < c.n_out; k++) tensor_unref(ctx, made[k]);
         tape_rewind(ctx, mark);
     } else {
+        mark_cut(&c, in);
         for (int k = 0; k < c.n_out; k++) out[k] = made[k];
     }
     if (status != TT_OK || place != PLACE_SCRATCH || c.recording)

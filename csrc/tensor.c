@@ -147,8 +147,14 @@ static void copy_run(const copy_plan *p, char *dense, char *strided)
     for (int64_t i = 0; i < p->run; i++) {
         char *d = dense + (size_t)i * p->size;
         char *s = strided + i * p->run_stride * (int64_t)p->size;
-        if (p->size == 4) memcpy(p->gather ? d : s, p->gather ? s : d, 4);
-        else memcpy(p->gather ? d : s, p->gather ? s : d, 8);
+        char *to = p->gather ? d : s;
+        const char *from = p->gather ? s : d;
+        switch (p->size) { /* of a known size the compiler makes one move */
+        case 1: *to = *from; break;
+        case 2: memcpy(to, from, 2); break;
+        case 4: memcpy(to, from, 4); break;
+        default: memcpy(to, from, 8);
+        }
     }
 }
 

@@ -3,11 +3,12 @@
 #define TT_TENSOR_H
 
 #include "arena.h"
-#include "error.h"
+#include "dtype.h"
 
 enum { TT_MAX_DIMS = 8 };
 
 typedef struct tt_node tt_node;
+typedef struct tt_op tt_op;
 
 /* Where a tensor lives, which says when it ends. */
 typedef enum {
@@ -22,6 +23,8 @@ typedef struct tt_tensor {
     tt_block *self;  /* PLACE_POOL: the block this struct lies in */
     tt_node *node;   /* the tape operation that made it; NULL for leaves */
     struct tt_tensor *grad;
+    const tt_op *cut; /* the operation without a gradient that lies between this and what requires
+                         one; NULL: none */
 
     void *cot;                 /* cotangent in a backward pass: contiguous, of this shape */
     struct tt_tensor *cot_var; /* the same under create_graph: a tensor on the tape */
@@ -56,8 +59,6 @@ typedef struct {
     int64_t live;
 } handle_table;
 
-static inline size_t dtype_size(int dtype) { return dtype == TT_FLOAT32 ? 4 : 8; }
-static inline bool dtype_is_float(int dtype) { return dtype == TT_FLOAT32 || dtype == TT_FLOAT64; }
 static inline size_t tensor_bytes(const tt_tensor *t)
 {
     return (size_t)t->numel * dtype_size(t->dtype);

@@ -38,7 +38,17 @@ typedef enum {
     TT_ERR_INTERNAL = -10  /* a fault of this library */
 } tt_status;
 
-typedef enum { TT_FLOAT32 = 0, TT_FLOAT64 = 1, TT_INT64 = 2, TT_DTYPE_COUNT = 3 } tt_dtype;
+typedef enum {
+    TT_FLOAT32 = 0,
+    TT_FLOAT64 = 1,
+    TT_INT64 = 2,
+    TT_BOOL = 3, /* one byte, 0 or 1 */
+    TT_UINT8 = 4,
+    TT_INT8 = 5,
+    TT_INT16 = 6,
+    TT_INT32 = 7,
+    TT_DTYPE_COUNT = 8
+} tt_dtype;
 
 /* Which lifetime a tensor's storage is counted under. */
 typedef enum {

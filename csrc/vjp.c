@@ -31,6 +31,13 @@ tt_tensor *v_constant(tt_ctx *ctx, int dtype, int ndim, const int64_t *shape, do
     return t;
 }
 
+tt_tensor *v_to(tt_ctx *ctx, tt_tensor *x, int dtype)
+{
+    if (x == NULL || x->dtype == dtype) return x;
+    tt_attrs attrs = {.n_ints = 1, .ints = {dtype}};
+    return v_call(ctx, TT_OP_to, &x, 1, &attrs);
+}
+
 static tt_tensor *scalar_like(tt_ctx *ctx, const tt_tensor *x, double value)
 {
     return x != NULL ? v_constant(ctx, x->dtype, 0, NULL, value) : NULL;

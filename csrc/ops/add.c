@@ -15,7 +15,7 @@ TT_KERNELS_OF(add, add_forward, NULL)
 
 #else
 
-TT_OP(add, .inputs = 2, .layout = TT_STRIDED, .passes = 3, .prepare = prepare_broadcast,
-      .infer = infer_same)
+TT_OP(add, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED, .passes = 3,
+      .prepare = prepare_broadcast, .infer = infer_same)
 
 #endif

@@ -15,7 +15,7 @@ static void div_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
     if (need[1]) dx[1] = v_neg(ctx, v_div(ctx, v_mul(ctx, dy[0], a), v_mul(ctx, b, b)));
 }
 
-TT_OP(div, .inputs = 2, .layout = TT_STRIDED, .keeps = 3, .prepare = prepare_broadcast,
-      .infer = infer_same, .vjp = div_vjp)
+TT_OP(div, .inputs = 2, .flags = TT_PROMOTES | TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = 3,
+      .prepare = prepare_broadcast, .infer = infer_same, .vjp = div_vjp)
 
 #endif

@@ -17,6 +17,7 @@ static void erf_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
         v_scale(ctx, v_unary(ctx, TT_OP_exp, v_neg(ctx, v_mul(ctx, x, x))), 1.1283791670955126));
 }
 
-TT_OP(erf, .inputs = 1, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same, .vjp = erf_vjp)
+TT_OP(erf, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same,
+      .vjp = erf_vjp)
 
 #endif

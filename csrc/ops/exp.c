@@ -14,6 +14,7 @@ static void exp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
     dx[0] = v_mul(ctx, dy[0], node->out[0]);
 }
 
-TT_OP(exp, .inputs = 1, .layout = TT_STRIDED, .infer = infer_same, .vjp = exp_vjp)
+TT_OP(exp, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+      .vjp = exp_vjp)
 
 #endif

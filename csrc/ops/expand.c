@@ -14,7 +14,7 @@ static tt_status expand_backward(tt_call *c)
         int from = i - (y->ndim - x->ndim);
         reduced[i] = from < 0 || (x->shape[from] == 1 && y->shape[i] != 1);
     }
-    double *total = call_scratch(c, (size_t)x->numel * sizeof *total);
+    SUM *total = call_scratch(c, (size_t)x->numel * sizeof *total);
     if (total == NULL) return TT_ERR_NOMEM;
     reduce_sum(&dy, reduced, c->dx[0], x->numel, total, c->acc[0]);
     return TT_OK;

@@ -14,6 +14,7 @@ static void log_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
     dx[0] = v_div(ctx, dy[0], node->in[0]);
 }
 
-TT_OP(log, .inputs = 1, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same, .vjp = log_vjp)
+TT_OP(log, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same,
+      .vjp = log_vjp)
 
 #endif

@@ -14,7 +14,7 @@ static void mul_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
     if (need[1]) dx[1] = v_mul(ctx, dy[0], node->in[0]);
 }
 
-TT_OP(mul, .inputs = 2, .layout = TT_STRIDED, .keeps = 3, .prepare = prepare_broadcast,
-      .infer = infer_same, .vjp = mul_vjp)
+TT_OP(mul, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED, .keeps = 3,
+      .prepare = prepare_broadcast, .infer = infer_same, .vjp = mul_vjp)
 
 #endif

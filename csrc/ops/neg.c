@@ -14,6 +14,7 @@ static void neg_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
     dx[0] = v_neg(ctx, dy[0]);
 }
 
-TT_OP(neg, .inputs = 1, .layout = TT_STRIDED, .infer = infer_same, .vjp = neg_vjp)
+TT_OP(neg, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED,
+      .infer = infer_same, .vjp = neg_vjp)
 
 #endif

@@ -15,6 +15,7 @@ static void rsqrt_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, co
     dx[0] = v_mul(ctx, v_scale(ctx, dy[0], -0.5), v_mul(ctx, y, v_mul(ctx, y, y)));
 }
 
-TT_OP(rsqrt, .inputs = 1, .layout = TT_STRIDED, .infer = infer_same, .vjp = rsqrt_vjp)
+TT_OP(rsqrt, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+      .vjp = rsqrt_vjp)
 
 #endif

@@ -14,6 +14,7 @@ static void sqrt_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[0] = v_div(ctx, v_scale(ctx, dy[0], 0.5), node->out[0]);
 }
 
-TT_OP(sqrt, .inputs = 1, .layout = TT_STRIDED, .infer = infer_same, .vjp = sqrt_vjp)
+TT_OP(sqrt, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+      .vjp = sqrt_vjp)
 
 #endif

@@ -26,7 +26,7 @@ static tt_status sum_forward(tt_call *c)
 {
     bool reduced[TT_MAX_DIMS];
     TT_TRY(sum_axes(c->op->name, c->in[0], c->attrs, reduced));
-    double *total = call_scratch(c, (size_t)c->out[0]->numel * sizeof *total);
+    SUM *total = call_scratch(c, (size_t)c->out[0]->numel * sizeof *total);
     if (total == NULL) return TT_ERR_NOMEM;
     reduce_sum(c->in[0], reduced, c->out[0]->data, c->out[0]->numel, total, false);
     return TT_OK;
@@ -58,7 +58,7 @@ static tt_status sum_infer(tt_call *c)
     const tt_tensor *x = c->in[0];
     bool reduced[TT_MAX_DIMS];
     TT_TRY(sum_axes(c->op->name, x, c->attrs, reduced));
-    c->spec[0] = (tt_spec){.dtype = x->dtype};
+    c->spec[0] = (tt_spec){.dtype = dtype_is_float(x->dtype) ? x->dtype : TT_INT64};
     for (int i = 0; i < x->ndim; i++) {
         if (!reduced[i] || c->attrs->ints[0])
             c->spec[0].shape[c->spec[0].ndim++] = reduced[i] ? 1 : x->shape[i];
@@ -78,6 +78,7 @@ static void sum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
     dx[0] = v_expand_like(ctx, v_reshape(ctx, dy[0], x->ndim, kept), x);
 }
 
-TT_OP(sum, .inputs = 1, .layout = TT_STRIDED, .infer = sum_infer, .vjp = sum_vjp)
+TT_OP(sum, .inputs = 1, .flags = TT_INTEGERS, .layout = TT_STRIDED, .infer = sum_infer,
+      .vjp = sum_vjp)
 
 #endif

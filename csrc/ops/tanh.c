@@ -15,6 +15,7 @@ static void tanh_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[0] = v_mul(ctx, dy[0], v_shift(ctx, v_neg(ctx, v_mul(ctx, y, y)), 1.0));
 }
 
-TT_OP(tanh, .inputs = 1, .layout = TT_STRIDED, .infer = infer_same, .vjp = tanh_vjp)
+TT_OP(tanh, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+      .vjp = tanh_vjp)
 
 #endif

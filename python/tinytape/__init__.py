@@ -21,7 +21,12 @@ from tinytape.config import (
     warn_about_environment,
 )
 from tinytape.context import empty_cache, memory_stats
-from tinytape.dtypes import dtype, float32, float64, int64
+from tinytape.dtypes import bool_ as bool
+from tinytape.dtypes import dtype, float32, float64, int8, int16, int32, int64, uint8
+from tinytape.dtypes import float32 as float
+from tinytape.dtypes import float64 as double
+from tinytape.dtypes import int32 as int
+from tinytape.dtypes import int64 as long
 from tinytape.functional import *
 from tinytape.random import Generator, default_generator, manual_seed
 from tinytape.tensor import Tensor
@@ -39,19 +44,27 @@ __all__ = [
     "Tensor",
     "arange",
     "autograd",
+    "bool",
     "default_generator",
+    "double",
     "dtype",
     "empty_cache",
     "enable_grad",
     "errors",
+    "float",
     "float32",
     "float64",
     "full",
     "get_config",
     "get_num_threads",
     "grad",
+    "int",
+    "int8",
+    "int16",
+    "int32",
     "int64",
     "is_grad_enabled",
+    "long",
     "manual_seed",
     "memory_stats",
     "nn",
@@ -66,6 +79,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "tensor",
+    "uint8",
     "zeros",
     "zeros_like",
 ]

@@ -19,8 +19,7 @@ UNIFORM, NORMAL = 0, 1  # the kinds of fill_random_
 
 
 def _new(sizes: list[int], kind: DType, pool: int, requires_grad: bool) -> Tensor:
-    if not isinstance(kind, DType):
-        raise DTypeError(f"dtype must be tinytape.float32, float64 or int64, got {kind!r}")
+    dtypes.check_dtype(kind, "tensor")
     if any(abs(n) >= 1 << 63 for n in sizes):
         raise OutOfMemoryError(f"tensor: a tensor of shape {tuple(sizes)} has too many elements")
     context = current()
@@ -55,10 +54,10 @@ def zeros(
 def full(
     size: Any, fill_value: float, dtype: DType | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """One value everywhere; without a dtype, float32 for a float and int64 for an integer."""
+    """One value everywhere; without a dtype float32, int64 or bool, as the value is."""
     if dtype is None:
-        is_int = isinstance(fill_value, int) and not isinstance(fill_value, bool)
-        dtype = dtypes.int64 if is_int else dtypes.float32
+        whole = dtypes.bool_ if isinstance(fill_value, bool) else dtypes.int64
+        dtype = whole if isinstance(fill_value, int) else dtypes.float32
     made = zeros(size, dtype=dtype).fill_(fill_value)
     return made.requires_grad_() if requires_grad else made
 

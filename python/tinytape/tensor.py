@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinytape import dtypes, errors
-from tinytape._ffi import check, ffi, lib
+from tinytape._ffi import OPS, check, ffi, lib
 from tinytape.context import Context, current
 from tinytape.dtypes import dtype as DType
 from tinytape.functional import _apply
@@ -212,7 +212,8 @@ class Tensor(Operators):
 
     def __repr__(self) -> str:
         values = np.array2string(self.numpy(), separator=", ", precision=4, prefix="tensor(")
-        kind = "" if self.dtype in (dtypes.float32, dtypes.int64) else f", dtype={self.dtype}"
+        usual = (dtypes.float32, dtypes.int64, dtypes.bool_)
+        kind = "" if self.dtype in usual else f", dtype={self.dtype}"
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({values}{kind}{grad})"
 
@@ -245,7 +246,7 @@ class Tensor(Operators):
             raise errors.ShapeError(
                 f"copy_: shape {array.shape} cannot be broadcast to {self.shape}"
             ) from None
-        full = np.ascontiguousarray(full, dtype=self.dtype.numpy)
+        full = dtypes.to_numpy_dtype(full, self.dtype)
         self._context.enter()
         data = ffi.from_buffer(full) if full.size else ffi.NULL
         check(lib.tt_write(self._context.pointer, self._handle, data, full.nbytes))
@@ -286,23 +287,18 @@ class Tensor(Operators):
         detached: Tensor = Tensor._wrap(self._context, handle)
         return detached
 
-    def to(self, wanted: DType) -> Tensor:
-        """The values in another type; self when it has that type already.
+    def to(self, dtype: DType | Tensor) -> Tensor:
+        """The values in another type, or in another tensor's; self when it has that type already.
+
+        Gradients pass, converted back. A float's fraction is cut off, integers wrap around.
 
         Raises:
-            DTypeError: where a gradient would have to pass through the conversion.
+            DTypeError: for anything that is not a type.
         """
-        if not isinstance(wanted, dtypes.dtype):
-            raise errors.DTypeError(f"to: expected a tinytape dtype, got {wanted!r}")
-        if wanted is self.dtype:
-            return self
-        if self.requires_grad and self._context.grad_enabled:
-            raise errors.DTypeError(
-                f"to: a conversion from {self.dtype} to {wanted} has no gradient: "
-                "convert before requires_grad_(), or detach()"
-            )
-        converted: Tensor = Tensor._from_array(self.numpy().astype(wanted.numpy), wanted)
-        return converted
+        wanted = dtype.dtype if isinstance(dtype, Tensor) else dtypes.check_dtype(dtype, "to")
+        return self if wanted is self.dtype else _apply.apply(OPS["to"], (self,), (wanted.code,))
+
+    type_as = to
 
     def float(self) -> Tensor:
         return self.to(dtypes.float32)
@@ -313,9 +309,15 @@ class Tensor(Operators):
     def long(self) -> Tensor:
         return self.to(dtypes.int64)
 
+    def int(self) -> Tensor:
+        return self.to(dtypes.int32)
+
+    def bool(self) -> Tensor:
+        return self.to(dtypes.bool_)
+
     # ---- copying and pickling ----
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Tensor:
         if not self.is_leaf:
             raise errors.TapeStateError("only leaf tensors can be deep-copied: use detach() first")
         memo[id(self)] = copied = rebuild(self.numpy(), self.requires_grad)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinytape._ffi import OPS, lib, text
-from tinytape.dtypes import from_numpy_dtype
+from tinytape.dtypes import bool_, dtype, float32, from_numpy_dtype, int64, to_numpy_dtype
 from tinytape.errors import ArgumentError, OutOfRangeError, ShapeError
 
 if TYPE_CHECKING:
@@ -50,16 +50,26 @@ def apply_many(
     return tuple(_tensor._wrap(context, h) for h in handles)
 
 
+def _number_dtype(value: float, like: dtype) -> dtype:
+    """A Python number takes the tensor's type unless it is of a higher kind: bool, int, float."""
+    if like.is_floating_point or isinstance(value, bool):
+        return like
+    if isinstance(value, float):
+        return float32
+    return int64 if like is bool_ else like
+
+
 def operand(value: Any, like: Tensor, name: str) -> Tensor:
     """A number or array as a tensor that can meet ``like``: numbers take its type."""
     if isinstance(value, (int, float)) and not isinstance(value, np.generic):
-        number: Tensor = _tensor._from_array(np.asarray(value, like.dtype.numpy), like.dtype)
+        kind = _number_dtype(value, like.dtype)
+        number: Tensor = _tensor._from_array(np.asarray(value, kind.numpy), kind)
         return number
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
-        kind = like.dtype if array.ndim == 0 else from_numpy_dtype(array.dtype)
-        dense = np.ascontiguousarray(array, dtype=kind.numpy).reshape(array.shape)
-        made: Tensor = _tensor._from_array(dense, kind)
+        floats = array.dtype.kind == "f" and like.dtype.is_floating_point
+        kind = like.dtype if array.ndim == 0 and floats else from_numpy_dtype(array.dtype)
+        made: Tensor = _tensor._from_array(to_numpy_dtype(array, kind), kind)
         return made
     raise TypeError(f"{name}: expected a Tensor or a number, got {type(value).__name__}")
 
