@@ -40,6 +40,10 @@ SHAPES = {
     "linear bias": (lambda: F.linear(X, tt.ones(4, 3), tt.ones(3)), r"linear: .*\(3,\)"),
     "linear 0-d": (lambda: F.linear(tt.tensor(1.0), tt.ones(4, 3)), r"linear: .*\(\)"),
     "linear weight": (lambda: F.linear(X, tt.ones(3)), r"linear: .*\(3,\)"),
+    "linear_activation": (
+        lambda: F.linear_activation(X, tt.ones(4, 2), activation="relu"),
+        r"linear_activation: .*\(2, 3\), \(4, 2\)",
+    ),
     "layer_norm": (lambda: F.layer_norm(X, 2), r"layer_norm: .*\(..., 2\).*\(2, 3\)"),
     "layer_norm no axes": (lambda: F.layer_norm(X, ()), "layer_norm: "),
     "layer_norm too many": (lambda: F.layer_norm(X, (1, 2, 3)), r"layer_norm: .*\(2, 3\)"),
@@ -302,6 +306,14 @@ VALUES = {
     "dropout negative": (lambda: F.dropout(X, -0.1), "dropout: .*got -0.1"),
     "dropout nan": (lambda: F.dropout(X, float("nan")), "dropout: .*nan"),
     "gelu": (lambda: F.gelu(X, "fast"), "gelu: .*'none' or 'tanh', got 'fast'"),
+    "linear_activation": (
+        lambda: F.linear_activation(X, W, activation="elu"),
+        "linear_activation: .*relu, gelu, .*got 'elu'",
+    ),
+    "linear_activation none": (
+        lambda: F.linear_activation(X, W, activation="none"),
+        "linear_activation: .*got 'none'",
+    ),
     "reduction": (lambda: F.cross_entropy(X, I, reduction="avg"), "cross_entropy: .*'avg'"),
     "reduction None": (lambda: F.mse_loss(X, X, reduction=None), "mse_loss: reduction .*None"),
     "reduction list": (lambda: F.nll_loss(X, I, reduction=["sum"]), "nll_loss: reduction .*sum"),
