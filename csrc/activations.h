@@ -30,28 +30,28 @@ static inline bool activation_saves_slope(int64_t activation)
 #ifdef TT_KERNELS
 
 /* The normal distribution function. */
-static inline T normal_cdf(T x) { return (T)0.5 * (1 + tt_erf(x * (T)SQRT_HALF)); }
+TT_INLINE T normal_cdf(T x) { return (T)0.5 * (1 + tt_erf(x * (T)SQRT_HALF)); }
 
-static inline T gelu_slope(T x)
+TT_INLINE T gelu_slope(T x)
 {
     return normal_cdf(x) + x * (T)INVERSE_SQRT_2PI * tt_exp((T)-0.5 * x * x);
 }
 
-static inline T gelu_tanh_of(T x)
+TT_INLINE T gelu_tanh_of(T x)
 {
     return tt_tanh((T)GELU_TANH_SCALE * x * (1 + (T)GELU_TANH_CUBIC * x * x));
 }
 
-static inline T gelu_tanh_slope(T x)
+TT_INLINE T gelu_tanh_slope(T x)
 {
     T t = gelu_tanh_of(x);
     return (T)0.5 * (1 + t) +
            (T)0.5 * x * (1 - t * t) * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x * x);
 }
 
-static inline T logistic(T x) { return 1 / (1 + tt_exp(-x)); }
+TT_INLINE T logistic(T x) { return 1 / (1 + tt_exp(-x)); }
 
-static inline T silu_slope(T x)
+TT_INLINE T silu_slope(T x)
 {
     T s = logistic(x);
     return s * (1 + x * (1 - s));
