@@ -64,6 +64,13 @@ TT_KERNELS_OF(clamp, clamp_forward, clamp_backward)
 
 #else
 
+static tt_status clamp_infer(tt_call *c)
+{
+    if (c->in[1] == NULL && c->in[2] == NULL)
+        return tt_fail(TT_ERR_ARG, c->op->name, "expected a lower bound, an upper one or both");
+    return infer_same(c);
+}
+
 static void clamp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                       tt_tensor **dx)
 {
@@ -87,7 +94,7 @@ static void clamp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, co
 }
 
 TT_OP(clamp, .inputs = 3, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
-      .optional = 6, .keeps = 7, .prepare = prepare_broadcast, .infer = infer_same,
+      .optional = 6, .keeps = 7, .prepare = prepare_broadcast, .infer = clamp_infer,
       .vjp = clamp_vjp)
 
 #endif

@@ -1,4 +1,4 @@
-"""round, away from halves; with decimals, away from halves of the last of them."""
+"""round, away from halves of the unit that it rounds to."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -7,17 +7,19 @@ import tinytape as tt
 
 from . import Call, Float, Row, shapes
 
-KINKS = tuple(k / 4 for k in range(-10, 11))  # halves of whole numbers and of tens alike
-
 
 def _call(shape, decimals):
+    unit = 10.0**-decimals
+    kinks = tuple(k * unit for k in (-1.5, -0.5, 0.5, 1.5))
     return Call(
-        [Float(shape, low=-2.4, high=2.4, gap=0.02, kinks=KINKS)],
+        [Float(shape, low=-2.4 * unit, high=2.4 * unit, gap=0.1 * unit, kinks=kinks)],
         lambda x: tt.round(x, decimals=decimals),
         lambda x: np.round(x, decimals),
     )
 
 
-ROW = Row(
-    lambda draw: _call(draw(shapes()), draw(st.sampled_from((0, 0, -1)))), _call((150, 301), 0)
-)
+def case(draw):
+    return _call(draw(shapes()), draw(st.sampled_from((0, 0, 1, -1))))
+
+
+ROW = Row(case, _call((150, 301), 0))
