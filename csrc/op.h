@@ -157,6 +157,8 @@ int normal_axis(int64_t axis, int ndim); /* -1: there is no such axis */
 tt_tensor *v_unary(tt_ctx *ctx, int op, tt_tensor *x);
 tt_tensor *v_binary(tt_ctx *ctx, int op, tt_tensor *a, tt_tensor *b);
 tt_tensor *v_to(tt_ctx *ctx, tt_tensor *x, int dtype);
+tt_tensor *v_number(tt_ctx *ctx, const tt_tensor *like, double value); /* without dimensions */
+tt_tensor *v_where(tt_ctx *ctx, tt_tensor *mask, tt_tensor *a, tt_tensor *b);
 tt_tensor *v_scale(tt_ctx *ctx, tt_tensor *x, double factor);
 tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term);
 tt_tensor *v_sum(tt_ctx *ctx, tt_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
@@ -178,6 +180,9 @@ tt_tensor *v_constant(tt_ctx *ctx, int dtype, int ndim, const int64_t *shape, do
 #define v_div(ctx, a, b) v_binary(ctx, TT_OP_div, a, b)
 #define v_matmul(ctx, a, b) v_binary(ctx, TT_OP_matmul, a, b)
 #define v_neg(ctx, x) v_unary(ctx, TT_OP_neg, x)
+/* The vjp of an operation of one input whose slope is zero. */
+void vjp_zero(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+              tt_tensor **dx);
 
 /* The one declaration of an operation. */
 #define TT_OP(op_name, ...) \

@@ -51,7 +51,11 @@ tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input)
 
 static tt_status fail_broadcast(const tt_call *c)
 {
-    const tt_tensor *a = c->in[0], *b = c->in[1], *d = c->n_in > 2 ? c->in[2] : NULL;
+    const tt_tensor *given[TT_MAX_IN] = {NULL};
+    for (int i = 0, n = 0; i < c->n_in; i++) {
+        if (c->in[i] != NULL) given[n++] = c->in[i];
+    }
+    const tt_tensor *a = given[0], *b = given[1], *d = given[2];
     if (d == NULL)
         return tt_fail(TT_ERR_SHAPE, c->op->name, "shapes %s and %s cannot be broadcast together",
                        SHAPE_TEXT(a), SHAPE_TEXT(b));

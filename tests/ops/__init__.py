@@ -115,6 +115,17 @@ def broadcast_pairs(draw: Any, most: int = 4) -> tuple[Shape, Shape]:
     return pair[0], pair[1]
 
 
+def of_numbers(reference: Callable[..., Any]) -> Callable[..., Any]:
+    """The reference of a function that bools do not have, said as numpy says it: a TypeError."""
+
+    def refusing(*arrays: Any) -> Any:
+        if any(x.dtype == bool for x in arrays):
+            raise TypeError("no such function of bools")
+        return reference(*arrays)
+
+    return refusing
+
+
 # ---- the rows of elementwise operations ----------------------------------------------------------
 
 

@@ -3,7 +3,8 @@
 Each room says in ``__all__`` which of its functions are public; together they are this package.
 """
 
-from tinytape.functional import elementwise, indexing, linalg, reductions, shape
+from tinytape.functional import comparison, elementwise, indexing, linalg, reductions, shape
+from tinytape.functional.comparison import *
 from tinytape.functional.elementwise import *
 from tinytape.functional.indexing import *
 from tinytape.functional.linalg import *
@@ -11,6 +12,7 @@ from tinytape.functional.reductions import *
 from tinytape.functional.shape import *
 
 __all__: list[str] = []
+__all__ += comparison.__all__
 __all__ += elementwise.__all__
 __all__ += indexing.__all__
 __all__ += linalg.__all__
