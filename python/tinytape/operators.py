@@ -111,3 +111,4 @@ class Operators:
     narrow = F.narrow
     split = F.split
     chunk = F.chunk
+    unbind = F.unbind

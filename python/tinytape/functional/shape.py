@@ -1,19 +1,17 @@
-"""The same elements in another shape or order, and pieces of a tensor."""
+"""The same elements in another shape or order."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinytape._ffi import OPS
-from tinytape.errors import ArgumentError, ShapeError
+from tinytape.errors import ArgumentError
 from tinytape.functional._apply import apply, axis_of, check_rank, sizes_of, unary
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
 
 __all__ = [
-    "chunk",
     "clone",
     "contiguous",
     "expand",
@@ -21,7 +19,6 @@ __all__ = [
     "narrow",
     "permute",
     "reshape",
-    "split",
     "squeeze",
     "transpose",
     "unsqueeze",
@@ -119,40 +116,3 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     if start < 0:
         start += input.shape[axis]
     return slice_of(input, axis, start, 1, length)
-
-
-def split(
-    input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
-) -> tuple[Tensor, ...]:
-    """Consecutive pieces of one axis as views, of one size (the last may be less) or of several."""
-    axis = axis_of("split", input.ndim, dim)
-    if input.ndim == 0:
-        raise ShapeError("split: a tensor of 0 dimensions cannot be split")
-    total = input.shape[axis]
-    if isinstance(split_size_or_sections, int):
-        size = split_size_or_sections
-        if size < 0 or (size == 0 and total > 0):
-            raise ArgumentError(f"split: the size of a piece must be positive, got {size}")
-        sizes = [min(size, total - at) for at in range(0, total, size)] if total else [0]
-    else:
-        sizes = list(split_size_or_sections)
-        covered = 0
-        for n in sizes:
-            covered += n
-        if covered != total or any(n < 0 for n in sizes):
-            raise ArgumentError(
-                f"split: sizes {sizes} do not add up to {total}, the size of axis {axis}"
-            )
-    pieces, at = [], 0
-    for n in sizes:
-        pieces.append(slice_of(input, axis, at, 1, n))
-        at += n
-    return tuple(pieces)
-
-
-def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most `chunks` pieces of one axis, all but the last of one size."""
-    if chunks < 1:
-        raise ArgumentError(f"chunk: the number of chunks must be positive, got {chunks}")
-    size = input.shape[axis_of("chunk", input.ndim, dim)] if input.ndim else 0
-    return split(input, max(1, -(-size // chunks)), dim)
