@@ -3,11 +3,20 @@
 Each room says in ``__all__`` which of its functions are public; together they are this package.
 """
 
-from tinytape.functional import elementwise, indexing, joining, linalg, reductions, shape
+from tinytape.functional import (
+    elementwise,
+    indexing,
+    joining,
+    linalg,
+    rearranging,
+    reductions,
+    shape,
+)
 from tinytape.functional.elementwise import *
 from tinytape.functional.indexing import *
 from tinytape.functional.joining import *
 from tinytape.functional.linalg import *
+from tinytape.functional.rearranging import *
 from tinytape.functional.reductions import *
 from tinytape.functional.shape import *
 
@@ -16,5 +25,6 @@ __all__ += elementwise.__all__
 __all__ += indexing.__all__
 __all__ += joining.__all__
 __all__ += linalg.__all__
+__all__ += rearranging.__all__
 __all__ += reductions.__all__
 __all__ += shape.__all__

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinytape._ffi import OPS, lib
 from tinytape.errors import ArgumentError, ShapeError
-from tinytape.functional._apply import apply, axis_of, check_rank, check_tensor
+from tinytape.functional._apply import apply, axis_of, check_rank, check_tensor, integers_of
 from tinytape.functional.shape import reshape, slice_of, unsqueeze
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = [
     "cat",
     "chunk",
+    "concat",
+    "concatenate",
     "split",
     "stack",
     "unbind",
@@ -27,9 +29,7 @@ MOST = lib.tt_op_inputs(OPS["cat"])
 
 def _tensors(name: str, tensors: Any) -> list[Tensor]:
     if not isinstance(tensors, (list, tuple)):
-        raise TypeError(
-            f"{name}: expected a list or tuple of Tensors, got {type(tensors).__name__}"
-        )
+        raise TypeError(f"{name}: expected a list of Tensors, got {type(tensors).__name__}")
     if not tensors:
         raise ArgumentError(f"{name}: expected at least one Tensor")
     for x in tensors:
@@ -59,6 +59,10 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
             return parts[0]
 
 
+concat = cat
+concatenate = cat
+
+
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis.
 
@@ -77,40 +81,51 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def split(
-    input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
+    tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
 ) -> tuple[Tensor, ...]:
-    """Consecutive pieces of one axis as views, of one size (the last may be less) or of several."""
-    axis = axis_of("split", input.ndim, dim)
-    if input.ndim == 0:
+    """Consecutive pieces of one axis as views, of one size (the last may be less) or of several.
+
+    Raises:
+        ShapeError: for a tensor of 0 dimensions.
+        ArgumentError: for a negative size, or sizes that do not add up to that of the axis.
+    """
+    check_tensor("split", tensor)
+    axis = axis_of("split", tensor.ndim, dim)
+    if tensor.ndim == 0:
         raise ShapeError("split: a tensor of 0 dimensions cannot be split")
-    total = input.shape[axis]
-    if isinstance(split_size_or_sections, int):
-        size = split_size_or_sections
-        if size < 0 or (size == 0 and total > 0):
-            raise ArgumentError(f"split: the size of a piece must be positive, got {size}")
-        sizes = [min(size, total - at) for at in range(0, total, size)] if total else [0]
-    else:
-        sizes = list(split_size_or_sections)
-        covered = 0
-        for n in sizes:
-            covered += n
-        if covered != total or any(n < 0 for n in sizes):
+    total = tensor.shape[axis]
+    if isinstance(split_size_or_sections, (list, tuple)):
+        sizes = integers_of("split", split_size_or_sections, "sizes")
+        if sum(sizes) != total or any(n < 0 for n in sizes):
             raise ArgumentError(
                 f"split: sizes {sizes} do not add up to {total}, the size of axis {axis}"
             )
+    else:
+        (size,) = integers_of("split", (split_size_or_sections,), "sizes")
+        if size < 0 or (size == 0 and total > 0):
+            raise ArgumentError(f"split: the size of a piece must be positive, got {size}")
+        sizes = [min(size, total - at) for at in range(0, total, size)] if total else [0]
     pieces, at = [], 0
     for n in sizes:
-        pieces.append(slice_of(input, axis, at, 1, n))
+        pieces.append(slice_of(tensor, axis, at, 1, n))
         at += n
     return tuple(pieces)
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most `chunks` pieces of one axis, all but the last of one size."""
-    if chunks < 1:
-        raise ArgumentError(f"chunk: the number of chunks must be positive, got {chunks}")
-    size = input.shape[axis_of("chunk", input.ndim, dim)] if input.ndim else 0
-    return split(input, max(1, -(-size // chunks)), dim)
+    """At most ``chunks`` pieces of one axis, all but the last of one size.
+
+    An axis of size 0 gives as many empty pieces as asked.
+    """
+    check_tensor("chunk", input)
+    (count,) = integers_of("chunk", (chunks,), "the number of chunks")
+    if count < 1:
+        raise ArgumentError(f"chunk: the number of chunks must be positive, got {count}")
+    axis = axis_of("chunk", input.ndim, dim)
+    if input.ndim == 0:
+        raise ShapeError("chunk: a tensor of 0 dimensions cannot be split")
+    size = input.shape[axis]
+    return split(input, -(-size // count) if size else [0] * count, axis)
 
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
