@@ -24,4 +24,4 @@ def case(draw):
     return _call(shape, draw(st.integers(1, 6)), draw(st.integers(-len(shape), len(shape) - 1)))
 
 
-ROW = Row(case, _call((30, 100, 50), 3, 1))
+ROW = Row(case, _call((30, 100, 50), 3, 1), integers=True)

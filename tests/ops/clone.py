@@ -6,4 +6,4 @@ import tinytape as tt
 
 from . import unary
 
-ROW = unary(tt.clone, np.copy)
+ROW = unary(tt.clone, np.copy, integers=True)

@@ -15,4 +15,4 @@ def case(draw):
     return Call([Float(draw(shapes()))], _run, np.transpose)
 
 
-ROW = Row(case, Call([Float((150, 301))], _run, np.transpose))
+ROW = Row(case, Call([Float((150, 301))], _run, np.transpose), integers=True)

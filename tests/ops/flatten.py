@@ -27,4 +27,4 @@ def case(draw):
     return _call(shape, first, last - len(shape) if draw(st.booleans()) else last)
 
 
-ROW = Row(case, _call((10, 15, 301), 0, 1))
+ROW = Row(case, _call((10, 15, 301), 0, 1), integers=True)

@@ -19,4 +19,4 @@ def case(draw):
     return _call(shape, axis, start, draw(st.integers(0, shape[axis] - start)))
 
 
-ROW = Row(case, _call((30, 100, 50), 1, 3, 90))
+ROW = Row(case, _call((30, 100, 50), 1, 3, 90), integers=True)

@@ -31,4 +31,4 @@ def case(draw):
     return _call(shape, [int(n) for n in sizes], dim)
 
 
-ROW = Row(case, _call((30, 100, 50), [30, 0, 70], 1))
+ROW = Row(case, _call((30, 100, 50), [30, 0, 70], 1), integers=True)

@@ -28,4 +28,4 @@ def case(draw):
     return _call(shape, tuple(draw(st.sets(axis.map(lambda a: a % len(shape))))))
 
 
-ROW = Row(case, _call((150, 1, 301), 1))
+ROW = Row(case, _call((150, 1, 301), 1), integers=True)

@@ -18,4 +18,4 @@ def case(draw):
     return _call(shape, draw(axes), draw(axes))
 
 
-ROW = Row(case, _call((40, 50, 60), 0, -1))
+ROW = Row(case, _call((40, 50, 60), 0, -1), integers=True)

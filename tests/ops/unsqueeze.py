@@ -17,4 +17,4 @@ def case(draw):
     return _call(shape, draw(st.integers(-len(shape) - 1, len(shape))))
 
 
-ROW = Row(case, _call((150, 301), 1))
+ROW = Row(case, _call((150, 301), 1), integers=True)

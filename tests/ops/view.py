@@ -20,4 +20,4 @@ def case(draw):
     return _call(RESHAPE.case(draw))
 
 
-ROW = Row(case, _call(RESHAPE.large))
+ROW = Row(case, _call(RESHAPE.large), integers=True)
