@@ -107,6 +107,11 @@ class Operators:
     sqrt = F.sqrt
     rsqrt = F.rsqrt
     matmul = F.matmul
+    mm = F.mm
+    bmm = F.bmm
+    mv = F.mv
+    dot = F.dot
+    outer = F.outer
     sum = F.sum
     mean = F.mean
     softmax = F.softmax

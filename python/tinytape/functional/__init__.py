@@ -4,6 +4,7 @@ Each room says in ``__all__`` which of its functions are public; together they a
 """
 
 from tinytape.functional import (
+    contraction,
     elementwise,
     indexing,
     joining,
@@ -12,6 +13,7 @@ from tinytape.functional import (
     reductions,
     shape,
 )
+from tinytape.functional.contraction import *
 from tinytape.functional.elementwise import *
 from tinytape.functional.indexing import *
 from tinytape.functional.joining import *
@@ -21,6 +23,7 @@ from tinytape.functional.reductions import *
 from tinytape.functional.shape import *
 
 __all__: list[str] = []
+__all__ += contraction.__all__
 __all__ += elementwise.__all__
 __all__ += indexing.__all__
 __all__ += joining.__all__
