@@ -99,7 +99,8 @@ def test_chunk_of_nothing_gives_as_many_as_asked():
 
 def test_zero_dimensions():
     for y in (SCALAR.flip(), SCALAR.flip(0), SCALAR.roll(3), SCALAR.roll(1, 0), SCALAR.squeeze(0),
-              SCALAR.movedim(0, -1), SCALAR.T, SCALAR.t(), SCALAR.transpose(0, -1), SCALAR.repeat()):  # fmt: skip
+              SCALAR.movedim(0, -1), SCALAR.T, SCALAR.t(), SCALAR.transpose(0, -1),
+              SCALAR.repeat()):  # fmt: skip
         assert y.shape == () and y.item() == 1.0
     assert SCALAR.repeat(2, 3).shape == (2, 3) and SCALAR.flatten().shape == (1,)
     assert SCALAR.expand(0, 2).shape == (0, 2) and SCALAR.broadcast_to((3,)).shape == (3,)
