@@ -161,6 +161,8 @@ def _number(name: str, value: Any) -> int | float:
         value = value.item()
     if not isinstance(value, (int, float)):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    if isinstance(value, int) and value.bit_length() > 1000:
+        raise ArgumentError(f"{name}: an integer of {value.bit_length()} bits is no number here")
     return value
 
 
@@ -170,17 +172,9 @@ def _range_dtype(name: str, kind: DType) -> DType:
     return kind
 
 
-def _places(name: str, count: int) -> np.ndarray[Any, Any]:
-    """0, 1, ..., count - 1."""
-    try:
-        return np.arange(count)
-    except (MemoryError, ValueError):  # the latter where the size in bytes has no number
-        raise OutOfMemoryError(f"{name}: no memory for {count} elements") from None
-
-
-def _from_range(values: np.ndarray[Any, Any], kind: DType, requires_grad: bool) -> Tensor:
-    made: Tensor = Tensor._from_array(dtypes.to_numpy_dtype(values, kind), kind)
-    return _finished(made, requires_grad)
+def _filled(made: Tensor, values: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+    """The tensor comes first, so that the core refuses a size before numpy tries it."""
+    return _finished(made.copy_(values), requires_grad)
 
 
 def arange(
@@ -219,12 +213,14 @@ def arange(
         count = -int((first - last) // by)
     else:
         count = math.ceil((float(last) - float(first)) / float(count_by))
-    places = _places("arange", count)
     if kind.is_floating_point:
-        return _from_range(float(first) + float(by) * places, kind, requires_grad)
-    if any(not -(1 << 63) <= v < 1 << 63 for v in (int(first), by)):
-        raise ArgumentError(f"arange: {first} to {last} by {by} does not fit into int64")
-    return _from_range(int(first) + by * places, kind, requires_grad)
+        first, by = float(first), float(by)
+    else:
+        first = int(first)
+        if any(not -(1 << 63) <= v < 1 << 63 for v in (first, by)):
+            raise ArgumentError(f"arange: {first} to {last} by {by} does not fit into int64")
+    made = zeros(count, dtype=kind)
+    return _filled(made, first + by * np.arange(count), requires_grad)
 
 
 def linspace(
@@ -246,9 +242,11 @@ def linspace(
     if count < 0:
         raise ArgumentError(f"linspace: steps must not be negative, got {count}")
     if not kind.is_floating_point:
+        if not all(-math.inf < v < math.inf for v in (first, last)):
+            raise ArgumentError(f"linspace: the ends must be finite, got {first} and {last}")
         first, last = int(first), int(last)
-    places = _places("linspace", count)
+    made, places = zeros(count, dtype=kind), np.arange(count)
     by = (last - first) / (count - 1) if count > 1 else 0.0
     # From both ends to the middle, so that both ends are exact.
     values = np.where(places < count // 2, first + by * places, last - by * (count - 1 - places))
-    return _from_range(values if count != 1 else np.full(1, first), kind, requires_grad)
+    return _filled(made, values if count != 1 else np.full(1, first), requires_grad)

@@ -9,9 +9,9 @@ import numpy as np
 
 from tinytape import dtypes
 from tinytape._ffi import check, lib
-from tinytape.creation import tensor, zeros
+from tinytape.creation import zeros
 from tinytape.dtypes import dtype as DType
-from tinytape.errors import ArgumentError, DTypeError, OutOfMemoryError
+from tinytape.errors import ArgumentError, DTypeError
 from tinytape.functional._apply import check_tensor, integers_of, sizes_of
 from tinytape.random import Generator, default_generator, philox_u64
 from tinytape.tensor import Tensor
@@ -116,12 +116,7 @@ def _high_word(u: np.ndarray[Any, Any], n: int) -> np.ndarray[Any, Any]:
 def _words(name: str, count: int, generator: Generator | None) -> np.ndarray[Any, Any]:
     """Uniform 64-bit integers; the generator advances by count."""
     source = _source(name, generator)
-    try:
-        words = philox_u64(source.seed, source.stream, source.offset, count)
-    except (MemoryError, ValueError):
-        raise OutOfMemoryError(f"{name}: no memory for {count} elements") from None
-    source.take(count)
-    return words
+    return philox_u64(source.seed, source.stream, source.take(count), count)
 
 
 def _whole_limits(kind: DType) -> tuple[int, int]:
@@ -194,5 +189,6 @@ def randperm(
     (count,) = integers_of("randperm", (n,), "n")
     if count < 0 or count - 1 > _whole_limits(kind)[1]:
         raise ArgumentError(f"randperm: n must be at least 0 and fit into {kind.name}, got {count}")
-    order = np.argsort(_words("randperm", count, generator), kind="stable")
-    return tensor(order, dtype=kind, requires_grad=requires_grad)
+    made = zeros(count, dtype=kind)  # first, so that the core refuses a size before numpy tries it
+    made.copy_(np.argsort(_words("randperm", count, generator), kind="stable"))
+    return made.requires_grad_() if requires_grad else made
