@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 
 Shape = tuple[int, ...]
 
-ALIASES: dict[str, str] = {}
+ALIASES: dict[str, str] = {
+    "concat": "cat",
+    "concatenate": "cat",
+    "moveaxis": "movedim",
+    "swapaxes": "transpose",
+    "swapdims": "transpose",
+}
 """Public names of functions that have a row under another name: the very same function."""
 
 WITHOUT_ROW: dict[str, str] = {}

@@ -121,7 +121,7 @@ def axes_of(name: str, x: Tensor, dim: int | Sequence[int] | None) -> list[int]:
 
 
 def axis_of(name: str, ndim: int, axis: Any) -> int:
-    axis = int(operator.index(axis))
+    (axis,) = integers_of(name, (axis,), "axes")
     if not -max(ndim, 1) <= axis < max(ndim, 1):
         raise OutOfRangeError(
             f"{name}: axis {axis} is out of range for a tensor of {ndim} dimensions "
@@ -130,12 +130,25 @@ def axis_of(name: str, ndim: int, axis: Any) -> int:
     return int(axis % max(ndim, 1))
 
 
-def sizes_of(args: tuple[Any, ...]) -> list[int]:
+def integers_of(name: str, values: Sequence[Any], what: str) -> list[int]:
+    """Integers of any kind as Python's; ``what`` they are, for the error."""
+    try:
+        return [operator.index(v) for v in values]
+    except TypeError:
+        kinds = ", ".join(type(v).__name__ for v in values)
+        raise TypeError(f"{name}: {what} must be integers, got {kinds}") from None
+
+
+def sizes_of(args: tuple[Any, ...], name: str = "size") -> list[int]:
     """Sizes given one by one or as one sequence."""
     given = args[0] if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
-    return [operator.index(n) for n in given]
+    return integers_of(name, given, "sizes")
 
 
 def check_rank(name: str, sizes: Sequence[int]) -> None:
+    """That there are at most 8 sizes, and that each is one that the core can read."""
     if len(sizes) > 8:
         raise ShapeError(f"{name}: a tensor has 0 to 8 dimensions, got {len(sizes)}")
+    for n in sizes:
+        if abs(n) >= 1 << 62:
+            raise ShapeError(f"{name}: {n} is no size of an axis")
