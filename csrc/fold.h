@@ -1,0 +1,141 @@
+/* fold: every line of a tensor to one value, in one fixed order whatever the number of threads.
+ *
+ * The tensor is contiguous and seen as (outer, n, inner); it has outer * inner lines of n elements.
+ * A long line is folded in pieces, and lines that lie side by side go through the cache together:
+ * both are cut by their sizes. A fold leaves one partial value for each piece of each line, and the
+ * pieces are joined in their order. */
+#ifndef TT_FOLD_H
+#define TT_FOLD_H
+
+enum { FOLD_WIDTH = 64 };
+
+typedef struct fold fold;
+/* Folds x[i * inner + j] over i < n, for each of `width` lines j. `line` is the first of them, row
+ * the place of x in its line; the result goes to place `slot` + j. */
+typedef void (*fold_fn)(const fold *f, const T *x, int64_t n, int64_t width, int64_t line,
+                        int64_t row, int64_t slot);
+
+struct fold {
+    const T *x;
+    tt_span s;
+    int64_t lines, pieces; /* of a line */
+    int64_t rows, blocks;  /* elements of a line in a piece; groups of lines side by side */
+    int64_t units_per_shard;
+    fold_fn fn;
+    const SUM *with; /* a value of each line, for folds that compare with it */
+    double power;
+    /* The results, (pieces, lines). */
+    SUM *total;
+    T *value;
+    int64_t *index;
+};
+
+static inline fold fold_of(const tt_tensor *x, const tt_attrs *attrs)
+{
+    fold f = {.x = x->data, .s = span_of(x, attrs)};
+    f.lines = f.s.outer * f.s.inner;
+    int64_t width = at_least_one(at_most(f.s.inner, FOLD_WIDTH));
+    f.rows = GRAIN / width;
+    f.pieces = at_least_one(shards_of(f.s.n, f.rows));
+    f.blocks = shards_of(f.s.inner, FOLD_WIDTH);
+    f.units_per_shard = rows_per_shard(at_most(f.s.n, f.rows) * width);
+    return f;
+}
+
+static inline void fold_shard(void *arg, int64_t shard)
+{
+    const fold *f = arg;
+    int64_t end =
+        at_most((shard + 1) * f->units_per_shard, f->s.outer * f->blocks * f->pieces);
+    for (int64_t unit = shard * f->units_per_shard; unit < end; unit++) {
+        int64_t piece = unit % f->pieces, block = unit / f->pieces % f->blocks;
+        int64_t o = unit / f->pieces / f->blocks, column = block * FOLD_WIDTH;
+        int64_t row = piece * f->rows, line = o * f->s.inner + column;
+        f->fn(f, f->x + (o * f->s.n + row) * f->s.inner + column, at_most(f->rows, f->s.n - row),
+              at_most(FOLD_WIDTH, f->s.inner - column), line, row, piece * f->lines + line);
+    }
+}
+
+static inline void fold_run(fold *f, fold_fn fn)
+{
+    f->fn = fn;
+    int64_t units = f->s.outer * f->blocks * f->pieces;
+    parallel_for(shards_of(units, f->units_per_shard), fold_shard, f);
+}
+
+/* The pieces of sums. Call it where total holds pieces * lines values. */
+static inline void fold_sum(fold *f, fold_fn fn)
+{
+    fold_run(f, fn);
+    for (int64_t i = f->lines; i < f->pieces * f->lines; i++)
+        f->total[i % f->lines] += f->total[i];
+}
+
+static inline SUM *fold_totals(tt_call *c, fold *f)
+{
+    f->total = call_scratch(c, (size_t)(f->pieces * f->lines) * sizeof(SUM));
+    return f->total;
+}
+
+#define TT_PRAGMA(text) _Pragma(#text)
+
+/* A fold by + or * of an expression in a, an element, and b, what `with` holds for its line. */
+#define TT_FOLD(name, OP, START, expression)                                                   \
+    static void name(const fold *f, const T *x, int64_t n, int64_t width, int64_t line,        \
+                     int64_t row, int64_t slot)                                                \
+    {                                                                                          \
+        static const SUM none[FOLD_WIDTH];                                                     \
+        const SUM *with = f->with != NULL ? f->with + line : none;                             \
+        SUM *restrict total = f->total + slot;                                                 \
+        (void)row;                                                                             \
+        if (f->s.inner == 1) {                                                                 \
+            const SUM b = with[0];                                                             \
+            SUM s = START;                                                                     \
+            (void)b;                                                                           \
+            TT_PRAGMA(omp simd reduction(OP : s))                                              \
+            for (int64_t i = 0; i < n; i++) {                                                  \
+                const SUM a = (SUM)x[i];                                                       \
+                s = s OP(expression);                                                          \
+            }                                                                                  \
+            total[0] = s;                                                                      \
+            return;                                                                            \
+        }                                                                                      \
+        for (int64_t j = 0; j < width; j++) total[j] = START;                                  \
+        for (int64_t i = 0; i < n; i++, x += f->s.inner) {                                     \
+            for (int64_t j = 0; j < width; j++) {                                              \
+                const SUM a = (SUM)x[j], b = with[j];                                          \
+                (void)b;                                                                       \
+                total[j] = total[j] OP(expression);                                            \
+            }                                                                                  \
+        }                                                                                      \
+    }
+
+/* ---- back to the elements ---- */
+
+/* Operands of elementwise() in the shape (outer, n, inner): all elements, and one value of each
+ * line. */
+static inline tt_tensor span_tensor(tt_span s, const void *data, bool of_line)
+{
+    union {
+        const void *read;
+        void *data;
+    } only_read = {.read = data};
+    return (tt_tensor){.data = only_read.data,
+                       .numel = s.outer * s.n * s.inner,
+                       .ndim = 3,
+                       .dtype = T_DTYPE,
+                       .shape = {s.outer, s.n, s.inner},
+                       .strides = {of_line ? s.inner : s.n * s.inner, of_line ? 0 : s.inner, 1}};
+}
+
+/* dx (+)= an expression in a, an element of x, and b and d, values of its line. */
+static inline void span_backward(const tt_call *c, row_fn fn, const T *b, const T *d)
+{
+    tt_span s = span_of(c->in[0], c->attrs);
+    tt_tensor x = span_tensor(s, c->in[0]->data, false), of_b = span_tensor(s, b, true),
+              of_d = span_tensor(s, d, true);
+    const tt_tensor *operands[MAX_OPERANDS] = {&x, &of_b, &of_d};
+    elementwise(fn, &x, operands, c->dx[0], c->acc[0]);
+}
+
+#endif
