@@ -79,8 +79,9 @@ static inline SUM *fold_totals(tt_call *c, fold *f)
 
 #define TT_PRAGMA(text) _Pragma(#text)
 
-/* A fold by + or * of an expression in a, an element, and b, what `with` holds for its line. */
-#define TT_FOLD(name, OP, START, expression)                                                   \
+/* A fold that starts with START and goes on with `next`, an expression in s, what is there already,
+ * a, an element, and b, what `with` holds for its line. */
+#define TT_FOLD_NEXT(name, VECTORS, START, next)                                               \
     static void name(const fold *f, const T *x, int64_t n, int64_t width, int64_t line,        \
                      int64_t row, int64_t slot)                                                \
     {                                                                                          \
@@ -92,10 +93,10 @@ static inline SUM *fold_totals(tt_call *c, fold *f)
             const SUM b = with[0];                                                             \
             SUM s = START;                                                                     \
             (void)b;                                                                           \
-            TT_PRAGMA(omp simd reduction(OP : s))                                              \
+            VECTORS                                                                            \
             for (int64_t i = 0; i < n; i++) {                                                  \
                 const SUM a = (SUM)x[i];                                                       \
-                s = s OP(expression);                                                          \
+                s = (next);                                                                    \
             }                                                                                  \
             total[0] = s;                                                                      \
             return;                                                                            \
@@ -103,12 +104,74 @@ static inline SUM *fold_totals(tt_call *c, fold *f)
         for (int64_t j = 0; j < width; j++) total[j] = START;                                  \
         for (int64_t i = 0; i < n; i++, x += f->s.inner) {                                     \
             for (int64_t j = 0; j < width; j++) {                                              \
-                const SUM a = (SUM)x[j], b = with[j];                                          \
+                const SUM a = (SUM)x[j], b = with[j], s = total[j];                            \
                 (void)b;                                                                       \
-                total[j] = total[j] OP(expression);                                            \
+                total[j] = (next);                                                             \
             }                                                                                  \
         }                                                                                      \
     }
+
+/* A sum or a product of an expression in a and b. */
+#define TT_FOLD(name, OP, START, term) \
+    TT_FOLD_NEXT(name, TT_PRAGMA(omp simd reduction(OP : s)), START, s OP(term))
+
+/* The largest or smallest element of each line, in `value`, and where `index` is wanted the first
+ * place of it. NaN is larger and smaller than all, as in PyTorch. */
+#define TT_EXTREMUM(name, OP, WHICH)                                                             \
+    static inline bool name##_better(T a, T than)                                                \
+    {                                                                                            \
+        return a OP than || (a != a && than == than);                                            \
+    }                                                                                            \
+    static inline void name##_fold(const fold *f, const T *x, int64_t n, int64_t width, int64_t line,   \
+                            int64_t row, int64_t slot)                                           \
+    {                                                                                            \
+        T *restrict value = f->value + slot;                                                     \
+        int64_t *index = f->index != NULL ? f->index + slot : NULL;                              \
+        (void)line;                                                                              \
+        if (f->s.inner == 1) {                                                                   \
+            T m = x[0];                                                                          \
+            int64_t nans = 0, at = 0;                                                            \
+            TT_PRAGMA(omp simd reduction(WHICH : m) reduction(+ : nans))                         \
+            for (int64_t i = 0; i < n; i++) {                                                    \
+                m = x[i] OP m ? x[i] : m;                                                        \
+                nans += x[i] != x[i];                                                            \
+            }                                                                                    \
+            if (nans > 0 || index != NULL) {                                                     \
+                while (nans > 0 ? x[at] == x[at] : x[at] != m) at++;                             \
+                m = x[at];                                                                       \
+            }                                                                                    \
+            value[0] = m;                                                                        \
+            if (index != NULL) index[0] = row + at;                                              \
+            return;                                                                              \
+        }                                                                                        \
+        memcpy(value, x, (size_t)width * sizeof(T));                                             \
+        for (int64_t j = 0; j < width && index != NULL; j++) index[j] = row;                     \
+        for (int64_t i = 1; i < n; i++) {                                                        \
+            x += f->s.inner;                                                                     \
+            if (index == NULL) {                                                                 \
+                for (int64_t j = 0; j < width; j++)                                              \
+                    value[j] = name##_better(x[j], value[j]) ? x[j] : value[j];                  \
+                continue;                                                                        \
+            }                                                                                    \
+            for (int64_t j = 0; j < width; j++) {                                                \
+                if (!name##_better(x[j], value[j])) continue;                                    \
+                value[j] = x[j];                                                                 \
+                index[j] = row + i;                                                              \
+            }                                                                                    \
+        }                                                                                        \
+    }                                                                                            \
+    static inline void name##_join(const fold *f)                                                       \
+    {                                                                                            \
+        for (int64_t i = f->lines; i < f->pieces * f->lines; i++) {                              \
+            int64_t first = i % f->lines;                                                        \
+            if (!name##_better(f->value[i], f->value[first])) continue;                          \
+            f->value[first] = f->value[i];                                                       \
+            if (f->index != NULL) f->index[first] = f->index[i];                                 \
+        }                                                                                        \
+    }
+
+TT_EXTREMUM(largest, >, max)
+TT_EXTREMUM(smallest, <, min)
 
 /* ---- back to the elements ---- */
 
@@ -136,6 +199,21 @@ static inline void span_backward(const tt_call *c, row_fn fn, const T *b, const 
               of_d = span_tensor(s, d, true);
     const tt_tensor *operands[MAX_OPERANDS] = {&x, &of_b, &of_d};
     elementwise(fn, &x, operands, c->dx[0], c->acc[0]);
+}
+
+/* dx[i, index[i, k, j], j] (+)= dy[i, k, j]: elements that were chosen, `chosen` of each line, back
+ * to where they were. The indices are the second output. */
+static inline void span_scatter(const tt_call *c, tt_span s, int64_t chosen)
+{
+    const int64_t *index = c->out[1]->data;
+    const T *dy = c->dy[0];
+    T *dx = c->dx[0];
+    if (!c->acc[0]) memset(dx, 0, tensor_bytes(c->in[0]));
+    for (int64_t o = 0; o < s.outer; o++, dx += s.n * s.inner) {
+        for (int64_t k = 0; k < chosen; k++) {
+            for (int64_t j = 0; j < s.inner; j++) dx[*index++ * s.inner + j] += *dy++;
+        }
+    }
 }
 
 #endif

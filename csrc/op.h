@@ -179,9 +179,7 @@ tt_tensor *v_span_expand(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like, const
 /* What the backward kernel of a recorded operation makes of ones, as a constant: the factor of dy
  * where an operation is linear but for kinks. */
 tt_tensor *v_weights(tt_ctx *ctx, const tt_node *node);
-/* Two constants that keep a division by x within numbers: one and zero where x is not zero, zero
- * and one where it is. */
-tt_tensor *v_is_zero(tt_ctx *ctx, const tt_tensor *x, bool zero);
+tt_tensor *v_sign(tt_ctx *ctx, const tt_tensor *x); /* -1, 0 or 1 as a constant; x contiguous */
 tt_tensor *v_transpose(tt_ctx *ctx, tt_tensor *x); /* the last two axes */
 tt_tensor *v_softmax(tt_ctx *ctx, tt_tensor *x, int dim);
 tt_tensor *v_call(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs);

@@ -150,12 +150,15 @@ tt_tensor *v_weights(tt_ctx *ctx, const tt_node *node)
     return kernels_for(y->dtype)->ops[node->op->id]->backward(&c) == TT_OK ? weights : NULL;
 }
 
-tt_tensor *v_is_zero(tt_ctx *ctx, const tt_tensor *x, bool zero)
+static double sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
+
+tt_tensor *v_sign(tt_ctx *ctx, const tt_tensor *x)
 {
+    if (x == NULL) return NULL;
     tt_tensor *t = v_constant(ctx, x->dtype, x->ndim, x->shape, 0.0);
     for (int64_t i = 0; i < x->numel && t != NULL; i++) {
-        if (x->dtype == TT_FLOAT32) ((float *)t->data)[i] = (((float *)x->data)[i] == 0) == zero;
-        else ((double *)t->data)[i] = (((double *)x->data)[i] == 0) == zero;
+        if (x->dtype == TT_FLOAT32) ((float *)t->data)[i] = (float)sign(((float *)x->data)[i]);
+        else ((double *)t->data)[i] = sign(((double *)x->data)[i]);
     }
     return t;
 }

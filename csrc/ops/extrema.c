@@ -7,62 +7,6 @@
 
 #ifdef TT_KERNELS
 
-#define TT_EXTREMUM(name, OP, WHICH)                                                             \
-    static inline bool name##_better(T a, T than)                                                \
-    {                                                                                            \
-        return a OP than || (a != a && than == than);                                            \
-    }                                                                                            \
-    static void name##_fold(const fold *f, const T *x, int64_t n, int64_t width, int64_t line,   \
-                            int64_t row, int64_t slot)                                           \
-    {                                                                                            \
-        T *restrict value = f->value + slot;                                                     \
-        int64_t *index = f->index != NULL ? f->index + slot : NULL;                              \
-        (void)line;                                                                              \
-        if (f->s.inner == 1) {                                                                   \
-            T m = x[0];                                                                          \
-            int64_t nans = 0, at = 0;                                                            \
-            TT_PRAGMA(omp simd reduction(WHICH : m) reduction(+ : nans))                         \
-            for (int64_t i = 0; i < n; i++) {                                                    \
-                m = x[i] OP m ? x[i] : m;                                                        \
-                nans += x[i] != x[i];                                                            \
-            }                                                                                    \
-            if (nans > 0 || index != NULL) {                                                     \
-                while (nans > 0 ? x[at] == x[at] : x[at] != m) at++;                             \
-                m = x[at];                                                                       \
-            }                                                                                    \
-            value[0] = m;                                                                        \
-            if (index != NULL) index[0] = row + at;                                              \
-            return;                                                                              \
-        }                                                                                        \
-        memcpy(value, x, (size_t)width * sizeof(T));                                             \
-        for (int64_t j = 0; j < width && index != NULL; j++) index[j] = row;                     \
-        for (int64_t i = 1; i < n; i++) {                                                        \
-            x += f->s.inner;                                                                     \
-            if (index == NULL) {                                                                 \
-                for (int64_t j = 0; j < width; j++)                                              \
-                    value[j] = name##_better(x[j], value[j]) ? x[j] : value[j];                  \
-                continue;                                                                        \
-            }                                                                                    \
-            for (int64_t j = 0; j < width; j++) {                                                \
-                if (!name##_better(x[j], value[j])) continue;                                    \
-                value[j] = x[j];                                                                 \
-                index[j] = row + i;                                                              \
-            }                                                                                    \
-        }                                                                                        \
-    }                                                                                            \
-    static void name##_join(const fold *f)                                                       \
-    {                                                                                            \
-        for (int64_t i = f->lines; i < f->pieces * f->lines; i++) {                              \
-            int64_t first = i % f->lines;                                                        \
-            if (!name##_better(f->value[i], f->value[first])) continue;                          \
-            f->value[first] = f->value[i];                                                       \
-            if (f->index != NULL) f->index[first] = f->index[i];                                 \
-        }                                                                                        \
-    }
-
-TT_EXTREMUM(largest, >, max)
-TT_EXTREMUM(smallest, <, min)
-
 /* Either output may be absent. One piece a line is folded in its place. */
 static tt_status extremum_run(tt_call *c, bool least, T *value, int64_t *index)
 {
@@ -121,15 +65,7 @@ static tt_status amax_backward(tt_call *c)
 
 static tt_status max_backward(tt_call *c)
 {
-    tt_span s = span_of(c->in[0], c->attrs);
-    const int64_t *index = c->out[1]->data;
-    const T *dy = c->dy[0];
-    T *dx = c->dx[0];
-    if (!c->acc[0]) memset(dx, 0, tensor_bytes(c->in[0]));
-    for (int64_t o = 0; o < s.outer; o++) {
-        for (int64_t j = 0; j < s.inner; j++, index++, dy++)
-            dx[(o * s.n + *index) * s.inner + j] += *dy;
-    }
+    span_scatter(c, span_of(c->in[0], c->attrs), 1);
     return TT_OK;
 }
 

@@ -37,13 +37,6 @@ TT_KERNELS_OF(logsumexp, logsumexp_forward, logsumexp_backward)
 
 #else
 
-static bool is_minus_infinity(const tt_tensor *t, int64_t i)
-{
-    double x = t->dtype == TT_FLOAT32 ? (double)((const float *)t->data)[i]
-                                      : ((const double *)t->data)[i];
-    return x == -HUGE_VAL;
-}
-
 /* dx = dy e^(x - y) */
 static void logsumexp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                           tt_tensor **dx)
@@ -51,10 +44,6 @@ static void logsumexp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
     (void)need;
     const tt_attrs *attrs = &node->attrs;
     tt_tensor *x = node->in[0], *y = node->out[0];
-    bool finite = true;
-    for (int64_t i = 0; i < y->numel; i++) finite = finite && !is_minus_infinity(y, i);
-    if (!finite) { /* e^(x - y) has no words there, but is a constant zero */
-    }
     tt_tensor *p = v_unary(ctx, TT_OP_exp, v_sub(ctx, x, v_span_expand(ctx, y, x, attrs)));
     dx[0] = v_mul(ctx, v_span_expand(ctx, dy[0], x, attrs), p);
 }
