@@ -45,8 +45,7 @@ static inline fold fold_of(const tt_tensor *x, const tt_attrs *attrs)
 static inline void fold_shard(void *arg, int64_t shard)
 {
     const fold *f = arg;
-    int64_t end =
-        at_most((shard + 1) * f->units_per_shard, f->s.outer * f->blocks * f->pieces);
+    int64_t end = at_most((shard + 1) * f->units_per_shard, f->s.outer * f->blocks * f->pieces);
     for (int64_t unit = shard * f->units_per_shard; unit < end; unit++) {
         int64_t piece = unit % f->pieces, block = unit / f->pieces % f->blocks;
         int64_t o = unit / f->pieces / f->blocks, column = block * FOLD_WIDTH;
@@ -67,8 +66,7 @@ static inline void fold_run(fold *f, fold_fn fn)
 static inline void fold_sum(fold *f, fold_fn fn)
 {
     fold_run(f, fn);
-    for (int64_t i = f->lines; i < f->pieces * f->lines; i++)
-        f->total[i % f->lines] += f->total[i];
+    for (int64_t i = f->lines; i < f->pieces * f->lines; i++) f->total[i % f->lines] += f->total[i];
 }
 
 static inline SUM *fold_totals(tt_call *c, fold *f)
@@ -81,34 +79,34 @@ static inline SUM *fold_totals(tt_call *c, fold *f)
 
 /* A fold that starts with START and goes on with `next`, an expression in s, what is there already,
  * a, an element, and b, what `with` holds for its line. */
-#define TT_FOLD_NEXT(name, VECTORS, START, next)                                               \
-    static void name(const fold *f, const T *x, int64_t n, int64_t width, int64_t line,        \
-                     int64_t row, int64_t slot)                                                \
-    {                                                                                          \
-        static const SUM none[FOLD_WIDTH];                                                     \
-        const SUM *with = f->with != NULL ? f->with + line : none;                             \
-        SUM *restrict total = f->total + slot;                                                 \
-        (void)row;                                                                             \
-        if (f->s.inner == 1) {                                                                 \
-            const SUM b = with[0];                                                             \
-            SUM s = START;                                                                     \
-            (void)b;                                                                           \
-            VECTORS                                                                            \
-            for (int64_t i = 0; i < n; i++) {                                                  \
-                const SUM a = (SUM)x[i];                                                       \
-                s = (next);                                                                    \
-            }                                                                                  \
-            total[0] = s;                                                                      \
-            return;                                                                            \
-        }                                                                                      \
-        for (int64_t j = 0; j < width; j++) total[j] = START;                                  \
-        for (int64_t i = 0; i < n; i++, x += f->s.inner) {                                     \
-            for (int64_t j = 0; j < width; j++) {                                              \
-                const SUM a = (SUM)x[j], b = with[j], s = total[j];                            \
-                (void)b;                                                                       \
-                total[j] = (next);                                                             \
-            }                                                                                  \
-        }                                                                                      \
+#define TT_FOLD_NEXT(name, VECTORS, START, next)                                        \
+    static void name(const fold *f, const T *x, int64_t n, int64_t width, int64_t line, \
+                     int64_t row, int64_t slot)                                         \
+    {                                                                                   \
+        static const SUM none[FOLD_WIDTH];                                              \
+        const SUM *with = f->with != NULL ? f->with + line : none;                      \
+        SUM *restrict total = f->total + slot;                                          \
+        (void)row;                                                                      \
+        if (f->s.inner == 1) {                                                          \
+            const SUM b = with[0];                                                      \
+            SUM s = START;                                                              \
+            (void)b;                                                                    \
+            VECTORS                                                                     \
+            for (int64_t i = 0; i < n; i++) {                                           \
+                const SUM a = (SUM)x[i];                                                \
+                s = (next);                                                             \
+            }                                                                           \
+            total[0] = s;                                                               \
+            return;                                                                     \
+        }                                                                               \
+        for (int64_t j = 0; j < width; j++) total[j] = START;                           \
+        for (int64_t i = 0; i < n; i++, x += f->s.inner) {                              \
+            for (int64_t j = 0; j < width; j++) {                                       \
+                const SUM a = (SUM)x[j], b = with[j], s = total[j];                     \
+                (void)b;                                                                \
+                total[j] = (next);                                                      \
+            }                                                                           \
+        }                                                                               \
     }
 
 /* A sum or a product of an expression in a and b. */
@@ -117,57 +115,57 @@ static inline SUM *fold_totals(tt_call *c, fold *f)
 
 /* The largest or smallest element of each line, in `value`, and where `index` is wanted the first
  * place of it. NaN is larger and smaller than all, as in PyTorch. */
-#define TT_EXTREMUM(name, OP, WHICH)                                                             \
-    static inline bool name##_better(T a, T than)                                                \
-    {                                                                                            \
-        return a OP than || (a != a && than == than);                                            \
-    }                                                                                            \
-    static inline void name##_fold(const fold *f, const T *x, int64_t n, int64_t width, int64_t line,   \
-                            int64_t row, int64_t slot)                                           \
-    {                                                                                            \
-        T *restrict value = f->value + slot;                                                     \
-        int64_t *index = f->index != NULL ? f->index + slot : NULL;                              \
-        (void)line;                                                                              \
-        if (f->s.inner == 1) {                                                                   \
-            T m = x[0];                                                                          \
-            int64_t nans = 0, at = 0;                                                            \
-            TT_PRAGMA(omp simd reduction(WHICH : m) reduction(+ : nans))                         \
-            for (int64_t i = 0; i < n; i++) {                                                    \
-                m = x[i] OP m ? x[i] : m;                                                        \
-                nans += x[i] != x[i];                                                            \
-            }                                                                                    \
-            if (nans > 0 || index != NULL) {                                                     \
-                while (nans > 0 ? x[at] == x[at] : x[at] != m) at++;                             \
-                m = x[at];                                                                       \
-            }                                                                                    \
-            value[0] = m;                                                                        \
-            if (index != NULL) index[0] = row + at;                                              \
-            return;                                                                              \
-        }                                                                                        \
-        memcpy(value, x, (size_t)width * sizeof(T));                                             \
-        for (int64_t j = 0; j < width && index != NULL; j++) index[j] = row;                     \
-        for (int64_t i = 1; i < n; i++) {                                                        \
-            x += f->s.inner;                                                                     \
-            if (index == NULL) {                                                                 \
-                for (int64_t j = 0; j < width; j++)                                              \
-                    value[j] = name##_better(x[j], value[j]) ? x[j] : value[j];                  \
-                continue;                                                                        \
-            }                                                                                    \
-            for (int64_t j = 0; j < width; j++) {                                                \
-                if (!name##_better(x[j], value[j])) continue;                                    \
-                value[j] = x[j];                                                                 \
-                index[j] = row + i;                                                              \
-            }                                                                                    \
-        }                                                                                        \
-    }                                                                                            \
-    static inline void name##_join(const fold *f)                                                       \
-    {                                                                                            \
-        for (int64_t i = f->lines; i < f->pieces * f->lines; i++) {                              \
-            int64_t first = i % f->lines;                                                        \
-            if (!name##_better(f->value[i], f->value[first])) continue;                          \
-            f->value[first] = f->value[i];                                                       \
-            if (f->index != NULL) f->index[first] = f->index[i];                                 \
-        }                                                                                        \
+#define TT_EXTREMUM(name, OP, WHICH)                                                    \
+    static inline bool name##_better(T a, T than)                                       \
+    {                                                                                   \
+        return a OP than || (a != a && than == than);                                   \
+    }                                                                                   \
+    static inline void name##_fold(const fold *f, const T *x, int64_t n, int64_t width, \
+                                   int64_t line, int64_t row, int64_t slot)             \
+    {                                                                                   \
+        T *restrict value = f->value + slot;                                            \
+        int64_t *index = f->index != NULL ? f->index + slot : NULL;                     \
+        (void)line;                                                                     \
+        if (f->s.inner == 1) {                                                          \
+            T m = x[0];                                                                 \
+            int64_t nans = 0, at = 0;                                                   \
+            TT_PRAGMA(omp simd reduction(WHICH : m) reduction(+ : nans))                \
+            for (int64_t i = 0; i < n; i++) {                                           \
+                m = x[i] OP m ? x[i] : m;                                               \
+                nans += x[i] != x[i];                                                   \
+            }                                                                           \
+            if (nans > 0 || index != NULL) {                                            \
+                while (nans > 0 ? x[at] == x[at] : x[at] != m) at++;                    \
+                m = x[at];                                                              \
+            }                                                                           \
+            value[0] = m;                                                               \
+            if (index != NULL) index[0] = row + at;                                     \
+            return;                                                                     \
+        }                                                                               \
+        memcpy(value, x, (size_t)width * sizeof(T));                                    \
+        for (int64_t j = 0; j < width && index != NULL; j++) index[j] = row;            \
+        for (int64_t i = 1; i < n; i++) {                                               \
+            x += f->s.inner;                                                            \
+            if (index == NULL) {                                                        \
+                for (int64_t j = 0; j < width; j++)                                     \
+                    value[j] = name##_better(x[j], value[j]) ? x[j] : value[j];         \
+                continue;                                                               \
+            }                                                                           \
+            for (int64_t j = 0; j < width; j++) {                                       \
+                if (!name##_better(x[j], value[j])) continue;                           \
+                value[j] = x[j];                                                        \
+                index[j] = row + i;                                                     \
+            }                                                                           \
+        }                                                                               \
+    }                                                                                   \
+    static inline void name##_join(const fold *f)                                       \
+    {                                                                                   \
+        for (int64_t i = f->lines; i < f->pieces * f->lines; i++) {                     \
+            int64_t first = i % f->lines;                                               \
+            if (!name##_better(f->value[i], f->value[first])) continue;                 \
+            f->value[first] = f->value[i];                                              \
+            if (f->index != NULL) f->index[first] = f->index[i];                        \
+        }                                                                               \
     }
 
 TT_EXTREMUM(largest, >, max)

@@ -157,7 +157,7 @@ typedef struct {
     int64_t outer, n, inner; /* the tensor's shape, the axes that go taken together */
 } tt_span;
 tt_span span_of(const tt_tensor *x, const tt_attrs *attrs);
-tt_status infer_span(tt_call *c);         /* the shape without those axes, in the input's dtype */
+tt_status infer_span(tt_call *c);          /* the shape without those axes, in the input's dtype */
 tt_status infer_span_nonempty(tt_call *c); /* likewise, where nothing has no such value */
 
 /* The words in which a vjp is written (vjp.c). A NULL goes in and a NULL comes out, so that a
@@ -180,7 +180,7 @@ tt_tensor *v_span_expand(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like, const
  * where an operation is linear but for kinks. */
 tt_tensor *v_weights(tt_ctx *ctx, const tt_node *node);
 tt_tensor *v_sign(tt_ctx *ctx, const tt_tensor *x); /* -1, 0 or 1 as a constant; x contiguous */
-tt_tensor *v_transpose(tt_ctx *ctx, tt_tensor *x); /* the last two axes */
+tt_tensor *v_transpose(tt_ctx *ctx, tt_tensor *x);  /* the last two axes */
 tt_tensor *v_softmax(tt_ctx *ctx, tt_tensor *x, int dim);
 tt_tensor *v_call(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs);
 tt_tensor *v_constant(tt_ctx *ctx, int dtype, int ndim, const int64_t *shape, double value);

@@ -1,5 +1,5 @@
-/* cumsum: y_i = x_0 + ... + x_i along one axis. ints: the axis; whether to sum from the end, which is
- * the gradient. Integers give int64. */
+/* cumsum: y_i = x_0 + ... + x_i along one axis. ints: the axis; whether to sum from the end, which
+ * is the gradient. Integers give int64. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -18,7 +18,8 @@ static void cumsum_shard(void *arg, int64_t shard)
     tt_span s = p->s;
     int64_t end = at_most((shard + 1) * p->blocks_per_shard, s.outer * p->blocks);
     for (int64_t block = shard * p->blocks_per_shard; block < end; block++) {
-        int64_t column = block % p->blocks * FOLD_WIDTH, width = at_most(FOLD_WIDTH, s.inner - column);
+        int64_t column = block % p->blocks * FOLD_WIDTH,
+                width = at_most(FOLD_WIDTH, s.inner - column);
         int64_t at = block / p->blocks * s.n * s.inner + column, step = s.inner;
         SUM total[FOLD_WIDTH] = {0};
         if (p->backwards) {

@@ -1,8 +1,8 @@
 /* extrema: amax and amin over adjacent axes; max and min over one axis with the index at which they
  * were found; argmax and argmin, the index alone. NaN counts as the largest and as the smallest, as
- * in PyTorch, and of equals the first is found. ints: keepdim, the first axis, how many; the indices
- * count the elements of these axes. The gradient of amax is shared by equals; that of max goes to
- * the index. */
+ * in PyTorch, and of equals the first is found. ints: keepdim, the first axis, how many; the
+ * indices count the elements of these axes. The gradient of amax is shared by equals; that of max
+ * goes to the index. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -24,10 +24,7 @@ static tt_status extremum_run(tt_call *c, bool least, T *value, int64_t *index)
     return TT_OK;
 }
 
-static tt_status amax_forward(tt_call *c)
-{
-    return extremum_run(c, false, c->out[0]->data, NULL);
-}
+static tt_status amax_forward(tt_call *c) { return extremum_run(c, false, c->out[0]->data, NULL); }
 static tt_status amin_forward(tt_call *c) { return extremum_run(c, true, c->out[0]->data, NULL); }
 static tt_status max_forward(tt_call *c)
 {

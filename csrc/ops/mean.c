@@ -1,5 +1,5 @@
-/* mean: the sum over adjacent axes over how many there are; NaN where there are none. ints: keepdim,
- * the first axis, how many. */
+/* mean: the sum over adjacent axes over how many there are; NaN where there are none. ints:
+ * keepdim, the first axis, how many. */
 #include "../op.h"
 
 #ifdef TT_KERNELS

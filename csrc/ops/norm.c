@@ -159,8 +159,8 @@ static void norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     tt_tensor *zeros = v_shift(ctx, v_neg(ctx, v_mul(ctx, sign, sign)), 1);
     tt_tensor *size = v_add(ctx, v_mul(ctx, x, sign), zeros);
     tt_tensor *relative = v_div(ctx, size, v_span_expand(ctx, safe_y, x, attrs));
-    tt_tensor *power = v_unary(
-        ctx, TT_OP_exp, v_scale(ctx, v_unary(ctx, TT_OP_log, relative), p - 1));
+    tt_tensor *power =
+        v_unary(ctx, TT_OP_exp, v_scale(ctx, v_unary(ctx, TT_OP_log, relative), p - 1));
     dx[0] = v_mul(ctx, v_mul(ctx, sign, power), v_span_expand(ctx, g, x, attrs));
 }
 

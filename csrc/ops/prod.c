@@ -109,8 +109,8 @@ static void prod_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     }
     int64_t shape[3] = {s.outer, s.n, s.inner};
     tt_tensor *lines = v_reshape(ctx, x, 3, shape);
-    tt_tensor *others = v_mul(ctx, prod_of_others(ctx, lines, s.n, true),
-                              prod_of_others(ctx, lines, s.n, false));
+    tt_tensor *others =
+        v_mul(ctx, prod_of_others(ctx, lines, s.n, true), prod_of_others(ctx, lines, s.n, false));
     dx[0] = others != NULL ? v_mul(ctx, g, v_reshape_like(ctx, others, x)) : NULL;
 }
 

@@ -1,6 +1,6 @@
 /* sort: the elements along one axis in order, and the indices they had; argsort, the indices alone;
- * and topk, the first k of that order. Equals keep their order, and NaN counts as the largest, as in
- * PyTorch. ints: the axis, whether it is from the largest down, k. The gradient goes back to the
+ * and topk, the first k of that order. Equals keep their order, and NaN counts as the largest, as
+ * in PyTorch. ints: the axis, whether it is from the largest down, k. The gradient goes back to the
  * indices. */
 #include "../op.h"
 
@@ -171,10 +171,7 @@ static tt_status sort_run(tt_call *c, T *value, int64_t *index)
     return TT_OK;
 }
 
-static tt_status sort_forward(tt_call *c)
-{
-    return sort_run(c, c->out[0]->data, c->out[1]->data);
-}
+static tt_status sort_forward(tt_call *c) { return sort_run(c, c->out[0]->data, c->out[1]->data); }
 static tt_status argsort_forward(tt_call *c) { return sort_run(c, NULL, c->out[0]->data); }
 
 static tt_status sort_backward(tt_call *c)

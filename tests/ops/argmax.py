@@ -6,4 +6,12 @@ import tinytape as tt
 
 from . import reduction
 
-ROW = reduction(tt.argmax, np.argmax, several=False, nothing=False, differentiable=False, distinct=True, integers="int64")
+ROW = reduction(
+    tt.argmax,
+    np.argmax,
+    several=False,
+    nothing=False,
+    differentiable=False,
+    distinct=True,
+    integers="int64",
+)

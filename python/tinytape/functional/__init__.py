@@ -3,7 +3,15 @@
 Each room says in ``__all__`` which of its functions are public; together they are this package.
 """
 
-from tinytape.functional import elementwise, indexing, linalg, reductions, shape, sorting, statistics
+from tinytape.functional import (
+    elementwise,
+    indexing,
+    linalg,
+    reductions,
+    shape,
+    sorting,
+    statistics,
+)
 from tinytape.functional.elementwise import *
 from tinytape.functional.indexing import *
 from tinytape.functional.linalg import *

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinytape._ffi import OPS, lib, text
-from tinytape.dtypes import bool_, check_dtype, dtype, float32, from_numpy_dtype, int64, to_numpy_dtype
+from tinytape.dtypes import (
+    bool_,
+    check_dtype,
+    dtype,
+    float32,
+    from_numpy_dtype,
+    int64,
+    to_numpy_dtype,
+)
 from tinytape.errors import ArgumentError, OutOfRangeError, ShapeError
 
 if TYPE_CHECKING:

@@ -37,9 +37,7 @@ def sort(
     return ValuesAndIndices(*apply_many(OPS["sort"], (input,), (axis, bool(descending))))
 
 
-def argsort(
-    input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False
-) -> Tensor:
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The indices of :func:`sort`, as int64. There is no gradient."""
     check_tensor("argsort", input)
     axis = axis_of("argsort", input.ndim, dim)
