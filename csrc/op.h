@@ -165,6 +165,8 @@ tt_status infer_span_nonempty(tt_call *c); /* likewise, where nothing has no suc
 tt_tensor *v_unary(tt_ctx *ctx, int op, tt_tensor *x);
 tt_tensor *v_binary(tt_ctx *ctx, int op, tt_tensor *a, tt_tensor *b);
 tt_tensor *v_to(tt_ctx *ctx, tt_tensor *x, int dtype);
+tt_tensor *v_number(tt_ctx *ctx, const tt_tensor *like, double value); /* without dimensions */
+tt_tensor *v_where(tt_ctx *ctx, tt_tensor *mask, tt_tensor *a, tt_tensor *b);
 tt_tensor *v_scale(tt_ctx *ctx, tt_tensor *x, double factor);
 tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term);
 tt_tensor *v_sum(tt_ctx *ctx, tt_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
@@ -179,8 +181,7 @@ tt_tensor *v_span_expand(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like, const
 /* What the backward kernel of a recorded operation makes of ones, as a constant: the factor of dy
  * where an operation is linear but for kinks. */
 tt_tensor *v_weights(tt_ctx *ctx, const tt_node *node);
-tt_tensor *v_sign(tt_ctx *ctx, const tt_tensor *x); /* -1, 0 or 1 as a constant; x contiguous */
-tt_tensor *v_transpose(tt_ctx *ctx, tt_tensor *x);  /* the last two axes */
+tt_tensor *v_transpose(tt_ctx *ctx, tt_tensor *x); /* the last two axes */
 tt_tensor *v_softmax(tt_ctx *ctx, tt_tensor *x, int dim);
 tt_tensor *v_call(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs);
 tt_tensor *v_constant(tt_ctx *ctx, int dtype, int ndim, const int64_t *shape, double value);
@@ -190,6 +191,9 @@ tt_tensor *v_constant(tt_ctx *ctx, int dtype, int ndim, const int64_t *shape, do
 #define v_div(ctx, a, b) v_binary(ctx, TT_OP_div, a, b)
 #define v_matmul(ctx, a, b) v_binary(ctx, TT_OP_matmul, a, b)
 #define v_neg(ctx, x) v_unary(ctx, TT_OP_neg, x)
+/* The vjp of an operation of one input whose slope is zero. */
+void vjp_zero(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+              tt_tensor **dx);
 
 /* The one declaration of an operation. */
 #define TT_OP(op_name, ...) \

@@ -38,18 +38,32 @@ tt_tensor *v_to(tt_ctx *ctx, tt_tensor *x, int dtype)
     return v_call(ctx, TT_OP_to, &x, 1, &attrs);
 }
 
-static tt_tensor *scalar_like(tt_ctx *ctx, const tt_tensor *x, double value)
+tt_tensor *v_number(tt_ctx *ctx, const tt_tensor *like, double value)
 {
-    return x != NULL ? v_constant(ctx, x->dtype, 0, NULL, value) : NULL;
+    return like != NULL ? v_constant(ctx, like->dtype, 0, NULL, value) : NULL;
 }
 
 tt_tensor *v_scale(tt_ctx *ctx, tt_tensor *x, double factor)
 {
-    return v_mul(ctx, x, scalar_like(ctx, x, factor));
+    return v_mul(ctx, x, v_number(ctx, x, factor));
 }
 tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term)
 {
-    return v_add(ctx, x, scalar_like(ctx, x, term));
+    return v_add(ctx, x, v_number(ctx, x, term));
+}
+
+tt_tensor *v_where(tt_ctx *ctx, tt_tensor *mask, tt_tensor *a, tt_tensor *b)
+{
+    tt_tensor *in[3] = {mask, a, b};
+    return v_call(ctx, TT_OP_where, in, 3, &no_attrs);
+}
+
+void vjp_zero(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+              tt_tensor **dx)
+{
+    const tt_tensor *x = node->in[0];
+    (void)dy, (void)need;
+    dx[0] = v_constant(ctx, x->dtype, x->ndim, x->shape, 0.0);
 }
 
 tt_tensor *v_sum(tt_ctx *ctx, tt_tensor *x, int n_dims, const int64_t *dims, bool keepdim)
@@ -148,17 +162,4 @@ tt_tensor *v_weights(tt_ctx *ctx, const tt_node *node)
                  .dx = {weights->data}};
     memcpy(c.saved, node->saved, sizeof c.saved);
     return kernels_for(y->dtype)->ops[node->op->id]->backward(&c) == TT_OK ? weights : NULL;
-}
-
-static double sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
-
-tt_tensor *v_sign(tt_ctx *ctx, const tt_tensor *x)
-{
-    if (x == NULL) return NULL;
-    tt_tensor *t = v_constant(ctx, x->dtype, x->ndim, x->shape, 0.0);
-    for (int64_t i = 0; i < x->numel && t != NULL; i++) {
-        if (x->dtype == TT_FLOAT32) ((float *)t->data)[i] = (float)sign(((float *)x->data)[i]);
-        else ((double *)t->data)[i] = sign(((double *)x->data)[i]);
-    }
-    return t;
 }

@@ -37,15 +37,19 @@ TT_KERNELS_OF(logsumexp, logsumexp_forward, logsumexp_backward)
 
 #else
 
-/* dx = dy e^(x - y) */
+#include <math.h>
+
+/* dx = dy e^(x - y), which is zero where y is -inf */
 static void logsumexp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                           tt_tensor **dx)
 {
     (void)need;
     const tt_attrs *attrs = &node->attrs;
     tt_tensor *x = node->in[0], *y = node->out[0];
-    tt_tensor *p = v_unary(ctx, TT_OP_exp, v_sub(ctx, x, v_span_expand(ctx, y, x, attrs)));
-    dx[0] = v_mul(ctx, v_span_expand(ctx, dy[0], x, attrs), p);
+    tt_tensor *nothing = v_binary(ctx, TT_OP_eq, y, v_number(ctx, y, -HUGE_VAL));
+    tt_tensor *log_sum = v_where(ctx, nothing, v_number(ctx, y, 0.0), y);
+    tt_tensor *terms = v_sub(ctx, x, v_span_expand(ctx, log_sum, x, attrs));
+    dx[0] = v_mul(ctx, v_span_expand(ctx, dy[0], x, attrs), v_unary(ctx, TT_OP_exp, terms));
 }
 
 TT_OP(logsumexp, .inputs = 1, .flags = TT_TO_FLOAT, .keeps = 1, .infer = infer_span,

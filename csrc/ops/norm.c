@@ -136,7 +136,7 @@ static tt_status norm_infer(tt_call *c)
     return TT_OK;
 }
 
-/* dx = dy sign(x) |x|^(p - 1) y^(1 - p), the powers by exp and log of what is never zero */
+/* dx = dy sign(x) (|x| / y)^(p - 1), with ones in the place of zeros */
 static void norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                      tt_tensor **dx)
 {
@@ -148,19 +148,18 @@ static void norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
         dx[0] = v_mul(ctx, v_span_expand(ctx, dy[0], x, attrs), v_weights(ctx, node));
         return;
     }
-    tt_tensor *nonzero = v_sign(ctx, y); /* no norm is negative */
+    tt_tensor *nonzero = v_unary(ctx, TT_OP_sign, y); /* no norm is negative */
     tt_tensor *safe_y = v_add(ctx, y, v_shift(ctx, v_neg(ctx, nonzero), 1));
     tt_tensor *g = v_mul(ctx, dy[0], nonzero);
     if (p == 2) {
         dx[0] = v_mul(ctx, x, v_span_expand(ctx, v_div(ctx, g, safe_y), x, attrs));
         return;
     }
-    tt_tensor *sign = v_sign(ctx, x);
-    tt_tensor *zeros = v_shift(ctx, v_neg(ctx, v_mul(ctx, sign, sign)), 1);
-    tt_tensor *size = v_add(ctx, v_mul(ctx, x, sign), zeros);
-    tt_tensor *relative = v_div(ctx, size, v_span_expand(ctx, safe_y, x, attrs));
-    tt_tensor *power =
-        v_unary(ctx, TT_OP_exp, v_scale(ctx, v_unary(ctx, TT_OP_log, relative), p - 1));
+    tt_tensor *sign = v_unary(ctx, TT_OP_sign, x), *size = v_unary(ctx, TT_OP_abs, x);
+    tt_tensor *zeros = v_shift(ctx, v_neg(ctx, v_unary(ctx, TT_OP_abs, sign)), 1);
+    tt_tensor *relative = v_div(ctx, v_add(ctx, size, zeros), v_span_expand(ctx, safe_y, x, attrs));
+    tt_attrs exponent = {.n_reals = 1, .reals = {p - 1}};
+    tt_tensor *power = v_call(ctx, TT_OP_pow_number, &relative, 1, &exponent);
     dx[0] = v_mul(ctx, v_mul(ctx, sign, power), v_span_expand(ctx, g, x, attrs));
 }
 

@@ -4,6 +4,7 @@ Each room says in ``__all__`` which of its functions are public; together they a
 """
 
 from tinytape.functional import (
+    comparison,
     elementwise,
     indexing,
     linalg,
@@ -12,6 +13,7 @@ from tinytape.functional import (
     sorting,
     statistics,
 )
+from tinytape.functional.comparison import *
 from tinytape.functional.elementwise import *
 from tinytape.functional.indexing import *
 from tinytape.functional.linalg import *
@@ -21,6 +23,7 @@ from tinytape.functional.sorting import *
 from tinytape.functional.statistics import *
 
 __all__: list[str] = []
+__all__ += comparison.__all__
 __all__ += elementwise.__all__
 __all__ += indexing.__all__
 __all__ += linalg.__all__
