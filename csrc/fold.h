@@ -7,7 +7,7 @@
 #ifndef TT_FOLD_H
 #define TT_FOLD_H
 
-enum { FOLD_WIDTH = 64 };
+enum { FOLD_WIDTH = 256 };
 
 typedef struct fold fold;
 /* Folds x[i * inner + j] over i < n, for each of `width` lines j. `line` is the first of them, row
@@ -101,6 +101,7 @@ static inline SUM *fold_totals(tt_call *c, fold *f)
         }                                                                               \
         for (int64_t j = 0; j < width; j++) total[j] = START;                           \
         for (int64_t i = 0; i < n; i++, x += f->s.inner) {                              \
+            TT_PRAGMA(omp simd)                                                         \
             for (int64_t j = 0; j < width; j++) {                                       \
                 const SUM a = (SUM)x[j], b = with[j], s = total[j];                     \
                 (void)b;                                                                \
@@ -152,9 +153,9 @@ static inline SUM *fold_totals(tt_call *c, fold *f)
                 continue;                                                               \
             }                                                                           \
             for (int64_t j = 0; j < width; j++) {                                       \
-                if (!name##_better(x[j], value[j])) continue;                           \
-                value[j] = x[j];                                                        \
-                index[j] = row + i;                                                     \
+                bool better = name##_better(x[j], value[j]);                            \
+                value[j] = better ? x[j] : value[j];                                    \
+                index[j] = better ? row + i : index[j];                                 \
             }                                                                           \
         }                                                                               \
     }                                                                                   \

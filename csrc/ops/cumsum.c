@@ -4,6 +4,8 @@
 
 #ifdef TT_KERNELS
 
+enum { CUMSUM_WIDTH = 64 };
+
 typedef struct {
     const T *x; /* (outer, n, inner) */
     T *y;
@@ -18,10 +20,10 @@ static void cumsum_shard(void *arg, int64_t shard)
     tt_span s = p->s;
     int64_t end = at_most((shard + 1) * p->blocks_per_shard, s.outer * p->blocks);
     for (int64_t block = shard * p->blocks_per_shard; block < end; block++) {
-        int64_t column = block % p->blocks * FOLD_WIDTH,
-                width = at_most(FOLD_WIDTH, s.inner - column);
+        int64_t column = block % p->blocks * CUMSUM_WIDTH,
+                width = at_most(CUMSUM_WIDTH, s.inner - column);
         int64_t at = block / p->blocks * s.n * s.inner + column, step = s.inner;
-        SUM total[FOLD_WIDTH] = {0};
+        SUM total[CUMSUM_WIDTH] = {0};
         if (p->backwards) {
             at += (s.n - 1) * s.inner;
             step = -step;
@@ -40,8 +42,8 @@ static tt_status cumsum_run(const tt_call *c, const void *x, void *y, bool backw
     tt_attrs axis = {.ints = {0, c->attrs->ints[0], 1}};
     cumsum_plan p = {
         .x = x, .y = y, .s = span_of(c->in[0], &axis), .backwards = backwards, .acc = acc};
-    p.blocks = shards_of(p.s.inner, FOLD_WIDTH);
-    p.blocks_per_shard = rows_per_shard(p.s.n * at_most(p.s.inner, FOLD_WIDTH));
+    p.blocks = shards_of(p.s.inner, CUMSUM_WIDTH);
+    p.blocks_per_shard = rows_per_shard(p.s.n * at_most(p.s.inner, CUMSUM_WIDTH));
     parallel_for(shards_of(p.s.outer * p.blocks, p.blocks_per_shard), cumsum_shard, &p);
     return TT_OK;
 }

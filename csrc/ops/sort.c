@@ -12,7 +12,7 @@ typedef struct {
     int64_t index;
 } sort_item;
 
-enum { SORT_RUN = 16 };
+enum { SORT_RUN = 16, SORT_LONG = 512 };
 static const uint64_t SORT_SIGN = (uint64_t)1 << 63;
 
 static inline uint64_t sort_key(T x, bool descending)
@@ -37,59 +37,55 @@ static inline bool sort_before(sort_item a, sort_item b)
     return a.key < b.key || (a.key == b.key && a.index < b.index);
 }
 
-/* Sorted runs of `run` items become runs of twice the length, from src to dst. */
-typedef struct {
-    sort_item *src, *dst;
-    int64_t n, run, pairs_per_shard;
-} merge_plan;
-
-static void merge_pair(const merge_plan *p, int64_t begin)
-{
-    int64_t middle = at_most(begin + p->run, p->n), end = at_most(middle + p->run, p->n);
-    int64_t i = begin, j = middle;
-    for (int64_t k = begin; k < end; k++) {
-        bool left = j == end || (i < middle && sort_before(p->src[i], p->src[j]));
-        p->dst[k] = p->src[left ? i++ : j++];
-    }
-}
-
-static void merge_shard(void *arg, int64_t shard)
-{
-    const merge_plan *p = arg;
-    int64_t step = 2 * p->run, end = at_most((shard + 1) * p->pairs_per_shard * step, p->n);
-    for (int64_t begin = shard * p->pairs_per_shard * step; begin < end; begin += step)
-        merge_pair(p, begin);
-}
-
-static void insertion_shard(void *arg, int64_t shard)
-{
-    const merge_plan *p = arg;
-    for (int64_t begin = shard * GRAIN; begin < at_most((shard + 1) * GRAIN, p->n);
-         begin += SORT_RUN) {
-        sort_item *run = p->src + begin;
-        int64_t n = at_most(SORT_RUN, p->n - begin);
-        for (int64_t i = 1; i < n; i++) {
-            sort_item item = run[i];
-            int64_t j = i;
-            for (; j > 0 && sort_before(item, run[j - 1]); j--) run[j] = run[j - 1];
-            run[j] = item;
-        }
-    }
-}
-
-/* Sorts n items; `spare` holds as many. Returns where they are then. */
+/* Both sorts take n items and space for as many, and return where the items are then. */
 static sort_item *merge_sort(sort_item *items, sort_item *spare, int64_t n)
 {
-    merge_plan p = {.src = items, .dst = spare, .n = n};
-    parallel_for(shards_of(n, GRAIN), insertion_shard, &p);
-    for (p.run = SORT_RUN; p.run < n; p.run *= 2) {
-        p.pairs_per_shard = rows_per_shard(2 * p.run);
-        parallel_for(shards_of(n, 2 * p.run * p.pairs_per_shard), merge_shard, &p);
-        sort_item *sorted = p.dst;
-        p.dst = p.src;
-        p.src = sorted;
+    for (int64_t begin = 0; begin < n; begin += SORT_RUN) {
+        int64_t end = at_most(begin + SORT_RUN, n);
+        for (int64_t i = begin + 1; i < end; i++) {
+            sort_item item = items[i];
+            int64_t j = i;
+            for (; j > begin && sort_before(item, items[j - 1]); j--) items[j] = items[j - 1];
+            items[j] = item;
+        }
     }
-    return p.src;
+    for (int64_t run = SORT_RUN; run < n; run *= 2) {
+        for (int64_t begin = 0; begin < n; begin += 2 * run) {
+            int64_t middle = at_most(begin + run, n), end = at_most(middle + run, n);
+            int64_t i = begin, j = middle;
+            for (int64_t k = begin; k < end; k++) {
+                bool left = j == end || (i < middle && sort_before(items[i], items[j]));
+                spare[k] = items[left ? i++ : j++];
+            }
+        }
+        sort_item *sorted = spare;
+        spare = items;
+        items = sorted;
+    }
+    return items;
+}
+
+/* Byte by byte from the last, for items in the order of their indices, which equal keys keep. Bytes
+ * that all keys share, such as the end of every float32, are passed over. */
+static sort_item *radix_sort(sort_item *items, sort_item *spare, int64_t n)
+{
+    int64_t count[8][256] = {{0}};
+    for (int64_t i = 0; i < n; i++) {
+        for (int b = 0; b < 8; b++) count[b][items[i].key >> 8 * b & 255]++;
+    }
+    for (int b = 0; b < 8; b++) {
+        int64_t at[256], before = 0;
+        if (count[b][items[0].key >> 8 * b & 255] == n) continue;
+        for (int digit = 0; digit < 256; digit++) {
+            at[digit] = before;
+            before += count[b][digit];
+        }
+        for (int64_t i = 0; i < n; i++) spare[at[items[i].key >> 8 * b & 255]++] = items[i];
+        sort_item *sorted = spare;
+        spare = items;
+        items = sorted;
+    }
+    return items;
 }
 
 /* A heap of the k first items so far, the last of them on top. */
@@ -132,7 +128,7 @@ static void sort_line(const sort_plan *p, int64_t line)
         items[0] = item;
         heap_sink(items, kept, 0);
     }
-    items = merge_sort(items, items + s.n, kept);
+    items = (few || kept < SORT_LONG ? merge_sort : radix_sort)(items, items + s.n, kept);
     for (int64_t i = 0; i < p->k; i++) {
         int64_t at = first + i * s.inner, index = items[i].index;
         if (p->value != NULL) p->value[at] = x[index * s.inner];
