@@ -13,6 +13,8 @@ from tinytape.functional import (
     rearranging,
     reductions,
     shape,
+    sorting,
+    statistics,
 )
 from tinytape.functional.comparison import *
 from tinytape.functional.contraction import *
@@ -23,6 +25,8 @@ from tinytape.functional.linalg import *
 from tinytape.functional.rearranging import *
 from tinytape.functional.reductions import *
 from tinytape.functional.shape import *
+from tinytape.functional.sorting import *
+from tinytape.functional.statistics import *
 
 __all__: list[str] = []
 __all__ += comparison.__all__
@@ -34,3 +38,5 @@ __all__ += linalg.__all__
 __all__ += rearranging.__all__
 __all__ += reductions.__all__
 __all__ += shape.__all__
+__all__ += sorting.__all__
+__all__ += statistics.__all__
