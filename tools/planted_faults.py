@@ -147,7 +147,6 @@ def build(work: Path) -> Path:
         "TT_LEVELS": "v2" if platform.machine() in ("x86_64", "AMD64") else "base",
         "CMAKE_C_FLAGS_RELEASE": "-O1",
         "Python_EXECUTABLE": sys.executable,
-        "SKBUILD_SABI_VERSION": "3.10",
     }
     configure = ["cmake", "-S", tree, "-B", out, "-G", "Ninja"]
     for command in (
