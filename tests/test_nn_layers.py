@@ -160,6 +160,26 @@ def test_causal_self_attention_and_its_cache():
         nn.CausalSelfAttention(6, 4)
 
 
+def test_causal_self_attention_drops_weights_in_training_only():
+    layer = nn.CausalSelfAttention(
+        8, 2, attention_dropout=0.5, dtype=tt.float64, generator=tt.Generator(4)
+    )
+    x = double(array(2, 6, 8))
+    offset = layer.dropout.generator.offset
+    dropped = layer(x).numpy()
+    assert layer.dropout.generator.offset == offset + 2 * 2 * 6 * 6
+    assert not np.array_equal(layer(x).numpy(), dropped)
+    layer.dropout.generator.offset = offset
+    assert np.array_equal(layer(x).numpy(), dropped)
+    layer.eval()
+    plain = nn.CausalSelfAttention(8, 2, dtype=tt.float64)
+    plain.load_state_dict(layer.state_dict())
+    assert np.array_equal(layer(x).numpy(), plain(x).numpy())
+    assert not np.allclose(layer(x).numpy(), dropped)
+    with pytest.raises(ValueError, match=r"expected attention_dropout in \[0, 1\], got -0.5"):
+        nn.CausalSelfAttention(8, 2, attention_dropout=-0.5)
+
+
 def moments(tensor: tt.Tensor) -> tuple[float, float, float, float]:
     x = tensor.numpy().astype(np.float64)
     return x.mean(), x.std(), x.min(), x.max()

@@ -10,17 +10,20 @@ from .loss import CrossEntropyLoss
 from .module import Module
 from .normalization import LayerNorm
 from .parameter import Parameter
+from .recurrent import LSTM, LSTMCell
 from .sparse import Embedding
 from .state import StateDictError
 
 __all__ = [
     "GELU",
+    "LSTM",
     "CausalSelfAttention",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "Identity",
     "KVCache",
+    "LSTMCell",
     "LayerNorm",
     "Linear",
     "LogSoftmax",
