@@ -18,12 +18,14 @@ typedef double SUM;
 #define blas_gemm blas_gemm_f32
 #define blas_matmul blas_matmul_f32
 #define philox_uniform philox_uniform_f32
+#define blas_matmul_tiled blas_matmul_tiled_f32
 #elif defined TT_F64
 typedef double T, SUM;
 #define T_DTYPE TT_FLOAT64
 #define blas_gemm blas_gemm_f64
 #define blas_matmul blas_matmul_f64
 #define philox_uniform philox_uniform_f64
+#define blas_matmul_tiled blas_matmul_tiled_f64
 #else
 typedef int64_t T, SUM; /* wrapping around: the build says so */
 #define T_DTYPE TT_INT64

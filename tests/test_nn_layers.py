@@ -57,6 +57,24 @@ def test_layer_norm():
     np.testing.assert_allclose(bare(double(x)).numpy(), expected, rtol=1e-12)
 
 
+def test_rms_norm():
+    layer = nn.RMSNorm((2, 3), eps=0.1, dtype=tt.float64)
+    weight, x = array(2, 3), array(4, 2, 3)
+    layer.load_state_dict({"weight": weight})
+    expected = x / np.sqrt((x**2).mean((1, 2), keepdims=True) + 0.1) * weight
+    np.testing.assert_allclose(layer(double(x)).numpy(), expected, rtol=1e-12)
+    layer.reset_parameters()
+    assert np.all(layer.weight.numpy() == 1.0)
+    bare = nn.RMSNorm(3, elementwise_affine=False)
+    assert list(bare.parameters()) == []
+    # As small as the default eps, which is the machine's of the type.
+    for dtype in (np.float32, np.float64):
+        eps = np.finfo(dtype).eps
+        x = np.array([[1.0, -2.0, 2.0]], dtype) * np.sqrt(dtype(eps))
+        expected = x / np.sqrt((x**2).mean() + eps)
+        np.testing.assert_allclose(bare(tt.tensor(x)).numpy(), expected, rtol=4 * eps)
+
+
 def test_embedding():
     layer = nn.Embedding(5, 3)
     idx = np.array([[4, 0], [2, 4]])
@@ -96,8 +114,43 @@ def test_cross_entropy_loss():
         layer = nn.CrossEntropyLoss(ignore_index=-1, reduction=reduction)
         got = layer(double(scores), tt.tensor(target)).numpy()
         np.testing.assert_allclose(got, expected, rtol=1e-12)
-    with pytest.raises(ValueError, match="label_smoothing is not supported"):
-        nn.CrossEntropyLoss(label_smoothing=0.1)
+
+
+def test_losses_of_classes_pass_everything_on():
+    scores, target, weight = array(4, 3, 2), RNG.integers(0, 3, (4, 2)), np.array([1.0, 2.0, 0.5])
+    target[1] = 2
+    log_p = np.log(softmax(np.moveaxis(scores, 1, -1)))
+    picked = -np.take_along_axis(log_p, target[..., None], -1)[..., 0] * weight[target]
+    smooth = 0.7 * picked + 0.3 / 3 * (-log_p @ weight)
+    counts = target != 2
+    total = weight[target][counts].sum()
+    layer = nn.CrossEntropyLoss(double(weight), ignore_index=2, label_smoothing=0.3)
+    got = layer(double(scores), tt.tensor(target)).item()
+    assert got == pytest.approx(smooth[counts].sum() / total, rel=1e-12)
+    assert list(layer.state_dict()) == ["weight"] and list(layer.parameters()) == []
+    layer = nn.NLLLoss(double(weight), ignore_index=2)
+    got = layer(double(np.moveaxis(log_p, -1, 1)), tt.tensor(target)).item()
+    assert got == pytest.approx(picked[counts].sum() / total, rel=1e-12)
+    assert list(nn.NLLLoss().state_dict()) == []
+    # Certain probabilities are indices, but their mean does not know the weights.
+    certain = double(np.moveaxis(np.eye(3)[target], -1, 1))
+    layer = nn.CrossEntropyLoss(double(weight), label_smoothing=0.3, reduction="none")
+    np.testing.assert_allclose(
+        layer(double(scores), certain).numpy(),
+        layer(double(scores), tt.tensor(target)).numpy(),
+        rtol=1e-12,
+    )
+    layer.reduction = "mean"
+    assert layer(double(scores), certain).item() == pytest.approx(smooth.mean(), rel=1e-12)
+
+
+def test_mse_loss():
+    x, y = array(3, 4), array(3, 4)
+    for reduction, expected in (
+        ("mean", ((x - y) ** 2).mean()), ("sum", ((x - y) ** 2).sum()), ("none", (x - y) ** 2),
+    ):  # fmt: skip
+        got = nn.MSELoss(reduction=reduction)(double(x), double(y)).numpy()
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
 def test_dropout_masks_scale_and_go_on_from_a_saved_state():

@@ -6,9 +6,9 @@ from .attention import CausalSelfAttention, KVCache
 from .container import ModuleList, Sequential
 from .dropout import Dropout
 from .linear import Identity, Linear
-from .loss import CrossEntropyLoss
+from .loss import CrossEntropyLoss, MSELoss, NLLLoss
 from .module import Module
-from .normalization import LayerNorm
+from .normalization import LayerNorm, RMSNorm
 from .parameter import Parameter
 from .recurrent import LSTM, LSTMCell
 from .sparse import Embedding
@@ -27,9 +27,12 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "LogSoftmax",
+    "MSELoss",
     "Module",
     "ModuleList",
+    "NLLLoss",
     "Parameter",
+    "RMSNorm",
     "Sequential",
     "Softmax",
     "StateDictError",
