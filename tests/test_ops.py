@@ -233,8 +233,9 @@ def check_problem(problem: Problem, row: Row) -> None:
 
     single = Derivatives(problem, tt.float32, cotangents, weights, turn)
     for part in ("outputs", "raw", "by_vjp", "second", "second_by_vjp"):
+        tolerance = row.float32 if "second" not in part else min(10 * row.float32, 1e-3)
         follows, leads = getattr(single, part), getattr(got, part)
-        all_close(follows, leads, row.float32, ("float32", part, problem))
+        all_close(follows, leads, tolerance, ("float32", part, problem))
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))

@@ -119,6 +119,8 @@ def functions(
         if name in WITHOUT_ROW:
             yield line(shown, "composed", "", "", what)
             continue
+        if name not in table:
+            sys.exit(f"{prefix}.{name} has no row in tests/ops")
         kind = declared[name].kind if name in declared else "composed"
         row = table[name]
         yield line(shown, kind, derivatives(row), integers(row), what)
