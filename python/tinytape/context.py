@@ -7,11 +7,13 @@ from _thread import get_ident
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakValueDictionary
 
 from tinytape import errors
 from tinytape._ffi import check, ffi, lib, raise_last, text
 
 if TYPE_CHECKING:
+    from tinytape.autograd.hooks import Hooks
     from tinytape.tensor import Tensor
 
 
@@ -41,8 +43,20 @@ class Context:
         # Argument buffers that no call uses. A signal handler or finaliser may call in the middle
         # of another call: each takes a set of its own, and gives it back.
         self._free: list[_Buffers] = []
+        #: What the core knows by a number: Functions, and the hooks of what an operation recorded.
+        #: They live as long as the core's node does.
+        self.attached: dict[int, Any] = {}
+        #: The hooks of leaves, which the Tensor objects own.
+        self.leaf_hooks: WeakValueDictionary[int, Hooks] = WeakValueDictionary()
+        #: Hooks of leaves that only the tape holds any more.
+        self.lingering: deque[Hooks] = deque()
+        self.backward_running = False
+        self.closed = False
 
     def __del__(self, _close: Any = lib.tt_ctx_close, _release: Any = lib.tt_release) -> None:
+        self.closed = True
+        while self.lingering:
+            self.lingering.popleft().release()
         # The core lives on until its last tensor is gone: among garbage, that may be after this.
         _close(self.pointer)
         while self.orphans:
@@ -61,6 +75,17 @@ class Context:
             )
         while self.orphans:
             lib.tt_release(self.pointer, self.orphans.popleft())
+
+    def forget_ended(self) -> None:
+        """Let go of hooks and Functions that no backward pass can meet any more."""
+        while ended := lib.tt_ended(self.pointer):
+            self.attached.pop(ended, None)
+        for _ in range(len(self.lingering)):
+            hooks = self.lingering.popleft()
+            if lib.tt_used_by_tape(self.pointer, hooks.handle):
+                self.lingering.append(hooks)
+            else:
+                hooks.release()
 
     def call(self, function: Any, *args: Any) -> int:
         """Call a function of the core that takes the context first and a handle to fill last."""
