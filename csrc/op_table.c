@@ -11,30 +11,22 @@
 const tt_op *const tt_ops[TT_OP_COUNT] = {TT_EACH_OP(TT_ENTRY)};
 #undef TT_ENTRY
 
-#ifdef TT_LEVELS_X86
 #define LEVEL_SETS(level) \
     extern const tt_kernel_set tt_kernels_##level##_f32, tt_kernels_##level##_f64;
-LEVEL_SETS(v2)
-LEVEL_SETS(v3)
-LEVEL_SETS(v4)
-extern const tt_kernel_set tt_kernels_v2_i64;
+TT_EACH_LEVEL(LEVEL_SETS)
+#define INTEGER_SET_(level) tt_kernels_##level##_i64
+#define INTEGER_SET(level) INTEGER_SET_(level)
+extern const tt_kernel_set INTEGER_SET(TT_LOWEST_LEVEL);
 
 /* Of float32, float64, and of int64, which serves all integers and bool. */
 const tt_kernel_set *kernels_for(int dtype)
 {
-    if (!dtype_is_float(dtype)) return &tt_kernels_v2_i64;
+    if (!dtype_is_float(dtype)) return &INTEGER_SET(TT_LOWEST_LEVEL);
     switch (simd_level()) {
-    case 4: return dtype == TT_FLOAT32 ? &tt_kernels_v4_f32 : &tt_kernels_v4_f64;
-    case 3: return dtype == TT_FLOAT32 ? &tt_kernels_v3_f32 : &tt_kernels_v3_f64;
-    default: return dtype == TT_FLOAT32 ? &tt_kernels_v2_f32 : &tt_kernels_v2_f64;
+#define LEVEL_CASE(level) \
+    case SIMD_##level:    \
+        return dtype == TT_FLOAT32 ? &tt_kernels_##level##_f32 : &tt_kernels_##level##_f64;
+        TT_EACH_LEVEL(LEVEL_CASE)
+    default: return NULL; /* simd_level() is one of them */
     }
 }
-#else
-extern const tt_kernel_set tt_kernels_base_f32, tt_kernels_base_f64, tt_kernels_base_i64;
-
-const tt_kernel_set *kernels_for(int dtype)
-{
-    if (!dtype_is_float(dtype)) return &tt_kernels_base_i64;
-    return dtype == TT_FLOAT32 ? &tt_kernels_base_f32 : &tt_kernels_base_f64;
-}
-#endif

@@ -2,59 +2,55 @@
 #include "simd_level.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define LEVEL_ENTRY(level) {#level, SIMD_##level},
+static const struct {
+    const char *name;
+    int level;
+} levels[] = {TT_EACH_LEVEL(LEVEL_ENTRY)}; /* lowest first */
+enum { LEVELS = sizeof levels / sizeof *levels };
+
 static pthread_once_t choose_once = PTHREAD_ONCE_INIT;
-static int level = SIMD_BASE;
+static int chosen; /* its place in levels */
 static int requested_ok = 1;
 
-static int best_level(void)
+static bool cpu_runs(int level)
 {
-#ifdef TT_LEVELS_X86
+#ifdef __x86_64__
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("x86-64-v4")) return 4;
-    if (__builtin_cpu_supports("x86-64-v3")) return 3;
-    return 2;
-#else
-    return SIMD_BASE;
+    if (level == SIMD_v4) return __builtin_cpu_supports("x86-64-v4");
+    if (level == SIMD_v3) return __builtin_cpu_supports("x86-64-v3");
 #endif
-}
-
-static int level_named(const char *name)
-{
-#ifdef TT_LEVELS_X86
-    if (name[0] == 'v' && name[1] >= '2' && name[1] <= '4' && name[2] == '\0') return name[1] - '0';
-#else
-    if (strcmp(name, "base") == 0) return SIMD_BASE;
-#endif
-    return -1;
+    return level <= SIMD_v2; /* what the rest of the library is taken to run on */
 }
 
 static void choose(void)
 {
-    level = best_level();
+    for (int i = 0; i < LEVELS; i++)
+        if (cpu_runs(levels[i].level)) chosen = i;
     const char *name = getenv("TINYTAPE_SIMD");
     if (!name || !*name) return;
-    int asked = level_named(name);
-    requested_ok = asked >= 0 && asked <= level;
-    if (requested_ok) level = asked;
+    requested_ok = 0;
+    for (int i = 0; i <= chosen; i++)
+        if (strcmp(name, levels[i].name) == 0) {
+            chosen = i;
+            requested_ok = 1;
+        }
 }
 
 int simd_level(void)
 {
     pthread_once(&choose_once, choose);
-    return level;
+    return levels[chosen].level;
 }
 
 const char *simd_level_name(void)
 {
-    switch (simd_level()) {
-    case 2: return "v2";
-    case 3: return "v3";
-    case 4: return "v4";
-    default: return "base";
-    }
+    pthread_once(&choose_once, choose);
+    return levels[chosen].name;
 }
 
 int simd_level_requested_ok(void)

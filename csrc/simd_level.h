@@ -2,10 +2,12 @@
 #ifndef TT_SIMD_LEVEL_H
 #define TT_SIMD_LEVEL_H
 
-#define SIMD_BASE 0 /* the only level off x86-64 */
+#include "levels_gen.h" /* the levels that were built */
 
-/* The level in use, chosen once: 2, 3 or 4 on x86-64, else SIMD_BASE. TINYTAPE_SIMD=v2|v3|v4 sets
- * it where the CPU can run it; any other value is ignored and the best level is used. */
+enum { SIMD_base = 0, SIMD_v2 = 2, SIMD_v3 = 3, SIMD_v4 = 4 };
+
+/* The level in use, chosen once. TINYTAPE_SIMD=v2|v3|v4 sets it where it was built and the CPU can
+ * run it; any other value is ignored and the best level is used. */
 int simd_level(void);
 const char *simd_level_name(void); /* "v2", "v3", "v4" or "base" */
 

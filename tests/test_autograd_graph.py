@@ -159,7 +159,7 @@ def test_exceptions_between_forward_and_backward_change_nothing():
     with pytest.raises(IndexError):
         y.sum(3)
     with pytest.raises(TypeError, match="mul"):
-        _ = y * tt.zeros(3)
+        _ = y * "3"
     y.sum().backward()
     close(x.grad, 2 * x.numpy())
 

@@ -285,7 +285,7 @@ def test_bad_arguments_of_the_raw_library(raw):
     one, out = ffi.new("tt_handle[]", [h]), ffi.new("tt_handle[1]")
     space, number = ffi.new("char[64]"), ffi.new("double *")
     assert new_raw(raw, pool=-1)[0] == new_raw(raw, pool=3)[0] == lib.TT_ERR_ARG
-    assert new_raw(raw, dtype=-1)[0] == new_raw(raw, dtype=3)[0] == lib.TT_ERR_DTYPE
+    assert new_raw(raw, dtype=-1)[0] == new_raw(raw, dtype=8)[0] == lib.TT_ERR_DTYPE
     assert new_raw(raw, shape=(1,) * 9)[0] == new_raw(raw, shape=(2, -1))[0] == lib.TT_ERR_SHAPE
     assert new_raw(raw, shape=(2**31, 2**31, 2**31))[0] == lib.TT_ERR_NOMEM
     for n in (-1, 0, 23, 25, 2**62):

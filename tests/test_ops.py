@@ -1,48 +1,61 @@
-"""Every operation of the core, against numpy, against itself, and against central differences.
+"""Every operation and function, against numpy, against itself, and against central differences.
 
 For each drawn problem: the forward is numpy's; the raw backward kernel and the vjp give the same
 gradients; both are the central difference; and the same holds one order up, for the gradient of
-<gradients, w> with respect to the leaves and to the cotangent. float32 follows float64.
+<gradients, w> with respect to the leaves and to the cotangents. float32 follows float64.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tinytape as tt
+from tinytape import functional
 from tinytape._ffi import OPS, lib
+from tinytape.nn import functional as nn_functional
 
-from .ops import rows
-from .ops.problem import STEP, Array, Problem, problems
+from .examples import drawn
+from .ops import ALIASES, WITHOUT_ROW, Float, Row, rows
+from .ops.problem import (
+    STEP,
+    Array,
+    Problem,
+    draw_problem,
+    integer_values,
+    large_problem,
+    listed,
+)
 
 ROWS = rows()
-DIFFERENTIABLE = [name for name, op in OPS.items() if lib.tt_op_differentiable(op)]
-
-
-def drawn(examples: int):
-    return settings(
-        max_examples=examples,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
+DIFFERENTIABLE = sorted(name for name, row in ROWS.items() if row.differentiable)
+FUNCTIONS = {
+    name: getattr(room, name) for room in (nn_functional, functional) for name in room.__all__
+}
 
 
 def close(got: Array, expected: Array, tolerance: float, what: object) -> None:
-    """Within tolerance of the largest element."""
-    assert got.shape == expected.shape, what
+    """Within tolerance of the largest element; integers and bools exactly."""
+    assert got.shape == expected.shape, (what, got.shape, expected.shape)
+    if expected.dtype.kind != "f":
+        assert got.dtype.kind == expected.dtype.kind, (what, got.dtype, expected.dtype)
+        assert (got == expected).all(), (what, got, expected)
+        return
     assert np.isfinite(expected).all(), what
     if expected.size:
         error = np.abs(got - expected).max()
         assert error <= tolerance * (1 + np.abs(expected).max()), (what, error, got, expected)
 
 
-def draw_problem(data, name: str) -> Problem:
-    """A problem, in a context whose free memory holds NaN: what a kernel forgot to write shows."""
+def all_close(got: list[Array], expected: list[Array], tolerance: float, what: object) -> None:
+    for a, b in zip(got, expected, strict=True):
+        close(a, b, tolerance, what)
+
+
+def poison() -> None:
+    """Free memory that holds NaN: what a kernel forgets to write shows."""
     for dtype in (tt.float32, tt.float64):
         nan = tt.full(3000, float("nan"), dtype=dtype, requires_grad=True)
         for _ in range(4):
@@ -51,33 +64,40 @@ def draw_problem(data, name: str) -> Problem:
     for size in (1, 20, 60, 120, 250, 500):
         for _ in range(4):
             tt.full(size, float("nan"))  # blocks of the pool
-    return data.draw(problems(ROWS[name]))
 
 
-def zeros_for_none(results, like):
-    return [
-        np.zeros(x.shape) if r is None else r.numpy() for r, x in zip(results, like, strict=True)
-    ]
+# ---- the table -----------------------------------------------------------------------------------
 
 
-def test_every_operation_has_a_row_and_every_row_an_operation():
-    assert sorted(ROWS) == sorted(OPS)
+def test_every_operation_and_function_has_a_row_and_every_row_one():
+    named = set(OPS) | set(FUNCTIONS)
+    assert sorted(ROWS) == sorted(named - set(ALIASES) - set(WITHOUT_ROW))
+    assert set(ALIASES) | set(WITHOUT_ROW) <= set(FUNCTIONS)
+    for name, other in ALIASES.items():
+        assert FUNCTIONS[name] is FUNCTIONS[other], f"{name} is not just another name of {other}"
 
 
-def test_an_operation_without_a_gradient_says_so_by_name():
-    for name in set(OPS) - set(DIFFERENTIABLE):  # none so far
-        call = ROWS[name].large
-        leaves = [tt.ones(given.shape, requires_grad=True) for given in call.inputs]
-        with pytest.raises(RuntimeError, match=name):
-            call.run(*leaves).sum().backward()
+def test_rows_and_operations_agree_on_what_is_differentiable():
+    for name in sorted(set(ROWS) & set(OPS)):
+        assert ROWS[name].differentiable == bool(lib.tt_op_differentiable(OPS[name])), name
 
 
-# ---- first order ---------------------------------------------------------------------------------
+def test_tolerances_of_float32_are_within_bounds():
+    assert {name for name, row in ROWS.items() if not 0 < row.float32 <= 1e-3} == set()
 
 
-def gradients(problem: Problem, leaves: list[tt.Tensor], cotangents: list[tt.Tensor], **options):
-    outputs = problem.run(leaves)
-    return tt.grad(outputs, problem.wanted_of(leaves), cotangents[: len(outputs)], **options)
+@pytest.mark.parametrize("name", sorted(set(ROWS) - set(DIFFERENTIABLE)))
+def test_a_gradient_that_does_not_exist_is_refused_by_name(name):
+    problem = large_problem(ROWS[name])
+    leaves = problem.tensors()
+    for output in problem.run(leaves):
+        assert not output.requires_grad
+        if problem.wanted_of(leaves):
+            with pytest.raises(RuntimeError, match=name):
+                tt.grad(output, problem.wanted_of(leaves), tt.ones_like(output))
+
+
+# ---- gradients of a problem ----------------------------------------------------------------------
 
 
 def as_tensors(arrays, dtype=tt.float64, **options):
@@ -90,6 +110,22 @@ def turned(x: tt.Tensor) -> tt.Tensor:
     return tt.tensor(x.numpy().transpose(order), dtype=x.dtype).permute(order)
 
 
+def gradients(roots, cotangents, variables, **options) -> list[tt.Tensor]:
+    """Of <roots, cotangents>; zeros where no path leads."""
+    there = [(y, c) for y, c in zip(roots, cotangents, strict=True) if y.requires_grad]
+    if not there:
+        return [tt.zeros_like(x) for x in variables]
+    ys, cs = zip(*there, strict=True)
+    found = tt.grad(ys, variables, cs, allow_unused=True, **options)
+    return [tt.zeros_like(x) if g is None else g for g, x in zip(found, variables, strict=True)]
+
+
+def first_order(problem: Problem, leaves, cotangents) -> list[Array]:
+    """By the raw kernels."""
+    roots = problem.roots(problem.run(leaves))
+    return [g.numpy() for g in gradients(roots, cotangents, problem.wanted_of(leaves))]
+
+
 def central_difference(value, arrays: list[Array], direction: list[Array]) -> float:
     """d value / d arrays along a direction; value takes the changed arrays."""
     above, below = (
@@ -100,7 +136,7 @@ def central_difference(value, arrays: list[Array], direction: list[Array]) -> fl
 
 
 def inner(xs, ys) -> float:
-    return float(sum((np.asarray(x) * np.asarray(y)).sum() for x, y in zip(xs, ys, strict=True)))
+    return float(sum((x * y).sum() for x, y in zip(xs, ys, strict=True)))
 
 
 def check_along(slope: float, grads: list[Array], direction: list[Array], what: object) -> None:
@@ -108,165 +144,200 @@ def check_along(slope: float, grads: list[Array], direction: list[Array], what: 
     assert abs(slope - inner(grads, direction)) <= 1e-6 * size, (what, slope, grads)
 
 
-def with_wanted(problem: Problem, changed: list[Array]) -> list[Array]:
+def with_wanted(problem: Problem, leaves: list, changed: list) -> list:
     """The leaves, those that are wanted replaced."""
     fresh = iter(changed)
-    return [
-        next(fresh) if wanted else x
-        for x, wanted in zip(problem.leaves, problem.wanted, strict=True)
-    ]
+    return [next(fresh) if wanted else x for x, wanted in zip(leaves, problem.wanted, strict=True)]
 
 
-@pytest.mark.parametrize("name", sorted(ROWS))
-def test_forward_and_gradient(name):
-    @drawn(80)
-    @given(st.data())
-    def check(data):
-        problem = draw_problem(data, name)
-        leaves = problem.tensors()
-        outputs = problem.run(leaves)
-        close(outputs[0].numpy(), problem.reference(problem.leaves), 1e-12, problem)
+class Derivatives:
+    """All that is asked of one problem in one dtype: outputs, and gradients of two orders."""
 
-        cotangents = problem.like(outputs)
-        tensors = as_tensors(cotangents)
-        if data.draw(st.booleans()):
-            tensors = [turned(c) for c in tensors]
-        raw = [g.numpy() for g in gradients(problem, leaves, tensors)]
-        by_vjp = [g.numpy() for g in gradients(problem, leaves, tensors, create_graph=True)]
-        for a, b in zip(raw, by_vjp, strict=True):
-            close(a, b, 1e-11, ("kernel and vjp", problem))
-
-        wanted = problem.wanted_of(problem.leaves)
-        for _ in range(2):
-            direction = problem.like(wanted)
-            slope = central_difference(
-                lambda changed: problem.objective(with_wanted(problem, changed), cotangents),
-                wanted,
-                direction,
-            )
-            check_along(slope, raw, direction, ("central difference", problem))
-
-        # Into .grad, twice: the same numbers, then their sum.
-        for times in (1, 2):
-            outputs = problem.run(leaves)
-            for y, c in zip(outputs, tensors, strict=True):
-                y.backward(c, retain_graph=y is not outputs[-1])
-            for x, g in zip(problem.wanted_of(leaves), raw, strict=True):
-                close(x.grad.numpy(), times * g, 1e-12, (".grad", times, problem))
-        assert all(x.grad is None for x, w in zip(leaves, problem.wanted, strict=True) if not w)
-
-    check()
-
-
-# ---- second order --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", sorted(ROWS))
-def test_gradient_of_the_gradient(name):
-    @drawn(50)
-    @given(st.data())
-    def check(data):
-        problem = draw_problem(data, name)
-        leaves = problem.tensors()
+    def __init__(self, problem: Problem, dtype: tt.dtype, cotangents, weights, turn: bool) -> None:
+        leaves = problem.tensors(dtype)
         wanted = problem.wanted_of(leaves)
-        cotangents = as_tensors(problem.like(problem.run(leaves)), requires_grad=True)
-        variables = [*wanted, cotangents[0]]
-        weights = problem.like(wanted)
+        outputs = problem.run(leaves)
+        self.outputs = [y.numpy() for y in outputs[: len(problem.expected)]]
+        roots = problem.roots(outputs)
+        given = as_tensors(cotangents, dtype, requires_grad=True)
+        seen = [turned(c) for c in given] if turn else given
+        raw = gradients(roots, seen, wanted, retain_graph=True)
+        assert any(y.requires_grad for y in roots) and not raw[0].requires_grad, problem
 
-        def second(**options):
-            first = gradients(problem, leaves, cotangents, create_graph=True)
-            products = [(g * w).sum() for g, w in zip(first, as_tensors(weights), strict=True)]
-            total = products[0]
-            for p in products[1:]:
-                total = total + p
-            if not total.requires_grad:
-                return [np.zeros(v.shape) for v in variables]
-            return zeros_for_none(
-                tt.grad(total, variables, allow_unused=True, **options), variables
-            )
-
-        raw, by_vjp = second(), second(create_graph=True)
-        for a, b in zip(raw, by_vjp, strict=True):
-            close(a, b, 1e-10, ("kernel and vjp", problem))
-
-        def first_order(changed: list[Array]) -> float:
-            """<gradients, weights> by the raw kernels, which the other test judges."""
-            fresh = iter(changed)
-            now = [
-                tt.tensor(next(fresh), requires_grad=True) if w else x
-                for x, w in zip(leaves, problem.wanted, strict=True)
-            ]
-            given = [tt.tensor(next(fresh)), *cotangents[1:]]
-            return inner([g.numpy() for g in gradients(problem, now, given)], weights)
-
-        arrays = [v.numpy() for v in variables]
-        direction = problem.like(arrays)
-        slope = central_difference(first_order, arrays, direction)
-        check_along(slope, raw, direction, ("central difference", problem))
-
-    check()
+        by_vjp = gradients(roots, given, wanted, create_graph=True)
+        products = [(g * w).sum() for g, w in zip(by_vjp, as_tensors(weights, dtype), strict=True)]
+        ones = [tt.ones((), dtype=dtype)] * len(products)
+        variables = [*wanted, *given]
+        second_by_vjp = gradients(products, ones, variables, create_graph=True)
+        second = gradients(products, ones, variables)
+        assert {x.dtype for x in (*raw, *by_vjp, *second, *second_by_vjp)} == {dtype}, problem
+        self.raw, self.by_vjp, self.second, self.second_by_vjp = (
+            [g.numpy() for g in group] for group in (raw, by_vjp, second, second_by_vjp)
+        )
 
 
-# ---- float32 -------------------------------------------------------------------------------------
+def check_forward(problem: Problem, dtype: tt.dtype, tolerance: float) -> None:
+    outputs = problem.run(problem.tensors(dtype))
+    outputs = [y.numpy() for y in outputs[: len(problem.expected)]]
+    all_close(outputs, problem.expected, tolerance, ("forward", dtype, problem))
+
+
+def check_problem(problem: Problem, row: Row) -> None:
+    wanted = problem.wanted_of(problem.leaves)
+    if not row.differentiable or not wanted or not problem.judged:
+        check_forward(problem, tt.float64, 1e-12)
+        check_forward(problem, tt.float32, row.float32)
+        return
+    seen = problem.wanted_of(list(problem.seen(problem.leaves).values()))
+    outputs = [problem.expected[k] for k in problem.judged] + (seen if problem.busy else [])
+    cotangents, weights = problem.like(outputs), problem.like(wanted)
+    turn = bool(problem.rng.integers(2))
+
+    got = Derivatives(problem, tt.float64, cotangents, weights, turn)
+    all_close(got.outputs, problem.expected, 1e-12, ("forward", problem))
+    all_close(got.raw, got.by_vjp, 1e-11, ("kernel and vjp", problem))
+    direction = problem.like(wanted)
+    slope = central_difference(
+        lambda changed: problem.objective(
+            with_wanted(problem, problem.leaves, changed), cotangents
+        ),
+        wanted,
+        direction,
+    )
+    check_along(slope, got.raw, direction, ("central difference", problem))
+
+    # One order up. The raw kernels, judged by the lines above, are what is differenced.
+    all_close(got.second, got.second_by_vjp, 1e-10, ("second order: kernel and vjp", problem))
+    leaves = problem.tensors()
+
+    def slope_of_gradients(changed: list[Array]) -> float:
+        fresh = as_tensors(changed[: len(wanted)], requires_grad=True)
+        moved = as_tensors(changed[len(wanted) :])
+        return inner(first_order(problem, with_wanted(problem, leaves, fresh), moved), weights)
+
+    variables = [*wanted, *cotangents]
+    direction = problem.like(variables)
+    slope = central_difference(slope_of_gradients, variables, direction)
+    check_along(slope, got.second, direction, ("second order: central difference", problem))
+
+    # Into .grad, twice: the same numbers, then their sum.
+    for times in (1, 2):
+        pairs = zip(problem.roots(problem.run(leaves)), as_tensors(cotangents), strict=True)
+        pairs = [(y, c) for y, c in pairs if y.requires_grad]
+        for y, c in pairs:
+            y.backward(c, retain_graph=y is not pairs[-1][0])
+        for x, g in zip(problem.wanted_of(leaves), got.raw, strict=True):
+            found = np.zeros(x.shape) if x.grad is None else x.grad.numpy()
+            close(found, times * g, 1e-12, (".grad", times, problem))
+    assert all(x.grad is None for x, w in zip(leaves, problem.wanted, strict=True) if not w)
+
+    single = Derivatives(problem, tt.float32, cotangents, weights, turn)
+    for part in ("outputs", "raw", "by_vjp", "second", "second_by_vjp"):
+        follows, leads = getattr(single, part), getattr(got, part)
+        all_close(follows, leads, row.float32, ("float32", part, problem))
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))
-def test_float32_follows_float64(name):
-    @drawn(20)
+def test_forward_and_gradients(name):
+    row = ROWS[name]
+
+    @drawn()
     @given(st.data())
     def check(data):
-        problem = draw_problem(data, name)
-        cotangents = problem.like(problem.run(problem.tensors()))
-        weights = problem.like(problem.wanted_of(problem.leaves))
-
-        def everything(dtype):
-            leaves = problem.tensors(dtype)
-            out = problem.run(leaves)[0].detach()
-            given = as_tensors(cotangents, dtype, requires_grad=True)
-            raw = gradients(problem, leaves, given)
-            first = gradients(problem, leaves, given, create_graph=True)
-            products = [
-                (g * w).sum() for g, w in zip(first, as_tensors(weights, dtype), strict=True)
-            ]
-            variables = [*problem.wanted_of(leaves), given[0]]
-            second = [np.zeros(v.shape) for v in variables]
-            for product in products:
-                if product.requires_grad:
-                    found = tt.grad(product, variables, allow_unused=True, retain_graph=True)
-                    more = zeros_for_none(found, variables)
-                    second = [a + b for a, b in zip(second, more, strict=True)]
-            assert {x.dtype for x in (out, *raw, *first)} == {dtype}
-            return [x.numpy() for x in (out, *raw, *first)] + second
-
-        for a, b in zip(everything(tt.float32), everything(tt.float64), strict=True):
-            close(a, b, 1e-5, problem)
+        problem = draw_problem(data, row)
+        if problem.rng.integers(4) == 0:
+            poison()
+        check_problem(problem, row)
 
     check()
+
+
+# ---- integers ------------------------------------------------------------------------------------
+
+INTEGERS = ("int64", "int32", "uint8", "bool")
+
+
+@pytest.mark.parametrize("dtype", [d for d in INTEGERS if hasattr(tt, d)])
+@pytest.mark.parametrize("name", sorted(name for name, row in ROWS.items() if row.integers))
+def test_integers(name, dtype):
+    """The forward on them is numpy's, in the dtype that the row states. Where numpy has no such
+    function of bools, ours may be a DTypeError."""
+    row = ROWS[name]
+    result = dtype if row.integers is True else row.integers
+    kind = np.dtype(getattr(tt, dtype).numpy)
+
+    @drawn(0.1)
+    @given(st.data())
+    def check(data):
+        problem = draw_problem(data, row)
+        arrays = [
+            integer_values(problem.rng, given, kind) if isinstance(given, Float) else None
+            for given in problem.call.inputs
+        ]
+        arrays = [
+            x if isinstance(given, Float) else problem.seen(problem.leaves)[j]
+            for x, given, j in zip(arrays, problem.call.inputs, problem.alias, strict=True)
+        ]
+        if any(x is None for x in arrays):
+            return  # no such value
+        tensors = [tt.tensor(x) for x in arrays]
+        assert tensors[0].dtype is getattr(tt, dtype)
+        # numpy computes small integers in float16 where the result is floating.
+        wide = np.float64 if np.dtype(getattr(tt, result).numpy).kind == "f" else kind
+        try:
+            expected = listed(problem.call.reference(*(_as(x, kind, wide) for x in arrays)))
+            may_refuse = False
+        except TypeError:
+            expected = listed(problem.call.reference(*(_as(x, kind, np.int64) for x in arrays)))
+            may_refuse = True
+        try:
+            outputs = listed(problem.call.run(*tensors))
+        except tt.errors.DTypeError:
+            assert may_refuse
+            return
+        assert outputs[0].dtype is getattr(tt, result)
+        for y, numbers in zip(outputs, expected, strict=True):
+            close(y.numpy(), np.asarray(numbers).astype(y.dtype.numpy), 1e-6, problem)
+
+    check()
+
+
+def _as(x: Array, kind: np.dtype, wide: object) -> Array:
+    return x.astype(wide) if x.dtype == kind else x
 
 
 # ---- in place ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
-@pytest.mark.parametrize("name", sorted(ROWS))
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_an_input_that_changed_in_place_raises_or_does_not_matter(name, create_graph):
-    @drawn(8)
+    @drawn(0.04)
     @given(st.data())
     def check(data):
-        problem = draw_problem(data, name)
-        cotangents = as_tensors(problem.like(problem.run(problem.tensors())))
+        problem = draw_problem(data, ROWS[name])
+        if not problem.judged or not any(problem.wanted):
+            return
+        cotangents = as_tensors(problem.like(problem.roots(problem.run(problem.tensors()))))
         options = {"create_graph": create_graph}
-        expected = [g.numpy() for g in gradients(problem, problem.tensors(), cotangents, **options)]
+
+        def found(leaves, roots):
+            return [
+                g.numpy()
+                for g in gradients(roots, cotangents, problem.wanted_of(leaves), **options)
+            ]
+
+        leaves = problem.tensors()
+        expected = found(leaves, problem.roots(problem.run(leaves)))
         for k in range(len(problem.leaves)):
             leaves = problem.tensors()
-            outputs = problem.run(leaves)
+            roots = problem.roots(problem.run(leaves))
             leaves[k].copy_(np.flip(problem.leaves[k]) if k % 2 else 0 * problem.leaves[k])
             try:
-                found = tt.grad(outputs, problem.wanted_of(leaves), cotangents, **options)
+                changed = found(leaves, roots)
             except RuntimeError as error:
                 assert "changed in place" in str(error)
             else:
-                for a, b in zip(found, expected, strict=True):
-                    close(a.numpy(), b, 1e-12, (k, problem))
+                all_close(changed, expected, 1e-12, (k, problem))
 
     check()

@@ -42,8 +42,12 @@ def equal(x: tt.Tensor, expected: np.ndarray) -> None:
         (np.zeros(2), tt.float64, (2,)),
         ([np.zeros(2), np.zeros(2)], tt.float64, (2, 2)),
         (np.zeros(2, np.float32), tt.float32, (2,)),
-        (np.zeros(2, np.int32), tt.int64, (2,)),
-        (np.zeros(2, np.uint8), tt.int64, (2,)),
+        (np.zeros(2, np.int32), tt.int32, (2,)),
+        (np.zeros(2, np.uint8), tt.uint8, (2,)),
+        ([True, False], tt.bool, (2,)),
+        ([True, 2], tt.int64, (2,)),
+        (np.zeros(2, ">i2"), tt.int16, (2,)),
+        (np.zeros((2, 3), bool).T, tt.bool, (3, 2)),
         (np.zeros((2, 0, 3)), tt.float64, (2, 0, 3)),
         (range(3), tt.int64, (3,)),
     ],
@@ -193,10 +197,9 @@ def test_conversions():
     assert x.double().dtype is tt.float64 and x.double().tolist() == [1.5, -2.5]
     assert x.long().tolist() == [1, -2]
     w = tt.tensor([1.0], requires_grad=True)
-    with pytest.raises(TypeError, match=r"float32 to tinytape\.float64"):
-        w.double()
-    with tt.no_grad():
-        assert w.double().tolist() == [1.0]
+    w.double().sum().backward()
+    assert w.grad.dtype is tt.float32 and w.grad.tolist() == [1.0]
+    assert x.to(w.double()).dtype is tt.float64
 
 
 # ---- arithmetic with numbers and arrays ----------------------------------------------------------

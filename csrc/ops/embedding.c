@@ -142,8 +142,8 @@ static void embedding_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *
     dx[0] = v_binary(ctx, TT_OP_embedding, dy[0], node->in[1]);
 }
 
-TT_OP(embedding, .inputs = 2, .indices = 2, .keeps = 2, .infer = embedding_infer,
-      .vjp = embedding_vjp)
+TT_OP(embedding, .inputs = 2, .flags = TT_INTEGERS, .indices = 2, .keeps = 2,
+      .infer = embedding_infer, .vjp = embedding_vjp)
 TT_OP(embedding_backward, .inputs = 2, .indices = 2, .keeps = 2, .infer = embedding_backward_infer,
       .vjp = embedding_backward_vjp)
 

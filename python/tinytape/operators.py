@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinytape import errors
 from tinytape import functional as F
-from tinytape.functional.indexing import get_item
+from tinytape.functional.indexing import get_item, with_item
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
@@ -19,6 +19,16 @@ class Operators:
 
     def __getitem__(self: Any, index: Any) -> Tensor:
         return get_item(self, index)
+
+    def __setitem__(self: Any, index: Any, value: Any) -> None:
+        """Overwrite elements of a leaf; never recorded.
+
+        Raises:
+            TapeStateError: for a tensor that an operation recorded or that requires grad.
+            IndexError: for an element that does not exist.
+        """
+        self._check_in_place(self._read_info())
+        self.copy_(with_item(self, index, value))
 
     def __add__(self: Any, other: Any) -> Tensor:
         return F.add(self, other)
@@ -50,16 +60,19 @@ class Operators:
     def __neg__(self: Any) -> Tensor:
         return F.neg(self)
 
-    def _in_place(self: Any, value: Tensor) -> Tensor:
-        """What ``tensor += ...`` leaves: a leaf is overwritten, a result gets a new name."""
-        info = self._read_info()
-        if not info[3]:
-            return value
+    def _check_in_place(self: Any, info: list[int]) -> None:
         if info[2] and self._context.grad_enabled:
             raise errors.TapeStateError(
                 "a leaf that requires grad cannot be changed in place while operations are "
                 "recorded: do it under no_grad()"
             )
+
+    def _in_place(self: Any, value: Tensor) -> Tensor:
+        """What ``tensor += ...`` leaves: a leaf is overwritten, a result gets a new name."""
+        info = self._read_info()
+        if not info[3]:
+            return value
+        self._check_in_place(info)
         self.copy_(value)
         leaf: Tensor = self
         return leaf
@@ -111,3 +124,6 @@ class Operators:
     narrow = F.narrow
     split = F.split
     chunk = F.chunk
+    gather = F.gather
+    index_select = F.index_select
+    scatter_add = F.scatter_add

@@ -1,9 +1,9 @@
-"""The test table: one file for each operation of the core, named like it, that defines ``ROW``.
+"""The test table: a file for each operation and each public function, named like it, with ``ROW``.
 
-A row says how to call the operation on inputs of some drawn shapes and what numpy says the result
+A row says how to call the function on inputs of some drawn shapes and what numpy says the result
 is. Layouts, aliases, gradients, dtypes and threads are the business of ``problem.py`` and of the
-tests, which run over the whole table: an operation without a row fails, and so does a row without
-an operation.
+tests, which run over the whole table: an operation or function without a row fails, and so does a
+row without either.
 """
 
 from __future__ import annotations
@@ -18,15 +18,28 @@ from hypothesis import strategies as st
 
 Shape = tuple[int, ...]
 
+ALIASES: dict[str, str] = {}
+"""Public names of functions that have a row under another name: the very same function."""
+
+WITHOUT_ROW: dict[str, str] = {}
+"""Public names that are no functions of numbers, each with the reason."""
+
 
 @dataclass(frozen=True)
 class Float:
-    """A floating input: values between low and high, none closer to zero than gap."""
+    """A floating input: values between low and high, none closer to a kink than gap.
+
+    ``distinct``: the values of all such inputs of the call (of one domain) differ by more than
+    1e-3 where they are up to a thousand, so that order, largest and smallest are plain. These
+    inputs are never stretched, and never one tensor given twice.
+    """
 
     shape: Shape
     low: float = -2.0
     high: float = 2.0
     gap: float = 0.0
+    kinks: tuple[float, ...] = (0.0,)
+    distinct: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,20 +51,41 @@ class Index:
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call: what goes in, how the operation is run, what numpy makes of the same arrays."""
+class Mask:
+    """A bool input, about half of it true."""
 
-    inputs: Sequence[Float | Index]
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: what goes in, how the function is run, what numpy makes of the same arrays.
+
+    ``run`` returns a tensor or a tuple of tensors, ``reference`` an array or a tuple of arrays.
+    Results that are integers or bools are compared exactly, and no gradient is asked of them.
+    """
+
+    inputs: Sequence[Float | Index | Mask]
     run: Callable[..., Any]
     reference: Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Row:
-    """``case(draw)`` gives a small call; ``large`` is one big enough to be shared by threads."""
+    """``case(draw)`` gives a small call; ``large`` is one big enough to be shared by threads.
+
+    Attributes:
+        differentiable: False where asking for a gradient is an error that names the function.
+        integers: the Float inputs may be integers or bools too. True: the result is of their
+            dtype; otherwise the name of the dtype that the result always has, such as "float32".
+        float32: how closely float32 follows float64, at most 1e-3.
+    """
 
     case: Callable[[Any], Call]
     large: Call
+    differentiable: bool = True
+    integers: bool | str = False
+    float32: float = 1e-5
 
 
 def rows() -> dict[str, Row]:
@@ -84,17 +118,36 @@ def broadcast_pairs(draw: Any, most: int = 4) -> tuple[Shape, Shape]:
 # ---- the rows of elementwise operations ----------------------------------------------------------
 
 
-def unary(run: Callable[..., Any], reference: Callable[..., Any], **domain: float) -> Row:
+def unary(
+    run: Callable[..., Any],
+    reference: Callable[..., Any],
+    *,
+    differentiable: bool = True,
+    integers: bool | str = False,
+    **domain: Any,
+) -> Row:
+    """A function of one tensor; ``domain`` is what Float takes."""
+
     def case(draw: Any) -> Call:
         return Call([Float(draw(shapes()), **domain)], run, reference)
 
-    return Row(case, Call([Float((150, 301), **domain)], run, reference))
+    large = Call([Float((150, 301), **domain)], run, reference)
+    return Row(case, large, differentiable, integers)
 
 
-def binary(run: Callable[..., Any], reference: Callable[..., Any], gap: float = 0.0) -> Row:
+def binary(
+    run: Callable[..., Any],
+    reference: Callable[..., Any],
+    *,
+    differentiable: bool = True,
+    integers: bool | str = False,
+    **domain: Any,
+) -> Row:
+    """A function of two tensors that broadcast; ``domain`` is what Float takes."""
+
     def case(draw: Any) -> Call:
         a, b = draw(broadcast_pairs())
-        return Call([Float(a, gap=gap), Float(b, gap=gap)], run, reference)
+        return Call([Float(a, **domain), Float(b, **domain)], run, reference)
 
-    large = Call([Float((150, 301), gap=gap), Float((301,), gap=gap)], run, reference)
-    return Row(case, large)
+    large = Call([Float((150, 301), **domain), Float((301,), **domain)], run, reference)
+    return Row(case, large, differentiable, integers)

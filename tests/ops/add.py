@@ -6,4 +6,4 @@ import tinytape as tt
 
 from . import binary
 
-ROW = binary(tt.add, np.add)
+ROW = binary(tt.add, np.add, integers=True)

@@ -6,4 +6,4 @@ import tinytape as tt
 
 from . import binary
 
-ROW = binary(tt.div, np.divide, gap=0.5)
+ROW = binary(tt.div, np.divide, gap=0.5, integers="float32")

@@ -8,4 +8,4 @@ import tinytape as tt
 
 from . import unary
 
-ROW = unary(tt.erf, np.vectorize(math.erf, otypes=[float]))
+ROW = unary(tt.erf, np.vectorize(math.erf, otypes=[float]), integers="float32")

@@ -6,4 +6,4 @@ import tinytape as tt
 
 from . import unary
 
-ROW = unary(tt.log, np.log, low=0.3, high=3.0)
+ROW = unary(tt.log, np.log, low=0.3, high=3.0, integers="float32")

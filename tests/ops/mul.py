@@ -6,4 +6,4 @@ import tinytape as tt
 
 from . import binary
 
-ROW = binary(tt.mul, np.multiply)
+ROW = binary(tt.mul, np.multiply, integers=True)

@@ -6,4 +6,4 @@ import tinytape as tt
 
 from . import unary
 
-ROW = unary(tt.neg, np.negative)
+ROW = unary(tt.neg, np.negative, integers=True)

@@ -18,4 +18,4 @@ def case(draw):
     return _call(shape, tuple(a - len(shape) if draw(st.booleans()) else a for a in order))
 
 
-ROW = Row(case, _call((30, 40, 50), (2, 0, 1)))
+ROW = Row(case, _call((30, 40, 50), (2, 0, 1)), integers=True)

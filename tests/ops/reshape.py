@@ -28,4 +28,4 @@ def case(draw):
     return _call(shape, target)
 
 
-ROW = Row(case, _call((150, 301), (301, 150)))
+ROW = Row(case, _call((150, 301), (301, 150)), integers=True)

@@ -17,4 +17,4 @@ def case(draw):
     return _call(shape, axis, slice(draw(ends), draw(ends), draw(st.integers(1, 3))))
 
 
-ROW = Row(case, _call((30, 100, 50), 1, slice(3, 90, 2)))
+ROW = Row(case, _call((30, 100, 50), 1, slice(3, 90, 2)), integers=True)

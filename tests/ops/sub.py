@@ -6,4 +6,4 @@ import tinytape as tt
 
 from . import binary
 
-ROW = binary(tt.sub, np.subtract)
+ROW = binary(tt.sub, np.subtract, integers=True)

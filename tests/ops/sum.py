@@ -26,4 +26,4 @@ def case(draw):
     return _call(shape, axes or None, draw(st.booleans()))
 
 
-ROW = Row(case, _call((40, 50, 60), (0, 2), False))
+ROW = Row(case, _call((40, 50, 60), (0, 2), False), integers="int64")

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 _tensor: Any = None
 
 
+def is_tensor(x: Any) -> bool:
+    return isinstance(x, _tensor)
+
+
+def from_array(array: np.ndarray[Any, Any], kind: dtype) -> Tensor:
+    """A new leaf that holds a copy of an array."""
+    made: Tensor = _tensor._from_array(to_numpy_dtype(array, kind), kind)
+    return made
+
+
 def _context_of(op: int, first: Any) -> Any:
     if not isinstance(first, _tensor):
         name = text(lib.tt_op_name(op))
@@ -63,14 +73,12 @@ def operand(value: Any, like: Tensor, name: str) -> Tensor:
     """A number or array as a tensor that can meet ``like``: numbers take its type."""
     if isinstance(value, (int, float)) and not isinstance(value, np.generic):
         kind = _number_dtype(value, like.dtype)
-        number: Tensor = _tensor._from_array(np.asarray(value, kind.numpy), kind)
-        return number
+        return from_array(np.asarray(value), kind)
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
         floats = array.dtype.kind == "f" and like.dtype.is_floating_point
         kind = like.dtype if array.ndim == 0 and floats else from_numpy_dtype(array.dtype)
-        made: Tensor = _tensor._from_array(to_numpy_dtype(array, kind), kind)
-        return made
+        return from_array(array, kind)
     raise TypeError(f"{name}: expected a Tensor or a number, got {type(value).__name__}")
 
 

@@ -1,16 +1,20 @@
-"""Rows of tables."""
+"""Rows of tables, and their opposite."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from tinytape._ffi import OPS
-from tinytape.functional._apply import apply, check_tensor
+from tinytape.dtypes import bool_, int64
+from tinytape.errors import ArgumentError, DTypeError, OutOfRangeError
+from tinytape.functional._apply import apply, check_tensor, from_array
 from tinytape.tensor import Tensor
 
-__all__ = ["embedding"]
+__all__ = ["embedding", "one_hot"]
 
 
 def embedding(input: Tensor, weight: Tensor) -> Tensor:
-    """Rows of weight (V, D) at the indices input (...), int64 -> (..., D).
+    """Rows of weight (V, D) at the indices input (...), of integers -> (..., D).
 
     Raises:
         IndexError: for an index outside 0..V-1.
@@ -18,3 +22,31 @@ def embedding(input: Tensor, weight: Tensor) -> Tensor:
     check_tensor("embedding", input)
     check_tensor("embedding", weight)
     return apply(OPS["embedding"], (weight, input))
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """1 at the class, 0 elsewhere: class indices (...), of integers -> (..., num_classes), int64.
+
+    Args:
+        num_classes: one more than the largest index when left out.
+
+    Raises:
+        IndexError: for an index below 0, or not below num_classes.
+        DTypeError: for indices that are no integers.
+    """
+    check_tensor("one_hot", tensor)
+    if tensor.dtype.is_floating_point or tensor.dtype is bool_:
+        raise DTypeError(f"one_hot: expected indices of integers, got {tensor.dtype}")
+    index = tensor.numpy().astype(np.int64)
+    if num_classes == -1:
+        if index.size == 0:
+            raise ArgumentError("one_hot: expected num_classes where there is no index")
+        num_classes = int(index.max()) + 1
+    if num_classes < 1:
+        raise ArgumentError(f"one_hot: expected at least one class, got {num_classes}")
+    bad = index[(index < 0) | (index >= num_classes)]
+    if bad.size:
+        raise OutOfRangeError(f"one_hot: index {bad[0]} is out of range for {num_classes} classes")
+    hot = np.zeros((*index.shape, num_classes), np.int64)
+    np.put_along_axis(hot, index[..., None], 1, -1)
+    return from_array(hot, int64)

@@ -1,0 +1,26 @@
+"""chunk: an axis in at most so many pieces."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+import tinytape as tt
+
+from . import Call, Float, Row, shapes
+
+
+def _call(shape, chunks, dim):
+    size = max(1, -(-shape[dim] // chunks))
+    ends = list(range(size, shape[dim], size))
+    return Call(
+        [Float(shape)],
+        lambda x: tt.chunk(x, chunks, dim),
+        lambda x: tuple(np.split(x, ends, dim)),
+    )
+
+
+def case(draw):
+    shape = draw(shapes(1))
+    return _call(shape, draw(st.integers(1, 6)), draw(st.integers(-len(shape), len(shape) - 1)))
+
+
+ROW = Row(case, _call((30, 100, 50), 3, 1), integers=True)
