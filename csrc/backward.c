@@ -152,7 +152,9 @@ static tt_status finish(tt_pass *p, tt_status status, tt_handle *results)
     ctx->tape.pass = NULL;
     /* Cotangents end with the pass, the tape stays. What the outside recorded in a pause and still
      * holds stays too, and keeps all of it until it goes. */
-    if (rewind && !(interrupted && tape_held_since(ctx, mark))) tape_rewind(ctx, mark);
+    const bool held = rewind && interrupted && tape_held_since(ctx, mark);
+    ctx->tape.untidy = ctx->tape.untidy || held;
+    if (rewind && !held) tape_rewind(ctx, mark);
     if (release) tape_release(ctx);
     else if (interrupted) tape_clear_if_unheld(ctx);
     return status;

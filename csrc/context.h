@@ -15,6 +15,7 @@ typedef struct {
     uint64_t sequence;    /* of the newest node */
     uint64_t epoch;       /* of the newest backward pass */
     struct tt_pass *pass; /* a backward pass that is under way */
+    bool untidy;          /* a pass left nodes behind that the outside may have let go since */
 } tt_tape;
 
 /* Looking for the first value that is not finite (anomaly.c). */

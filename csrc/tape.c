@@ -465,6 +465,7 @@ void tape_sweep(tt_ctx *ctx)
      * more than recording did. */
     size_t room = 2 * live_bytes > SWEEP_LEAST ? 2 * live_bytes : SWEEP_LEAST;
     ctx->tape.sweep_above = ctx->step.used + room;
+    ctx->tape.untidy = false;
 }
 
 /* ---- the public entry ---- */
@@ -489,8 +490,8 @@ tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_int
         n_reals > TT_MAX_REALS)
         return tt_fail(TT_ERR_ARG, name, "too many inputs (%d) or attributes (%d, %d)", n_in,
                        n_ints, n_reals);
-    if (ctx->tape.pass == NULL && ctx->step.chunks > 1 && ctx->step.used > ctx->tape.sweep_above)
-        tape_sweep(ctx);
+    const bool full = ctx->step.chunks > 1 && ctx->step.used > ctx->tape.sweep_above;
+    if ((full || ctx->tape.untidy) && ctx->tape.pass == NULL) tape_sweep(ctx);
     tt_attrs attrs = {.n_ints = n_ints, .n_reals = n_reals};
     if (n_ints > 0) memcpy(attrs.ints, ints, (size_t)n_ints * sizeof ints[0]);
     if (n_reals > 0) memcpy(attrs.reals, reals, (size_t)n_reals * sizeof reals[0]);

@@ -37,12 +37,6 @@ class Context:
         self.grad_enabled = True
         #: Handles that another thread's garbage collector dropped, until this thread's next call.
         self.orphans: deque[int] = deque()
-        self.pointer = lib.tt_ctx_new()
-        if self.pointer == ffi.NULL:
-            raise_last()
-        # Argument buffers that no call uses. A signal handler or finaliser may call in the middle
-        # of another call: each takes a set of its own, and gives it back.
-        self._free: list[_Buffers] = []
         #: What the core knows by a number: Functions, and the hooks of what an operation recorded.
         #: They live as long as the core's node does.
         self.attached: dict[int, Any] = {}
@@ -52,6 +46,12 @@ class Context:
         self.lingering: deque[Hooks] = deque()
         self.backward_running = False
         self.closed = False
+        self.pointer = lib.tt_ctx_new()
+        if self.pointer == ffi.NULL:
+            raise_last()
+        # Argument buffers that no call uses. A signal handler or finaliser may call in the middle
+        # of another call: each takes a set of its own, and gives it back.
+        self._free: list[_Buffers] = []
 
     def __del__(self, _close: Any = lib.tt_ctx_close, _release: Any = lib.tt_release) -> None:
         self.closed = True

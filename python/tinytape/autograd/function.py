@@ -55,7 +55,7 @@ class FunctionCtx:
         self._constant = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
-        """Whether backward is given zeros for an output without a gradient (the default), or None."""
+        """Whether backward gets zeros for an output without a gradient (the default), or None."""
         self._materialize = bool(value)
 
     # ---- for backward ----
@@ -180,8 +180,9 @@ class FunctionCtx:
                     "Tensor: expected None"
                 )
             if is_tensor:
-                needed = gradient is not None and self.needs_input_grad[i]
-                answers.append(self._fit(gradient, i, len(answers)) if needed else None)
+                if gradient is not None and self.needs_input_grad[i]:
+                    gradient = self._fit(gradient, i, len(answers))
+                answers.append(gradient)
         return answers
 
     def _fit(self, gradient: Tensor, argument: int, i: int) -> Tensor:

@@ -63,7 +63,8 @@ def _answer(context: Context, create_graph: bool, results: Any) -> int:
     """Let the hook or Function that the pass waits for have its say, and go on."""
     number = lib.tt_paused_id(context.pointer)
     waited_for = context.attached.get(number) or context.leaf_hooks.get(number)
-    name, answers = "register_hook", [None]
+    name: str = "register_hook"
+    answers: list[Tensor | None] = [None]
     if waited_for is not None:
         enabled = context.grad_enabled
         context.set_grad_enabled(create_graph)
@@ -78,15 +79,15 @@ def _answer(context: Context, create_graph: bool, results: Any) -> int:
     return status
 
 
+def _listed(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
 def _lists(
     name: str, outputs: Tensors, grad_outputs: Gradients, given: str
 ) -> tuple[list[Tensor], list[Tensor | None]]:
-    output_list = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    gradients: list[Tensor | None]
-    if grad_outputs is None:
-        gradients = [None] * len(output_list)
-    else:
-        gradients = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
+    output_list = _listed(outputs)
+    gradients = [None] * len(output_list) if grad_outputs is None else _listed(grad_outputs)
     if len(gradients) != len(output_list):
         raise ArgumentError(f"{name}: got {len(gradients)} {given} for {len(output_list)} outputs")
     return output_list, gradients
@@ -118,7 +119,7 @@ def backward(
     if inputs is None or create_graph:
         run_backward(roots, gradients, [], bool(retain_graph), create_graph)
         return
-    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    wanted = _listed(inputs)
     if not wanted:
         raise ArgumentError("backward: inputs cannot be empty")
     for given in wanted:
@@ -160,7 +161,7 @@ def grad(
         RuntimeError: when an input is unused, or the graph was released.
     """
     output_list, gradients = _lists("grad", outputs, grad_outputs, "grad_outputs")
-    input_list = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    input_list: list[Tensor] = _listed(inputs)
     if not output_list or not input_list:
         raise ArgumentError("grad: expected at least one output and one input")
     if materialize_grads and allow_unused is False:
