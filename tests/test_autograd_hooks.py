@@ -219,7 +219,7 @@ def test_hooks_are_registered_by_the_owning_thread():
 
 def test_misuse():
     x = leaf(3)
-    with pytest.raises(RuntimeError, match="register_hook: .*doesn't require grad"):
+    with pytest.raises(RuntimeError, match=r"register_hook: .*doesn't require grad"):
         tt.ones(2).register_hook(lambda g: g)
     with pytest.raises(TypeError, match="register_hook: expected a function, got int"):
         x.register_hook(3)
@@ -366,7 +366,7 @@ def test_what_a_hook_records_and_keeps_stays_valid(in_new_context, fails):
         def hook(g):
             with tt.enable_grad():
                 kept.append((x * x * g).sum())
-                kept.append(y * 3)
+                kept.append(y * 3)  # noqa: F821 - deleted below
             if fails:
                 raise KeyError
 
@@ -500,7 +500,7 @@ def test_a_leaf_whose_hook_refers_to_it_is_garbage(in_new_context):
     def body():
         x = leaf(3)
         gone = weakref.ref(x)
-        x.register_hook(lambda g: g * x)
+        x.register_hook(lambda g: g * x)  # noqa: F821 - deleted below
         (x * x).sum().backward()
         del x
         gc.collect()
