@@ -25,6 +25,13 @@ tt_status tt_set_origin(tt_ctx *ctx, int origin)
     return TT_OK;
 }
 
+tt_status anomaly_name_line(const tt_ctx *ctx, int origin, tt_status status)
+{
+    const bool missed = origin == 0 && status == TT_ERR_NONFINITE;
+    if (ctx->anomaly.on) error_set_origin(missed ? -1 : origin);
+    return status;
+}
+
 static double value_at(const tt_tensor *t, const void *data, int64_t i)
 {
     return t->dtype == TT_FLOAT32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
@@ -68,7 +75,10 @@ static void describe(char *text, const tt_tensor *t, int64_t bad, double value)
              index);
 }
 
-static const char *direction(int order) { return order > 0 ? "double backward" : "backward"; }
+static const char *direction(const tt_pass *p)
+{
+    return p != NULL && p->order > 0 ? "double backward" : "backward";
+}
 
 /* Whether the value came from outside, such as a mask of infinities: then the operation is only the
  * first that met it. */
@@ -93,16 +103,14 @@ tt_status anomaly_check_outputs(const tt_call *c)
         char what[TEXT], given[TEXT];
         describe(what, c->out[k], bad, value);
         describe_source(given, c);
-        if (source == NULL) {
+        if (source == NULL)
             tt_fail(TT_ERR_NONFINITE, c->op->name, "forward: output %d %s%s", k, what, given);
-            error_set_origin(c->ctx->anomaly.origin);
-        } else {
+        else
             tt_fail(TT_ERR_NONFINITE, source->op->name,
                     "%s with create_graph: output %d of its operation %s %s%s",
-                    direction(source->order), k, c->op->name, what, given);
-            error_set_origin(source->origin);
-        }
-        return TT_ERR_NONFINITE;
+                    direction(c->ctx->tape.pass), k, c->op->name, what, given);
+        return anomaly_name_line(c->ctx, source != NULL ? source->origin : c->ctx->anomaly.origin,
+                                 TT_ERR_NONFINITE);
     }
     return TT_OK;
 }
@@ -118,20 +126,19 @@ tt_status anomaly_check_gradients(const tt_pass *p, const tt_node *node)
         char what[TEXT];
         describe(what, t, bad, value);
         return tt_fail(TT_ERR_NONFINITE, node_name(node), "%s: the gradient of input %d %s",
-                       direction(node->order), i, what);
+                       direction(p), i, what);
     }
     return TT_OK;
 }
 
 tt_status anomaly_check_value(const tt_ctx *ctx, const char *name, const char *what, int i,
-                              const tt_tensor *t)
+                              const tt_tensor *t, int origin)
 {
     double value = 0;
     int64_t bad = ctx->anomaly.checks ? first_bad(t, NULL, &value) : -1;
     if (bad < 0) return TT_OK;
     char text[TEXT];
     describe(text, t, bad, value);
-    tt_fail(TT_ERR_NONFINITE, name, "%s %d %s", what, i, text);
-    error_set_origin(ctx->anomaly.origin);
-    return TT_ERR_NONFINITE;
+    return anomaly_name_line(ctx, origin,
+                             tt_fail(TT_ERR_NONFINITE, name, "%s %d %s", what, i, text));
 }

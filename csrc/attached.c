@@ -100,7 +100,7 @@ static tt_status record_function(tt_ctx *ctx, const char *name, int64_t id, tt_t
                            dtype_text(value->dtype));
         outputs[k] = output_of(ctx, name, value);
         if (outputs[k] == NULL) return (tt_status)tt_error_code();
-        TT_TRY(anomaly_check_value(ctx, name, "output", k, value));
+        TT_TRY(anomaly_check_value(ctx, name, "forward: output", k, value, ctx->anomaly.origin));
     }
     tt_attached *function = attached_new(ctx, name, id);
     if (function == NULL) return TT_ERR_NOMEM;

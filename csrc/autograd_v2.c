@@ -275,8 +275,10 @@ tt_status pass_survey(tt_pass *p)
             wants = wants || pass_wants_input(p, node, i);
         if (!wants) continue;
         if (node->released != 0) return fail_freed(node_name(node));
-        TT_TRY(check_versions(node));
+        tt_status kept = check_versions(node);
+        if (kept != TT_OK) return anomaly_name_line(p->ctx, node->origin, kept);
         p->watched = p->watched || node->function != NULL;
+        if (node->order > p->order) p->order = node->order;
         node->visited = p->epoch;
         for (int i = 0; i < node->n_in; i++) {
             tt_tensor *t = node->in[i];
@@ -324,10 +326,7 @@ static tt_status run_node(tt_pass *p, tt_node *node)
     if (status == TT_OK && ctx->anomaly.checks && !p->graph)
         status = anomaly_check_gradients(p, node);
     ctx->anomaly.differentiating = NULL;
-    if (status != TT_OK) {
-        error_set_origin(node->origin);
-        return status;
-    }
+    if (status != TT_OK) return anomaly_name_line(ctx, node->origin, status);
     arena_rewind(&ctx->scratch, scratch);
     return TT_OK;
 }

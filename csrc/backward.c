@@ -201,8 +201,8 @@ static tt_status find_tensors(tt_pass *p, const tt_handle *roots, const tt_handl
         if (p->roots[i] == NULL || (seeds[i] == NULL && seeded)) return TT_ERR_STALE;
         TT_TRY(check_root(p->roots[i], seeds[i], i));
         if (seeds[i] != NULL)
-            TT_TRY(
-                anomaly_check_value(ctx, "backward", "the gradient given for output", i, seeds[i]));
+            TT_TRY(anomaly_check_value(ctx, "backward", "the gradient given for output", i,
+                                       seeds[i], ctx->anomaly.origin));
     }
     for (int i = 0; i < p->n_inputs; i++) {
         p->inputs[i] = handle_tensor(ctx, inputs[i], "grad");
@@ -339,7 +339,8 @@ static tt_status check_answer(const tt_pass *p, const char *name, const char *wh
     if (!tensor_same_shape(g, t))
         return tt_fail(TT_ERR_SHAPE, name, "%s %d must have shape %s, got %s", what, i,
                        SHAPE_TEXT(t), SHAPE_TEXT(g));
-    return anomaly_check_value(p->ctx, name, what, i, g);
+    const tt_node *node = p->waiting != NULL ? t->node : p->at;
+    return anomaly_check_value(p->ctx, name, what, i, g, node != NULL ? node->origin : 0);
 }
 
 static tt_status answer_hook(tt_pass *p, const char *name, tt_tensor *g)

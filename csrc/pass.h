@@ -30,6 +30,7 @@ typedef struct tt_pass {
     bool release;       /* the graph ends with the pass */
     bool watched;       /* there are hooks or Functions on the way */
     bool interrupted;   /* it has paused: the outside may have changed what was recorded */
+    int order;          /* the highest of the nodes on the way: 0 where none came from a vjp */
     bool delivered;     /* `at` has given its inputs their gradients */
     tt_node *at;        /* where the walk is; NULL: at its end */
     tt_tensor *waiting; /* paused for a hook of this; NULL: for the Function `at` */

@@ -74,7 +74,7 @@ typedef struct {
 int tt_error_code(void);
 const char *tt_error_op(void);
 const char *tt_error_message(void);
-int tt_error_origin(void); /* of the operation that failed, where tt_set_origin gave one; else 0 */
+int tt_error_origin(void); /* of the operation that failed, -1: unknown, 0: not looked for */
 
 /* Contexts. */
 tt_ctx *tt_ctx_new(void);

@@ -34,7 +34,14 @@ from tinytape.tensor import Tensor
 from tinytape.creation import (  # isort: skip
     arange, full, ones, ones_like, rand, randn, tensor, zeros, zeros_like,
 )  # fmt: skip
-from tinytape.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled  # isort: skip
+from tinytape.autograd import (
+    detect_anomaly,
+    enable_grad,
+    grad,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)  # isort: skip
 
 if TYPE_CHECKING:
     from tinytape import autograd, nn, optim
@@ -46,6 +53,7 @@ __all__ = [
     "autograd",
     "bool",
     "default_generator",
+    "detect_anomaly",
     "double",
     "dtype",
     "empty_cache",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from _thread import get_ident
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
 
@@ -45,6 +45,9 @@ class Context:
         #: Hooks of leaves that only the tape holds any more.
         self.lingering: deque[Hooks] = deque()
         self.backward_running = False
+        #: Anomaly detection: whether it is on, and whether it looks at values.
+        self.anomaly = False, False
+        self._find_origin: Callable[[], int] | None = None
         self.closed = False
         self.pointer = lib.tt_ctx_new()
         if self.pointer == ffi.NULL:
@@ -109,6 +112,8 @@ class Context:
         """Run one operation; returns the handle of its output, or a list of them."""
         if self.orphans or get_ident() != self.thread:
             self.enter()
+        if self._find_origin is not None:
+            self.note_origin()
         buffers = self._free.pop() if self._free else _Buffers()
         try:
             n = 0
@@ -164,6 +169,19 @@ class Context:
                 "or pass values between threads as numpy arrays"
             )
         return ffi.new("tt_handle[]", [0 if t is None else t._handle for t in tensors] or [0])
+
+    def set_anomaly(self, on: bool, checks: bool) -> None:
+        from tinytape._origins import number_of_caller
+
+        self.enter()
+        check(lib.tt_set_anomaly(self.pointer, on, checks))
+        self._find_origin = number_of_caller if on else None
+        self.anomaly = on, checks
+
+    def note_origin(self) -> None:
+        """Tell the core whose line it is that the next operation comes from."""
+        if self._find_origin is not None:
+            check(lib.tt_set_origin(self.pointer, self._find_origin()))
 
     def set_grad_enabled(self, enabled: bool) -> None:
         check(lib.tt_set_grad_enabled(self.pointer, enabled))

@@ -1,5 +1,11 @@
 """Differentiation: gradients, what is recorded for them, and rules of one's own."""
 
+from tinytape.autograd.anomaly_mode import (
+    detect_anomaly,
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+    set_detect_anomaly,
+)
 from tinytape.autograd.function import Function, FunctionCtx, once_differentiable
 from tinytape.autograd.grad_mode import (
     enable_grad,
@@ -15,11 +21,15 @@ __all__ = [
     "FunctionCtx",
     "RemovableHandle",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "grad",
+    "is_anomaly_check_nan_enabled",
+    "is_anomaly_enabled",
     "is_grad_enabled",
     "no_grad",
     "once_differentiable",
     "run_backward",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinytape._ffi import check, ffi, lib
 from tinytape.autograd.grad_mode import no_grad
-from tinytape.autograd.hooks import numbers
+from tinytape.autograd.hooks import naming, numbers
 from tinytape.context import Context, current
 from tinytape.creation import zeros
 from tinytape.errors import ArgumentError, DTypeError, ShapeError, TapeStateError
@@ -118,6 +118,7 @@ class FunctionCtx:
         out = ffi.new("tt_handle[]", len(values))
         lists = [v for ts in (inputs, kept, values) for v in (len(ts), context.handles(ts))]
         context.attached[number] = self
+        context.note_origin()
         if lib.tt_function(context.pointer, self._name.encode(), number, *lists, mask, out):
             del context.attached[number]
             check(lib.tt_error_code())
@@ -152,7 +153,8 @@ class FunctionCtx:
             self.needs_input_grad = tuple(
                 t and bool(needs >> next(bits) & 1) for t in self._is_tensor
             )
-            returned = self._function.backward(self, *self._gradients(context))
+            with naming(f"{self._name}: in backward: "):
+                returned = self._function.backward(self, *self._gradients(context))
             return self._name, self._check(returned)
         finally:
             self._running = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from _thread import get_ident
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tinytape._ffi import check, ffi, lib
 from tinytape.context import Context
-from tinytape.errors import DTypeError, ShapeError, TapeStateError
+from tinytape.errors import DTypeError, NonFiniteError, ShapeError, TapeStateError
 from tinytape.tensor import Tensor
 
 Hook = Callable[[Tensor], Tensor | None]
@@ -63,7 +64,8 @@ class Hooks:
         given: Tensor = Tensor._wrap(context, context.call(lib.tt_paused_gradient, 0))
         gradient = given
         for function in list(self.functions.values()):
-            replacement = function(gradient)
+            with naming("register_hook: in a hook: "):
+                replacement = function(gradient)
             if replacement is not None:
                 _check_replacement(replacement, gradient)
                 gradient = replacement
@@ -71,6 +73,16 @@ class Hooks:
             seen = gradient.detach()
             self.grad = seen if self.grad is None else (self.grad + seen).detach()
         return "register_hook", [None if gradient is given else gradient]
+
+
+@contextmanager
+def naming(whose: str) -> Iterator[None]:
+    """An operation that finds a value which is not finite does not know for whom it ran."""
+    try:
+        yield
+    except NonFiniteError as error:
+        error.args = (f"{whose}{error}",)
+        raise
 
 
 def _check_replacement(new: Any, old: Tensor) -> None:
