@@ -94,9 +94,13 @@ struct tt_node {
     uint64_t visited;  /* the latest pass that goes through here */
     uint64_t released; /* the pass that gave up what this saved; 0: none */
     tt_tensor **in;    /* the tape's own copy of the caller's array */
-    tt_tensor *out[TT_MAX_OUT];
-    unsigned wants; /* bit i: input i required a gradient when this was recorded */
-    uint32_t versions[TT_MAX_IN];
+    tt_tensor **out;
+    uint32_t *versions;    /* of the inputs' storage when this was recorded */
+    uint64_t wants;        /* bit i: input i required a gradient then */
+    uint64_t keeps;        /* bit i: input i is read by backward; the op's, but for a Function */
+    tt_attached *function; /* a Function of the outside; NULL: an operation of ours */
+    int32_t origin;        /* the outside's number for the line that led here; 0: unknown */
+    int32_t order;         /* 0: forward; n: recorded by differentiating a node of order n - 1 */
     void *saved[TT_MAX_SAVED];
     tt_attrs attrs;
 };

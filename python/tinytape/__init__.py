@@ -38,7 +38,14 @@ from tinytape.creation import (  # isort: skip
 from tinytape.random_tensors import (  # isort: skip
     rand, rand_like, randint, randn, randn_like, randperm,
 )  # fmt: skip
-from tinytape.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled  # isort: skip
+from tinytape.autograd import (
+    detect_anomaly,
+    enable_grad,
+    grad,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)  # isort: skip
 
 if TYPE_CHECKING:
     from tinytape import autograd, nn, optim
@@ -51,6 +58,7 @@ __all__ = [
     "autograd",
     "bool",
     "default_generator",
+    "detect_anomaly",
     "double",
     "dtype",
     "empty",
