@@ -6,7 +6,7 @@ from .attention import CausalSelfAttention, KVCache
 from .container import ModuleList, Sequential
 from .dropout import Dropout
 from .linear import Identity, Linear
-from .loss import CrossEntropyLoss, MSELoss, NLLLoss
+from .loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss, NLLLoss
 from .module import Module
 from .normalization import LayerNorm, RMSNorm
 from .parameter import Parameter
@@ -15,6 +15,7 @@ from .state import StateDictError
 
 __all__ = [
     "GELU",
+    "BCEWithLogitsLoss",
     "CausalSelfAttention",
     "CrossEntropyLoss",
     "Dropout",
