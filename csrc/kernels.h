@@ -8,6 +8,7 @@
 
 #include "blas_ops.h"
 #include "parallel.h"
+#include "random.h"
 
 /* T is the element type, SUM what sums of it are kept in. */
 #if defined TT_F32
@@ -16,12 +17,14 @@ typedef double SUM;
 #define T_DTYPE TT_FLOAT32
 #define blas_gemm blas_gemm_f32
 #define blas_matmul blas_matmul_f32
+#define philox_uniform philox_uniform_f32
 #define blas_matmul_tiled blas_matmul_tiled_f32
 #elif defined TT_F64
 typedef double T, SUM;
 #define T_DTYPE TT_FLOAT64
 #define blas_gemm blas_gemm_f64
 #define blas_matmul blas_matmul_f64
+#define philox_uniform philox_uniform_f64
 #define blas_matmul_tiled blas_matmul_tiled_f64
 #else
 typedef int64_t T, SUM; /* wrapping around: the build says so */

@@ -110,3 +110,16 @@ tt_tensor *v_softmax(tt_ctx *ctx, tt_tensor *x, int dim)
     tt_attrs attrs = {.n_ints = 1, .ints = {dim}};
     return v_call(ctx, TT_OP_softmax, &x, 1, &attrs);
 }
+
+tt_tensor *v_slice(tt_ctx *ctx, tt_tensor *x, int dim, int64_t start, int64_t length)
+{
+    tt_attrs attrs = {.n_ints = 4, .ints = {dim, start, 1, length}};
+    return v_call(ctx, TT_OP_slice, &x, 1, &attrs);
+}
+
+tt_tensor *v_slice_backward(tt_ctx *ctx, tt_tensor *x, int dim, int64_t start, int64_t size)
+{
+    if (x == NULL) return NULL;
+    tt_attrs attrs = {.n_ints = 5, .ints = {dim, start, 1, x->shape[dim], size}};
+    return v_call(ctx, TT_OP_slice_backward, &x, 1, &attrs);
+}

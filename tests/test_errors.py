@@ -105,6 +105,34 @@ SHAPES = {
     "attention heads": (lambda: attention((1, 2, 2, 3), (1, 1, 2, 3), (1, 1, 2, 3)), "attention: "),
     "attention ranks": (lambda: attention((2, 3), (1, 2, 3), (1, 2, 3)), "attention: "),
     "attention vectors": (lambda: attention((3,), (3,), (3,)), "attention: "),
+    "attention leads": (
+        lambda: attention((2, 3, 1, 2, 3), (3, 2, 1, 2, 3), (2, 3, 1, 2, 3)),
+        r"attention: .*\(3, 2, 1, 2, 3\)",
+    ),
+    "attention mask": (
+        lambda: attention((1, 2, 3), (1, 4, 3), (1, 4, 3), attn_mask=X),
+        r"attention: attn_mask \(2, 3\) cannot be broadcast to the scores \(1, 2, 4\)",
+    ),
+    "attention mask of more axes": (
+        lambda: attention((2, 3), (2, 3), (2, 3), attn_mask=tt.ones(1, 2, 2)),
+        r"attention: attn_mask \(1, 2, 2\)",
+    ),
+    "attention mask of more heads": (
+        lambda: attention(*[(1, 1, 2, 3)] * 3, attn_mask=tt.ones(2, 2, 2)),
+        r"attention: attn_mask \(2, 2, 2\)",
+    ),
+    "attention groups": (
+        lambda: attention((1, 4, 2, 3), (1, 3, 2, 3), (1, 3, 2, 3), enable_gqa=True),
+        r"attention: .*enable_gqa.*\(1, 4, 2, 3\) and \(1, 3, 2, 3\)",
+    ),
+    "attention groups of no heads": (
+        lambda: attention((1, 4, 2, 3), (1, 0, 2, 3), (1, 0, 2, 3), enable_gqa=True),
+        r"attention: .*enable_gqa.*\(1, 0, 2, 3\)",
+    ),
+    "attention groups without heads": (
+        lambda: attention((2, 3), (2, 3), (2, 3), enable_gqa=True),
+        "attention: .*enable_gqa",
+    ),
     "reshape": (lambda: X.reshape(4, 2), r"reshape: .*\(4, 2\).*\(2, 3\)"),
     "reshape two unknown": (lambda: X.reshape(-1, -1), r"reshape: .*\(-1, -1\)"),
     "reshape negative": (lambda: X.reshape(-2, -3), "reshape: "),
@@ -164,6 +192,18 @@ TYPES = {
     "attention": (
         lambda: F.scaled_dot_product_attention(*[tt.arange(4).view(2, 2)] * 3),
         "attention: .*int64",
+    ),
+    "attention mask": (
+        lambda: attention(*[(2, 2)] * 3, attn_mask=tt.ones(2, 2, dtype=tt.float64)),
+        "attention: attn_mask must be bool or tinytape.float32, got tinytape.float64",
+    ),
+    "attention mask of integers": (
+        lambda: attention(*[(2, 2)] * 3, attn_mask=tt.ones(2, 2, dtype=tt.int64)),
+        "attention: attn_mask must be bool or tinytape.float32, got tinytape.int64",
+    ),
+    "attention mask of an array": (
+        lambda: attention(*[(2, 2)] * 3, attn_mask=np.ones((2, 2), bool)),
+        "attention: expected a Tensor, got ndarray",
     ),
     "requires_grad": (lambda: tt.tensor([1], requires_grad=True), "requires_grad_: .*int64"),
     "random integers": (
@@ -369,13 +409,21 @@ VALUES = {
         lambda: F.cross_entropy(X, I, ignore_index=2**70),
         "cross_entropy: .*ignore_index",
     ),
-    "mask": (
-        lambda: attention((1, 2, 3), (1, 2, 3), (1, 2, 3), attn_mask=X),
-        "attn_mask must be None",
+    "attention mask and causal": (
+        lambda: attention(*[(1, 2, 3)] * 3, attn_mask=tt.ones(2, 2), is_causal=True),
+        "attention: expected attn_mask or is_causal=True, got both",
     ),
     "attention dropout": (
-        lambda: attention((2, 3), (2, 3), (2, 3), dropout_p=0.5),
-        "dropout_p 0.0, got",
+        lambda: attention((2, 3), (2, 3), (2, 3), dropout_p=1.5),
+        "attention: dropout_p must be between 0 and 1, got 1.5",
+    ),
+    "attention dropout negative": (
+        lambda: attention((2, 3), (2, 3), (2, 3), dropout_p=-0.5),
+        "attention: dropout_p .*got -0.5",
+    ),
+    "attention dropout nan": (
+        lambda: attention((2, 3), (2, 3), (2, 3), dropout_p=float("nan")),
+        "attention: dropout_p .*got nan",
     ),
     "sum the same twice": (lambda: X.sum((0, -2)), "sum: axis 0 .*once"),
     "sum of too many": (lambda: X.sum([0] * 20), "sum: axis 0 .*once"),

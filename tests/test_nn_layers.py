@@ -40,6 +40,21 @@ def test_linear():
     assert nn.Identity()(layer) is layer
 
 
+def test_linear_of_few_rows_is_cut_by_columns():
+    """Each part of the product gets the bias and the activation of its own columns, once."""
+    x, w, b = array(48, 300), array(1200, 300) / 20, array(1200)
+    z = x @ w.T + b
+    got = F.linear(double(x), double(w), double(b)).numpy()
+    np.testing.assert_allclose(got, z, rtol=1e-9, atol=1e-12)
+    x, w, b = double(x), double(w), double(b).requires_grad_()
+    y = F.linear_activation(x, w, b, activation="silu")
+    s = 1 / (1 + np.exp(-z))
+    np.testing.assert_allclose(y.numpy(), z * s, rtol=1e-9, atol=1e-12)
+    y.sum().backward()
+    expected = (s * (1 + z * (1 - s))).sum(0)
+    np.testing.assert_allclose(b.grad.numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
 def test_layer_norm():
     layer = nn.LayerNorm((2, 3), eps=0.1, dtype=tt.float64)
     weight, bias, x = array(2, 3), array(2, 3), array(4, 2, 3)
@@ -238,6 +253,26 @@ def test_causal_self_attention_and_its_cache():
     np.testing.assert_allclose(np.concatenate(parts, 1), expected, rtol=1e-10, atol=1e-12)
     with pytest.raises(ValueError, match="heads to divide width, got width 6 and heads 4"):
         nn.CausalSelfAttention(6, 4)
+
+
+def test_causal_self_attention_drops_weights_in_training_only():
+    layer = nn.CausalSelfAttention(
+        8, 2, attention_dropout=0.5, dtype=tt.float64, generator=tt.Generator(4)
+    )
+    x = double(array(2, 6, 8))
+    offset = layer.dropout.generator.offset
+    dropped = layer(x).numpy()
+    assert layer.dropout.generator.offset == offset + 2 * 2 * 6 * 6
+    assert not np.array_equal(layer(x).numpy(), dropped)
+    layer.dropout.generator.offset = offset
+    assert np.array_equal(layer(x).numpy(), dropped)
+    layer.eval()
+    plain = nn.CausalSelfAttention(8, 2, dtype=tt.float64)
+    plain.load_state_dict(layer.state_dict())
+    assert np.array_equal(layer(x).numpy(), plain(x).numpy())
+    assert not np.allclose(layer(x).numpy(), dropped)
+    with pytest.raises(ValueError, match=r"expected attention_dropout in \[0, 1\], got -0.5"):
+        nn.CausalSelfAttention(8, 2, attention_dropout=-0.5)
 
 
 def moments(tensor: tt.Tensor) -> tuple[float, float, float, float]:

@@ -102,6 +102,7 @@ def as_array(data: Any, wanted: dtype | None) -> tuple[np.ndarray[Any, Any], dty
 
 def to_numpy_dtype(array: np.ndarray[Any, Any], wanted: dtype) -> np.ndarray[Any, Any]:
     """A C-contiguous array of a type, of the same shape."""
-    with np.errstate(invalid="ignore"):  # a NaN or infinity becomes some integer, as in the core
+    # A NaN or infinity becomes some integer, and what is too large for float32 infinity.
+    with np.errstate(invalid="ignore", over="ignore"):
         dense = np.ascontiguousarray(array, dtype=wanted.numpy)
     return np.reshape(dense, array.shape)

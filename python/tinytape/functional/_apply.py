@@ -73,7 +73,12 @@ def operand(value: Any, like: Tensor, name: str) -> Tensor:
     """A number or array as a tensor that can meet ``like``: numbers take its type."""
     if isinstance(value, (int, float)) and not isinstance(value, np.generic):
         kind = _number_dtype(value, like.dtype)
-        return from_array(np.asarray(value), kind)
+        try:
+            return from_array(
+                np.asarray(value, np.float64 if kind.is_floating_point else np.int64), kind
+            )
+        except OverflowError:
+            raise ArgumentError(f"{name}: the number {value} does not fit {kind}") from None
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
         floats = array.dtype.kind == "f" and like.dtype.is_floating_point

@@ -10,11 +10,13 @@ from .loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss, NLLLoss
 from .module import Module
 from .normalization import LayerNorm, RMSNorm
 from .parameter import Parameter
+from .recurrent import LSTM, LSTMCell
 from .sparse import Embedding
 from .state import StateDictError
 
 __all__ = [
     "GELU",
+    "LSTM",
     "BCEWithLogitsLoss",
     "CausalSelfAttention",
     "CrossEntropyLoss",
@@ -22,6 +24,7 @@ __all__ = [
     "Embedding",
     "Identity",
     "KVCache",
+    "LSTMCell",
     "LayerNorm",
     "Linear",
     "LogSoftmax",
