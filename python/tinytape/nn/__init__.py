@@ -6,7 +6,7 @@ from .attention import CausalSelfAttention, KVCache
 from .container import ModuleList, Sequential
 from .dropout import Dropout
 from .linear import Identity, Linear
-from .loss import CrossEntropyLoss, MSELoss, NLLLoss
+from .loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss, NLLLoss
 from .module import Module
 from .normalization import LayerNorm, RMSNorm
 from .parameter import Parameter
@@ -17,6 +17,7 @@ from .state import StateDictError
 __all__ = [
     "GELU",
     "LSTM",
+    "BCEWithLogitsLoss",
     "CausalSelfAttention",
     "CrossEntropyLoss",
     "Dropout",
