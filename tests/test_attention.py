@@ -136,7 +136,7 @@ def test_a_mask_that_changed_in_place(shape):
     inputs = qkv(B, H)
     y = F.scaled_dot_product_attention(*inputs, mask)
     mask.copy_(tt.ones(*shape, dtype=tt.float64))
-    with pytest.raises(RuntimeError, match="attention: input 3 .*changed in place"):
+    with pytest.raises(RuntimeError, match=r"attention: input 3 .*changed in place"):
         y.sum().backward()
 
 
