@@ -44,7 +44,7 @@ from tinytape.autograd import (
 )  # isort: skip
 
 if TYPE_CHECKING:
-    from tinytape import autograd, nn, optim
+    from tinytape import autograd, func, nn, optim
 
 __all__ = [
     "Generator",
@@ -63,6 +63,7 @@ __all__ = [
     "float32",
     "float64",
     "full",
+    "func",
     "get_config",
     "get_num_threads",
     "grad",
@@ -100,6 +101,6 @@ warn_about_environment()
 
 def __getattr__(name: str) -> Any:
     """Packages above the engine are imported at first use: the engine alone loads quickly."""
-    if name in ("nn", "optim", "models", "data"):
+    if name in ("nn", "optim", "models", "data", "func"):
         return importlib.import_module(f"tinytape.{name}")
     raise AttributeError(f"module 'tinytape' has no attribute {name!r}")
