@@ -11,6 +11,10 @@
 #include <stdint.h>
 #include <string.h>
 
+/* A loop with a call in it is no vector code, and with many callers a compiler stops inlining by
+ * itself. */
+#define TT_INLINE static inline __attribute__((always_inline))
+
 static inline uint32_t tt_bits_(float x)
 {
     uint32_t u;
@@ -26,7 +30,7 @@ static inline float tt_from_bits_(uint32_t u)
 }
 
 /* x = n ln(2) + r with |r| <= ln(2)/2, so exp(x) = 2^n exp(r). */
-static inline float tt_expf_(float x)
+TT_INLINE float tt_expf_(float x)
 {
     const float shift = 0x1.8p23f; /* t + shift is t rounded to a whole number, in the low bits */
     x = x > 89.0f ? 89.0f : x;     /* infinity from here on; NaN passes both comparisons */
@@ -49,7 +53,7 @@ static inline float tt_expf_(float x)
     return (p + 1.0f) * s0 * s1;
 }
 
-static inline float tt_tanhf_(float x)
+TT_INLINE float tt_tanhf_(float x)
 {
     float a = fabsf(x), z = x * x;
     float p = -5.70498591e-3f;
@@ -62,7 +66,7 @@ static inline float tt_tanhf_(float x)
     return copysignf(a < 0.625f ? near : far, x);
 }
 
-static inline float tt_erff_(float x)
+TT_INLINE float tt_erff_(float x)
 {
     float a = fabsf(x), z = x * x;
     float p = 8.38239219e-5f;
@@ -86,7 +90,7 @@ static inline float tt_erff_(float x)
 }
 
 /* x = 2^e (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2). */
-static inline float tt_logf_(float x)
+TT_INLINE float tt_logf_(float x)
 {
     const uint32_t sqrt_half = 0x3f3504f3u;
     float scaled = x < FLT_MIN ? x * 0x1p23f : x; /* subnormals become normal */
@@ -114,12 +118,47 @@ static inline float tt_logf_(float x)
 #define tt_erf tt_erff_
 #define tt_log tt_logf_
 #define tt_sqrt sqrtf
+#define tt_log1p log1pf
+#define tt_expm1 expm1f
+#define tt_sin sinf
+#define tt_cos cosf
+#define tt_pow powf
+#define tt_fmod fmodf
+#define tt_floor floorf
+#define tt_ceil ceilf
+#define tt_trunc truncf
+#define tt_rint rintf
 #else
 #define tt_exp exp
 #define tt_tanh tanh
 #define tt_erf erf
 #define tt_log log
 #define tt_sqrt sqrt
+#define tt_log1p log1p
+#define tt_expm1 expm1
+#define tt_sin sin
+#define tt_cos cos
+#define tt_pow pow
+#define tt_fmod fmod
+#define tt_floor floor
+#define tt_ceil ceil
+#define tt_trunc trunc
+#define tt_rint rint
+#endif
+
+/* No exponential of a positive number: it may overflow. */
+#ifdef TT_F32
+static inline float tt_sigmoid(float x)
+{
+    float t = tt_exp(-fabsf(x));
+    return (x < 0 ? t : 1.0f) / (1.0f + t);
+}
+#else
+static inline double tt_sigmoid(double x)
+{
+    double t = tt_exp(-fabs(x));
+    return (x < 0 ? t : 1.0) / (1.0 + t);
+}
 #endif
 
 #endif

@@ -248,7 +248,10 @@ class Tensor(Operators):
                     "use detach() or no_grad()"
                 )
             src = src.numpy()
-        array = np.asarray(src)
+        try:
+            array = np.asarray(src)
+        except ValueError as error:
+            raise errors.ShapeError(f"copy_: the data has no regular shape: {error}") from None
         if array.dtype.kind not in "fiub":
             raise errors.DTypeError(f"copy_: data of dtype {array.dtype} is not supported")
         try:

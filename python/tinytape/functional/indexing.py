@@ -265,6 +265,6 @@ def with_item(x: Tensor, index: Any, value: Any) -> Array:
     array = x.numpy()
     try:
         array[parts] = value.numpy() if is_tensor(value) else value
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ShapeError(f"index: {error}") from None
     return array
