@@ -79,6 +79,18 @@ SHAPES = {
     ),
     "nll_loss": (lambda: F.nll_loss(X, tt.tensor([1])), r"nll_loss: .*\(2, 3\) and \(1,\)"),
     "nll_loss weight": (lambda: F.nll_loss(X, I, X), r"nll_loss: .*3 classes, got shape \(2, 3\)"),
+    "bce": (
+        lambda: F.binary_cross_entropy_with_logits(X, tt.ones(3)),
+        r"binary_cross_entropy_with_logits: .*\(2, 3\), got \(3,\)",
+    ),
+    "bce weight": (
+        lambda: F.binary_cross_entropy_with_logits(X, X, tt.ones(2)),
+        r"mul: .*\(2, 3\).*\(2,\)",
+    ),
+    "bce pos_weight": (
+        lambda: F.binary_cross_entropy_with_logits(X, X, pos_weight=tt.ones(2)),
+        r"mul: .*\(2, 3\).*\(2,\)",
+    ),
     "mse_loss": (lambda: F.mse_loss(X, tt.ones(2)), r"sub: .*\(2, 3\).*\(2,\)"),
     "mse_loss weight": (
         lambda: F.mse_loss(X, X, weight=tt.ones(3)),
@@ -169,6 +181,10 @@ TYPES = {
         "cross_entropy: .*int64, got float32",
     ),
     "nll_loss": (lambda: F.nll_loss(X, tt.ones(2)), "nll_loss: .*int64, got float32"),
+    "bce pos_weight": (
+        lambda: F.binary_cross_entropy_with_logits(X, X, pos_weight=2.0),
+        "binary_cross_entropy_with_logits: expected a Tensor, got float",
+    ),
     "cross_entropy array": (
         lambda: F.cross_entropy(X, I, np.ones(3)),
         "cross_entropy: expected a Tensor, got ndarray",

@@ -98,6 +98,7 @@ def test_the_mean_over_nothing_is_nan():
         assert y.grad.tolist() == [[0.0] * 3] * 2
     assert np.isnan(F.cross_entropy(x, x).item())
     assert np.isnan(F.mse_loss(x, x).item())
+    assert np.isnan(F.binary_cross_entropy_with_logits(x, x).item())
     assert F.cross_entropy(y, tt.tensor([-100, -100]), reduction="sum").item() == 0.0
 
 

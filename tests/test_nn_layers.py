@@ -9,6 +9,7 @@ import pytest
 
 import tinytape as tt
 from tinytape import nn
+from tinytape.nn import functional as F
 from tinytape.nn import init
 
 RNG = np.random.default_rng(0)
@@ -37,6 +38,21 @@ def test_linear():
     expected = x @ plain.weight.numpy().T
     np.testing.assert_allclose(plain(double(x)).numpy(), expected, rtol=1e-12)
     assert nn.Identity()(layer) is layer
+
+
+def test_linear_of_few_rows_is_cut_by_columns():
+    """Each part of the product gets the bias and the activation of its own columns, once."""
+    x, w, b = array(48, 300), array(1200, 300) / 20, array(1200)
+    z = x @ w.T + b
+    got = F.linear(double(x), double(w), double(b)).numpy()
+    np.testing.assert_allclose(got, z, rtol=1e-9, atol=1e-12)
+    x, w, b = double(x), double(w), double(b).requires_grad_()
+    y = F.linear_activation(x, w, b, activation="silu")
+    s = 1 / (1 + np.exp(-z))
+    np.testing.assert_allclose(y.numpy(), z * s, rtol=1e-9, atol=1e-12)
+    y.sum().backward()
+    expected = (s * (1 + z * (1 - s))).sum(0)
+    np.testing.assert_allclose(b.grad.numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_layer_norm():
@@ -142,6 +158,32 @@ def test_losses_of_classes_pass_everything_on():
     )
     layer.reduction = "mean"
     assert layer(double(scores), certain).item() == pytest.approx(smooth.mean(), rel=1e-12)
+
+
+def test_binary_cross_entropy_with_logits():
+    x, t = array(3, 4), RNG.uniform(size=(3, 4))
+    weight, pos_weight = RNG.uniform(1, 2, (3, 1)), RNG.uniform(1, 2, 4)
+    p = 1 / (1 + np.exp(-x))
+    losses = -weight * (pos_weight * t * np.log(p) + (1 - t) * np.log(1 - p))
+    for reduction, expected in (
+        ("mean", losses.mean()), ("sum", losses.sum()), ("none", losses),
+    ):  # fmt: skip
+        layer = nn.BCEWithLogitsLoss(
+            double(weight), reduction=reduction, pos_weight=double(pos_weight)
+        )
+        np.testing.assert_allclose(layer(double(x), double(t)).numpy(), expected, rtol=1e-12)
+        assert list(layer.state_dict()) == ["weight", "pos_weight"]
+    # Far from zero neither overflow nor loss of what is small; and at zero, where its parts bend,
+    # the slope is the function's.
+    for dtype in (tt.float32, tt.float64):
+        x = tt.tensor([-80.0, 0.0, 80.0, 1e30], dtype=dtype, requires_grad=True)
+        losses = F.binary_cross_entropy_with_logits(
+            x, tt.tensor([0.0, 0.25, 1.0, 0.0], dtype=dtype), reduction="none"
+        )
+        expected = [math.exp(-80), math.log(2), math.exp(-80), 1e30]
+        np.testing.assert_allclose(losses.numpy(), expected, rtol=1e-6)
+        losses.sum().backward()
+        np.testing.assert_allclose(x.grad.numpy(), [math.exp(-80), 0.25, 0, 1], rtol=1e-5)
 
 
 def test_mse_loss():

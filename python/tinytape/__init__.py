@@ -32,9 +32,20 @@ from tinytape.random import Generator, default_generator, manual_seed
 from tinytape.tensor import Tensor
 
 from tinytape.creation import (  # isort: skip
-    arange, full, ones, ones_like, rand, randn, tensor, zeros, zeros_like,
+    arange, as_tensor, empty, empty_like, eye, from_numpy, full, full_like, linspace, ones,
+    ones_like, tensor, zeros, zeros_like,
 )  # fmt: skip
-from tinytape.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled  # isort: skip
+from tinytape.random_tensors import (  # isort: skip
+    rand, rand_like, randint, randn, randn_like, randperm,
+)  # fmt: skip
+from tinytape.autograd import (
+    detect_anomaly,
+    enable_grad,
+    grad,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)  # isort: skip
 
 if TYPE_CHECKING:
     from tinytape import autograd, nn, optim
@@ -43,18 +54,25 @@ __all__ = [
     "Generator",
     "Tensor",
     "arange",
+    "as_tensor",
     "autograd",
     "bool",
     "default_generator",
+    "detect_anomaly",
     "double",
     "dtype",
+    "empty",
     "empty_cache",
+    "empty_like",
     "enable_grad",
     "errors",
+    "eye",
     "float",
     "float32",
     "float64",
+    "from_numpy",
     "full",
+    "full_like",
     "get_config",
     "get_num_threads",
     "grad",
@@ -64,6 +82,7 @@ __all__ = [
     "int32",
     "int64",
     "is_grad_enabled",
+    "linspace",
     "long",
     "manual_seed",
     "memory_stats",
@@ -73,8 +92,12 @@ __all__ = [
     "ones_like",
     "optim",
     "rand",
+    "rand_like",
+    "randint",
     "randn",
+    "randn_like",
     "random",
+    "randperm",
     "set_grad_enabled",
     "set_num_threads",
     "show_config",

@@ -29,11 +29,16 @@ def _call(inputs, activation):
     return Call(inputs, run, reference)
 
 
+def _unit(shape):
+    """Small enough that few activations are flat: there the slope is lost to float32's rounding."""
+    return Float(shape, low=-1.0, high=1.0)
+
+
 def case(draw):
     n_in, n_out = draw(SIDES), draw(SIDES)
-    inputs = [Float((*draw(shapes(0, 3)), n_in)), Float((n_out, n_in))]
+    inputs = [_unit((*draw(shapes(0, 3)), n_in)), _unit((n_out, n_in))]
     if draw(st.booleans()):
-        inputs.append(Float((n_out,)))
+        inputs.append(_unit((n_out,)))
     return _call(inputs, draw(st.sampled_from(sorted(ACTIVATIONS))))
 
 

@@ -1,12 +1,12 @@
 """Layers: one file per family, with PyTorch's names, defaults and initialisation."""
 
 from . import functional, init, utils
-from .activation import GELU, LogSoftmax, Softmax, Tanh
+from .activation import GELU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .attention import CausalSelfAttention, KVCache
 from .container import ModuleList, Sequential
 from .dropout import Dropout
 from .linear import Identity, Linear
-from .loss import CrossEntropyLoss, MSELoss, NLLLoss
+from .loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss, NLLLoss
 from .module import Module
 from .normalization import LayerNorm, RMSNorm
 from .parameter import Parameter
@@ -17,6 +17,7 @@ from .state import StateDictError
 __all__ = [
     "GELU",
     "LSTM",
+    "BCEWithLogitsLoss",
     "CausalSelfAttention",
     "CrossEntropyLoss",
     "Dropout",
@@ -33,8 +34,12 @@ __all__ = [
     "NLLLoss",
     "Parameter",
     "RMSNorm",
+    "ReLU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
     "Softmax",
+    "Softplus",
     "StateDictError",
     "Tanh",
     "functional",

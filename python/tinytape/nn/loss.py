@@ -107,3 +107,35 @@ class MSELoss(_Loss):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Two tensors of one shape -> the loss."""
         return F.mse_loss(input, target, reduction=self.reduction)
+
+
+class BCEWithLogitsLoss(_Loss):
+    """Negative log likelihood in nats of two classes, for logits of the second one.
+
+    Args:
+        weight: of the elements, broadcast; a buffer.
+        size_average, reduce: deprecated in PyTorch; leave them out.
+        reduction: "mean" over the elements, "sum" or "none".
+        pos_weight: broadcast weight of the second class; a buffer.
+    """
+
+    weight: Tensor | None
+    pos_weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: None = None,
+        reduce: None = None,
+        reduction: str = "mean",
+        pos_weight: Tensor | None = None,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.register_buffer("weight", weight)
+        self.register_buffer("pos_weight", pos_weight)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Logits and targets between 0 and 1, of one shape -> the loss."""
+        return F.binary_cross_entropy_with_logits(
+            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
+        )

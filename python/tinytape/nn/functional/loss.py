@@ -6,12 +6,13 @@ import math
 from typing import Any
 
 from tinytape._ffi import OPS
+from tinytape.creation import ones_like, zeros_like
 from tinytape.errors import ArgumentError, ShapeError
 from tinytape.functional import log_softmax, mean, mul, permute, reshape, sub, sum
 from tinytape.functional._apply import apply, check_tensor
 from tinytape.tensor import Tensor
 
-__all__ = ["cross_entropy", "mse_loss", "nll_loss"]
+__all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "mse_loss", "nll_loss"]
 
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 
@@ -83,6 +84,46 @@ def nll_loss(
     """
     _check("nll_loss", input, target, weight, size_average, reduce, reduction)
     return _with_indices("nll_loss", input, target, weight, ignore_index, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """-t ln p - (1 - t) ln(1 - p) with p = 1 / (1 + e^-input), in nats, for each element.
+
+    Args:
+        input: logits, of any shape.
+        target: t, of the same shape, between 0 and 1.
+        weight: of the elements, broadcast.
+        size_average, reduce: deprecated in PyTorch; leave them out.
+        reduction: "mean" over the elements, "sum" or "none".
+        pos_weight: broadcast factor of the first term, that of the positive examples.
+
+    Raises:
+        ShapeError, DTypeError: for shapes or types that do not fit.
+        ArgumentError: for another reduction.
+    """
+    name = "binary_cross_entropy_with_logits"
+    _check(name, input, target, weight, size_average, reduce, reduction)
+    if input.shape != target.shape:
+        raise ShapeError(
+            f"{name}: expected targets of the input's shape {input.shape}, got {target.shape}"
+        )
+    op = OPS[name]
+    if pos_weight is None:
+        losses = apply(op, (input, target))
+    else:
+        check_tensor(name, pos_weight)
+        if_positive, if_negative = ones_like(input), zeros_like(input)
+        losses = target * pos_weight * apply(op, (input, if_positive))
+        losses = losses + (1.0 - target) * apply(op, (input, if_negative))
+    return _reduced(losses if weight is None else losses * weight, reduction)
 
 
 def mse_loss(
