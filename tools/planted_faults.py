@@ -78,27 +78,27 @@ static tt_tensor *spoil_vjp(tt_ctx *ctx, const tt_node *node, int input, tt_tens
 
 HOOKS = (  # text of autograd_v2.c, and what the copy has after it
     (
-        "    if (kernel) TT_TRY(kernels_for(node->out[0]->dtype)->ops[node->op->id]"
-        "->backward(&c));\n",
-        "    for (int i = 0; i < node->n_in; i++) spoil_kernel(node, i, c.dx[i]);\n",
+        "if (kernel) TT_TRY(kernels_for(node->out[0]->dtype)->ops[node->op->id]->backward(&c));",
+        "for (int i = 0; i < node->n_in; i++) spoil_kernel(node, i, c.dx[i]);",
     ),
     (
-        "    if (rule) node->op->vjp(p->ctx, node, dy, need, dx);\n",
-        "    for (int i = 0; i < node->n_in; i++) dx[i] = spoil_vjp(p->ctx, node, i, dx[i]);\n",
+        "if (rule) node->op->vjp(p->ctx, node, dy, need, dx);",
+        "for (int i = 0; i < node->n_in; i++) dx[i] = spoil_vjp(p->ctx, node, i, dx[i]);",
     ),
-    ("        if (takes_over) {\n", "            spoil_kernel(node, i, dy);\n"),
-    (
-        "        else memcpy(dx, dy, tensor_bytes(t));\n",
-        "        spoil_kernel(node, i, dx);\n",
-    ),
+    ("if (takes_over) {", "spoil_kernel(node, i, dy);"),
+    ("else memcpy(dx, dy, tensor_bytes(t));", "spoil_kernel(node, i, dx);"),
 )
 
+CONSTANTS = {("cross_entropy", 2), ("nll_loss", 2)}
+"""Inputs that are refused where they require a gradient: the weights of classes."""
 
-def once(text: str, part: str, where: str) -> int:
-    """Where the part begins, which must stand there exactly once."""
-    if text.count(part) != 1:
-        sys.exit(f"{where}: expected once, found {text.count(part)} times: {part}")
-    return text.index(part)
+
+def once(text: str, part: str, where: str) -> tuple[int, int]:
+    """Where the part begins and ends, which must stand there exactly once, however it is spaced."""
+    found = list(re.finditer(r"\s*".join(map(re.escape, part.split())), text))
+    if len(found) != 1:
+        sys.exit(f"{where}: expected once, found {len(found)} times: {part}")
+    return found[0].span()
 
 
 def planted(number: int, fault: Fault) -> str:
@@ -116,18 +116,17 @@ def plant(csrc: Path) -> None:
     for number, fault in enumerate(FAULTS, 1):
         file = csrc / fault.file
         text = file.read_text("utf-8")
-        at = once(text, fault.right, fault.file)
-        text = text[:at] + planted(number, fault) + text[at + len(fault.right) :]
+        begin, end = once(text, fault.right, fault.file)
+        text = text[:begin] + planted(number, fault) + text[end:]
         file.write_text(text, "utf-8")
     header = csrc / "op.h"
-    guard = "#define TT_OP_H\n"
     text = header.read_text("utf-8")
-    at = once(text, guard, "op.h") + len(guard)
+    _, at = once(text, "#define TT_OP_H", "op.h")
     header.write_text(text[:at] + DECLARATIONS + text[at:], "utf-8")
     tape = csrc / "autograd_v2.c"
     text = tape.read_text("utf-8")
     for right, added in HOOKS:
-        at = once(text, right, "autograd_v2.c") + len(right)
+        _, at = once(text, right, "autograd_v2.c")
         text = text[:at] + added + text[at:]
     includes = [m.end() for m in re.finditer(r"^#include .*\n", text, re.MULTILINE)]
     tape.write_text(text[: includes[-1]] + TAPE + text[includes[-1] :], "utf-8")
@@ -211,7 +210,7 @@ class Table:
         """(operation, input, way) of every gradient that can be spoilt."""
         for op, number in self.ops.items():
             for i in range(self.lib.tt_op_inputs(number)):
-                if self.core.tt_plantable(number, i):
+                if self.core.tt_plantable(number, i) and (op, i) not in CONSTANTS:
                     yield from ((op, i, way) for way in range(len(WAYS)))
 
 
