@@ -161,7 +161,7 @@ def test_floats_have_no_bits():
             with pytest.raises(tt.errors.DTypeError, match=f"^{f.__name__}: .* got float32"):
                 f(*pair)
     with pytest.raises(tt.errors.DTypeError, match=r"^bitwise_not: .* got float32"):
-        ~x
+        ~x  # noqa: B018
 
 
 # ---- where ---------------------------------------------------------------------------------------
