@@ -249,6 +249,32 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
     return status;
 }
 
+int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *known)
+{
+    tt_tensor *t = handle_tensor(ctx, root, "backward");
+    if (t == NULL || ctx->tape.pass != NULL || !t->requires_grad) return 0;
+    const uint64_t epoch = ++ctx->tape.epoch;
+    for (int i = 0; i < n; i++) {
+        tt_tensor *k = handle_tensor(ctx, known[i], "backward");
+        if (k != NULL) k->needed_epoch = epoch;
+    }
+    if (t->needed_epoch == epoch) return 0;
+    t->reached_epoch = epoch;
+    if (t->node == NULL) return 1;
+    for (const tt_node *node = t->node; node != NULL; node = node->prev) {
+        bool reached = false;
+        for (int k = 0; k < node->n_out; k++)
+            reached = reached || node->out[k]->reached_epoch == epoch;
+        for (int i = 0; i < node->n_in && reached; i++) {
+            tt_tensor *x = node->in[i];
+            if (!(node->wants >> i & 1) || x->needed_epoch == epoch) continue;
+            if (x->node == NULL) return 1;
+            x->reached_epoch = epoch;
+        }
+    }
+    return 0;
+}
+
 /* ---- pauses ---- */
 
 static void keep(tt_tensor *t)

@@ -125,6 +125,10 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
                       int n_inputs, const tt_handle *inputs, int retain_graph, int create_graph,
                       tt_handle *results);
 
+/* Whether a backward pass from root would come to a leaf that is none of the known tensors, behind
+ * which it does not look. */
+int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *known);
+
 /* Hooks and Functions belong to the outside, which knows them by numbers of its own (> 0). A
  * backward pass that meets one stops with TT_PAUSED; the outside looks at what the pass waits for,
  * and answers or gives up. In between it may do anything but start another pass. */

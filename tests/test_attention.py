@@ -130,6 +130,16 @@ def test_a_mask_is_not_made_whole(shape):
     assert y.requires_grad
 
 
+@pytest.mark.parametrize("shape", [(S,), (B, H, L, S)])
+def test_a_mask_that_changed_in_place(shape):
+    mask = tt.zeros(*shape, dtype=tt.float64)
+    inputs = qkv(B, H)
+    y = F.scaled_dot_product_attention(*inputs, mask)
+    mask.copy_(tt.ones(*shape, dtype=tt.float64))
+    with pytest.raises(RuntimeError, match=r"attention: input 3 .*changed in place"):
+        y.sum().backward()
+
+
 # ---- dropout -------------------------------------------------------------------------------------
 
 

@@ -55,6 +55,15 @@ def test_linear_of_few_rows_is_cut_by_columns():
     np.testing.assert_allclose(b.grad.numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
+def test_linear_activation_keeps_its_bias_for_the_second_order():
+    x, w, b = (tt.ones(*s, requires_grad=True) for s in ((2, 3), (4, 3), (4,)))
+    y = F.linear_activation(x, w, b, activation="gelu")
+    with tt.no_grad():
+        b.fill_(0.0)
+    with pytest.raises(RuntimeError, match="linear_activation: input 2 .*changed in place"):
+        tt.grad(y.sum(), x, create_graph=True)
+
+
 def test_layer_norm():
     layer = nn.LayerNorm((2, 3), eps=0.1, dtype=tt.float64)
     weight, bias, x = array(2, 3), array(2, 3), array(4, 2, 3)

@@ -48,7 +48,7 @@ from tinytape.autograd import (
 )  # isort: skip
 
 if TYPE_CHECKING:
-    from tinytape import autograd, nn, optim
+    from tinytape import autograd, func, nn, optim
 
 __all__ = [
     "Generator",
@@ -73,6 +73,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "func",
     "get_config",
     "get_num_threads",
     "grad",
@@ -115,6 +116,6 @@ warn_about_environment()
 
 def __getattr__(name: str) -> Any:
     """Packages above the engine are imported at first use: the engine alone loads quickly."""
-    if name in ("nn", "optim", "models", "data"):
+    if name in ("nn", "optim", "models", "data", "func"):
         return importlib.import_module(f"tinytape.{name}")
     raise AttributeError(f"module 'tinytape' has no attribute {name!r}")

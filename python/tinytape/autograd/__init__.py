@@ -6,6 +6,7 @@ from tinytape.autograd.anomaly_mode import (
     is_anomaly_enabled,
     set_detect_anomaly,
 )
+from tinytape.autograd.check import GradcheckError, gradcheck, gradgradcheck
 from tinytape.autograd.function import Function, FunctionCtx, once_differentiable
 from tinytape.autograd.grad_mode import (
     enable_grad,
@@ -19,11 +20,14 @@ from tinytape.autograd.hooks import RemovableHandle
 __all__ = [
     "Function",
     "FunctionCtx",
+    "GradcheckError",
     "RemovableHandle",
     "backward",
     "detect_anomaly",
     "enable_grad",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled",
     "is_grad_enabled",
