@@ -97,6 +97,14 @@ static inline tt_tensor dense_like(const tt_tensor *shape, const void *data)
     return t;
 }
 
+/* An operand that is one number everywhere. */
+static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
+{
+    tt_tensor t = dense_like(shape, value);
+    memset(t.strides, 0, sizeof t.strides);
+    return t;
+}
+
 /* A row function from an expression in a, b and d. Three stride patterns are worth their own loop:
  * all dense, and one of the first two operands a single value; the rest takes the general one. */
 #define TT_ROW_LOOP(expression, A, B, D)       \
@@ -130,16 +138,25 @@ static inline tt_tensor dense_like(const tt_tensor *shape, const void *data)
     }
 
 /* A row function that writes bool from an expression in a and b. */
+#define TT_PREDICATE_LOOP(expression, A, B) \
+    for (int64_t i = 0; i < n; i++) {       \
+        const T a = (A), b = (B);           \
+        (void)a, (void)b;                   \
+        y[i] = (expression) ? 1 : 0;        \
+    }
+
 #define TT_PREDICATE_ROW(name, expression)                                                     \
     static void name(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2, \
                      int64_t s2, T *out, bool acc)                                             \
     {                                                                                          \
         uint8_t *restrict y = (uint8_t *)(void *)out;                                          \
         (void)p2, (void)s2, (void)acc;                                                         \
-        for (int64_t i = 0; i < n; i++) {                                                      \
-            const T a = p0[i * s0], b = p1[i * s1];                                            \
-            (void)a, (void)b;                                                                  \
-            y[i] = (expression) ? 1 : 0;                                                       \
+        if (s0 == 1 && s1 == 1) {                                                              \
+            TT_PREDICATE_LOOP(expression, p0[i], p1[i])                                        \
+        } else if (s0 == 1 && s1 == 0) {                                                       \
+            TT_PREDICATE_LOOP(expression, p0[i], *p1)                                          \
+        } else {                                                                               \
+            TT_PREDICATE_LOOP(expression, p0[i * s0], p1[i * s1])                              \
         }                                                                                      \
     }
 

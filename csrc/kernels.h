@@ -67,4 +67,6 @@ static inline int64_t inner_size(const tt_tensor *t, int inner)
 #include "elementwise.h"
 #include "reduce.h"
 
+#include "fold.h" /* needs both */
+
 #endif

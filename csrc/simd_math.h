@@ -118,12 +118,47 @@ TT_INLINE float tt_logf_(float x)
 #define tt_erf tt_erff_
 #define tt_log tt_logf_
 #define tt_sqrt sqrtf
+#define tt_log1p log1pf
+#define tt_expm1 expm1f
+#define tt_sin sinf
+#define tt_cos cosf
+#define tt_pow powf
+#define tt_fmod fmodf
+#define tt_floor floorf
+#define tt_ceil ceilf
+#define tt_trunc truncf
+#define tt_rint rintf
 #else
 #define tt_exp exp
 #define tt_tanh tanh
 #define tt_erf erf
 #define tt_log log
 #define tt_sqrt sqrt
+#define tt_log1p log1p
+#define tt_expm1 expm1
+#define tt_sin sin
+#define tt_cos cos
+#define tt_pow pow
+#define tt_fmod fmod
+#define tt_floor floor
+#define tt_ceil ceil
+#define tt_trunc trunc
+#define tt_rint rint
+#endif
+
+/* No exponential of a positive number: it may overflow. */
+#ifdef TT_F32
+static inline float tt_sigmoid(float x)
+{
+    float t = tt_exp(-fabsf(x));
+    return (x < 0 ? t : 1.0f) / (1.0f + t);
+}
+#else
+static inline double tt_sigmoid(double x)
+{
+    double t = tt_exp(-fabs(x));
+    return (x < 0 ? t : 1.0) / (1.0 + t);
+}
 #endif
 
 #endif

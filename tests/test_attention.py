@@ -130,6 +130,16 @@ def test_a_mask_is_not_made_whole(shape):
     assert y.requires_grad
 
 
+@pytest.mark.parametrize("shape", [(S,), (B, H, L, S)])
+def test_a_mask_that_changed_in_place(shape):
+    mask = tt.zeros(*shape, dtype=tt.float64)
+    inputs = qkv(B, H)
+    y = F.scaled_dot_product_attention(*inputs, mask)
+    mask.copy_(tt.ones(*shape, dtype=tt.float64))
+    with pytest.raises(RuntimeError, match=r"attention: input 3 .*changed in place"):
+        y.sum().backward()
+
+
 # ---- dropout -------------------------------------------------------------------------------------
 
 
@@ -180,9 +190,10 @@ def test_dropout_draws_from_the_default_generator():
     assert not F.scaled_dot_product_attention(q, k, v, None, 1.0).numpy().any()
 
 
-def test_causal_and_mask_and_dropout_at_once():
+@pytest.mark.parametrize("shape", [(H, 1, S), (B, H, L, S)])
+def test_causal_and_mask_and_dropout_at_once(shape):
     """The operation takes all three, though PyTorch's function does not."""
-    inputs = [*qkv(B, H), leaf(H, 1, S)]
+    inputs = [*qkv(B, H), leaf(*shape)]
     q, k, v, mask = inputs
     u = tt.tensor(RNG.standard_normal((B, H, L, 4)))
 
@@ -192,9 +203,15 @@ def test_causal_and_mask_and_dropout_at_once():
     keep = keep_factors((B, H, L, S), 0.25, 9)
     expected = attention(*(x.numpy() for x in (q, k, v, mask)), True, 0.4, keep)
     np.testing.assert_allclose(run().numpy(), expected, rtol=1e-10, atol=1e-12)
+    nan = tt.full((B, H, L, S), float("nan"), dtype=tt.float64, requires_grad=True) * 1.0
+    del nan  # in free memory: what the kernel does not write shows
     raw, by_vjp = tt.grad(run(), inputs, u), tt.grad(run(), inputs, u, create_graph=True)
     for a, b in zip(raw, by_vjp, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-12)
+
+    # A later use of the mask brings its gradient first, and the kernel adds.
+    both = tt.grad([run(), 3.0 * mask], [mask], [u, tt.ones(*shape, dtype=tt.float64)])[0]
+    np.testing.assert_allclose(both.numpy(), raw[3].numpy() + 3.0, rtol=1e-9, atol=1e-12)
 
 
 # ---- grouped queries -----------------------------------------------------------------------------

@@ -22,6 +22,8 @@ from tinytape.nn import functional as nn_functional
 EXPECTED = (ValueError, TypeError, IndexError, RuntimeError, MemoryError)
 ROUNDS = 120
 CREATION = ["tensor", "zeros", "ones", "full", "zeros_like", "ones_like", "arange", "rand", "randn"]
+CREATION += ["as_tensor", "from_numpy", "empty", "empty_like", "full_like", "eye", "linspace"]
+CREATION += ["rand_like", "randn_like", "randint", "randperm"]
 METHODS = [
     name
     for name in dir(tt.Tensor)

@@ -238,6 +238,8 @@ def test_function_errors():
             f(**(good | {"input": steps.numpy()}))
         with pytest.raises(TypeError, match="expected a Tensor"):
             f(**(good | {"input": steps, "hx": (h, None)}))
+        with pytest.raises(TypeError, match="expected a Tensor"):
+            f(**(good | {"input": steps, "b_hh": b.numpy()}))
         with pytest.raises(ValueError, match="expected hx to be"):
             f(**(good | {"input": steps, "hx": h}))
 
@@ -249,6 +251,37 @@ def test_causal_conv1d_errors():
             F.causal_conv1d(*bad)
     with pytest.raises(TypeError, match="expected a Tensor"):
         F.causal_conv1d(x, w.numpy())
+
+
+# ---- orders of differentiation -------------------------------------------------------------------
+
+
+def test_the_third_derivative_is_the_difference_of_the_second():
+    shapes = ((4, 2, 3), (2, 2), (2, 2), (8, 3), (8, 2), (8,), (8,))
+    arrays, weights, direction = ([0.7 * array(*s) for s in shapes] for _ in range(3))
+
+    def along(grads) -> tt.Tensor:
+        total = double(np.zeros(()))
+        for g, w in zip(grads, weights, strict=True):
+            total = total + (g * double(w)).sum()
+        return total
+
+    def second(given):
+        leaves = [tt.tensor(a, requires_grad=True) for a in given]
+        output, (_, c) = F.lstm(leaves[0], leaves[1:3], *leaves[3:])
+        value = (output * output).sum() + (c * c * c).sum()
+        for _ in range(2):
+            value = along(tt.grad(value, leaves, create_graph=True))
+        return leaves, value
+
+    leaves, value = second(arrays)
+    third = [g.numpy() for g in tt.grad(value, leaves)]
+    above, below = (
+        second([a + sign * 1e-5 * d for a, d in zip(arrays, direction, strict=True)])[1].item()
+        for sign in (1, -1)
+    )
+    expected = sum((g * d).sum() for g, d in zip(third, direction, strict=True))
+    assert abs((above - below) / 2e-5 - expected) < 1e-6 * (1 + abs(expected))
 
 
 # ---- training ------------------------------------------------------------------------------------

@@ -1,9 +1,12 @@
 /* lstm: a layer of long short-term memory over a whole sequence (Hochreiter and Schmidhuber, 1997;
- * Gers et al., 2000), with PyTorch's order of gates:
- *     i, f, g, o = x_t W_ih^T + b_ih + h_(t-1) W_hh^T + b_hh, through sigmoid, sigmoid, tanh,
- * sigmoid c_t = f c_(t-1) + i g,    h_t = o tanh(c_t) Inputs: x (T, N, I), h0 and c0 (N, H), W_ih
- * (4H, I), W_hh (4H, H), b_ih and b_hh (4H) or absent. Outputs: all h and all c, (T, N, H). Saves
- * the gates, (T, N, 4H).
+ * Gers et al., 2000), with PyTorch's order of gates. Of x (T, N, I), h0 and c0 (N, H), W_ih (4H,
+ * I), W_hh (4H, H), and b_ih and b_hh (4H) or absent, it makes all h and all c, (T, N, H):
+ *
+ *     i, f, g, o = x_t W_ih^T + b_ih + h_(t-1) W_hh^T + b_hh
+ *     c_t = sigmoid(f) c_(t-1) + sigmoid(i) tanh(g)
+ *     h_t = sigmoid(o) tanh(c_t)
+ *
+ * It saves the gates after their functions, (T, N, 4H).
  *
  * And lstm_scan, the linear recurrence by which derivatives of an lstm run along its steps, forward
  * or (ints[0]) in reverse. Each direction is the adjoint of the other, so no derivative of any
@@ -167,12 +170,11 @@ static tt_status lstm_backward(tt_call *c)
 }
 TT_KERNELS_OF(lstm, lstm_forward, lstm_backward)
 
-/* lstm_scan, of steps t with gates g = i, f, g, o (see lstm_vjp for what the factors are):
- *     forward:   c_t = s_c + f c_(t-1) + sum of k_i, k_f, k_g times those of G_t,
- *                h_t = s_h + k_o G_o + r c_t,            G_t = h_(t-1) W^T
- *     reverse:   h_t = s_h + P_(t+1) W,
- *                c_t = s_c + r h_t + f_(t+1) c_(t+1),    P_t = k (c_t, c_t, c_t, h_t)
- * where nothing comes before the first step. */
+/* lstm_scan, with k (T, N, 4H) as wide as the gates and r, f (T, N, H); lstm_vjp says what they
+ * are: forward:   c_t = s_c + f c_(t-1) + sum of k_i, k_f, k_g times those of G_t, h_t = s_h + k_o
+ * G_o + r c_t,            G_t = h_(t-1) W^T reverse:   h_t = s_h + P_(t+1) W, c_t = s_c + r h_t +
+ * f_(t+1) c_(t+1),    P_t = k (c_t, c_t, c_t, h_t) where there is nothing before the first step and
+ * nothing after the last. */
 typedef struct {
     const T *s_h, *s_c; /* (T, N, H), or zeros with stride 0 */
     int64_t s_h_step, s_c_step;
@@ -484,7 +486,10 @@ static void lstm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     tt_tensor *dgates = v_mul(ctx, k, lstm_gates(ctx, d[1], d[1], d[1], d[0]));
     tt_tensor *rows = lstm_as_rows(ctx, dgates);
     if (rows == NULL) return;
-    if (need[0]) dx[0] = v_matmul(ctx, dgates, w_ih);
+    if (need[0]) {
+        tt_tensor *flat = v_matmul(ctx, rows, w_ih);
+        dx[0] = flat != NULL ? v_reshape_like(ctx, flat, x) : NULL;
+    }
     if (need[3]) dx[3] = v_matmul(ctx, v_transpose(ctx, rows), lstm_as_rows(ctx, x));
     if (need[4]) dx[4] = v_matmul(ctx, v_transpose(ctx, rows), lstm_as_rows(ctx, h_prev));
     for (int b = 5; b < 7; b++)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinytape import errors
 from tinytape import functional as F
 from tinytape.functional.indexing import get_item, with_item
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
+
+
+def _has_elements(value: Any) -> bool:
+    return isinstance(value, (Operators, int, float, np.ndarray, np.generic))
 
 
 class Operators:
@@ -57,8 +63,71 @@ class Operators:
     def __matmul__(self: Any, other: Any) -> Tensor:
         return F.matmul(self, other)
 
+    def __mod__(self: Any, other: Any) -> Tensor:
+        return F.remainder(self, other)
+
+    def __rmod__(self: Any, other: Any) -> Tensor:
+        return F.remainder(other, self)
+
+    def __floordiv__(self: Any, other: Any) -> Tensor:
+        return F.floor_divide(self, other)
+
+    def __rfloordiv__(self: Any, other: Any) -> Tensor:
+        return F.floor_divide(other, self)
+
+    def __pow__(self: Any, other: Any) -> Tensor:
+        return F.pow(self, other)
+
+    def __rpow__(self: Any, other: Any) -> Tensor:
+        return F.pow(other, self)
+
+    def __and__(self: Any, other: Any) -> Tensor:
+        return F.bitwise_and(self, other)
+
+    def __rand__(self: Any, other: Any) -> Tensor:
+        return F.bitwise_and(other, self)
+
+    def __or__(self: Any, other: Any) -> Tensor:
+        return F.bitwise_or(self, other)
+
+    def __ror__(self: Any, other: Any) -> Tensor:
+        return F.bitwise_or(other, self)
+
+    def __xor__(self: Any, other: Any) -> Tensor:
+        return F.bitwise_xor(self, other)
+
+    def __rxor__(self: Any, other: Any) -> Tensor:
+        return F.bitwise_xor(other, self)
+
     def __neg__(self: Any) -> Tensor:
         return F.neg(self)
+
+    def __abs__(self: Any) -> Tensor:
+        return F.abs(self)
+
+    def __invert__(self: Any) -> Tensor:
+        return F.bitwise_not(self)
+
+    # Comparisons are of elements; a tensor in a set or as a key is itself, whatever its values.
+    __hash__ = object.__hash__
+
+    def __eq__(self: Any, other: Any) -> Any:
+        return F.eq(self, other) if _has_elements(other) else NotImplemented
+
+    def __ne__(self: Any, other: Any) -> Any:
+        return F.ne(self, other) if _has_elements(other) else NotImplemented
+
+    def __lt__(self: Any, other: Any) -> Tensor:
+        return F.lt(self, other)
+
+    def __le__(self: Any, other: Any) -> Tensor:
+        return F.le(self, other)
+
+    def __gt__(self: Any, other: Any) -> Tensor:
+        return F.gt(self, other)
+
+    def __ge__(self: Any, other: Any) -> Tensor:
+        return F.ge(self, other)
 
     def _check_in_place(self: Any, info: list[int]) -> None:
         if info[2] and self._context.grad_enabled:
@@ -93,6 +162,10 @@ class Operators:
         kept: Tensor = self._in_place(F.div(self, other))
         return kept
 
+    def where(self: Any, condition: Tensor, other: Any) -> Tensor:
+        """This tensor where condition is true, else other."""
+        return F.where(condition, self, other)
+
     # ---- functions of the first argument are methods too ----
 
     add = F.add
@@ -106,24 +179,119 @@ class Operators:
     erf = F.erf
     sqrt = F.sqrt
     rsqrt = F.rsqrt
+    abs = F.abs
+    ceil = F.ceil
+    clamp = F.clamp
+    cos = F.cos
+    expm1 = F.expm1
+    floor = F.floor
+    floor_divide = F.floor_divide
+    log1p = F.log1p
+    maximum = F.maximum
+    minimum = F.minimum
+    pow = F.pow
+    reciprocal = F.reciprocal
+    relu = F.relu
+    remainder = F.remainder
+    round = F.round
+    sigmoid = F.sigmoid
+    sign = F.sign
+    sin = F.sin
+    square = F.square
+    trunc = F.trunc
+    eq = F.eq
+    ne = F.ne
+    lt = F.lt
+    le = F.le
+    gt = F.gt
+    ge = F.ge
+    isnan = F.isnan
+    isinf = F.isinf
+    isfinite = F.isfinite
+    logical_and = F.logical_and
+    logical_or = F.logical_or
+    logical_xor = F.logical_xor
+    logical_not = F.logical_not
+    bitwise_and = F.bitwise_and
+    bitwise_or = F.bitwise_or
+    bitwise_xor = F.bitwise_xor
+    bitwise_not = F.bitwise_not
     matmul = F.matmul
+    mm = F.mm
+    bmm = F.bmm
+    mv = F.mv
+    dot = F.dot
+    outer = F.outer
     sum = F.sum
     mean = F.mean
+    prod = F.prod
+    cumsum = F.cumsum
+    logsumexp = F.logsumexp
+    amax = F.amax
+    amin = F.amin
+    max = F.max
+    min = F.min
+    argmax = F.argmax
+    argmin = F.argmin
+    all = F.all
+    any = F.any
+    var = F.var
+    std = F.std
+    norm = F.norm
+    sort = F.sort
+    argsort = F.argsort
+    topk = F.topk
     softmax = F.softmax
     log_softmax = F.log_softmax
     reshape = F.reshape
+    reshape_as = F.reshape_as
     view = F.view
+    view_as = F.view_as
     flatten = F.flatten
+    unflatten = F.unflatten
     permute = F.permute
     transpose = F.transpose
+    swapaxes = F.swapaxes
+    swapdims = F.swapdims
+    movedim = F.movedim
+    moveaxis = F.moveaxis
+    t = F.t
     squeeze = F.squeeze
     unsqueeze = F.unsqueeze
     expand = F.expand
+    expand_as = F.expand_as
+    broadcast_to = F.broadcast_to
     contiguous = F.contiguous
     clone = F.clone
     narrow = F.narrow
+    diagonal = F.diagonal
     split = F.split
     chunk = F.chunk
     gather = F.gather
     index_select = F.index_select
     scatter_add = F.scatter_add
+    unbind = F.unbind
+    flip = F.flip
+    fliplr = F.fliplr
+    flipud = F.flipud
+    roll = F.roll
+    repeat = F.repeat
+    tile = F.tile
+    tril = F.tril
+    triu = F.triu
+
+    @property
+    def T(self: Any) -> Tensor:
+        """A matrix transposed, as a view; a vector or a single value as it is."""
+        if self.ndim > 2:
+            raise errors.ShapeError(
+                f"T: expected at most 2 dimensions, got shape {self.shape}: use mT or permute"
+            )
+        return F.t(self)
+
+    @property
+    def mT(self: Any) -> Tensor:
+        """The last two axes exchanged, as a view."""
+        if self.ndim < 2:
+            raise errors.ShapeError(f"mT: expected at least 2 dimensions, got shape {self.shape}")
+        return F.transpose(self, -2, -1)

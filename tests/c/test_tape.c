@@ -388,7 +388,7 @@ static void test_refused_backward(void)
             check_same(before, snapshot_of(ctx), "backward", k);
             arena_rewind(&ctx->step, mark);
         }
-        CHECK(k > 2 && k < 40, "%d refusals", k - 1);
+        CHECK(k > 1 && k < 40, "%d refusals", k - 1); /* one chunk may hold all of a pass */
         tt_ctx_free(ctx);
     }
 }

@@ -3,7 +3,8 @@
 A row says how to call the function on inputs of some drawn shapes and what numpy says the result
 is. Layouts, aliases, gradients, dtypes and threads are the business of ``problem.py`` and of the
 tests, which run over the whole table: an operation or function without a row fails, and so does a
-row without either.
+row without either. (A row is also an attribute of this package: a builtin of the same name, such as
+max, cannot be used here.)
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from hypothesis import strategies as st
 
 Shape = tuple[int, ...]
 
-ALIASES: dict[str, str] = {}
+ALIASES: dict[str, str] = {
+    "concat": "cat",
+    "concatenate": "cat",
+    "moveaxis": "movedim",
+    "swapaxes": "transpose",
+    "swapdims": "transpose",
+}
 """Public names of functions that have a row under another name: the very same function."""
 
 WITHOUT_ROW: dict[str, str] = {}
@@ -78,7 +85,8 @@ class Row:
         differentiable: False where asking for a gradient is an error that names the function.
         integers: the Float inputs may be integers or bools too. True: the result is of their
             dtype; otherwise the name of the dtype that the result always has, such as "float32".
-        float32: how closely float32 follows float64, at most 1e-3.
+        float32: how closely float32 follows float64; ten times that in the second order, where
+            larger numbers cancel, and never more than 1e-3.
     """
 
     case: Callable[[Any], Call]
@@ -113,6 +121,17 @@ def broadcast_pairs(draw: Any, most: int = 4) -> tuple[Shape, Shape]:
         kept = full[draw(st.integers(0, len(full))) if draw(st.booleans()) else 0 :]
         pair.append(tuple(1 if draw(st.integers(0, 3)) == 0 else n for n in kept))
     return pair[0], pair[1]
+
+
+def of_numbers(reference: Callable[..., Any]) -> Callable[..., Any]:
+    """The reference of a function that bools do not have, said as numpy says it: a TypeError."""
+
+    def refusing(*arrays: Any) -> Any:
+        if any(x.dtype == bool for x in arrays):
+            raise TypeError("no such function of bools")
+        return reference(*arrays)
+
+    return refusing
 
 
 # ---- the rows of elementwise operations ----------------------------------------------------------
@@ -150,4 +169,66 @@ def binary(
         return Call([Float(a, **domain), Float(b, **domain)], run, reference)
 
     large = Call([Float((150, 301), **domain), Float((301,), **domain)], run, reference)
+    return Row(case, large, differentiable, integers)
+
+
+# ---- the rows of reductions ----------------------------------------------------------------------
+
+
+def axes_within(draw: Any, shape: Shape) -> int | tuple[int, ...] | None:
+    """Some axes of a shape, from either end, as ``dim`` takes them; None for all."""
+    order = draw(st.permutations(range(len(shape)))) if shape else []
+    axes = [a - len(shape) if draw(st.booleans()) else a for a in order]
+    axes = axes[: draw(st.integers(0, len(shape)))]
+    if len(axes) == 1 and draw(st.booleans()):
+        return axes[0]
+    return tuple(axes) or None
+
+
+def axis_within(draw: Any, shape: Shape) -> int:
+    """One axis, from either end; that of a shape without axes too."""
+    n = len(shape) or 1
+    return draw(st.integers(-n, n - 1))
+
+
+def without_nothing(shape: Shape, dim: int | tuple[int, ...] | None) -> Shape:
+    """The shape with something along the given axes."""
+    axes = range(len(shape)) if dim is None else (dim,) if isinstance(dim, int) else dim
+    gone = {a % (len(shape) or 1) for a in axes}
+    return tuple(2 if n == 0 and i in gone else n for i, n in enumerate(shape))
+
+
+def reduction(
+    run: Callable[..., Any],
+    reference: Callable[..., Any],
+    *,
+    several: bool = True,
+    nothing: bool = True,
+    differentiable: bool = True,
+    integers: bool | str = False,
+    **domain: Any,
+) -> Row:
+    """A function of (x, dim, keepdim), where numpy's is of (x, axis, keepdims).
+
+    ``several``: whether it takes more axes than one; ``nothing``: whether axes of size 0.
+    """
+
+    def call(shape: Shape, dim: Any, keepdim: bool) -> Call:
+        return Call(
+            [Float(shape, **domain)],
+            lambda x: run(x, dim, keepdim),
+            lambda x: reference(x, dim if x.ndim else None, keepdims=keepdim),
+        )
+
+    def case(draw: Any) -> Call:
+        shape = draw(shapes())
+        if several:
+            dim = axes_within(draw, shape)
+        else:
+            dim = axis_within(draw, shape) if draw(st.booleans()) else None
+        if not nothing:
+            shape = without_nothing(shape, dim)
+        return call(shape, dim, draw(st.booleans()))
+
+    large = call((40, 50, 60), (0, 2) if several else 1, False)
     return Row(case, large, differentiable, integers)

@@ -4,24 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tinytape.functional._apply import binary, unary
+import numpy as np
+
+from tinytape import dtypes
+from tinytape._ffi import OPS
+from tinytape.errors import ArgumentError, DTypeError
+from tinytape.functional import _apply
+from tinytape.functional._apply import apply, binary, check_tensor, operand, unary
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
 
 __all__ = [
+    "abs",
     "add",
+    "ceil",
+    "clamp",
+    "cos",
     "div",
     "erf",
     "exp",
+    "expm1",
+    "floor",
+    "floor_divide",
     "log",
+    "log1p",
+    "maximum",
+    "minimum",
     "mul",
     "neg",
+    "pow",
+    "reciprocal",
+    "relu",
+    "remainder",
+    "round",
     "rsqrt",
+    "sigmoid",
+    "sign",
+    "sin",
     "sqrt",
+    "square",
     "sub",
     "tanh",
+    "trunc",
 ]
+
+# ---- of two ----
 
 
 def add(input: Any, other: Any) -> Tensor:
@@ -42,6 +70,88 @@ def mul(input: Any, other: Any) -> Tensor:
 def div(input: Any, other: Any) -> Tensor:
     """input / other, broadcast."""
     return binary("div", input, other)
+
+
+def remainder(input: Any, other: Any) -> Tensor:
+    """input - other * floor(input / other), broadcast: Python's ``%``, of the sign of other.
+
+    The gradient of other is that of the formula where floor is constant.
+
+    Raises:
+        ArgumentError: when an integer is divided by zero.
+    """
+    return binary("remainder", input, other)
+
+
+def floor_divide(input: Any, other: Any) -> Tensor:
+    """The largest whole number up to input / other, broadcast: Python's ``//``. Not differentiable.
+
+    Raises:
+        ArgumentError: when an integer is divided by zero.
+    """
+    return binary("floor_divide", input, other)
+
+
+def maximum(input: Any, other: Any) -> Tensor:
+    """The larger of each pair, broadcast; NaN where one of them is.
+
+    The gradient goes to the larger one, half of it to each of two equals.
+    """
+    return binary("maximum", input, other)
+
+
+def minimum(input: Any, other: Any) -> Tensor:
+    """The smaller of each pair, broadcast; NaN where one of them is.
+
+    The gradient goes to the smaller one, half of it to each of two equals.
+    """
+    return binary("minimum", input, other)
+
+
+def pow(input: Any, exponent: Any) -> Tensor:
+    """input to the power of exponent, broadcast; one of them may be a number.
+
+    Integers to integer powers stay integers. The power 0 has no slope, and neither has the exponent
+    where the base is 0 and the exponent is not negative.
+
+    Raises:
+        ArgumentError: when integers are raised to a negative number. (In a tensor of exponents
+            that is allowed, as in PyTorch: 1/a without its fraction.)
+    """
+    a_number = isinstance(exponent, (int, float)) and not isinstance(exponent, np.generic)
+    if not a_number or not isinstance(input, _apply._tensor):
+        return binary("pow", input, exponent)
+    if isinstance(exponent, float) or input.dtype.is_floating_point:
+        base = input if input.dtype.is_floating_point else input.to(dtypes.float32)
+        return apply(OPS["pow_number"], (base,), (), (float(exponent),))
+    if exponent < 0:
+        raise ArgumentError(f"pow: integers cannot be raised to the negative power {exponent}")
+    base = input if input.dtype is not dtypes.bool_ else input.to(dtypes.int64)
+    return apply(OPS["pow_number"], (base,), (int(exponent),))
+
+
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Each element, but no less than min and no more than max, broadcast; max where min > max.
+
+    The gradient goes to the input where min <= input <= max, else to the bound that was taken.
+
+    Args:
+        min, max: numbers or tensors; one of them may be left out.
+
+    Raises:
+        ArgumentError: without any bound.
+    """
+    check_tensor("clamp", input)
+    if min is None and max is None:
+        raise ArgumentError("clamp: expected min, max or both, got neither")
+    bounds = [
+        b if b is None or isinstance(b, _apply._tensor) else operand(b, input, "clamp")
+        for b in (min, max)
+    ]
+    return apply(OPS["clamp"], (input, *bounds))
+
+
+# ---- of one ----
 
 
 def neg(input: Tensor) -> Tensor:
@@ -77,3 +187,88 @@ def sqrt(input: Tensor) -> Tensor:
 def rsqrt(input: Tensor) -> Tensor:
     """One over the square root of each element."""
     return unary("rsqrt", input)
+
+
+def abs(input: Tensor) -> Tensor:
+    """The absolute value of each element; its slope at 0 is 0."""
+    return unary("abs", input)
+
+
+def sign(input: Tensor) -> Tensor:
+    """-1, 0 or 1, in the type of input; NaN stays NaN (PyTorch gives 0). The slope is zero."""
+    return unary("sign", input)
+
+
+def square(input: Tensor) -> Tensor:
+    """Each element times itself."""
+    return pow(input, 2)
+
+
+def reciprocal(input: Tensor) -> Tensor:
+    """One over each element."""
+    return unary("reciprocal", input)
+
+
+def log1p(input: Tensor) -> Tensor:
+    """log(1 + input), accurate near zero."""
+    return unary("log1p", input)
+
+
+def expm1(input: Tensor) -> Tensor:
+    """exp(input) - 1, accurate near zero."""
+    return unary("expm1", input)
+
+
+def sin(input: Tensor) -> Tensor:
+    """The sine of each element, in radians."""
+    return unary("sin", input)
+
+
+def cos(input: Tensor) -> Tensor:
+    """The cosine of each element, in radians."""
+    return unary("cos", input)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + exp(-input))."""
+    return unary("sigmoid", input)
+
+
+def relu(input: Tensor) -> Tensor:
+    """The larger of each element and 0; NaN stays. The slope at 0 is 0."""
+    return unary("relu", input)
+
+
+def floor(input: Tensor) -> Tensor:
+    """The largest whole number up to each element. The slope is zero."""
+    return unary("floor", input)
+
+
+def ceil(input: Tensor) -> Tensor:
+    """The smallest whole number from each element up. The slope is zero."""
+    return unary("ceil", input)
+
+
+def trunc(input: Tensor) -> Tensor:
+    """Each element without its fraction. The slope is zero."""
+    return unary("trunc", input)
+
+
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """The nearest whole number, of two equally near ones the even one. The slope is zero.
+
+    Args:
+        decimals: how many digits after the point are kept; negative: rounded before the point.
+
+    Raises:
+        DTypeError: for decimals of integers.
+    """
+    check_tensor("round", input)
+    if decimals == 0:
+        return unary("round", input)
+    if not input.dtype.is_floating_point:
+        raise DTypeError(f"round: decimals needs float32 or float64, got {input.dtype.name}")
+    scale = 10.0 ** (decimals if decimals > 0 else -decimals)
+    if decimals > 0:
+        return div(unary("round", mul(input, scale)), scale)
+    return mul(unary("round", div(input, scale)), scale)

@@ -1,7 +1,7 @@
 """Layers: one file per family, with PyTorch's names, defaults and initialisation."""
 
 from . import functional, init, utils
-from .activation import GELU, LogSoftmax, Softmax, Tanh
+from .activation import GELU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .attention import CausalSelfAttention, KVCache
 from .container import ModuleList, Sequential
 from .dropout import Dropout
@@ -34,8 +34,12 @@ __all__ = [
     "NLLLoss",
     "Parameter",
     "RMSNorm",
+    "ReLU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
     "Softmax",
+    "Softplus",
     "StateDictError",
     "Tanh",
     "functional",

@@ -35,6 +35,46 @@ class Tanh(Module):
         return F.tanh(input)
 
 
+class Sigmoid(Module):
+    """1 / (1 + exp(-x))."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Any shape -> the same shape."""
+        return F.sigmoid(input)
+
+
+class ReLU(Module):
+    """The larger of x and 0."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Any shape -> the same shape."""
+        return F.relu(input)
+
+
+class SiLU(Module):
+    """x * sigmoid(x), also called swish (Elfwing et al. 2017; Ramachandran et al. 2017)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Any shape -> the same shape."""
+        return F.silu(input)
+
+
+class Softplus(Module):
+    """log(1 + exp(beta x)) / beta, and x itself where beta x > threshold (Dugas et al. 2001)."""
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__()
+        self.beta = beta
+        self.threshold = threshold
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Any shape -> the same shape."""
+        return F.softplus(input, self.beta, self.threshold)
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}, threshold={self.threshold}"
+
+
 class _AlongDim(Module):
     """What Softmax and LogSoftmax share. Here the axis must be named; PyTorch only warns."""
 

@@ -1,6 +1,6 @@
 """The functions that layers are made of, with PyTorch's names and defaults."""
 
-from tinytape.functional import log_softmax, softmax, tanh
+from tinytape.functional import log_softmax, relu, sigmoid, softmax, tanh
 from tinytape.nn.functional import (
     activation,
     affine,
@@ -22,7 +22,7 @@ from tinytape.nn.functional.recurrent import *
 from tinytape.nn.functional.regularization import *
 from tinytape.nn.functional.sparse import *
 
-__all__ = ["log_softmax", "softmax", "tanh"]
+__all__ = ["log_softmax", "relu", "sigmoid", "softmax", "tanh"]
 __all__ += activation.__all__
 __all__ += attention.__all__
 __all__ += regularization.__all__

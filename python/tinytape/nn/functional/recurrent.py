@@ -85,7 +85,7 @@ def lstm_cell(
         DTypeError: where the dtypes differ.
     """
     h, c = _state("lstm_cell", hx)
-    for x in (input, w_ih, w_hh):
+    for x in (input, w_ih, w_hh, *(b for b in (b_ih, b_hh) if b is not None)):
         check_tensor("lstm_cell", x)
     lead, state = input.shape[:-1], h.shape
     wide = (4 * state[-1],) if state else ()

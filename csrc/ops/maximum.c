@@ -1,0 +1,47 @@
+/* maximum and minimum of pairs, broadcast; NaN of NaN. dy goes to the larger (smaller) one, half of
+ * it to each of two equals. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+TT_BINARY(maximum, a > b || a != a ? a : b,
+          a == b  ? d / 2
+          : a < b ? 0
+                  : d,
+          a == b  ? d / 2
+          : a > b ? 0
+                  : d)
+TT_BINARY(minimum, a<b || a != a ? a : b, a == b ? d / 2 : a> b ? 0 : d,
+          a == b  ? d / 2
+          : a < b ? 0
+                  : d)
+
+#else
+
+static void extreme_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *dy, const bool *need,
+                        tt_tensor **dx, int a_loses, int b_loses)
+{
+    tt_tensor *a = node->in[0], *b = node->in[1], *zero = v_number(ctx, dy, 0.0);
+    tt_tensor *share = v_where(ctx, v_binary(ctx, TT_OP_eq, a, b), v_scale(ctx, dy, 0.5), dy);
+    if (need[0]) dx[0] = v_where(ctx, v_binary(ctx, a_loses, a, b), zero, share);
+    if (need[1]) dx[1] = v_where(ctx, v_binary(ctx, b_loses, a, b), zero, share);
+}
+
+static void maximum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                        tt_tensor **dx)
+{
+    extreme_vjp(ctx, node, dy[0], need, dx, TT_OP_lt, TT_OP_gt);
+}
+
+static void minimum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                        tt_tensor **dx)
+{
+    extreme_vjp(ctx, node, dy[0], need, dx, TT_OP_gt, TT_OP_lt);
+}
+
+TT_OP(maximum, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED, .keeps = 3,
+      .prepare = prepare_broadcast, .infer = infer_same, .vjp = maximum_vjp)
+TT_OP(minimum, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED, .keeps = 3,
+      .prepare = prepare_broadcast, .infer = infer_same, .vjp = minimum_vjp)
+
+#endif

@@ -1,0 +1,153 @@
+/* pow: y = a^b, broadcast; and pow_number, y = x^p for a number p, which has loops of its own for
+ * the usual powers. The slopes are zero at exponent zero, and in the exponent at base zero, as far
+ * as y is finite there.
+ * pow_number: reals[0] is p for floats, ints[0] for integers. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+#ifdef TT_I64
+
+/* 1/a is a whole number for 1 and -1 alone; the others round to zero, and so does 1/0. */
+static T integer_power(T a, T b)
+{
+    if (b < 0) return a == 1 ? 1 : a == -1 ? (b % 2 == 0 ? 1 : -1) : 0;
+    T y = 1;
+    for (; b > 0; b /= 2, a *= a) {
+        if (b % 2 == 1) y *= a;
+    }
+    return y;
+}
+
+TT_BINARY(pow, integer_power(a, b), 0, 0)
+
+static tt_status pow_number_forward(tt_call *c)
+{
+    tt_tensor p = number_like(c->in[0], &c->attrs->ints[0]);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], &p};
+    elementwise(pow_row, c->in[0], operands, c->out[0]->data, false);
+    return TT_OK;
+}
+TT_KERNELS_OF(pow_number, pow_number_forward, NULL)
+
+#else
+
+TT_BINARY(pow, tt_pow(a, b), b == 0 ? 0 : d * (b * tt_pow(a, b - 1)),
+          a == 0 && b >= 0 ? 0 : d * (tt_pow(a, b) * tt_log(a)))
+
+/* For the power `power`: y = a^power, and the slope of a^b where b = power + 1. */
+#define POWER(name, value)      \
+    TT_ROW(power_##name, value) \
+    TT_ROW(slope_##name, d *(b * (value)))
+
+POWER(minus_2, 1 / (a * a))
+POWER(minus_1, 1 / a)
+POWER(minus_half, 1 / tt_sqrt(a))
+POWER(half, tt_sqrt(a))
+POWER(1, a)
+POWER(2, a *a)
+POWER(3, a * a * a)
+TT_ROW(slope_any, d *(b *tt_pow(a, b - 1)))
+TT_ROW(power_0, 1)
+TT_ROW(slope_0, d *b)
+TT_ROW(slope_of_one, 0)
+
+typedef struct {
+    double power;
+    row_fn value, slope;
+} usual_power;
+
+static const usual_power *find_usual(double power)
+{
+    static const usual_power usual[] = {{-2, power_minus_2, slope_minus_2},
+                                        {-1, power_minus_1, slope_minus_1},
+                                        {-0.5, power_minus_half, slope_minus_half},
+                                        {0, power_0, slope_0},
+                                        {0.5, power_half, slope_half},
+                                        {1, power_1, slope_1},
+                                        {2, power_2, slope_2},
+                                        {3, power_3, slope_3}};
+    for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++) {
+        if (usual[i].power == power) return &usual[i];
+    }
+    return NULL;
+}
+
+static tt_status pow_number_forward(tt_call *c)
+{
+    const usual_power *usual = find_usual(c->attrs->reals[0]);
+    T value = (T)c->attrs->reals[0];
+    tt_tensor p = number_like(c->in[0], &value);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], &p};
+    elementwise(usual != NULL ? usual->value : pow_row, c->in[0], operands, c->out[0]->data, false);
+    return TT_OK;
+}
+
+static tt_status pow_number_backward(tt_call *c)
+{
+    double power = c->attrs->reals[0];
+    const usual_power *usual = find_usual(power - 1);
+    row_fn slope = power == 0 ? slope_of_one : usual != NULL ? usual->slope : slope_any;
+    T value = (T)power;
+    tt_tensor p = number_like(c->in[0], &value), dy = dense_like(c->in[0], c->dy[0]);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], &p, &dy};
+    elementwise(slope, c->in[0], operands, c->dx[0], c->acc[0]);
+    return TT_OK;
+}
+TT_KERNELS_OF(pow_number, pow_number_forward, pow_number_backward)
+
+#endif
+
+#else
+
+static tt_status pow_number_infer(tt_call *c)
+{
+    bool integers = !dtype_is_float(c->in[0]->dtype);
+    if (c->attrs->n_ints != integers || c->attrs->n_reals != !integers)
+        return tt_fail(TT_ERR_ARG, c->op->name, "expected one exponent, of the kind of the tensor");
+    return infer_same(c);
+}
+
+static tt_tensor *power_of(tt_ctx *ctx, tt_tensor *x, double power)
+{
+    tt_attrs attrs = {.n_reals = 1, .reals = {power}};
+    return v_call(ctx, TT_OP_pow_number, &x, 1, &attrs);
+}
+
+static void pow_number_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                           tt_tensor **dx)
+{
+    double power = node->attrs.reals[0];
+    if (power == 0) vjp_zero(ctx, node, dy, need, dx);
+    else dx[0] = v_mul(ctx, dy[0], v_scale(ctx, power_of(ctx, node->in[0], power - 1), power));
+}
+
+/* Where a slope is zero by definition its formula gets a harmless base: 0 times infinity must not
+ * come back one order up. */
+static void pow_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                    tt_tensor **dx)
+{
+    tt_tensor *a = node->in[0], *b = node->in[1], *g = dy[0];
+    tt_tensor *zero = v_number(ctx, g, 0.0), *one = v_number(ctx, g, 1.0);
+    if (need[0]) {
+        tt_tensor *has_size = v_binary(ctx, TT_OP_gt, v_unary(ctx, TT_OP_abs, a), zero);
+        tt_tensor *slopes =
+            v_binary(ctx, TT_OP_logical_or, has_size, v_binary(ctx, TT_OP_ne, b, zero));
+        tt_tensor *base = v_where(ctx, slopes, a, one);
+        tt_tensor *power = v_binary(ctx, TT_OP_pow, base, v_shift(ctx, b, -1.0));
+        dx[0] = v_mul(ctx, g, v_where(ctx, slopes, v_mul(ctx, b, power), zero));
+    }
+    if (need[1]) {
+        tt_tensor *flat = v_binary(ctx, TT_OP_logical_and, v_binary(ctx, TT_OP_eq, a, zero),
+                                   v_binary(ctx, TT_OP_ge, b, zero));
+        tt_tensor *log_base = v_unary(ctx, TT_OP_log, v_where(ctx, flat, one, a));
+        dx[1] = v_mul(ctx, g, v_mul(ctx, node->out[0], log_base));
+    }
+}
+
+TT_OP(pow, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
+      .keeps = 3, .prepare = prepare_broadcast, .infer = infer_same, .vjp = pow_vjp)
+TT_OP(pow_number, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED, .keeps = 1,
+      .infer = pow_number_infer, .vjp = pow_number_vjp)
+
+#endif

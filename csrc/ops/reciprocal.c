@@ -1,0 +1,21 @@
+/* reciprocal: y = 1 / x, dx = -dy y^2. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+TT_UNARY(reciprocal, 1 / a, -d * b * b)
+
+#else
+
+static void reciprocal_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                           tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *y = node->out[0];
+    dx[0] = v_neg(ctx, v_mul(ctx, dy[0], v_mul(ctx, y, y)));
+}
+
+TT_OP(reciprocal, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+      .vjp = reciprocal_vjp)
+
+#endif

@@ -1,0 +1,22 @@
+/* relu: y = x where x > 0, else 0; NaN stays. dx = dy where y > 0. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+TT_UNARY(relu, a <= 0 ? 0 : a, b <= 0 ? 0 : d)
+
+#else
+
+static void relu_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                     tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *zero = v_number(ctx, dy[0], 0.0);
+    tt_tensor *off = v_binary(ctx, TT_OP_le, node->out[0], zero);
+    dx[0] = v_where(ctx, off, zero, dy[0]);
+}
+
+TT_OP(relu, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED,
+      .infer = infer_same, .vjp = relu_vjp)
+
+#endif

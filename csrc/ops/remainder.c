@@ -1,0 +1,105 @@
+/* remainder: y = a - b floor(a / b), of the sign of b; floor_divide: floor(a / b). Broadcast.
+ * remainder's gradients: dy for a, -dy floor(a / b) for b. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+#ifdef TT_I64
+
+/* -1 apart: the processor traps where the quotient of the least integer is no integer. */
+static inline T modulo(T a, T b)
+{
+    if (b == 0 || b == -1) return 0;
+    T r = a % b;
+    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+static inline T floor_quotient(T a, T b)
+{
+    if (b == 0 || b == -1) return 0 - a;
+    T q = a / b;
+    return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
+}
+
+TT_PREDICATE_ROW(is_zero, a == 0)
+
+static tt_status refuse_zero(tt_call *c)
+{
+    const tt_tensor *b = c->in[1], *operands[MAX_OPERANDS] = {b};
+    uint8_t *zeros = call_scratch(c, (size_t)b->numel);
+    if (zeros == NULL) return TT_ERR_NOMEM;
+    elementwise_to(is_zero, b, operands, zeros, TT_BOOL, false);
+    if (b->numel > 0 && memchr(zeros, 1, (size_t)b->numel) != NULL)
+        return tt_fail(TT_ERR_ARG, c->op->name, "an integer cannot be divided by zero");
+    return TT_OK;
+}
+
+#else
+
+static inline tt_status refuse_zero(tt_call *c)
+{
+    (void)c;
+    return TT_OK;
+}
+
+static inline T modulo(T a, T b)
+{
+    T r = tt_fmod(a, b);
+    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+/* By way of the remainder, as Python has it: a / b may round up to the next whole number. */
+static inline T floor_quotient(T a, T b)
+{
+    if (b == 0) return a / b;
+    T r = tt_fmod(a, b), q = (a - r) / b;
+    if (r != 0 && (r < 0) != (b < 0)) q -= 1;
+    if (q == 0) return (T)copysign(0, a / b);
+    T whole = tt_floor(q);
+    return q - whole > (T)0.5 ? whole + 1 : whole;
+}
+
+#endif
+
+TT_ROW(remainder_row, modulo(a, b))
+TT_ROW(remainder_row_db, -d *floor_quotient(a, b))
+TT_ROW(floor_divide_row, floor_quotient(a, b))
+
+static tt_status divide(tt_call *c, row_fn fn)
+{
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1]};
+    TT_TRY(refuse_zero(c));
+    elementwise(fn, c->in[0], operands, c->out[0]->data, false);
+    return TT_OK;
+}
+
+static tt_status remainder_forward(tt_call *c) { return divide(c, remainder_row); }
+static tt_status remainder_backward(tt_call *c)
+{
+    tt_tensor dy = dense_like(c->in[0], c->dy[0]);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], &dy};
+    elementwise(remainder_row_db, c->in[0], operands, c->dx[1], c->acc[1]);
+    return TT_OK;
+}
+TT_KERNELS_OF(remainder, remainder_forward, remainder_backward)
+
+static tt_status floor_divide_forward(tt_call *c) { return divide(c, floor_divide_row); }
+TT_KERNELS_OF(floor_divide, floor_divide_forward, NULL)
+
+#else
+
+static void remainder_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                          tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *quotient = v_binary(ctx, TT_OP_floor_divide, node->in[0], node->in[1]);
+    dx[1] = v_neg(ctx, v_mul(ctx, dy[0], quotient));
+}
+
+TT_OP(remainder, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
+      .keeps = 3, .passes = 1, .prepare = prepare_broadcast, .infer = infer_same,
+      .vjp = remainder_vjp)
+TT_OP(floor_divide, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL | TT_NOGRAD,
+      .layout = TT_STRIDED, .prepare = prepare_broadcast, .infer = infer_same)
+
+#endif

@@ -1,0 +1,21 @@
+/* sigmoid: y = 1 / (1 + e^-x), dx = dy y (1 - y). */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+TT_UNARY(sigmoid, tt_sigmoid(a), d * b * (1 - b))
+
+#else
+
+static void sigmoid_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                        tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *y = node->out[0], *rest = v_shift(ctx, v_neg(ctx, y), 1.0);
+    dx[0] = v_mul(ctx, dy[0], v_mul(ctx, y, rest));
+}
+
+TT_OP(sigmoid, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+      .vjp = sigmoid_vjp)
+
+#endif

@@ -1,0 +1,29 @@
+/* silu: y = x s(x), s the sigmoid; also called swish (Elfwing et al., 2017; Ramachandran et al.,
+ * 2017). dx = dy s (1 + x (1 - s)). */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+static inline T silu_slope(T x)
+{
+    T s = tt_sigmoid(x);
+    return s * (1 + x * (1 - s));
+}
+
+TT_UNARY(silu, a *tt_sigmoid(a), d *silu_slope(a))
+
+#else
+
+static void silu_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                     tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *x = node->in[0], *s = v_unary(ctx, TT_OP_sigmoid, x);
+    tt_tensor *rest = v_shift(ctx, v_neg(ctx, s), 1.0);
+    tt_tensor *slope = v_mul(ctx, s, v_shift(ctx, v_mul(ctx, x, rest), 1.0));
+    dx[0] = v_mul(ctx, dy[0], slope);
+}
+
+TT_OP(silu, .inputs = 1, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same, .vjp = silu_vjp)
+
+#endif

@@ -1,0 +1,65 @@
+/* where: y = a where the mask is true, else b, broadcast. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+static void where_row(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2,
+                      int64_t s2, T *restrict out, bool acc)
+{
+    const uint8_t *mask = (const uint8_t *)(const void *)p0;
+    (void)acc;
+    if (s0 == 1 && s1 == 1 && s2 == 1) {
+        for (int64_t i = 0; i < n; i++) out[i] = mask[i] ? p1[i] : p2[i];
+    } else {
+        for (int64_t i = 0; i < n; i++) out[i] = mask[i * s0] ? p1[i * s1] : p2[i * s2];
+    }
+}
+
+/* dy where the mask is true, and where it is false. */
+static void where_row_da(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2,
+                         int64_t s2, T *restrict out, bool acc)
+{
+    const uint8_t *mask = (const uint8_t *)(const void *)p0;
+    (void)p2, (void)s2;
+    for (int64_t i = 0; i < n; i++) put(out + i, mask[i * s0] ? p1[i * s1] : 0, acc);
+}
+
+static void where_row_db(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2,
+                         int64_t s2, T *restrict out, bool acc)
+{
+    const uint8_t *mask = (const uint8_t *)(const void *)p0;
+    (void)p2, (void)s2;
+    for (int64_t i = 0; i < n; i++) put(out + i, mask[i * s0] ? 0 : p1[i * s1], acc);
+}
+
+static tt_status where_forward(tt_call *c)
+{
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], c->in[2]};
+    elementwise(where_row, c->in[0], operands, c->out[0]->data, false);
+    return TT_OK;
+}
+
+static tt_status where_backward(tt_call *c)
+{
+    tt_tensor dy = dense_like(c->in[0], c->dy[0]);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], &dy};
+    if (c->dx[1] != NULL) elementwise(where_row_da, c->in[0], operands, c->dx[1], c->acc[1]);
+    if (c->dx[2] != NULL) elementwise(where_row_db, c->in[0], operands, c->dx[2], c->acc[2]);
+    return TT_OK;
+}
+TT_KERNELS_OF(where, where_forward, where_backward)
+
+#else
+
+static void where_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                      tt_tensor **dx)
+{
+    tt_tensor *mask = node->in[0], *zero = v_number(ctx, dy[0], 0.0);
+    if (need[1]) dx[1] = v_where(ctx, mask, dy[0], zero);
+    if (need[2]) dx[2] = v_where(ctx, mask, zero, dy[0]);
+}
+
+TT_OP(where, .inputs = 3, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED, .masks = 1,
+      .keeps = 1, .prepare = prepare_broadcast, .infer = infer_same, .vjp = where_vjp)
+
+#endif

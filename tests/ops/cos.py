@@ -1,0 +1,9 @@
+"""cos."""
+
+import numpy as np
+
+import tinytape as tt
+
+from . import unary
+
+ROW = unary(tt.cos, np.cos, low=-9.0, high=9.0, integers="float32")
