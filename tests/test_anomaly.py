@@ -160,6 +160,19 @@ def test_double_backward(create_graph):
     line_of(error, "y = x.sqrt()")
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_what_a_vjp_recorded_has_the_line_of_the_forward(create_graph):
+    """The slope of a logarithm is a division, of which the user wrote nothing."""
+    x = values(1.0, 1e-200)
+    message = r"^div: double backward.*inf at index \(1,\)"
+    with pytest.raises(NonFiniteError, match=message) as error, detect_anomaly():
+        y = x.log()
+        (g,) = tt.grad(y.sum(), x, create_graph=True)
+        z = g.sum()
+        tt.grad(z, x, create_graph=create_graph)
+    line_of(error, "y = x.log()")
+
+
 def test_seeds():
     x, nan = values(1.0), tt.tensor([np.nan], dtype=tt.float64)
     message = "backward: the gradient given for output 0 has"

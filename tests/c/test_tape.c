@@ -412,6 +412,76 @@ static void test_rewind_takes_nodes_back(void)
     tt_ctx_free(ctx);
 }
 
+/* ---- pauses ---- */
+
+/* Everything that the outside holds goes while a pass waits, and its memory is asked for again. */
+static void test_a_pause_outlives_what_it_was_asked_for(void)
+{
+    for (int aborted = 0; aborted < 2; aborted++) {
+        tt_ctx *ctx = tt_ctx_new();
+        tt_handle a = leaf(ctx, 1), b = leaf(ctx, 2), one = leaf(ctx, 0), none = 0, seen = 0;
+        tt_handle product = apply(ctx, TT_OP_mul, a, b), y = apply(ctx, TT_OP_mul, product, a);
+        double ones[N] = {1, 1, 1, 1, 1};
+        tt_write(ctx, one, ones, sizeof ones);
+        int64_t id = 0;
+        CHECK(tt_hook(ctx, product, 7, &id) == TT_OK && id == 7, "%s", tt_error_message());
+        CHECK(tt_hook(ctx, product, 8, &id) == TT_OK && id == 7, "a tensor has one number");
+        CHECK(tt_backward(ctx, 1, &y, &one, 0, NULL, 0, 0, NULL) == TT_PAUSED, "no pause");
+        CHECK(tt_paused_id(ctx) == 7, "%lld", (long long)tt_paused_id(ctx));
+        CHECK(tt_backward(ctx, 1, &y, &one, 0, NULL, 0, 0, NULL) == TT_ERR_STATE, "a second pass");
+        tt_handle gone[3] = {y, product, one};
+        for (int i = 0; i < 3; i++) release(ctx, gone[i]);
+        for (int i = 0; i < 6000; i++) release(ctx, apply(ctx, TT_OP_mul, a, b));
+        for (int i = 0; i < 20; i++) release(ctx, leaf(ctx, 77));
+        tt_empty_cache(ctx);
+        CHECK(tt_paused_gradient(ctx, 0, &seen) == TT_OK, "%s", tt_error_message());
+        double got[N] = {0};
+        tt_read(ctx, seen, got, sizeof got);
+        release(ctx, seen);
+        for (int i = 0; i < N; i++) CHECK(got[i] == 1 + i, "gradient %d: %g", i, got[i]);
+        if (aborted) {
+            CHECK(tt_backward_abort(ctx) == TT_OK, "%s", tt_error_message());
+            CHECK(isnan(grad_at(ctx, a, 0)) && isnan(grad_at(ctx, b, 0)), "a gradient is left");
+        } else {
+            CHECK(tt_backward_resume(ctx, "test", 1, &none, NULL) == TT_OK, "%s",
+                  tt_error_message());
+            for (int i = 0; i < N; i++)
+                CHECK(grad_at(ctx, a, i) == 2.0 * (1 + i) * (2 + i), "da %d", i);
+        }
+        CHECK(tt_backward_resume(ctx, "test", 1, &none, NULL) == TT_ERR_STATE, "nothing waits");
+        CHECK(tt_backward_abort(ctx) == TT_OK, "nothing to give up is fine");
+        CHECK(ctx->tape.nodes == 0, "%lld nodes", (long long)ctx->tape.nodes);
+        CHECK(tt_ended(ctx) == 7 && tt_ended(ctx) == 0, "the hook has ended");
+        tt_ctx_free(ctx);
+    }
+}
+
+/* Answers that do not fit end the pass; a context that goes takes a waiting pass with it. */
+static void test_pauses_that_end_badly(void)
+{
+    const int64_t other[1] = {N + 1};
+    for (int way = 0; way < 3; way++) {
+        tt_ctx *ctx = tt_ctx_new();
+        tt_handle a = leaf(ctx, 1), one = leaf(ctx, 1), large = 0, y = apply(ctx, TT_OP_mul, a, a);
+        int64_t id = 0;
+        tt_new(ctx, TT_POOL_DATA, TT_FLOAT64, 1, other, NULL, &large);
+        tt_hook(ctx, a, 1, &id);
+        snapshot before = snapshot_of(ctx);
+        CHECK(tt_backward(ctx, 1, &y, &one, 0, NULL, 0, 0, NULL) == TT_PAUSED, "no pause");
+        if (way == 0) {
+            CHECK(tt_backward_resume(ctx, "test", 1, &large, NULL) == TT_ERR_SHAPE, "its shape");
+        } else if (way == 1) {
+            tt_handle stale = large;
+            release(ctx, large);
+            CHECK(tt_backward_resume(ctx, "test", 1, &stale, NULL) == TT_ERR_STALE, "stale");
+            tt_new(ctx, TT_POOL_DATA, TT_FLOAT64, 1, other, NULL, &large);
+        }
+        if (way < 2) check_same(before, snapshot_of(ctx), "answer", way);
+        if (way < 2) CHECK(isnan(grad_at(ctx, a, 0)), "a gradient is left");
+        tt_ctx_free(ctx);
+    }
+}
+
 static void test_released_graphs_are_refused(void)
 {
     tt_ctx *ctx = tt_ctx_new();
@@ -439,6 +509,8 @@ int main(void)
     test_refused_add_op();
     test_refused_backward();
     test_rewind_takes_nodes_back();
+    test_a_pause_outlives_what_it_was_asked_for();
+    test_pauses_that_end_badly();
     test_released_graphs_are_refused();
     CHECK(system_bytes() == before, "%lld bytes were lost", (long long)(system_bytes() - before));
     return check_result();
