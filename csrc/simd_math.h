@@ -148,13 +148,13 @@ TT_INLINE float tt_logf_(float x)
 
 /* No exponential of a positive number: it may overflow. */
 #ifdef TT_F32
-static inline float tt_sigmoid(float x)
+TT_INLINE float tt_sigmoid(float x)
 {
     float t = tt_exp(-fabsf(x));
     return (x < 0 ? t : 1.0f) / (1.0f + t);
 }
 #else
-static inline double tt_sigmoid(double x)
+TT_INLINE double tt_sigmoid(double x)
 {
     double t = tt_exp(-fabs(x));
     return (x < 0 ? t : 1.0) / (1.0 + t);
