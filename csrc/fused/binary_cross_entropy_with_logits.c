@@ -5,17 +5,8 @@
 
 #ifdef TT_KERNELS
 
-/* ln(1 + e), for e in [0, 1] and however small: the error of 1 + e is divided out (Kahan). Unlike
- * libm's it becomes vector code. */
-TT_INLINE T log_one_plus(T e)
-{
-    T u = 1 + e;
-    return u > 1 ? tt_log(u) * (e / (u - 1)) : e;
-}
-
 TT_BINARY(binary_cross_entropy_with_logits,
-          (a > 0 ? a : 0) - a * b + log_one_plus(tt_exp(a < 0 ? a : -a)), d *(tt_sigmoid(a) - b),
-          -d *a)
+          (a > 0 ? a : 0) - a * b + tt_log1p(tt_exp(a < 0 ? a : -a)), d *(tt_sigmoid(a) - b), -d *a)
 
 #else
 
@@ -28,8 +19,8 @@ static void binary_cross_entropy_with_logits_vjp(tt_ctx *ctx, const tt_node *nod
     if (need[1]) dx[1] = v_neg(ctx, v_mul(ctx, dy[0], x));
 }
 
-TT_OP(binary_cross_entropy_with_logits, .inputs = 2, .flags = TT_PROMOTES,
-      .layout = TT_STRIDED, .keeps = 3, .prepare = prepare_broadcast, .infer = infer_same,
+TT_OP(binary_cross_entropy_with_logits, .inputs = 2, .flags = TT_PROMOTES, .layout = TT_STRIDED,
+      .keeps = 3, .prepare = prepare_broadcast, .infer = infer_same,
       .vjp = binary_cross_entropy_with_logits_vjp)
 
 #endif
