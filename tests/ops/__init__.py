@@ -127,7 +127,7 @@ def of_numbers(reference: Callable[..., Any]) -> Callable[..., Any]:
     """The reference of a function that bools do not have, said as numpy says it: a TypeError."""
 
     def refusing(*arrays: Any) -> Any:
-        if any(x.dtype == bool for x in arrays):
+        if bool in [x.dtype for x in arrays]:
             raise TypeError("no such function of bools")
         return reference(*arrays)
 
