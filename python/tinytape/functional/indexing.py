@@ -111,7 +111,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | float) -> Tensor:
     check_tensor("masked_fill", mask)
     if mask.dtype is not bool_:
         raise DTypeError(f"masked_fill: expected a mask of bool, got {mask.dtype}")
-    fill = value if is_tensor(value) else operand(value, input, "masked_fill")
+    fill: Any = value if is_tensor(value) else operand(value, input, "masked_fill")
     if fill.ndim > 0:
         raise ShapeError(f"masked_fill: expected one value, got a tensor of shape {fill.shape}")
     if fill.dtype.is_floating_point and not input.dtype.is_floating_point:
