@@ -49,11 +49,9 @@ TT_INLINE T gelu_tanh_slope(T x)
            (T)0.5 * x * (1 - t * t) * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x * x);
 }
 
-TT_INLINE T logistic(T x) { return 1 / (1 + tt_exp(-x)); }
-
 TT_INLINE T silu_slope(T x)
 {
-    T s = logistic(x);
+    T s = tt_sigmoid(x);
     return s * (1 + x * (1 - s));
 }
 
@@ -78,14 +76,14 @@ TT_INLINE T silu_slope(T x)
 static void activate(int64_t activation, T *restrict values, T *restrict slopes, int64_t n)
 {
     switch (activation) {
-    case ACTIVATION_RELU: TT_EACH_VALUE(z < 0 ? 0 : z) break; /* NaN stays */
+    case ACTIVATION_RELU: TT_EACH_VALUE(z <= 0 ? 0 : z) break; /* NaN stays */
     case ACTIVATION_TANH: TT_EACH_VALUE(tt_tanh(z)) break;
-    case ACTIVATION_SIGMOID: TT_EACH_VALUE(logistic(z)) break;
+    case ACTIVATION_SIGMOID: TT_EACH_VALUE(tt_sigmoid(z)) break;
     case ACTIVATION_GELU: TT_EACH_VALUE_AND_SLOPE(z * normal_cdf(z), gelu_slope(z)) break;
     case ACTIVATION_GELU_TANH:
         TT_EACH_VALUE_AND_SLOPE((T)0.5 * z * (1 + gelu_tanh_of(z)), gelu_tanh_slope(z))
         break;
-    case ACTIVATION_SILU: TT_EACH_VALUE_AND_SLOPE(z * logistic(z), silu_slope(z)) break;
+    case ACTIVATION_SILU: TT_EACH_VALUE_AND_SLOPE(z * tt_sigmoid(z), silu_slope(z)) break;
     default: break;
     }
 }
@@ -96,7 +94,7 @@ static void activation_backward(int64_t activation, const T *dy, const T *y, con
 {
     switch (activation) {
     case ACTIVATION_RELU:
-        for (int64_t i = 0; i < n; i++) dz[i] = y[i] > 0 ? dy[i] : 0;
+        for (int64_t i = 0; i < n; i++) dz[i] = y[i] <= 0 ? 0 : dy[i];
         break;
     case ACTIVATION_TANH:
         for (int64_t i = 0; i < n; i++) dz[i] = dy[i] * (1 - y[i] * y[i]);

@@ -172,9 +172,12 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
     TT_KERNELS_OF(name, name##_forward, NULL)
 
 /* The kernels of a unary operation y = f(a) with dx = g(a or b = y, d = dy). */
-#define TT_UNARY(name, forward_expression, backward_expression)                    \
-    TT_ROW(name##_row, forward_expression)                                         \
-    TT_ROW(name##_row_backward, backward_expression)                               \
+#define TT_UNARY(name, forward_expression, backward_expression) \
+    TT_ROW(name##_row, forward_expression)                      \
+    TT_ROW(name##_row_backward, backward_expression)            \
+    TT_UNARY_OF_ROWS(name)
+
+#define TT_UNARY_OF_ROWS(name)                                                     \
     static tt_status name##_forward(tt_call *c)                                    \
     {                                                                              \
         const tt_tensor *operands[MAX_OPERANDS] = {c->in[0]};                      \

@@ -60,7 +60,7 @@ def test_linear_activation_keeps_its_bias_for_the_second_order():
     y = F.linear_activation(x, w, b, activation="gelu")
     with tt.no_grad():
         b.fill_(0.0)
-    with pytest.raises(RuntimeError, match="linear_activation: input 2 .*changed in place"):
+    with pytest.raises(RuntimeError, match=r"linear_activation: input 2 .*changed in place"):
         tt.grad(y.sum(), x, create_graph=True)
 
 

@@ -1,7 +1,7 @@
 """Fit the polynomials of csrc/simd_math.h and print them.
 
 Each is the weighted minimax polynomial of its function, found by the exchange algorithm of Remez
-(1934) in 50 digits and then rounded to float32. The weight turns the error of the polynomial into
+(1934) in 50 digits and then rounded. The weight turns the error of the polynomial into
 the relative error of the result. Needs mpmath.
 
     python tools/fit_math.py
@@ -28,6 +28,7 @@ class Fit:
     low: mp.mpf
     high: mp.mpf
     degree: int
+    digits: int = 9  # that name a float32; 17 for a float64
 
 
 def remez(fit: Fit, grid_size: int = 1500, rounds: int = 30) -> tuple[list[mp.mpf], mp.mpf]:
@@ -71,9 +72,9 @@ def remez(fit: Fit, grid_size: int = 1500, rounds: int = 30) -> tuple[list[mp.mp
     return coefficients, largest
 
 
-def float32(x: mp.mpf) -> str:
-    """Nine significant digits name a float32."""
-    return mp.nstr(x, 9, min_fixed=-3, max_fixed=9) + "f"
+def literal(x: mp.mpf, digits: int = 9) -> str:
+    """A constant of C: nine significant digits name a float32, seventeen a float64."""
+    return mp.nstr(x, digits, min_fixed=-3, max_fixed=9) + ("f" if digits == 9 else "")
 
 
 def root(z: mp.mpf) -> mp.mpf:
@@ -86,6 +87,8 @@ def nonzero(x: mp.mpf) -> mp.mpf:
 
 
 HALF_LN2 = mp.log(2) / 2
+QUARTER_PI = mp.pi / 4
+LARGEST_S = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
 SPLIT_TANH, SPLIT_ERF = mp.mpf("0.625"), mp.mpf("0.92")
 
 FITS = [
@@ -134,6 +137,53 @@ FITS = [
         mp.sqrt(2) - 1,
         7,
     ),
+    Fit(
+        "expm1",
+        "expm1(r) = r + r^2 p(r), |r| <= ln(2)/2",
+        lambda r: (mp.expm1(nonzero(r)) - nonzero(r)) / nonzero(r) ** 2,
+        lambda r: r**2 / mp.expm1(nonzero(r)),
+        -HALF_LN2,
+        HALF_LN2,
+        5,
+    ),
+    Fit(
+        "sin",
+        "sin(r) = r + r z p(z), z = r^2, |r| <= pi/4",
+        lambda z: (mp.sin(root(z)) / root(z) - 1) / root(z) ** 2,
+        lambda z: z * root(z) / mp.sin(root(z)),
+        mp.mpf(0),
+        QUARTER_PI**2,
+        2,
+    ),
+    Fit(
+        "cos",
+        "cos(r) = 1 - z/2 + z^2 p(z), z = r^2, |r| <= pi/4",
+        lambda z: (mp.cos(root(z)) - 1 + root(z) ** 2 / 2) / root(z) ** 4,
+        lambda z: z**2 / mp.cos(root(z)),
+        mp.mpf(0),
+        QUARTER_PI**2,
+        2,
+    ),
+    Fit(
+        "log2",
+        "log2((1 + s) / (1 - s)) = s p(z), z = s^2, sqrt(1/2) <= (1 + s) / (1 - s) <= sqrt(2)",
+        lambda z: mp.log((1 + root(z)) / (1 - root(z)), 2) / root(z),
+        lambda z: root(z) / mp.log((1 + root(z)) / (1 - root(z)), 2),
+        mp.mpf(0),
+        LARGEST_S**2,
+        4,
+        17,
+    ),
+    Fit(
+        "exp2",
+        "2^f = p(f), |f| <= 1/2",
+        lambda f: mp.mpf(2) ** f,
+        lambda f: mp.mpf(2) ** -f,
+        mp.mpf(-0.5),
+        mp.mpf(0.5),
+        7,
+        17,
+    ),
 ]
 
 
@@ -142,11 +192,15 @@ def main() -> None:
         coefficients, error = remez(fit)
         print(f"{fit.name}: {fit.meaning}; largest error 2^{mp.nstr(mp.log(error, 2), 4)}")
         for power, coefficient in enumerate(coefficients):
-            print(f"    {power}: {float32(coefficient)}")
-    print("log2(e)", float32(1 / mp.log(2)))
+            print(f"    {power}: {literal(coefficient, fit.digits)}")
+    print("log2(e)", literal(1 / mp.log(2)))
     # The high part has few enough bits for n * high to be exact for every exponent n.
     high = mp.floor(mp.log(2) * 2**15) / 2**15
-    print("ln(2) =", float32(high), "+", float32(mp.log(2) - high))
+    print("ln(2) =", literal(high), "+", literal(mp.log(2) - high))
+    # 33 bits, so that whole numbers below 2^20 times it are exact.
+    high = mp.floor(mp.pi / 2 * 2**32) / 2**32
+    print("pi/2 =", literal(high, 17), "+", literal(mp.pi / 2 - high, 17))
+    print("2/pi =", literal(2 / mp.pi, 17))
 
 
 if __name__ == "__main__":

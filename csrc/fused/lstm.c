@@ -26,8 +26,6 @@ typedef struct {
     int64_t t, n, hidden, rows_per_shard;
 } lstm_plan;
 
-static inline T lstm_sigmoid(T x) { return 1 / (1 + tt_exp(-x)); }
-
 static void lstm_shard(void *arg, int64_t shard)
 {
     const lstm_plan *p = arg;
@@ -40,10 +38,10 @@ static void lstm_shard(void *arg, int64_t shard)
         const T *c_prev = before + r * n;
 #pragma omp simd
         for (int64_t j = 0; j < n; j++) {
-            i[j] = lstm_sigmoid(i[j] + b[j]);
-            f[j] = lstm_sigmoid(f[j] + b[n + j]);
+            i[j] = tt_sigmoid(i[j] + b[j]);
+            f[j] = tt_sigmoid(f[j] + b[n + j]);
             g[j] = tt_tanh(g[j] + b[2 * n + j]);
-            o[j] = lstm_sigmoid(o[j] + b[3 * n + j]);
+            o[j] = tt_sigmoid(o[j] + b[3 * n + j]);
             c[j] = f[j] * c_prev[j] + i[j] * g[j];
             h[j] = o[j] * tt_tanh(c[j]);
         }
@@ -434,11 +432,6 @@ static tt_tensor *lstm_affine(tt_ctx *ctx, tt_tensor *x, tt_tensor *w, tt_tensor
     return v_call(ctx, TT_OP_linear, in, 3, &none);
 }
 
-static tt_tensor *lstm_logistic(tt_ctx *ctx, tt_tensor *x)
-{
-    return v_scale(ctx, v_shift(ctx, v_unary(ctx, TT_OP_tanh, v_scale(ctx, x, 0.5)), 1), 0.5);
-}
-
 /* factor y (1 - y), the derivative of a sigmoid y; and of a tanh: factor (1 - y^2) */
 static tt_tensor *lstm_past_logistic(tt_ctx *ctx, tt_tensor *y, tt_tensor *factor)
 {
@@ -471,10 +464,10 @@ static void lstm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     tt_tensor *c_prev = lstm_delay(ctx, node->out[1], node->in[2]);
     tt_tensor *sums = v_add(ctx, lstm_affine(ctx, x, w_ih, node->in[5]),
                             lstm_affine(ctx, h_prev, w_hh, node->in[6]));
-    tt_tensor *i = lstm_logistic(ctx, lstm_gate(ctx, sums, 0));
-    tt_tensor *f = lstm_logistic(ctx, lstm_gate(ctx, sums, 1));
+    tt_tensor *i = v_unary(ctx, TT_OP_sigmoid, lstm_gate(ctx, sums, 0));
+    tt_tensor *f = v_unary(ctx, TT_OP_sigmoid, lstm_gate(ctx, sums, 1));
     tt_tensor *g = v_unary(ctx, TT_OP_tanh, lstm_gate(ctx, sums, 2));
-    tt_tensor *o = lstm_logistic(ctx, lstm_gate(ctx, sums, 3));
+    tt_tensor *o = v_unary(ctx, TT_OP_sigmoid, lstm_gate(ctx, sums, 3));
     tt_tensor *tanh_c = v_unary(ctx, TT_OP_tanh, node->out[1]);
     /* d c / d gates for three of them, d h / d gates for the last; and d h / d c */
     tt_tensor *k =

@@ -13,7 +13,7 @@ enum { N = 4096 };
 /* The distance from `got` to the exact value, in units of the last place of a float there. */
 static double ulps(float got, double exact)
 {
-    if (isnan(exact)) return isnan(got) ? 0 : INFINITY;
+    if (isnan(exact) || isnan(got)) return isnan(exact) && isnan(got) ? 0 : INFINITY;
     if (got == exact) return 0;
     const double to_infinity = FLT_MAX + 0x1p103; /* the first value that a float rounds to it */
     if (isinf(got))
@@ -51,6 +51,39 @@ DEFINE_SWEEP(tt_tanhf_, tanh)
 DEFINE_SWEEP(tt_erff_, erf)
 DEFINE_SWEEP(tt_logf_, log)
 
+/* libm's float functions come after this range. */
+static float near_sin(float x) { return tt_trig_near(x) ? tt_sin_near(x) : sinf(x); }
+static float near_cos(float x) { return tt_trig_near(x) ? tt_cos_near(x) : cosf(x); }
+
+DEFINE_SWEEP(tt_log1pf_, log1p)
+DEFINE_SWEEP(tt_expm1f_, expm1)
+DEFINE_SWEEP(near_sin, sin)
+DEFINE_SWEEP(near_cos, cos)
+
+/* Every float as a base, with powers of all sizes. */
+static float powers[] = {0.0f,     -0.0f,     1.0f,  -1.0f,       2.0f,      3.0f,
+                         -2.0f,    0.5f,      -0.5f, 2.5f,        -7.3f,     1e-3f,
+                         33.0f,    -101.0f,   1e10f, 16777215.0f, -1e-30f,   0x1p-149f,
+                         INFINITY, -INFINITY, NAN,   FLT_MAX,     1.0000001f};
+static int power;
+static float to_power(float x) { return tt_powf_(x, powers[power]); }
+static double exact_power(float x) { return pow(x, powers[power]); }
+DEFINE_SWEEP(to_power, exact_power)
+
+/* Bases near one, where large powers are neither zero nor infinite. */
+static void check_pow_near_one(void)
+{
+    double worst = 0;
+    for (int i = 0; i < 2000000; i++) {
+        float x = tt_from_bits_(0x3f800000u + ((uint32_t)i * 2654435761u >> 12) - (1u << 19));
+        float y = (float)(i % 4001 - 2000) * 0.05f;
+        double error = ulps(tt_powf_(x, y), pow(x, y));
+        if (!(error <= worst)) worst = error;
+    }
+    printf("%-10s %.3f ulp near one\n", "tt_powf_", worst);
+    CHECK(worst <= BOUND, "pow is off by %g ulp", worst);
+}
+
 static void check_specials(void)
 {
     static const float values[] = {
@@ -64,9 +97,20 @@ static void check_specials(void)
         CHECK(ulps(tt_tanhf_(x), tanh(x)) <= BOUND, "tanh(%a) = %a", x, tt_tanhf_(x));
         CHECK(ulps(tt_erff_(x), erf(x)) <= BOUND, "erf(%a) = %a", x, tt_erff_(x));
         CHECK(ulps(tt_logf_(x), log(x)) <= BOUND, "log(%a) = %a", x, tt_logf_(x));
+        CHECK(ulps(tt_log1pf_(x), log1p(x)) <= BOUND, "log1p(%a) = %a", x, tt_log1pf_(x));
+        CHECK(ulps(tt_expm1f_(x), expm1(x)) <= BOUND, "expm1(%a) = %a", x, tt_expm1f_(x));
+        for (size_t k = 0; k < sizeof values / sizeof *values; k++) {
+            float y = values[k];
+            double exact = pow(x, y);
+            CHECK(ulps(tt_powf_(x, y), exact) <= BOUND, "pow(%a, %a) = %a", x, y, tt_powf_(x, y));
+            CHECK(isnan(exact) || !signbit(tt_powf_(x, y)) == !signbit(exact), "the sign of %a^%a",
+                  x, y);
+        }
     }
     CHECK(tt_expf_(0.0f) == 1.0f, "%a", tt_expf_(0.0f));
     CHECK(signbit(tt_tanhf_(-0.0f)) && signbit(tt_erff_(-0.0f)), "the sign of zero is lost");
+    CHECK(signbit(tt_log1pf_(-0.0f)) && signbit(tt_expm1f_(-0.0f)) && signbit(near_sin(-0.0f)),
+          "the sign of zero is lost");
     CHECK(tt_tanhf_(20.0f) == 1.0f && tt_erff_(-5.0f) == -1.0f, "no saturation");
     CHECK(tt_expf_(INFINITY) == INFINITY && tt_expf_(-INFINITY) == 0.0f, "exp at the infinities");
 }
@@ -82,5 +126,12 @@ int main(int argc, char **argv)
     sweep_tt_tanhf_(step);
     sweep_tt_erff_(step);
     sweep_tt_logf_(step);
+    sweep_tt_log1pf_(step);
+    sweep_tt_expm1f_(step);
+    sweep_near_sin(step);
+    sweep_near_cos(step);
+    for (; power < (int)(sizeof powers / sizeof *powers); power++)
+        sweep_to_power(step * 16); /* 23 sweeps */
+    check_pow_near_one();
     return check_result();
 }
