@@ -1,17 +1,6 @@
 /* arena: memory that is handed out by moving a mark and taken back all at once. */
 #include "arena.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-/* What is not handed out is poisoned, so that a stale pointer into the arena is a report and not a
- * wrong number. */
-#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
-#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
-#else
-#define POISON(p, n) ((void)(p), (void)(n))
-#define UNPOISON(p, n) ((void)(p), (void)(n))
-#endif
-
 static char *chunk_data(arena_chunk *c) { return (char *)c + TT_ALIGN; }
 
 void arena_init(arena *a, size_t least_chunk)
@@ -23,7 +12,6 @@ static void chunk_free(arena *a, arena_chunk *c)
 {
     a->capacity -= c->size;
     a->chunks -= 1;
-    UNPOISON(chunk_data(c), c->size);
     mem_free(c);
 }
 
@@ -76,6 +64,7 @@ static arena_chunk *chunk_add(arena *a, size_t n)
 void *arena_alloc(arena *a, size_t n)
 {
     if (n > PTRDIFF_MAX - 4 * (size_t)TT_ALIGN) return NULL;
+    size_t asked = n;
     n = n == 0 ? TT_ALIGN : align_up(n);
     arena_chunk *c = a->current;
     while (c != NULL && c->size - c->used < n)
@@ -87,7 +76,7 @@ void *arena_alloc(arena *a, size_t n)
     c->used += n;
     a->used += n;
     if (a->used > a->high_water) a->high_water = a->used;
-    UNPOISON(p, n);
+    UNPOISON(p, asked);
     return p;
 }
 

@@ -105,55 +105,64 @@ static int64_t shard_length(int64_t len, int64_t m, int64_t n, int64_t k)
 }
 
 /* One float type: T is the type, S its suffix here, P its letter in BLAS. */
-#define DEFINE_GEMM(T, S, P)                                                                       \
-    void blas_gemm_##S(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,     \
-                       int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)            \
-    {                                                                                              \
-        if (m <= 0 || n <= 0) return;                                                              \
-        /* The stride of a lone row is never used, so a view may give any; a BLAS checks it. */    \
-        if ((ta ? k : m) <= 1) lda = max_i64(lda, ta ? m : k);                                     \
-        if ((tb ? n : k) <= 1) ldb = max_i64(ldb, tb ? k : n);                                     \
-        if (m == 1) ldc = max_i64(ldc, n);                                                         \
-        if (k <= 0 || !FITS_BLAS(m, n, k, lda, ldb, ldc)) {                                        \
-            builtin_gemm_##S(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);                \
-            return;                                                                                \
-        }                                                                                          \
-        CALL_BLAS(P);                                                                              \
-    }                                                                                              \
-                                                                                                   \
-    struct product_##S {                                                                           \
-        bool ta, tb, by_row;                                                                       \
-        int64_t m, n, k, lda, ldb, ldc, length;                                                    \
-        T alpha, beta;                                                                             \
-        const T *a, *b;                                                                            \
-        T *c;                                                                                      \
-    };                                                                                             \
-                                                                                                   \
-    static void product_shard_##S(void *arg, int64_t shard)                                        \
-    {                                                                                              \
-        const struct product_##S *p = arg;                                                         \
-        int64_t at = shard * p->length;                                                            \
-        if (p->by_row) {                                                                           \
-            blas_gemm_##S(p->ta, p->tb, min_i64(p->length, p->m - at), p->n, p->k, p->alpha,       \
-                          p->a + (p->ta ? at : at * p->lda), p->lda, p->b, p->ldb, p->beta,        \
-                          p->c + at * p->ldc, p->ldc);                                             \
-        } else {                                                                                   \
-            blas_gemm_##S(p->ta, p->tb, p->m, min_i64(p->length, p->n - at), p->k, p->alpha, p->a, \
-                          p->lda, p->b + (p->tb ? at * p->ldb : at), p->ldb, p->beta, p->c + at,   \
-                          p->ldc);                                                                 \
-        }                                                                                          \
-    }                                                                                              \
-                                                                                                   \
-    void blas_matmul_##S(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,   \
-                         int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)          \
-    {                                                                                              \
-        if (m <= 0 || n <= 0) return;                                                              \
-        bool by_row = m >= n;                                                                      \
-        int64_t side = by_row ? m : n;                                                             \
-        int64_t length = shard_length(side, m, n, k);                                              \
-        struct product_##S p = {ta,  tb,     by_row, m,    n, k, lda, ldb,                         \
-                                ldc, length, alpha,  beta, a, b, c};                               \
-        parallel_for((side + length - 1) / length, product_shard_##S, &p);                         \
+#define DEFINE_GEMM(T, S, P)                                                                     \
+    void blas_gemm_##S(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,   \
+                       int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)          \
+    {                                                                                            \
+        if (m <= 0 || n <= 0) return;                                                            \
+        /* The stride of a lone row is never used, so a view may give any; a BLAS checks it. */  \
+        if ((ta ? k : m) <= 1) lda = max_i64(lda, ta ? m : k);                                   \
+        if ((tb ? n : k) <= 1) ldb = max_i64(ldb, tb ? k : n);                                   \
+        if (m == 1) ldc = max_i64(ldc, n);                                                       \
+        if (k <= 0 || !FITS_BLAS(m, n, k, lda, ldb, ldc)) {                                      \
+            builtin_gemm_##S(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);              \
+            return;                                                                              \
+        }                                                                                        \
+        CALL_BLAS(P);                                                                            \
+    }                                                                                            \
+                                                                                                 \
+    struct product_##S {                                                                         \
+        bool ta, tb, by_row;                                                                     \
+        int64_t m, n, k, lda, ldb, ldc, length;                                                  \
+        T alpha, beta;                                                                           \
+        const T *a, *b;                                                                          \
+        T *c;                                                                                    \
+        const blas_tiles *tiles;                                                                 \
+    };                                                                                           \
+                                                                                                 \
+    static void product_shard_##S(void *arg, int64_t shard)                                      \
+    {                                                                                            \
+        const struct product_##S *p = arg;                                                       \
+        const blas_tiles *tiles = p->tiles;                                                      \
+        int64_t at = shard * p->length, row = p->by_row ? at : 0, col = p->by_row ? 0 : at;      \
+        int64_t rows = p->by_row ? min_i64(p->length, p->m - at) : p->m;                         \
+        int64_t cols = p->by_row ? p->n : min_i64(p->length, p->n - at);                         \
+        if (tiles->before != NULL) tiles->before(tiles->arg, row, rows, col, cols);              \
+        blas_gemm_##S(p->ta, p->tb, rows, cols, p->k, p->alpha,                                  \
+                      p->a + (p->ta ? row : row * p->lda), p->lda,                               \
+                      p->b + (p->tb ? col * p->ldb : col), p->ldb, p->beta,                      \
+                      p->c + row * p->ldc + col, p->ldc);                                        \
+        if (tiles->after != NULL) tiles->after(tiles->arg, row, rows, col, cols);                \
+    }                                                                                            \
+                                                                                                 \
+    void blas_matmul_tiled_##S(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha,       \
+                               const T *a, int64_t lda, const T *b, int64_t ldb, T beta, T *c,   \
+                               int64_t ldc, const blas_tiles *tiles)                             \
+    {                                                                                            \
+        if (m <= 0 || n <= 0) return;                                                            \
+        bool by_row = m >= n;                                                                    \
+        int64_t side = by_row ? m : n;                                                           \
+        int64_t length = shard_length(side, m, n, k);                                            \
+        struct product_##S p = {ta,  tb,     by_row, m,    n, k, lda, ldb,                       \
+                                ldc, length, alpha,  beta, a, b, c,   tiles};                    \
+        parallel_for((side + length - 1) / length, product_shard_##S, &p);                       \
+    }                                                                                            \
+                                                                                                 \
+    void blas_matmul_##S(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a, \
+                         int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)        \
+    {                                                                                            \
+        const blas_tiles none = {0};                                                             \
+        blas_matmul_tiled_##S(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, &none);      \
     }
 
 #ifdef TT_BLAS_BUILTIN

@@ -3,12 +3,13 @@
 
 #include <string.h>
 
+#include "attached.h"
 #include "blas_ops.h"
 #include "op.h"
 #include "parallel.h"
+#include "pass.h"
 #include "random.h"
 #include "simd_level.h"
-#include "tape.h"
 
 enum { STEP_CHUNK = 1 << 20, SCRATCH_CHUNK = 1 << 16 };
 
@@ -32,12 +33,14 @@ tt_ctx *tt_ctx_new(void)
 void tt_ctx_free(tt_ctx *ctx)
 {
     if (ctx == NULL) return;
+    backward_give_up(ctx);
     for (uint32_t i = 0; i < ctx->handles.count;
          i++) { /* step tensors end with the tape, others by their count */
         tt_tensor *t = ctx->handles.slots[i].tensor;
         if (t != NULL && t->place == PLACE_POOL) tensor_unref(ctx, t);
     }
     tape_clear(ctx);
+    while (tt_ended(ctx) != 0) {}
     mem_free(ctx->handles.slots);
     arena_free(&ctx->step);
     arena_free(&ctx->scratch);
@@ -122,7 +125,7 @@ tt_status tt_empty_cache(tt_ctx *ctx)
 {
     TT_TRY(ctx_enter(ctx, "empty_cache"));
     block_pool_empty(&ctx->pool);
-    if (ctx->tape.newest == NULL) {
+    if (ctx->tape.newest == NULL && ctx->tape.pass == NULL) {
         arena_free(&ctx->step);
         ctx->step.high_water = 0;
     }
@@ -257,12 +260,7 @@ tt_status tt_get_grad(tt_ctx *ctx, tt_handle h, tt_handle *out)
     tt_tensor *t = handle_tensor(ctx, h, "grad");
     if (t == NULL) return TT_ERR_STALE;
     *out = 0;
-    if (t->grad == NULL) return TT_OK;
-    bool fresh = t->grad->handles == 0;
-    *out = handle_for(ctx, t->grad);
-    if (*out == 0) return TT_ERR_NOMEM;
-    if (fresh) t->grad->refs += 1; /* all handles together hold one reference */
-    return TT_OK;
+    return t->grad != NULL ? handle_hold(ctx, t->grad, out) : TT_OK;
 }
 
 tt_status tt_set_grad(tt_ctx *ctx, tt_handle h, tt_handle grad)
@@ -270,6 +268,8 @@ tt_status tt_set_grad(tt_ctx *ctx, tt_handle h, tt_handle grad)
     TT_TRY(ctx_enter(ctx, "grad"));
     tt_tensor *t = handle_tensor(ctx, h, "grad");
     if (t == NULL) return TT_ERR_STALE;
+    if (ctx->tape.pass != NULL)
+        return tt_fail(TT_ERR_STATE, "grad", "cannot be set while a backward pass is under way");
     tt_tensor *g = NULL;
     if (grad != 0) {
         g = handle_tensor(ctx, grad, "grad");

@@ -11,11 +11,19 @@ typedef struct {
     int64_t nodes;
     tt_tensor *held; /* step tensors with handles, a doubly linked list */
     int64_t held_count;
-    size_t sweep_above; /* step bytes above which growth is answered by a sweep */
-    uint64_t sequence;  /* of the newest node */
-    uint64_t epoch;     /* of the newest backward pass */
-    bool in_backward;
+    size_t sweep_above;   /* step bytes above which growth is answered by a sweep */
+    uint64_t sequence;    /* of the newest node */
+    uint64_t epoch;       /* of the newest backward pass */
+    struct tt_pass *pass; /* a backward pass that is under way */
+    bool untidy;          /* a pass left nodes behind that the outside may have let go since */
 } tt_tape;
+
+/* Looking for the first value that is not finite (anomaly.c). */
+typedef struct {
+    bool on, checks; /* record where operations come from; look at what they compute */
+    int32_t origin;  /* of the operation that is being applied */
+    const tt_node *differentiating; /* the node whose vjp is running */
+} tt_anomaly;
 
 struct tt_ctx {
     pthread_t owner;
@@ -23,6 +31,9 @@ struct tt_ctx {
     block_pool pool;
     handle_table handles;
     tt_tape tape;
+    tt_anomaly anomaly;
+    int64_t attached;   /* hooks and Functions that live */
+    tt_attached *ended; /* those that do not, for the outside to forget (attached.c) */
     bool grad_enabled;
     bool closing; /* nobody uses it any more but to release handles */
 };

@@ -7,6 +7,7 @@
 
 static _Thread_local struct {
     tt_status code;
+    int origin;
     char op[48];
     char message[640];
 } last;
@@ -16,12 +17,15 @@ tt_status tt_fail(tt_status code, const char *op, const char *format, ...)
     va_list args;
     va_start(args, format);
     last.code = code;
+    last.origin = 0;
     snprintf(last.op, sizeof last.op, "%s", op ? op : "");
     vsnprintf(last.message, sizeof last.message, format, args);
     va_end(args);
     return code;
 }
 
+void error_set_origin(int origin) { last.origin = origin; }
+int tt_error_origin(void) { return last.origin; }
 int tt_error_code(void) { return last.code; }
 const char *tt_error_op(void) { return last.op; }
 const char *tt_error_message(void) { return last.message; }

@@ -8,6 +8,7 @@
 
 #include "blas_ops.h"
 #include "parallel.h"
+#include "random.h"
 
 /* T is the element type, SUM what sums of it are kept in. */
 #if defined TT_F32
@@ -16,11 +17,15 @@ typedef double SUM;
 #define T_DTYPE TT_FLOAT32
 #define blas_gemm blas_gemm_f32
 #define blas_matmul blas_matmul_f32
+#define philox_uniform philox_uniform_f32
+#define blas_matmul_tiled blas_matmul_tiled_f32
 #elif defined TT_F64
 typedef double T, SUM;
 #define T_DTYPE TT_FLOAT64
 #define blas_gemm blas_gemm_f64
 #define blas_matmul blas_matmul_f64
+#define philox_uniform philox_uniform_f64
+#define blas_matmul_tiled blas_matmul_tiled_f64
 #else
 typedef int64_t T, SUM; /* wrapping around: the build says so */
 #define T_DTYPE TT_INT64
@@ -61,5 +66,7 @@ static inline int64_t inner_size(const tt_tensor *t, int inner)
 
 #include "elementwise.h"
 #include "reduce.h"
+
+#include "fold.h" /* needs both */
 
 #endif

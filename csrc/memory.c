@@ -66,6 +66,7 @@ void mem_free(void *p)
     if (p == NULL) return;
     mem_header *header = (mem_header *)(void *)((char *)p - TT_ALIGN);
     atomic_fetch_sub_explicit(&bytes_live, (int64_t)header->size, memory_order_relaxed);
+    UNPOISON(header, header->size);
     system_free(header, header->size);
 }
 
@@ -124,6 +125,8 @@ tt_block *block_new(block_pool *pool, tt_pool kind, size_t n)
         block->size = size;
         block->size_class = (uint8_t)size_class;
     }
+    UNPOISON(block_data(block), n);
+    POISON((char *)block_data(block) + n, size - n);
     block->next_free = NULL;
     block->refs = 1;
     block->version = 0;
@@ -145,6 +148,7 @@ void block_unref(block_pool *pool, tt_block *block)
         mem_free(block);
         return;
     }
+    POISON(block_data(block), block->size);
     pool->cached_bytes += (int64_t)block->size;
     block->next_free = pool->free[block->size_class];
     pool->free[block->size_class] = block;

@@ -9,6 +9,17 @@
 
 #define TT_ALIGN 64 /* of every allocation: a cache line, and the widest vector */
 
+/* Under AddressSanitizer memory that waits for its next use is poisoned, and so is what a size was
+ * rounded up by: whoever reads or writes there is reported, not given a wrong number. */
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#else
+#define POISON(p, n) ((void)(p), (void)(n))
+#define UNPOISON(p, n) ((void)(p), (void)(n))
+#endif
+
 static inline size_t align_up(size_t n) { return (n + TT_ALIGN - 1) & ~(size_t)(TT_ALIGN - 1); }
 
 /* The seam. Nothing else in the core calls malloc or free. NULL when refused. */

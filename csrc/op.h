@@ -94,9 +94,13 @@ struct tt_node {
     uint64_t visited;  /* the latest pass that goes through here */
     uint64_t released; /* the pass that gave up what this saved; 0: none */
     tt_tensor **in;    /* the tape's own copy of the caller's array */
-    tt_tensor *out[TT_MAX_OUT];
-    unsigned wants; /* bit i: input i required a gradient when this was recorded */
-    uint32_t versions[TT_MAX_IN];
+    tt_tensor **out;
+    uint32_t *versions;    /* of the inputs' storage when this was recorded */
+    uint64_t wants;        /* bit i: input i required a gradient then */
+    uint64_t keeps;        /* bit i: input i is read by backward; the op's, but for a Function */
+    tt_attached *function; /* a Function of the outside; NULL: an operation of ours */
+    int32_t origin;        /* the outside's number for the line that led here; 0: unknown */
+    int32_t order;         /* 0: forward; n: recorded by differentiating a node of order n - 1 */
     void *saved[TT_MAX_SAVED];
     tt_attrs attrs;
 };
@@ -152,6 +156,14 @@ int value_dtype(const tt_call *c); /* of the inputs that are neither mask nor in
 tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input);
 int normal_axis(int64_t axis, int ndim); /* -1: there is no such axis */
 
+/* Reductions over adjacent axes, of which ints are: keepdim, the first, how many. */
+typedef struct {
+    int64_t outer, n, inner; /* the tensor's shape, the axes that go taken together */
+} tt_span;
+tt_span span_of(const tt_tensor *x, const tt_attrs *attrs);
+tt_status infer_span(tt_call *c);          /* the shape without those axes, in the input's dtype */
+tt_status infer_span_nonempty(tt_call *c); /* likewise, where nothing has no such value */
+
 /* The words in which a vjp is written (vjp.c). A NULL goes in and a NULL comes out, so that a
  * formula needs one check at its end. Unrecorded results live in the step arena. */
 tt_tensor *v_unary(tt_ctx *ctx, int op, tt_tensor *x);
@@ -167,8 +179,17 @@ tt_tensor *v_mean_axis(tt_ctx *ctx, tt_tensor *x, int dim); /* likewise */
 tt_tensor *v_reshape(tt_ctx *ctx, tt_tensor *x, int ndim, const int64_t *shape);
 tt_tensor *v_reshape_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like);
 tt_tensor *v_expand_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like);
+tt_tensor *v_span_sum(tt_ctx *ctx, tt_tensor *x, const tt_attrs *attrs); /* axes kept */
+/* A value of each line in the shape of the elements. */
+tt_tensor *v_span_expand(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like, const tt_attrs *attrs);
+/* What the backward kernel of a recorded operation makes of ones, as a constant: the factor of dy
+ * where an operation is linear but for kinks. */
+tt_tensor *v_weights(tt_ctx *ctx, const tt_node *node);
 tt_tensor *v_transpose(tt_ctx *ctx, tt_tensor *x); /* the last two axes */
 tt_tensor *v_softmax(tt_ctx *ctx, tt_tensor *x, int dim);
+tt_tensor *v_slice(tt_ctx *ctx, tt_tensor *x, int dim, int64_t start, int64_t length);
+/* zeros with `size` places along dim, of which those from start on are x */
+tt_tensor *v_slice_backward(tt_ctx *ctx, tt_tensor *x, int dim, int64_t start, int64_t size);
 tt_tensor *v_call(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs);
 tt_tensor *v_constant(tt_ctx *ctx, int dtype, int ndim, const int64_t *shape, double value);
 #define v_add(ctx, a, b) v_binary(ctx, TT_OP_add, a, b)

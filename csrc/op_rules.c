@@ -88,3 +88,37 @@ tt_status prepare_broadcast(tt_call *c)
     }
     return TT_OK;
 }
+
+tt_span span_of(const tt_tensor *x, const tt_attrs *attrs)
+{
+    tt_span s = {1, 1, 1};
+    int first = (int)attrs->ints[1], last = first + (int)attrs->ints[2];
+    for (int i = 0; i < x->ndim; i++)
+        *(i < first ? &s.outer : i < last ? &s.n : &s.inner) *= x->shape[i];
+    return s;
+}
+
+static tt_status infer_span_of(tt_call *c, bool nonempty)
+{
+    const tt_tensor *x = c->in[0];
+    const int64_t *ints = c->attrs->ints;
+    if (c->attrs->n_ints < 3 || ints[1] < 0 || ints[2] < 0 || ints[1] > x->ndim ||
+        ints[2] > x->ndim - ints[1])
+        return tt_fail(TT_ERR_INDEX, c->op->name,
+                       "the %lld axes from %lld do not exist in a tensor of %d dimensions",
+                       (long long)ints[2], (long long)ints[1], x->ndim);
+    tt_spec *spec = &c->spec[0];
+    *spec = (tt_spec){.dtype = x->dtype};
+    for (int i = 0; i < x->ndim; i++) {
+        bool goes = i >= ints[1] && i < ints[1] + ints[2];
+        if (goes && nonempty && x->shape[i] == 0)
+            return tt_fail(TT_ERR_INDEX, c->op->name,
+                           "nothing to choose from: axis %d of shape %s has size 0", i,
+                           SHAPE_TEXT(x));
+        if (!goes || ints[0]) spec->shape[spec->ndim++] = goes ? 1 : x->shape[i];
+    }
+    return TT_OK;
+}
+
+tt_status infer_span(tt_call *c) { return infer_span_of(c, false); }
+tt_status infer_span_nonempty(tt_call *c) { return infer_span_of(c, true); }

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "anomaly.h"
+#include "attached.h"
+
 enum { SWEEP_LEAST = 8 << 20 };
 
 /* ---- running an operation ---- */
@@ -222,6 +225,7 @@ static tt_status run(tt_call *c)
         if (c->out[k] == NULL) return (tt_status)tt_error_code();
     }
     if (!(c->op->flags & TT_VIEW)) TT_TRY(run_kernel(c));
+    if (c->ctx->anomaly.checks) TT_TRY(anomaly_check_outputs(c));
     if (!c->recording) return TT_OK;
     return tape_add_op(c->ctx, c->op, c->in, c->n_in, c->out, c->n_out, c->attrs, c->saved);
 }
@@ -257,9 +261,28 @@ static void release_inputs(tt_ctx *ctx, const tt_node *node)
     }
 }
 
+/* A node goes, and with it what the outside attached to it. */
+static void end_node(tt_ctx *ctx, tt_node *node)
+{
+    release_inputs(ctx, node);
+    if (ctx->attached == 0) return;
+    attached_end(ctx, &node->function);
+    for (int k = 0; k < node->n_out; k++) attached_end(ctx, &node->out[k]->hook);
+}
+
 tape_mark tape_here(const tt_ctx *ctx)
 {
     return (tape_mark){ctx->tape.newest, arena_here(&ctx->step)};
+}
+
+bool tape_held_since(const tt_ctx *ctx, tape_mark mark)
+{
+    for (const tt_node *node = ctx->tape.newest; node != mark.newest; node = node->prev) {
+        for (int k = 0; k < node->n_out; k++) {
+            if (node->out[k]->handles > 0) return true;
+        }
+    }
+    return false;
 }
 
 void tape_rewind(tt_ctx *ctx, tape_mark mark)
@@ -267,7 +290,7 @@ void tape_rewind(tt_ctx *ctx, tape_mark mark)
     tt_tape *tape = &ctx->tape;
     while (tape->newest != mark.newest) {
         tt_node *node = tape->newest;
-        release_inputs(ctx, node);
+        end_node(ctx, node);
         tape->newest = node->prev;
         if (tape->newest != NULL) tape->newest->next = NULL;
         else tape->oldest = NULL;
@@ -318,7 +341,7 @@ tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_att
 void tape_clear(tt_ctx *ctx)
 {
     tt_tape *tape = &ctx->tape;
-    for (tt_node *node = tape->newest; node != NULL; node = node->prev) release_inputs(ctx, node);
+    for (tt_node *node = tape->newest; node != NULL; node = node->prev) end_node(ctx, node);
     tape->oldest = tape->newest = NULL;
     tape->nodes = 0;
     arena_reset(&ctx->step);
@@ -327,7 +350,7 @@ void tape_clear(tt_ctx *ctx)
 
 void tape_clear_if_unheld(tt_ctx *ctx)
 {
-    if (ctx->tape.held == NULL && ctx->tape.newest != NULL && !ctx->tape.in_backward)
+    if (ctx->tape.held == NULL && ctx->tape.newest != NULL && ctx->tape.pass == NULL)
         tape_clear(ctx);
 }
 
@@ -405,7 +428,7 @@ static void keep_tensor(tt_ctx *ctx, tt_tensor *t, size_t *live)
 static void unlink_node(tt_ctx *ctx, tt_node *node)
 {
     tt_tape *tape = &ctx->tape;
-    release_inputs(ctx, node);
+    end_node(ctx, node);
     if (node->prev != NULL) node->prev->next = node->next;
     else tape->oldest = node->next;
     if (node->next != NULL) node->next->prev = node->prev;
@@ -442,6 +465,7 @@ void tape_sweep(tt_ctx *ctx)
      * more than recording did. */
     size_t room = 2 * live_bytes > SWEEP_LEAST ? 2 * live_bytes : SWEEP_LEAST;
     ctx->tape.sweep_above = ctx->step.used + room;
+    ctx->tape.untidy = false;
 }
 
 /* ---- the public entry ---- */
@@ -466,7 +490,8 @@ tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_int
         n_reals > TT_MAX_REALS)
         return tt_fail(TT_ERR_ARG, name, "too many inputs (%d) or attributes (%d, %d)", n_in,
                        n_ints, n_reals);
-    if (ctx->step.chunks > 1 && ctx->step.used > ctx->tape.sweep_above) tape_sweep(ctx);
+    const bool full = ctx->step.chunks > 1 && ctx->step.used > ctx->tape.sweep_above;
+    if ((full || ctx->tape.untidy) && ctx->tape.pass == NULL) tape_sweep(ctx);
     tt_attrs attrs = {.n_ints = n_ints, .n_reals = n_reals};
     if (n_ints > 0) memcpy(attrs.ints, ints, (size_t)n_ints * sizeof ints[0]);
     if (n_reals > 0) memcpy(attrs.reals, reals, (size_t)n_reals * sizeof reals[0]);

@@ -15,6 +15,7 @@ typedef struct {
 } tape_mark;
 tape_mark tape_here(const tt_ctx *ctx);
 void tape_rewind(tt_ctx *ctx, tape_mark mark);
+bool tape_held_since(const tt_ctx *ctx, tape_mark mark); /* the outside holds something newer */
 
 void tape_clear(tt_ctx *ctx);           /* forget every node and take the step arena back */
 void tape_clear_if_unheld(tt_ctx *ctx); /* the same, where nothing outside holds a step tensor */

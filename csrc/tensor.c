@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "attached.h"
 #include "context.h"
 #include "parallel.h"
 #include "tape.h"
@@ -103,6 +104,7 @@ void tensor_unref(tt_ctx *ctx, tt_tensor *t)
 {
     if (t == NULL || t->place != PLACE_POOL || --t->refs > 0) return;
     tensor_unref(ctx, t->grad);
+    attached_end(ctx, &t->hook);
     block_unref(&ctx->pool, t->block);
     block_unref(&ctx->pool, t->self);
 }
@@ -284,6 +286,15 @@ tt_handle handle_for(tt_ctx *ctx, tt_tensor *t)
     return (tt_handle)((uint64_t)table->slots[t->slot - 1].generation << 32 | t->slot);
 }
 
+tt_status handle_hold(tt_ctx *ctx, tt_tensor *t, tt_handle *out)
+{
+    bool fresh = t->handles == 0;
+    *out = handle_for(ctx, t);
+    if (*out == 0) return TT_ERR_NOMEM;
+    if (fresh && t->place == PLACE_POOL) t->refs += 1; /* all handles together hold one */
+    return TT_OK;
+}
+
 tt_tensor *handle_tensor(tt_ctx *ctx, tt_handle h, const char *op)
 {
     const handle_table *table = &ctx->handles;
@@ -316,8 +327,13 @@ static void handle_drop(tt_ctx *ctx, tt_tensor *t)
     s->next_free = table->first_free;
     table->first_free = t->slot;
     table->live -= 1;
-    if (t->place == PLACE_STEP) hold_unlink(ctx, t);
-    else tensor_unref(ctx, t);
+    if (t->place == PLACE_STEP) {
+        hold_unlink(ctx, t);
+        tensor_unref(ctx, t->outside); /* a pass is under way and had planned for it */
+        t->outside = NULL;
+    } else {
+        tensor_unref(ctx, t);
+    }
 }
 
 tt_status handle_release(tt_ctx *ctx, tt_handle h)

@@ -9,6 +9,7 @@ enum { TT_MAX_DIMS = 8 };
 
 typedef struct tt_node tt_node;
 typedef struct tt_op tt_op;
+typedef struct tt_attached tt_attached;
 
 /* Where a tensor lives, which says when it ends. */
 typedef enum {
@@ -23,6 +24,8 @@ typedef struct tt_tensor {
     tt_block *self;  /* PLACE_POOL: the block this struct lies in */
     tt_node *node;   /* the tape operation that made it; NULL for leaves */
     struct tt_tensor *grad;
+    struct tt_tensor *fresh; /* during a pass: what becomes grad if it succeeds */
+    tt_attached *hook;       /* the outside wants to see the gradient of this */
     const tt_op *cut; /* the operation without a gradient that lies between this and what requires
                          one; NULL: none */
 
@@ -43,7 +46,6 @@ typedef struct tt_tensor {
     uint8_t dtype, ndim, place;
     bool requires_grad, contiguous;
     bool captured;    /* a pass was asked for the gradient here */
-    bool grad_fresh;  /* this pass made grad, and would take it back if it failed */
     bool graph_freed; /* outlived its tape: has its value but no way back */
     bool marked;      /* scratch mark of the tape's sweep */
 } tt_tensor;
@@ -89,7 +91,9 @@ void tensor_fill(tt_tensor *t, double value);         /* contiguous floats */
 /* Handles. */
 tt_handle handle_for(tt_ctx *ctx, tt_tensor *t); /* a new hold on t; 0 when out of memory */
 tt_tensor *handle_tensor(tt_ctx *ctx, tt_handle h,
-                         const char *op);           /* NULL and a recorded error when stale */
+                         const char *op); /* NULL and a recorded error when stale */
+tt_status handle_hold(tt_ctx *ctx, tt_tensor *t,
+                      tt_handle *out); /* handle_for, on a tensor that others refer to */
 tt_status handle_release(tt_ctx *ctx, tt_handle h); /* one hold goes */
 void handle_move(tt_ctx *ctx, tt_tensor *from, tt_tensor *to);
 

@@ -26,6 +26,7 @@ typedef int64_t tt_handle;
 
 typedef enum {
     TT_OK = 0,
+    TT_PAUSED = 1,         /* a backward pass waits for tt_backward_resume */
     TT_ERR_ARG = -1,       /* a value outside its range */
     TT_ERR_SHAPE = -2,     /* shapes that do not fit together */
     TT_ERR_DTYPE = -3,     /* element types that do not fit together */
@@ -73,6 +74,7 @@ typedef struct {
 int tt_error_code(void);
 const char *tt_error_op(void);
 const char *tt_error_message(void);
+int tt_error_origin(void); /* of the operation that failed, -1: unknown, 0: not looked for */
 
 /* Contexts. */
 tt_ctx *tt_ctx_new(void);
@@ -122,6 +124,38 @@ tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled);
 tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt_handle *gradients,
                       int n_inputs, const tt_handle *inputs, int retain_graph, int create_graph,
                       tt_handle *results);
+
+/* Whether a backward pass from root would come to a leaf that is none of the known tensors, behind
+ * which it does not look. */
+int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *known);
+
+/* Hooks and Functions belong to the outside, which knows them by numbers of its own (> 0). A
+ * backward pass that meets one stops with TT_PAUSED; the outside looks at what the pass waits for,
+ * and answers or gives up. In between it may do anything but start another pass. */
+tt_status tt_hook(tt_ctx *ctx, tt_handle h, int64_t id,
+                  int64_t *out); /* pause at the gradient of h; out: its number so far, or id */
+/* Records what a Function computed. The node keeps its inputs, further tensors, and the values that
+ * the outputs out[k] show; bit i of saved: tensor i of these must not change in place. */
+tt_status tt_function(tt_ctx *ctx, const char *name, int64_t id, int n_in, const tt_handle *in,
+                      int n_kept, const tt_handle *kept, int n_out, const tt_handle *values,
+                      uint64_t saved, tt_handle *out);
+int64_t tt_paused_id(tt_ctx *ctx);     /* the hook or Function that is waited for; 0: none */
+uint64_t tt_paused_needs(tt_ctx *ctx); /* bit i: a gradient for input i is of use */
+tt_status tt_paused_gradient(tt_ctx *ctx, int k, tt_handle *out); /* of output k; 0: none came */
+tt_status tt_paused_tensor(tt_ctx *ctx, int i,
+                           tt_handle *out); /* what a node keeps; ~k: output k */
+/* gradients: of a Function's inputs, 0 for none; or what takes the place of a hook's, 0: nothing.
+ */
+tt_status tt_backward_resume(tt_ctx *ctx, const char *name, int n, const tt_handle *gradients,
+                             tt_handle *results);
+tt_status tt_backward_abort(tt_ctx *ctx);
+int64_t tt_ended(tt_ctx *ctx); /* a hook or Function that will not be met any more; 0: no further */
+tt_status tt_hold(tt_ctx *ctx, tt_handle h, tt_handle *out); /* one more hold: the same handle */
+int tt_used_by_tape(tt_ctx *ctx, tt_handle h); /* whether more than handles keeps a leaf alive */
+
+/* Anomaly detection: with checks, the first value that is not finite is an error. */
+tt_status tt_set_anomaly(tt_ctx *ctx, int on, int checks);
+tt_status tt_set_origin(tt_ctx *ctx, int origin); /* of the operations that follow */
 
 /* Fused updates, in place, over lists of leaves of one dtype. */
 tt_status tt_adam(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *grads,

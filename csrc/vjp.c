@@ -124,3 +124,55 @@ tt_tensor *v_softmax(tt_ctx *ctx, tt_tensor *x, int dim)
     tt_attrs attrs = {.n_ints = 1, .ints = {dim}};
     return v_call(ctx, TT_OP_softmax, &x, 1, &attrs);
 }
+
+tt_tensor *v_slice(tt_ctx *ctx, tt_tensor *x, int dim, int64_t start, int64_t length)
+{
+    tt_attrs attrs = {.n_ints = 4, .ints = {dim, start, 1, length}};
+    return v_call(ctx, TT_OP_slice, &x, 1, &attrs);
+}
+
+tt_tensor *v_slice_backward(tt_ctx *ctx, tt_tensor *x, int dim, int64_t start, int64_t size)
+{
+    if (x == NULL) return NULL;
+    tt_attrs attrs = {.n_ints = 5, .ints = {dim, start, 1, x->shape[dim], size}};
+    return v_call(ctx, TT_OP_slice_backward, &x, 1, &attrs);
+}
+
+tt_tensor *v_span_sum(tt_ctx *ctx, tt_tensor *x, const tt_attrs *attrs)
+{
+    int64_t axes[TT_MAX_DIMS];
+    if (attrs->ints[2] == 0) return x;
+    for (int i = 0; i < attrs->ints[2]; i++) axes[i] = attrs->ints[1] + i;
+    return v_sum(ctx, x, (int)attrs->ints[2], axes, true);
+}
+
+tt_tensor *v_span_expand(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like, const tt_attrs *attrs)
+{
+    int64_t kept[TT_MAX_DIMS];
+    for (int i = 0; i < like->ndim; i++) {
+        bool gone = i >= attrs->ints[1] && i < attrs->ints[1] + attrs->ints[2];
+        kept[i] = gone ? 1 : like->shape[i];
+    }
+    return v_expand_like(ctx, v_reshape(ctx, x, like->ndim, kept), like);
+}
+
+tt_tensor *v_weights(tt_ctx *ctx, const tt_node *node)
+{
+    const tt_tensor *x = node->in[0], *y = node->out[0];
+    tt_tensor *weights = v_constant(ctx, x->dtype, x->ndim, x->shape, 0.0);
+    const tt_tensor *ones = v_constant(ctx, y->dtype, y->ndim, y->shape, 1.0);
+    if (weights == NULL || ones == NULL) return NULL;
+    tt_tensor *out[TT_MAX_OUT];
+    memcpy(out, node->out, sizeof out);
+    tt_call c = {.ctx = ctx,
+                 .op = node->op,
+                 .attrs = &node->attrs,
+                 .n_in = node->n_in,
+                 .n_out = node->n_out,
+                 .in = node->in,
+                 .out = out,
+                 .dy = {ones->data},
+                 .dx = {weights->data}};
+    memcpy(c.saved, node->saved, sizeof c.saved);
+    return kernels_for(y->dtype)->ops[node->op->id]->backward(&c) == TT_OK ? weights : NULL;
+}

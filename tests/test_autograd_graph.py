@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -184,6 +186,48 @@ def run_a_long_chain():
     del y  # freed without a backward, and without recursion
     after = tt.memory_stats()
     assert (after["tape_nodes"], after["live_handles"]) == (0, before - 1)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_long_chain_on_a_small_stack(create_graph, hooked):
+    """Nothing on the way from recording to freeing recurses, in C or in Python."""
+    failures = []
+
+    def body():
+        try:
+            differentiate_a_long_chain(create_graph, hooked)
+        except BaseException as error:
+            failures.append(error)
+
+    before = threading.stack_size(256 << 10)
+    try:
+        thread = threading.Thread(target=body)
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    thread.join()
+    assert not failures, failures
+
+
+def differentiate_a_long_chain(create_graph, hooked):
+    x, seen = leaf(2), []
+    y = x
+    for k in range(150_000):
+        y = y.exp() if k == 100_000 else -y
+        if hooked and k == 50_000:
+            y.register_hook(lambda g: seen.append(1))
+    if create_graph:
+        (g,) = tt.grad(y.sum(), x, create_graph=True)
+        close(g, -np.exp(x.numpy()))
+        (g,) = tt.grad(g.sum(), x)
+        close(g, -np.exp(x.numpy()))
+    else:
+        y.sum().backward()
+        close(x.grad, -np.exp(x.numpy()))
+    assert len(seen) == hooked * (1 + create_graph)
+    del y
+    assert tt.memory_stats()["tape_nodes"] == 0
 
 
 # ---- in place ------------------------------------------------------------------------------------

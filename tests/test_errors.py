@@ -40,11 +40,17 @@ SHAPES = {
     "linear bias": (lambda: F.linear(X, tt.ones(4, 3), tt.ones(3)), r"linear: .*\(3,\)"),
     "linear 0-d": (lambda: F.linear(tt.tensor(1.0), tt.ones(4, 3)), r"linear: .*\(\)"),
     "linear weight": (lambda: F.linear(X, tt.ones(3)), r"linear: .*\(3,\)"),
+    "linear_activation": (
+        lambda: F.linear_activation(X, tt.ones(4, 2), activation="relu"),
+        r"linear_activation: .*\(2, 3\), \(4, 2\)",
+    ),
     "layer_norm": (lambda: F.layer_norm(X, 2), r"layer_norm: .*\(..., 2\).*\(2, 3\)"),
     "layer_norm no axes": (lambda: F.layer_norm(X, ()), "layer_norm: "),
     "layer_norm too many": (lambda: F.layer_norm(X, (1, 2, 3)), r"layer_norm: .*\(2, 3\)"),
     "layer_norm weight": (lambda: F.layer_norm(X, 3, tt.ones(2)), r"layer_norm: weight .*\(2,\)"),
     "layer_norm bias": (lambda: F.layer_norm(X, 3, None, tt.ones(1, 3)), r"layer_norm: bias"),
+    "rms_norm": (lambda: F.rms_norm(X, 2), r"rms_norm: .*\(..., 2\).*\(2, 3\)"),
+    "rms_norm weight": (lambda: F.rms_norm(X, 3, tt.ones(2)), r"rms_norm: weight .*\(2,\)"),
     "embedding": (lambda: F.embedding(I, tt.ones(3)), r"embedding: .*\(V, D\).*\(3,\)"),
     "cross_entropy": (lambda: F.cross_entropy(X, tt.tensor([1])), r"cross_entropy: .*\(1,\)"),
     "cross_entropy 3-d": (
@@ -55,6 +61,41 @@ SHAPES = {
         lambda: F.cross_entropy(tt.ones(2, 0), I),
         r"cross_entropy: .*\(2, 0\)",
     ),
+    "cross_entropy 3-d no class": (
+        lambda: F.cross_entropy(tt.ones(2, 0, 4), tt.zeros(2, 4, dtype=tt.int64)),
+        r"cross_entropy: .*0\)",
+    ),
+    "cross_entropy weight": (
+        lambda: F.cross_entropy(X, I, tt.ones(2)),
+        r"cross_entropy: .*each of the 3 classes, got shape \(2,\)",
+    ),
+    "cross_entropy probabilities": (
+        lambda: F.cross_entropy(X, X, tt.ones(1, 3)),
+        r"cross_entropy: .*each of the 3 classes, got shape \(1, 3\)",
+    ),
+    "cross_entropy probabilities no class": (
+        lambda: F.cross_entropy(tt.ones(2, 0), tt.ones(2, 0)),
+        r"cross_entropy: .*\(2, 0\)",
+    ),
+    "nll_loss": (lambda: F.nll_loss(X, tt.tensor([1])), r"nll_loss: .*\(2, 3\) and \(1,\)"),
+    "nll_loss weight": (lambda: F.nll_loss(X, I, X), r"nll_loss: .*3 classes, got shape \(2, 3\)"),
+    "bce": (
+        lambda: F.binary_cross_entropy_with_logits(X, tt.ones(3)),
+        r"binary_cross_entropy_with_logits: .*\(2, 3\), got \(3,\)",
+    ),
+    "bce weight": (
+        lambda: F.binary_cross_entropy_with_logits(X, X, tt.ones(2)),
+        r"mul: .*\(2, 3\).*\(2,\)",
+    ),
+    "bce pos_weight": (
+        lambda: F.binary_cross_entropy_with_logits(X, X, pos_weight=tt.ones(2)),
+        r"mul: .*\(2, 3\).*\(2,\)",
+    ),
+    "mse_loss": (lambda: F.mse_loss(X, tt.ones(2)), r"sub: .*\(2, 3\).*\(2,\)"),
+    "mse_loss weight": (
+        lambda: F.mse_loss(X, X, weight=tt.ones(3)),
+        r"mse_loss: .*\(2, 3\), got \(3,\)",
+    ),
     "cross_entropy 0-d": (lambda: F.cross_entropy(tt.tensor(1.0), tt.tensor(0)), "cross_entropy: "),
     "attention width": (
         lambda: attention((1, 1, 2, 3), (1, 1, 2, 4), (1, 1, 2, 3)),
@@ -64,6 +105,34 @@ SHAPES = {
     "attention heads": (lambda: attention((1, 2, 2, 3), (1, 1, 2, 3), (1, 1, 2, 3)), "attention: "),
     "attention ranks": (lambda: attention((2, 3), (1, 2, 3), (1, 2, 3)), "attention: "),
     "attention vectors": (lambda: attention((3,), (3,), (3,)), "attention: "),
+    "attention leads": (
+        lambda: attention((2, 3, 1, 2, 3), (3, 2, 1, 2, 3), (2, 3, 1, 2, 3)),
+        r"attention: .*\(3, 2, 1, 2, 3\)",
+    ),
+    "attention mask": (
+        lambda: attention((1, 2, 3), (1, 4, 3), (1, 4, 3), attn_mask=X),
+        r"attention: attn_mask \(2, 3\) cannot be broadcast to the scores \(1, 2, 4\)",
+    ),
+    "attention mask of more axes": (
+        lambda: attention((2, 3), (2, 3), (2, 3), attn_mask=tt.ones(1, 2, 2)),
+        r"attention: attn_mask \(1, 2, 2\)",
+    ),
+    "attention mask of more heads": (
+        lambda: attention(*[(1, 1, 2, 3)] * 3, attn_mask=tt.ones(2, 2, 2)),
+        r"attention: attn_mask \(2, 2, 2\)",
+    ),
+    "attention groups": (
+        lambda: attention((1, 4, 2, 3), (1, 3, 2, 3), (1, 3, 2, 3), enable_gqa=True),
+        r"attention: .*enable_gqa.*\(1, 4, 2, 3\) and \(1, 3, 2, 3\)",
+    ),
+    "attention groups of no heads": (
+        lambda: attention((1, 4, 2, 3), (1, 0, 2, 3), (1, 0, 2, 3), enable_gqa=True),
+        r"attention: .*enable_gqa.*\(1, 0, 2, 3\)",
+    ),
+    "attention groups without heads": (
+        lambda: attention((2, 3), (2, 3), (2, 3), enable_gqa=True),
+        "attention: .*enable_gqa",
+    ),
     "reshape": (lambda: X.reshape(4, 2), r"reshape: .*\(4, 2\).*\(2, 3\)"),
     "reshape two unknown": (lambda: X.reshape(-1, -1), r"reshape: .*\(-1, -1\)"),
     "reshape negative": (lambda: X.reshape(-2, -3), "reshape: "),
@@ -111,9 +180,30 @@ TYPES = {
         lambda: F.cross_entropy(X, tt.ones(2)),
         "cross_entropy: .*int64, got float32",
     ),
+    "nll_loss": (lambda: F.nll_loss(X, tt.ones(2)), "nll_loss: .*int64, got float32"),
+    "bce pos_weight": (
+        lambda: F.binary_cross_entropy_with_logits(X, X, pos_weight=2.0),
+        "binary_cross_entropy_with_logits: expected a Tensor, got float",
+    ),
+    "cross_entropy array": (
+        lambda: F.cross_entropy(X, I, np.ones(3)),
+        "cross_entropy: expected a Tensor, got ndarray",
+    ),
     "attention": (
         lambda: F.scaled_dot_product_attention(*[tt.arange(4).view(2, 2)] * 3),
         "attention: .*int64",
+    ),
+    "attention mask": (
+        lambda: attention(*[(2, 2)] * 3, attn_mask=tt.ones(2, 2, dtype=tt.float64)),
+        "attention: attn_mask must be bool or tinytape.float32, got tinytape.float64",
+    ),
+    "attention mask of integers": (
+        lambda: attention(*[(2, 2)] * 3, attn_mask=tt.ones(2, 2, dtype=tt.int64)),
+        "attention: attn_mask must be bool or tinytape.float32, got tinytape.int64",
+    ),
+    "attention mask of an array": (
+        lambda: attention(*[(2, 2)] * 3, attn_mask=np.ones((2, 2), bool)),
+        "attention: expected a Tensor, got ndarray",
     ),
     "requires_grad": (lambda: tt.tensor([1], requires_grad=True), "requires_grad_: .*int64"),
     "random integers": (
@@ -262,6 +352,10 @@ INDICES = {
         lambda: F.cross_entropy(X, tt.tensor([0, 2**62])),
         f"cross_entropy: target {2**62}",
     ),
+    "nll_loss": (
+        lambda: F.nll_loss(X, tt.tensor([0, 3])),
+        "nll_loss: target 3 at position 1 .*3 classes",
+    ),
     "cross_entropy -100": (
         lambda: F.cross_entropy(X, tt.tensor([0, -100]), ignore_index=5),
         "target -100",
@@ -283,18 +377,53 @@ VALUES = {
     "dropout negative": (lambda: F.dropout(X, -0.1), "dropout: .*got -0.1"),
     "dropout nan": (lambda: F.dropout(X, float("nan")), "dropout: .*nan"),
     "gelu": (lambda: F.gelu(X, "fast"), "gelu: .*'none' or 'tanh', got 'fast'"),
+    "linear_activation": (
+        lambda: F.linear_activation(X, W, activation="elu"),
+        "linear_activation: .*relu, gelu, .*got 'elu'",
+    ),
+    "linear_activation none": (
+        lambda: F.linear_activation(X, W, activation="none"),
+        "linear_activation: .*got 'none'",
+    ),
     "reduction": (lambda: F.cross_entropy(X, I, reduction="avg"), "cross_entropy: .*'avg'"),
+    "reduction None": (lambda: F.mse_loss(X, X, reduction=None), "mse_loss: reduction .*None"),
+    "reduction list": (lambda: F.nll_loss(X, I, reduction=["sum"]), "nll_loss: reduction .*sum"),
+    "size_average": (
+        lambda: F.cross_entropy(X, I, size_average=True),
+        "cross_entropy: size_average .*got True and None",
+    ),
+    "reduce": (lambda: nn.MSELoss(reduce=False), "MSELoss: size_average .*None and False"),
+    "label_smoothing": (
+        lambda: F.cross_entropy(X, I, label_smoothing=1.5),
+        "cross_entropy: label_smoothing .*got 1.5",
+    ),
+    "class weight": (
+        lambda: F.cross_entropy(X, I, tt.ones(3, requires_grad=True)),
+        "cross_entropy: the weight .*constant",
+    ),
+    "ignore_index of probabilities": (
+        lambda: F.cross_entropy(X, X, ignore_index=1),
+        "cross_entropy: ignore_index 1 ",
+    ),
     "ignore_index": (
         lambda: F.cross_entropy(X, I, ignore_index=2**70),
         "cross_entropy: .*ignore_index",
     ),
-    "mask": (
-        lambda: attention((1, 2, 3), (1, 2, 3), (1, 2, 3), attn_mask=X),
-        "attn_mask must be None",
+    "attention mask and causal": (
+        lambda: attention(*[(1, 2, 3)] * 3, attn_mask=tt.ones(2, 2), is_causal=True),
+        "attention: expected attn_mask or is_causal=True, got both",
     ),
     "attention dropout": (
-        lambda: attention((2, 3), (2, 3), (2, 3), dropout_p=0.5),
-        "dropout_p 0.0, got",
+        lambda: attention((2, 3), (2, 3), (2, 3), dropout_p=1.5),
+        "attention: dropout_p must be between 0 and 1, got 1.5",
+    ),
+    "attention dropout negative": (
+        lambda: attention((2, 3), (2, 3), (2, 3), dropout_p=-0.5),
+        "attention: dropout_p .*got -0.5",
+    ),
+    "attention dropout nan": (
+        lambda: attention((2, 3), (2, 3), (2, 3), dropout_p=float("nan")),
+        "attention: dropout_p .*got nan",
     ),
     "sum the same twice": (lambda: X.sum((0, -2)), "sum: axis 0 .*once"),
     "sum of too many": (lambda: X.sum([0] * 20), "sum: axis 0 .*once"),

@@ -91,8 +91,14 @@ def test_the_mean_over_nothing_is_nan():
     x = tt.zeros(0, 3, requires_grad=True)
     assert np.isnan(F.cross_entropy(x, tt.zeros(0, dtype=tt.int64)).item())
     y = tt.zeros(2, 3, requires_grad=True)
-    loss = F.cross_entropy(y, tt.tensor([-100, -100]))
-    assert np.isnan(loss.item())
+    for f in (F.cross_entropy, F.nll_loss):
+        loss = f(y, tt.tensor([-100, -100]))
+        assert np.isnan(loss.item())
+        loss.backward()
+        assert y.grad.tolist() == [[0.0] * 3] * 2
+    assert np.isnan(F.cross_entropy(x, x).item())
+    assert np.isnan(F.mse_loss(x, x).item())
+    assert np.isnan(F.binary_cross_entropy_with_logits(x, x).item())
     assert F.cross_entropy(y, tt.tensor([-100, -100]), reduction="sum").item() == 0.0
 
 

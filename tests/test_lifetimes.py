@@ -102,23 +102,28 @@ def test_a_signal_handler_may_compute_in_the_middle_of_a_call() -> None:
     assert len(inner) > 10 and set(inner) == {12.0}
 
 
-def test_ten_thousand_steps_take_the_memory_of_two_hundred() -> None:
+def test_ten_thousand_steps_take_the_memory_of_two_hundred(in_new_context) -> None:
     """The plain loop, with nothing said about memory: not a byte and not an allocation more."""
-    model = tt.models.create("tiny", 65)
-    optimizer = tt.optim.AdamW(model.parameters(), lr=1e-3)
     names = ["step_high_water", "step_capacity", "scratch_high_water", "system_allocations"]
     names += ["system_bytes", "pool_cached_bytes", "parameters_bytes", "state_bytes"]
-    seen = {}
-    for step in range(1, 10_001):
-        ids = (tt.random.philox_u64(1, 0, 18 * step, 18) % 65).astype(np.int64).reshape(2, 9)
-        logits = model(tt.tensor(ids[:, :-1]))
-        loss = F.cross_entropy(logits.reshape(-1, 65), tt.tensor(ids[:, 1:]).reshape(-1))
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if step in (200, 10_000):
-            stats = tt.memory_stats()
-            seen[step] = {name: stats[name] for name in names}
+
+    def train() -> dict[int, dict[str, int]]:
+        model = tt.models.create("tiny", 65)
+        optimizer = tt.optim.AdamW(model.parameters(), lr=1e-3)
+        seen = {}
+        for step in range(1, 10_001):
+            ids = (tt.random.philox_u64(1, 0, 18 * step, 18) % 65).astype(np.int64).reshape(2, 9)
+            logits = model(tt.tensor(ids[:, :-1]))
+            loss = F.cross_entropy(logits.reshape(-1, 65), tt.tensor(ids[:, 1:]).reshape(-1))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if step in (200, 10_000):
+                stats = tt.memory_stats()
+                seen[step] = {name: stats[name] for name in names}
+        return seen
+
+    seen = in_new_context(train)
     assert seen[10_000] == seen[200]
 
 

@@ -160,7 +160,8 @@ def test_every_refused_allocation_of_grad(in_new_context, fail_allocation, creat
     """Nothing is half done: the graph can be asked again, and no result is left behind."""
 
     def body():
-        x, w = (tt.ones(40, 40, requires_grad=True) for _ in range(2))
+        # Large enough that the pass wants more of the step arena than is at hand.
+        x, w = (tt.ones(400, 400, requires_grad=True) for _ in range(2))
         refused = 0
         for k in range(1, 60):
             h = x * w

@@ -9,6 +9,7 @@ import pytest
 
 import tinytape as tt
 from tinytape import nn
+from tinytape.nn import functional as F
 from tinytape.nn import init
 
 RNG = np.random.default_rng(0)
@@ -39,6 +40,30 @@ def test_linear():
     assert nn.Identity()(layer) is layer
 
 
+def test_linear_of_few_rows_is_cut_by_columns():
+    """Each part of the product gets the bias and the activation of its own columns, once."""
+    x, w, b = array(48, 300), array(1200, 300) / 20, array(1200)
+    z = x @ w.T + b
+    got = F.linear(double(x), double(w), double(b)).numpy()
+    np.testing.assert_allclose(got, z, rtol=1e-9, atol=1e-12)
+    x, w, b = double(x), double(w), double(b).requires_grad_()
+    y = F.linear_activation(x, w, b, activation="silu")
+    s = 1 / (1 + np.exp(-z))
+    np.testing.assert_allclose(y.numpy(), z * s, rtol=1e-9, atol=1e-12)
+    y.sum().backward()
+    expected = (s * (1 + z * (1 - s))).sum(0)
+    np.testing.assert_allclose(b.grad.numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_linear_activation_keeps_its_bias_for_the_second_order():
+    x, w, b = (tt.ones(*s, requires_grad=True) for s in ((2, 3), (4, 3), (4,)))
+    y = F.linear_activation(x, w, b, activation="gelu")
+    with tt.no_grad():
+        b.fill_(0.0)
+    with pytest.raises(RuntimeError, match=r"linear_activation: input 2 .*changed in place"):
+        tt.grad(y.sum(), x, create_graph=True)
+
+
 def test_layer_norm():
     layer = nn.LayerNorm((2, 3), eps=0.1, dtype=tt.float64)
     weight, bias, x = array(2, 3), array(2, 3), array(4, 2, 3)
@@ -55,6 +80,24 @@ def test_layer_norm():
     x = array(2, 3)
     expected = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
     np.testing.assert_allclose(bare(double(x)).numpy(), expected, rtol=1e-12)
+
+
+def test_rms_norm():
+    layer = nn.RMSNorm((2, 3), eps=0.1, dtype=tt.float64)
+    weight, x = array(2, 3), array(4, 2, 3)
+    layer.load_state_dict({"weight": weight})
+    expected = x / np.sqrt((x**2).mean((1, 2), keepdims=True) + 0.1) * weight
+    np.testing.assert_allclose(layer(double(x)).numpy(), expected, rtol=1e-12)
+    layer.reset_parameters()
+    assert np.all(layer.weight.numpy() == 1.0)
+    bare = nn.RMSNorm(3, elementwise_affine=False)
+    assert list(bare.parameters()) == []
+    # As small as the default eps, which is the machine's of the type.
+    for dtype in (np.float32, np.float64):
+        eps = np.finfo(dtype).eps
+        x = np.array([[1.0, -2.0, 2.0]], dtype) * np.sqrt(dtype(eps))
+        expected = x / np.sqrt((x**2).mean() + eps)
+        np.testing.assert_allclose(bare(tt.tensor(x)).numpy(), expected, rtol=4 * eps)
 
 
 def test_embedding():
@@ -96,8 +139,69 @@ def test_cross_entropy_loss():
         layer = nn.CrossEntropyLoss(ignore_index=-1, reduction=reduction)
         got = layer(double(scores), tt.tensor(target)).numpy()
         np.testing.assert_allclose(got, expected, rtol=1e-12)
-    with pytest.raises(ValueError, match="label_smoothing is not supported"):
-        nn.CrossEntropyLoss(label_smoothing=0.1)
+
+
+def test_losses_of_classes_pass_everything_on():
+    scores, target, weight = array(4, 3, 2), RNG.integers(0, 3, (4, 2)), np.array([1.0, 2.0, 0.5])
+    target[1] = 2
+    log_p = np.log(softmax(np.moveaxis(scores, 1, -1)))
+    picked = -np.take_along_axis(log_p, target[..., None], -1)[..., 0] * weight[target]
+    smooth = 0.7 * picked + 0.3 / 3 * (-log_p @ weight)
+    counts = target != 2
+    total = weight[target][counts].sum()
+    layer = nn.CrossEntropyLoss(double(weight), ignore_index=2, label_smoothing=0.3)
+    got = layer(double(scores), tt.tensor(target)).item()
+    assert got == pytest.approx(smooth[counts].sum() / total, rel=1e-12)
+    assert list(layer.state_dict()) == ["weight"] and list(layer.parameters()) == []
+    layer = nn.NLLLoss(double(weight), ignore_index=2)
+    got = layer(double(np.moveaxis(log_p, -1, 1)), tt.tensor(target)).item()
+    assert got == pytest.approx(picked[counts].sum() / total, rel=1e-12)
+    assert list(nn.NLLLoss().state_dict()) == []
+    # Certain probabilities are indices, but their mean does not know the weights.
+    certain = double(np.moveaxis(np.eye(3)[target], -1, 1))
+    layer = nn.CrossEntropyLoss(double(weight), label_smoothing=0.3, reduction="none")
+    np.testing.assert_allclose(
+        layer(double(scores), certain).numpy(),
+        layer(double(scores), tt.tensor(target)).numpy(),
+        rtol=1e-12,
+    )
+    layer.reduction = "mean"
+    assert layer(double(scores), certain).item() == pytest.approx(smooth.mean(), rel=1e-12)
+
+
+def test_binary_cross_entropy_with_logits():
+    x, t = array(3, 4), RNG.uniform(size=(3, 4))
+    weight, pos_weight = RNG.uniform(1, 2, (3, 1)), RNG.uniform(1, 2, 4)
+    p = 1 / (1 + np.exp(-x))
+    losses = -weight * (pos_weight * t * np.log(p) + (1 - t) * np.log(1 - p))
+    for reduction, expected in (
+        ("mean", losses.mean()), ("sum", losses.sum()), ("none", losses),
+    ):  # fmt: skip
+        layer = nn.BCEWithLogitsLoss(
+            double(weight), reduction=reduction, pos_weight=double(pos_weight)
+        )
+        np.testing.assert_allclose(layer(double(x), double(t)).numpy(), expected, rtol=1e-12)
+        assert list(layer.state_dict()) == ["weight", "pos_weight"]
+    # Far from zero neither overflow nor loss of what is small; and at zero, where its parts bend,
+    # the slope is the function's.
+    for dtype in (tt.float32, tt.float64):
+        x = tt.tensor([-80.0, 0.0, 80.0, 1e30], dtype=dtype, requires_grad=True)
+        losses = F.binary_cross_entropy_with_logits(
+            x, tt.tensor([0.0, 0.25, 1.0, 0.0], dtype=dtype), reduction="none"
+        )
+        expected = [math.exp(-80), math.log(2), math.exp(-80), 1e30]
+        np.testing.assert_allclose(losses.numpy(), expected, rtol=1e-6)
+        losses.sum().backward()
+        np.testing.assert_allclose(x.grad.numpy(), [math.exp(-80), 0.25, 0, 1], rtol=1e-5)
+
+
+def test_mse_loss():
+    x, y = array(3, 4), array(3, 4)
+    for reduction, expected in (
+        ("mean", ((x - y) ** 2).mean()), ("sum", ((x - y) ** 2).sum()), ("none", (x - y) ** 2),
+    ):  # fmt: skip
+        got = nn.MSELoss(reduction=reduction)(double(x), double(y)).numpy()
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
 def test_dropout_masks_scale_and_go_on_from_a_saved_state():
@@ -158,6 +262,26 @@ def test_causal_self_attention_and_its_cache():
     np.testing.assert_allclose(np.concatenate(parts, 1), expected, rtol=1e-10, atol=1e-12)
     with pytest.raises(ValueError, match="heads to divide width, got width 6 and heads 4"):
         nn.CausalSelfAttention(6, 4)
+
+
+def test_causal_self_attention_drops_weights_in_training_only():
+    layer = nn.CausalSelfAttention(
+        8, 2, attention_dropout=0.5, dtype=tt.float64, generator=tt.Generator(4)
+    )
+    x = double(array(2, 6, 8))
+    offset = layer.dropout.generator.offset
+    dropped = layer(x).numpy()
+    assert layer.dropout.generator.offset == offset + 2 * 2 * 6 * 6
+    assert not np.array_equal(layer(x).numpy(), dropped)
+    layer.dropout.generator.offset = offset
+    assert np.array_equal(layer(x).numpy(), dropped)
+    layer.eval()
+    plain = nn.CausalSelfAttention(8, 2, dtype=tt.float64)
+    plain.load_state_dict(layer.state_dict())
+    assert np.array_equal(layer(x).numpy(), plain(x).numpy())
+    assert not np.allclose(layer(x).numpy(), dropped)
+    with pytest.raises(ValueError, match=r"expected attention_dropout in \[0, 1\], got -0.5"):
+        nn.CausalSelfAttention(8, 2, attention_dropout=-0.5)
 
 
 def moments(tensor: tt.Tensor) -> tuple[float, float, float, float]:

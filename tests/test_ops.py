@@ -233,8 +233,9 @@ def check_problem(problem: Problem, row: Row) -> None:
 
     single = Derivatives(problem, tt.float32, cotangents, weights, turn)
     for part in ("outputs", "raw", "by_vjp", "second", "second_by_vjp"):
+        tolerance = row.float32 if "second" not in part else min(10 * row.float32, 1e-3)
         follows, leads = getattr(single, part), getattr(got, part)
-        all_close(follows, leads, row.float32, ("float32", part, problem))
+        all_close(follows, leads, tolerance, ("float32", part, problem))
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))
@@ -257,7 +258,7 @@ def test_forward_and_gradients(name):
 INTEGERS = ("int64", "int32", "uint8", "bool")
 
 
-@pytest.mark.parametrize("dtype", [d for d in INTEGERS if hasattr(tt, d)])
+@pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize("name", sorted(name for name, row in ROWS.items() if row.integers))
 def test_integers(name, dtype):
     """The forward on them is numpy's, in the dtype that the row states. Where numpy has no such
@@ -305,6 +306,22 @@ def test_integers(name, dtype):
 
 def _as(x: Array, kind: np.dtype, wide: object) -> Array:
     return x.astype(wide) if x.dtype == kind else x
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("name", sorted(name for name, row in ROWS.items() if not row.integers))
+def test_integers_are_refused_where_the_row_states_none(name, dtype):
+    """A row either says what becomes of integers, and is tested with them, or there is an error."""
+    call = ROWS[name].large
+    problem = large_problem(ROWS[name])
+    if not any(isinstance(given, Float) for given in call.inputs):
+        return
+    made = [
+        tt.tensor(x.astype(dtype) if isinstance(given, Float) else x)
+        for x, given in zip(problem.leaves, call.inputs, strict=True)
+    ]
+    with pytest.raises(tt.errors.DTypeError):
+        call.run(*made)
 
 
 # ---- in place ------------------------------------------------------------------------------------

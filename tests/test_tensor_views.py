@@ -6,10 +6,12 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tinytape as tt
+
+from .examples import drawn
 
 
 def grid(*shape: int, dtype=np.float32) -> np.ndarray:
@@ -120,7 +122,7 @@ def test_split_and_chunk_are_pytorchs():
     np.testing.assert_array_equal(np.concatenate([p.numpy() for p in x.split(3)]), array)
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, database=None)
+@drawn(0.3)
 @given(st.data())
 def test_chains_of_views_are_numpys(data):
     """Any views of views, forward and backward."""

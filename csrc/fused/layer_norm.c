@@ -1,6 +1,7 @@
 /* layer_norm: y = (x - mean) / sqrt(var + eps) * w + b over the last axes (Ba, Kiros and Hinton,
- * 2016); w, b may be absent. ints[0]: how many axes; reals[0]: eps. Saves mean and 1/sqrt(var +
- * eps) of each row. */
+ * 2016); and rms_norm, which does not take the mean away: y = x / sqrt(mean(x^2) + eps) * w (Zhang
+ * and Sennrich, 2019). w, b may be absent. ints[0]: how many axes; reals[0]: eps. Saves of each row
+ * the mean (zero for rms_norm) and 1/sqrt(var + eps). */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -12,8 +13,23 @@ typedef struct {
     double *partial;         /* (shards, 2, n): the share of a shard in dw and db */
     int64_t rows, n, rows_per_shard;
     T eps;
-    bool acc;
+    bool centred, acc;
 } layer_norm_plan;
+
+/* rms_norm has no bias, and thus no third input. */
+static layer_norm_plan layer_norm_plan_of(const tt_call *c, bool centred)
+{
+    const tt_tensor *x = c->in[0];
+    layer_norm_plan p = {.x = x->data,
+                         .w = data_of(c->in[1]),
+                         .b = centred ? data_of(c->in[2]) : NULL,
+                         .n = inner_size(x, (int)c->attrs->ints[0]),
+                         .eps = (T)c->attrs->reals[0],
+                         .centred = centred};
+    p.rows = p.n > 0 ? x->numel / p.n : 0;
+    p.rows_per_shard = rows_per_shard(p.n);
+    return p;
+}
 
 static void layer_norm_shard(void *arg, int64_t shard)
 {
@@ -23,9 +39,11 @@ static void layer_norm_shard(void *arg, int64_t shard)
     for (int64_t r = begin; r < end; r++) {
         const T *x = p->x + r * n;
         T *y = p->y + r * n, mean = 0, var = 0;
+        if (p->centred) {
 #pragma omp simd reduction(+ : mean)
-        for (int64_t i = 0; i < n; i++) mean += x[i];
-        mean /= (T)n;
+            for (int64_t i = 0; i < n; i++) mean += x[i];
+            mean /= (T)n;
+        }
 #pragma omp simd reduction(+ : var)
         for (int64_t i = 0; i < n; i++) var += (x[i] - mean) * (x[i] - mean);
         T rstd = 1 / tt_sqrt(var / (T)n + p->eps);
@@ -39,17 +57,10 @@ static void layer_norm_shard(void *arg, int64_t shard)
     }
 }
 
-static tt_status layer_norm_forward(tt_call *c)
+static tt_status normalize(tt_call *c, bool centred)
 {
-    const tt_tensor *x = c->in[0];
-    layer_norm_plan p = {.x = x->data,
-                         .w = data_of(c->in[1]),
-                         .b = data_of(c->in[2]),
-                         .y = c->out[0]->data,
-                         .n = inner_size(x, (int)c->attrs->ints[0]),
-                         .eps = (T)c->attrs->reals[0]};
-    p.rows = p.n > 0 ? x->numel / p.n : 0;
-    p.rows_per_shard = rows_per_shard(p.n);
+    layer_norm_plan p = layer_norm_plan_of(c, centred);
+    p.y = c->out[0]->data;
     p.mean = call_save(c, 0, (size_t)p.rows * sizeof(T));
     p.rstd = call_save(c, 1, (size_t)p.rows * sizeof(T));
     if (p.mean == NULL || p.rstd == NULL) return TT_ERR_NOMEM;
@@ -58,7 +69,7 @@ static tt_status layer_norm_forward(tt_call *c)
 }
 
 /* With h = (x - mean) rstd and g = dy w:  dx = rstd (g - mean(g) - h mean(g h)),  dw = sum dy h, db
- * = sum dy */
+ * = sum dy. Where no mean was taken away, none of g is. */
 static void layer_norm_backward_shard(void *arg, int64_t shard)
 {
     const layer_norm_plan *p = arg;
@@ -88,7 +99,7 @@ static void layer_norm_backward_shard(void *arg, int64_t shard)
                 sum_gh += dy[i] * (x[i] - mean) * rstd;
             }
         }
-        sum_g /= (T)n;
+        sum_g = p->centred ? sum_g / (T)n : 0;
         sum_gh /= (T)n;
         for (int64_t i = 0; i < n; i++) {
             T g = w != NULL ? dy[i] * w[i] : dy[i];
@@ -106,19 +117,14 @@ static void layer_norm_gather(T *dst, const double *partial, int64_t shards, int
     }
 }
 
-static tt_status layer_norm_backward(tt_call *c)
+static tt_status normalize_backward(tt_call *c, bool centred)
 {
-    const tt_tensor *x = c->in[0];
-    layer_norm_plan p = {.x = x->data,
-                         .w = data_of(c->in[1]),
-                         .dy = c->dy[0],
-                         .dx = c->dx[0],
-                         .mean = c->saved[0],
-                         .rstd = c->saved[1],
-                         .n = inner_size(x, (int)c->attrs->ints[0]),
-                         .acc = c->acc[0]};
-    p.rows = p.n > 0 ? x->numel / p.n : 0;
-    p.rows_per_shard = rows_per_shard(p.n);
+    layer_norm_plan p = layer_norm_plan_of(c, centred);
+    p.dy = c->dy[0];
+    p.dx = c->dx[0];
+    p.acc = c->acc[0];
+    p.mean = c->saved[0];
+    p.rstd = c->saved[1];
     int64_t shards = shards_of(p.rows, p.rows_per_shard);
     p.partial = call_scratch(c, (size_t)(shards * 2 * p.n) * sizeof(double));
     if (p.partial == NULL) return TT_ERR_NOMEM;
@@ -127,7 +133,14 @@ static tt_status layer_norm_backward(tt_call *c)
     if (c->dx[2] != NULL) layer_norm_gather(c->dx[2], p.partial + p.n, shards, p.n, c->acc[2]);
     return TT_OK;
 }
+
+static tt_status layer_norm_forward(tt_call *c) { return normalize(c, true); }
+static tt_status layer_norm_backward(tt_call *c) { return normalize_backward(c, true); }
 TT_KERNELS_OF(layer_norm, layer_norm_forward, layer_norm_backward)
+
+static tt_status rms_norm_forward(tt_call *c) { return normalize(c, false); }
+static tt_status rms_norm_backward(tt_call *c) { return normalize_backward(c, false); }
+TT_KERNELS_OF(rms_norm, rms_norm_forward, rms_norm_backward)
 
 #else
 
@@ -138,7 +151,7 @@ static tt_status layer_norm_infer(tt_call *c)
     if (axes < 1 || axes > x->ndim)
         return tt_fail(TT_ERR_SHAPE, c->op->name, "cannot normalise over %d axes of shape %s", axes,
                        SHAPE_TEXT(x));
-    for (int i = 1; i < 3; i++) {
+    for (int i = 1; i < c->n_in; i++) {
         const tt_tensor *t = c->in[i];
         if (t != NULL && (t->ndim != axes || memcmp(t->shape, x->shape + x->ndim - axes,
                                                     (size_t)axes * sizeof t->shape[0]) != 0))
@@ -151,9 +164,10 @@ static tt_status layer_norm_infer(tt_call *c)
     return TT_OK;
 }
 
-static void layer_norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
-                           tt_tensor **dx)
+static void normalization_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
+                              const bool *need, tt_tensor **dx)
 {
+    bool centred = node->op->id == TT_OP_layer_norm;
     tt_tensor *w = node->in[1];
     int axes = (int)node->attrs.ints[0], lead = node->in[0]->ndim - axes;
     int64_t rows[2] = {1, 1}, leading[TT_MAX_DIMS], flat_w[1];
@@ -161,16 +175,16 @@ static void layer_norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *d
     for (int i = lead; i < node->in[0]->ndim; i++) rows[1] *= node->in[0]->shape[i];
     flat_w[0] = rows[1];
     tt_tensor *x = v_reshape(ctx, node->in[0], 2, rows);
-    tt_tensor *centred = v_sub(ctx, x, v_mean_axis(ctx, x, 1));
-    tt_tensor *var = v_mean_axis(ctx, v_mul(ctx, centred, centred), 1);
-    tt_tensor *rstd = v_unary(ctx, TT_OP_rsqrt, v_shift(ctx, var, node->attrs.reals[0]));
-    tt_tensor *h = v_mul(ctx, centred, rstd);
+    if (centred) x = v_sub(ctx, x, v_mean_axis(ctx, x, 1));
+    tt_tensor *mean_square = v_mean_axis(ctx, v_mul(ctx, x, x), 1);
+    tt_tensor *rstd = v_unary(ctx, TT_OP_rsqrt, v_shift(ctx, mean_square, node->attrs.reals[0]));
+    tt_tensor *h = v_mul(ctx, x, rstd);
     if (need[0]) {
         tt_tensor *g = v_reshape(ctx, dy[0], 2, rows);
         if (w != NULL) g = v_mul(ctx, g, v_reshape(ctx, w, 1, flat_w));
         tt_tensor *mean_gh = v_mean_axis(ctx, v_mul(ctx, g, h), 1);
-        tt_tensor *flat = v_mul(
-            ctx, rstd, v_sub(ctx, v_sub(ctx, g, v_mean_axis(ctx, g, 1)), v_mul(ctx, h, mean_gh)));
+        if (centred) g = v_sub(ctx, g, v_mean_axis(ctx, g, 1));
+        tt_tensor *flat = v_mul(ctx, rstd, v_sub(ctx, g, v_mul(ctx, h, mean_gh)));
         dx[0] = flat != NULL ? v_reshape_like(ctx, flat, node->in[0]) : NULL;
     }
     if (need[1]) {
@@ -182,6 +196,8 @@ static void layer_norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *d
 }
 
 TT_OP(layer_norm, .inputs = 3, .optional = 6, .keeps = 3, .infer = layer_norm_infer,
-      .vjp = layer_norm_vjp)
+      .vjp = normalization_vjp)
+TT_OP(rms_norm, .inputs = 2, .optional = 2, .keeps = 3, .infer = layer_norm_infer,
+      .vjp = normalization_vjp)
 
 #endif

@@ -1,21 +1,10 @@
-/* linear: y = x W^T + b, x (..., in), W (out, in), b (out) or absent. */
+/* linear: y = x W^T + b, x (..., in), W (out, in), b (out) or absent; and linear_activation, y =
+ * a(x W^T + b) for the activation a of ints[0], which is applied to each part of the product while
+ * that is in the cache. Saves a'(x W^T + b) where y does not tell it. */
 #include "../op.h"
+#include "../activations.h"
 
 #ifdef TT_KERNELS
-
-typedef struct {
-    const T *bias;
-    T *y;
-    int64_t rows, cols, rows_per_shard;
-} bias_plan;
-
-static void bias_shard(void *arg, int64_t shard)
-{
-    const bias_plan *p = arg;
-    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows);
-    for (int64_t r = begin; r < end; r++)
-        memcpy(p->y + r * p->cols, p->bias, (size_t)p->cols * sizeof(T));
-}
 
 /* From x, not from y: a layer without outputs has rows too, and their gradient is zero. */
 static int64_t row_count(const tt_tensor *x)
@@ -25,35 +14,90 @@ static int64_t row_count(const tt_tensor *x)
     return rows;
 }
 
+typedef struct {
+    const T *bias;
+    T *y, *slopes; /* (rows, cols); slopes, if any, for the backward */
+    int64_t cols, activation;
+} epilogue;
+
+/* The product is added to the bias. */
+static void put_bias(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
+{
+    const epilogue *e = arg;
+    for (int64_t r = row; r < row + rows; r++)
+        memcpy(e->y + r * e->cols + col, e->bias + col, (size_t)cols * sizeof(T));
+}
+
+static void apply_activation(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
+{
+    const epilogue *e = arg;
+    for (int64_t r = row; r < row + rows; r++) {
+        int64_t at = r * e->cols + col;
+        activate(e->activation, e->y + at, e->slopes != NULL ? e->slopes + at : NULL, cols);
+    }
+}
+
 static tt_status linear_forward(tt_call *c)
 {
     const tt_tensor *w = c->in[1];
     int64_t out = w->shape[0], in = w->shape[1], rows = row_count(c->in[0]);
-    T *y = c->out[0]->data;
-    if (c->in[2] != NULL) { /* the product is then added to the bias */
-        bias_plan p = {c->in[2]->data, y, rows, out, rows_per_shard(out)};
-        parallel_for(shards_of(rows, p.rows_per_shard), bias_shard, &p);
+    epilogue e = {.bias = data_of(c->in[2]),
+                  .y = c->out[0]->data,
+                  .cols = out,
+                  .activation = c->attrs->ints[0]};
+    if (c->recording && activation_saves_slope(e.activation)) {
+        e.slopes = call_save(c, 0, (size_t)(rows * out) * sizeof(T));
+        if (e.slopes == NULL) return TT_ERR_NOMEM;
     }
-    blas_matmul(false, true, rows, out, in, 1, c->in[0]->data, at_least_one(in), w->data,
-                at_least_one(in), c->in[2] != NULL, y, at_least_one(out));
+    blas_tiles tiles = {.before = e.bias != NULL ? put_bias : NULL,
+                        .after = e.activation != ACTIVATION_NONE ? apply_activation : NULL,
+                        .arg = &e};
+    blas_matmul_tiled(false, true, rows, out, in, 1, c->in[0]->data, at_least_one(in), w->data,
+                      at_least_one(in), e.bias != NULL, e.y, at_least_one(out), &tiles);
     return TT_OK;
+}
+
+typedef struct {
+    const T *dy, *y, *slopes;
+    T *dz;
+    int64_t numel, activation;
+} epilogue_gradient;
+
+static void epilogue_gradient_shard(void *arg, int64_t shard)
+{
+    const epilogue_gradient *p = arg;
+    int64_t at = shard * GRAIN, n = at_most(GRAIN, p->numel - at);
+    activation_backward(p->activation, p->dy + at, p->y + at,
+                        p->slopes != NULL ? p->slopes + at : NULL, p->dz + at, n);
 }
 
 static tt_status linear_backward(tt_call *c)
 {
     const tt_tensor *x = c->in[0], *w = c->in[1];
     int64_t out = w->shape[0], in = w->shape[1], rows = row_count(c->in[0]);
-    const T *dy = c->dy[0];
-    if (c->dx[0] != NULL) /* dx (rows, in) = dy W */
-        blas_matmul(false, false, rows, in, out, 1, dy, at_least_one(out), w->data,
+    const T *dz = c->dy[0];
+    if (c->attrs->ints[0] != ACTIVATION_NONE) {
+        epilogue_gradient p = {.dy = c->dy[0],
+                               .y = c->out[0]->data,
+                               .slopes = c->saved[0],
+                               .dz = call_scratch(c, (size_t)(rows * out) * sizeof(T)),
+                               .numel = rows * out,
+                               .activation = c->attrs->ints[0]};
+        if (p.dz == NULL) return TT_ERR_NOMEM;
+        parallel_for(shards_of(p.numel, GRAIN), epilogue_gradient_shard, &p);
+        dz = p.dz;
+    }
+    if (c->dx[0] != NULL) /* dx (rows, in) = dz W */
+        blas_matmul(false, false, rows, in, out, 1, dz, at_least_one(out), w->data,
                     at_least_one(in), c->acc[0], c->dx[0], at_least_one(in));
-    if (c->dx[1] != NULL) /* dW (out, in) = dy^T x */
-        blas_matmul(true, false, out, in, rows, 1, dy, at_least_one(out), x->data, at_least_one(in),
+    if (c->dx[1] != NULL) /* dW (out, in) = dz^T x */
+        blas_matmul(true, false, out, in, rows, 1, dz, at_least_one(out), x->data, at_least_one(in),
                     c->acc[1], c->dx[1], at_least_one(in));
-    if (c->dx[2] != NULL) column_sums(dy, rows, out, c->dx[2], c->acc[2]);
+    if (c->dx[2] != NULL) column_sums(dz, rows, out, c->dx[2], c->acc[2]);
     return TT_OK;
 }
 TT_KERNELS_OF(linear, linear_forward, linear_backward)
+TT_KERNELS_OF(linear_activation, linear_forward, linear_backward)
 
 #else
 
@@ -67,10 +111,39 @@ static tt_status linear_infer(tt_call *c)
             TT_ERR_SHAPE, c->op->name,
             "expected input (..., in), weight (out, in) and bias (out), got %s, %s and %s",
             SHAPE_TEXT(x), SHAPE_TEXT(w), b != NULL ? SHAPE_TEXT(b) : "no bias");
+    if (c->attrs->ints[0] < 0 || c->attrs->ints[0] >= ACTIVATION_COUNT)
+        return tt_fail(TT_ERR_ARG, c->op->name, "there is no activation %lld",
+                       (long long)c->attrs->ints[0]);
     c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = x->ndim};
     memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
     c->spec[0].shape[x->ndim - 1] = w->shape[0];
     return TT_OK;
+}
+
+/* dz = dy a'(z), by the rule of the activation's own operation. Some slopes follow from y; for the
+ * others z is computed again. */
+static tt_tensor *activation_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *dy)
+{
+    static const int operations[ACTIVATION_COUNT] = {
+        [ACTIVATION_RELU] = TT_OP_relu,      [ACTIVATION_GELU] = TT_OP_gelu,
+        [ACTIVATION_GELU_TANH] = TT_OP_gelu, [ACTIVATION_SILU] = TT_OP_silu,
+        [ACTIVATION_TANH] = TT_OP_tanh,      [ACTIVATION_SIGMOID] = TT_OP_sigmoid,
+    };
+    int64_t activation = node->attrs.ints[0];
+    if (activation == ACTIVATION_NONE) return dy;
+    tt_tensor *z = NULL, *dz = NULL;
+    if (activation_saves_slope(activation)) {
+        tt_attrs none = {0};
+        z = v_call(ctx, TT_OP_linear, node->in, 3, &none);
+        if (z == NULL) return NULL;
+    }
+    tt_node alone = {.op = tt_ops[operations[activation]],
+                     .in = &z,
+                     .out = node->out,
+                     .attrs = {.n_ints = 1, .ints = {activation == ACTIVATION_GELU_TANH}}};
+    const bool need = true;
+    alone.op->vjp(ctx, &alone, &dy, &need, &dz);
+    return dz;
 }
 
 static void linear_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
@@ -80,7 +153,7 @@ static void linear_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
     int64_t rows = 1;
     for (int i = 0; i < x->ndim - 1; i++) rows *= x->shape[i];
     int64_t x_rows[2] = {rows, w->shape[1]}, dy_rows[2] = {rows, w->shape[0]}, first_axis[1] = {0};
-    tt_tensor *g = v_reshape(ctx, dy[0], 2, dy_rows);
+    tt_tensor *g = v_reshape(ctx, activation_vjp(ctx, node, dy[0]), 2, dy_rows);
     if (need[0]) {
         tt_tensor *flat = v_matmul(ctx, g, w);
         dx[0] = flat != NULL ? v_reshape_like(ctx, flat, x) : NULL;
@@ -91,5 +164,7 @@ static void linear_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
 }
 
 TT_OP(linear, .inputs = 3, .optional = 4, .keeps = 3, .infer = linear_infer, .vjp = linear_vjp)
+TT_OP(linear_activation, .inputs = 3, .optional = 4, .keeps = 7, .infer = linear_infer,
+      .vjp = linear_vjp)
 
 #endif

@@ -5,14 +5,6 @@
 
 #ifdef TT_KERNELS
 
-#include "random.h"
-
-#ifdef TT_F32
-#define philox_uniform philox_uniform_f32
-#else
-#define philox_uniform philox_uniform_f64
-#endif
-
 typedef struct {
     const T *x;
     T *y;

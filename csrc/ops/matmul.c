@@ -1,8 +1,30 @@
 /* matmul: (..., m, k) times (..., k, n), the leading axes broadcast. A second factor without
- * leading axes is one product over all rows of the first. */
+ * leading axes is one product over all rows of the first. Integers, for which there is no BLAS, are
+ * multiplied in int64 and wrap around. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
+
+#ifdef TT_I64
+/* c (m, n) = a b with a (m, k) and b (k, n), either of them stored transposed. alpha and beta stand
+ * where BLAS has them: integers have no backward that would need others than 1 and 0. */
+static void integer_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,
+                         int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
+{
+    (void)alpha, (void)beta;
+    for (int64_t i = 0; i < m; i++) {
+        T *row = c + i * ldc;
+        for (int64_t j = 0; j < n; j++) row[j] = 0;
+        for (int64_t l = 0; l < k; l++) {
+            T factor = ta ? a[l * lda + i] : a[i * lda + l];
+            const T *other = tb ? b + l : b + l * ldb;
+            for (int64_t j = 0; j < n; j++) row[j] += factor * other[tb ? j * ldb : j];
+        }
+    }
+}
+#define blas_gemm integer_gemm
+#define blas_matmul integer_gemm
+#endif
 
 /* One factor as BLAS reads it. */
 typedef struct {
@@ -95,6 +117,10 @@ static tt_status matmul_backward(tt_call *c)
     return TT_OK;
 }
 TT_KERNELS_OF(matmul, matmul_forward, matmul_backward)
+#ifdef TT_I64
+#undef blas_gemm
+#undef blas_matmul
+#endif
 
 #else
 
@@ -163,7 +189,7 @@ static void matmul_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
     else if (need[1]) dx[1] = v_matmul(ctx, v_transpose(ctx, a), dy[0]);
 }
 
-TT_OP(matmul, .inputs = 2, .layout = TT_MATRIX, .keeps = 3, .prepare = matmul_prepare,
-      .infer = matmul_infer, .vjp = matmul_vjp)
+TT_OP(matmul, .inputs = 2, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_MATRIX, .keeps = 3,
+      .prepare = matmul_prepare, .infer = matmul_infer, .vjp = matmul_vjp)
 
 #endif

@@ -1,14 +1,9 @@
 /* silu: y = x s(x), s the sigmoid; also called swish (Elfwing et al., 2017; Ramachandran et al.,
  * 2017). dx = dy s (1 + x (1 - s)). */
 #include "../op.h"
+#include "../activations.h"
 
 #ifdef TT_KERNELS
-
-static inline T silu_slope(T x)
-{
-    T s = tt_sigmoid(x);
-    return s * (1 + x * (1 - s));
-}
 
 TT_UNARY(silu, a *tt_sigmoid(a), d *silu_slope(a))
 

@@ -1,4 +1,6 @@
-/* softmax: y = e^x / sum e^x along one axis; and log_softmax, its logarithm. ints[0]: the axis. */
+/* softmax: y = e^x / sum e^x along one axis; and log_softmax, its logarithm. ints[0]: the axis.
+ * ints[1] of softmax: a line that is -inf throughout, which has no softmax, gives zeros instead of
+ * NaN, and passes no gradient: all keys of an attention are masked. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -8,19 +10,21 @@ typedef struct {
     const T *x, *y, *dy;
     T *out;
     int64_t outer, n, inner, lines_per_shard;
-    bool log, acc;
+    bool log, masked, acc;
 } softmax_plan;
 
 static void softmax_line(const softmax_plan *p, int64_t offset)
 {
     const T *x = p->x + offset;
     T *y = p->out + offset;
-    T m = line_max(x, p->n, p->inner), log_sum = line_log_sum(x, p->n, p->inner, m);
+    T m = line_max(x, p->n, p->inner);
+    if (p->masked && m == -INFINITY) m = 0;
+    T log_sum = line_log_sum(x, p->n, p->inner, m);
     if (p->log) {
         for (int64_t i = 0; i < p->n; i++) y[i * p->inner] = x[i * p->inner] - m - log_sum;
         return;
     }
-    T scale = tt_exp(-log_sum);
+    T scale = log_sum == -INFINITY ? 0 : tt_exp(-log_sum); /* the sum is 0 where m was put to 0 */
     if (p->inner == 1) {
         for (int64_t i = 0; i < p->n; i++) y[i] = tt_exp(x[i] - m) * scale;
     } else {
@@ -72,7 +76,9 @@ static tt_status softmax_run(const tt_call *c, softmax_plan p)
 
 static tt_status softmax_forward(tt_call *c)
 {
-    return softmax_run(c, (softmax_plan){.x = c->in[0]->data, .out = c->out[0]->data});
+    return softmax_run(c, (softmax_plan){.x = c->in[0]->data,
+                                         .out = c->out[0]->data,
+                                         .masked = c->attrs->ints[1] != 0});
 }
 
 static tt_status softmax_backward(tt_call *c)
@@ -101,7 +107,7 @@ TT_KERNELS_OF(log_softmax, log_softmax_forward, log_softmax_backward)
 static tt_status softmax_infer(tt_call *c)
 {
     int ndim = c->in[0]->ndim;
-    if (ndim > 0 && (c->attrs->n_ints != 1 || normal_axis(c->attrs->ints[0], ndim) < 0))
+    if (ndim > 0 && (c->attrs->n_ints < 1 || normal_axis(c->attrs->ints[0], ndim) < 0))
         return tt_fail(TT_ERR_INDEX, c->op->name,
                        "axis %lld is out of range for a tensor of %d dimensions",
                        (long long)c->attrs->ints[0], ndim);

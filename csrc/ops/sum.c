@@ -22,10 +22,33 @@ static tt_status sum_axes(const char *op, const tt_tensor *x, const tt_attrs *at
 
 #ifdef TT_KERNELS
 
+TT_FOLD(sum_fold, +, 0, a)
+
+/* Whether the axes lie side by side, as folds have them. */
+static bool sum_adjacent(const bool *reduced, int ndim, tt_attrs *span)
+{
+    int first = 0;
+    while (first < ndim && !reduced[first]) first++;
+    int end = first;
+    while (end < ndim && reduced[end]) end++;
+    *span = (tt_attrs){.ints = {0, first, end - first}};
+    while (end < ndim && !reduced[end]) end++;
+    return end == ndim;
+}
+
 static tt_status sum_forward(tt_call *c)
 {
     bool reduced[TT_MAX_DIMS];
+    tt_attrs span;
     TT_TRY(sum_axes(c->op->name, c->in[0], c->attrs, reduced));
+    if (c->in[0]->contiguous && sum_adjacent(reduced, c->in[0]->ndim, &span)) {
+        fold f = fold_of(c->in[0], &span);
+        if (fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
+        fold_sum(&f, sum_fold);
+        T *y = c->out[0]->data;
+        for (int64_t i = 0; i < f.lines; i++) y[i] = (T)f.total[i];
+        return TT_OK;
+    }
     SUM *total = call_scratch(c, (size_t)c->out[0]->numel * sizeof *total);
     if (total == NULL) return TT_ERR_NOMEM;
     reduce_sum(c->in[0], reduced, c->out[0]->data, c->out[0]->numel, total, false);

@@ -32,29 +32,48 @@ from tinytape.random import Generator, default_generator, manual_seed
 from tinytape.tensor import Tensor
 
 from tinytape.creation import (  # isort: skip
-    arange, full, ones, ones_like, rand, randn, tensor, zeros, zeros_like,
+    arange, as_tensor, empty, empty_like, eye, from_numpy, full, full_like, linspace, ones,
+    ones_like, tensor, zeros, zeros_like,
 )  # fmt: skip
-from tinytape.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled  # isort: skip
+from tinytape.random_tensors import (  # isort: skip
+    rand, rand_like, randint, randn, randn_like, randperm,
+)  # fmt: skip
+from tinytape.autograd import (
+    detect_anomaly,
+    enable_grad,
+    grad,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)  # isort: skip
 
 if TYPE_CHECKING:
-    from tinytape import autograd, nn, optim
+    from tinytape import autograd, func, nn, optim
 
 __all__ = [
     "Generator",
     "Tensor",
     "arange",
+    "as_tensor",
     "autograd",
     "bool",
     "default_generator",
+    "detect_anomaly",
     "double",
     "dtype",
+    "empty",
     "empty_cache",
+    "empty_like",
     "enable_grad",
     "errors",
+    "eye",
     "float",
     "float32",
     "float64",
+    "from_numpy",
     "full",
+    "full_like",
+    "func",
     "get_config",
     "get_num_threads",
     "grad",
@@ -64,6 +83,7 @@ __all__ = [
     "int32",
     "int64",
     "is_grad_enabled",
+    "linspace",
     "long",
     "manual_seed",
     "memory_stats",
@@ -73,8 +93,12 @@ __all__ = [
     "ones_like",
     "optim",
     "rand",
+    "rand_like",
+    "randint",
     "randn",
+    "randn_like",
     "random",
+    "randperm",
     "set_grad_enabled",
     "set_num_threads",
     "show_config",
@@ -92,6 +116,6 @@ warn_about_environment()
 
 def __getattr__(name: str) -> Any:
     """Packages above the engine are imported at first use: the engine alone loads quickly."""
-    if name in ("nn", "optim", "models", "data"):
+    if name in ("nn", "optim", "models", "data", "func"):
         return importlib.import_module(f"tinytape.{name}")
     raise AttributeError(f"module 'tinytape' has no attribute {name!r}")

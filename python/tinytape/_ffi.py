@@ -31,7 +31,13 @@ def text(chars: object) -> str:
 def raise_last() -> NoReturn:
     """Raise the calling thread's last recorded failure."""
     kind = _EXCEPTIONS.get(lib.tt_error_code(), errors.InternalError)
-    raise kind(f"{text(lib.tt_error_op())}: {text(lib.tt_error_message())}")
+    message = f"{text(lib.tt_error_op())}: {text(lib.tt_error_message())}"
+    origin = lib.tt_error_origin()
+    if origin:
+        from tinytape._origins import describe
+
+        message += describe(origin)
+    raise kind(message)
 
 
 def check(status: int) -> None:

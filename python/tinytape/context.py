@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from _thread import get_ident
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakValueDictionary
 
 from tinytape import errors
 from tinytape._ffi import check, ffi, lib, raise_last, text
 
 if TYPE_CHECKING:
+    from tinytape.autograd.hooks import Hooks
     from tinytape.tensor import Tensor
 
 
@@ -35,6 +37,18 @@ class Context:
         self.grad_enabled = True
         #: Handles that another thread's garbage collector dropped, until this thread's next call.
         self.orphans: deque[int] = deque()
+        #: What the core knows by a number: Functions, and the hooks of what an operation recorded.
+        #: They live as long as the core's node does.
+        self.attached: dict[int, Any] = {}
+        #: The hooks of leaves, which the Tensor objects own.
+        self.leaf_hooks: WeakValueDictionary[int, Hooks] = WeakValueDictionary()
+        #: Hooks of leaves that only the tape holds any more.
+        self.lingering: deque[Hooks] = deque()
+        self.backward_running = False
+        #: Anomaly detection: whether it is on, and whether it looks at values.
+        self.anomaly = False, False
+        self._find_origin: Callable[[], int] | None = None
+        self.closed = False
         self.pointer = lib.tt_ctx_new()
         if self.pointer == ffi.NULL:
             raise_last()
@@ -43,6 +57,9 @@ class Context:
         self._free: list[_Buffers] = []
 
     def __del__(self, _close: Any = lib.tt_ctx_close, _release: Any = lib.tt_release) -> None:
+        self.closed = True
+        while self.lingering:
+            self.lingering.popleft().release()
         # The core lives on until its last tensor is gone: among garbage, that may be after this.
         _close(self.pointer)
         while self.orphans:
@@ -61,6 +78,17 @@ class Context:
             )
         while self.orphans:
             lib.tt_release(self.pointer, self.orphans.popleft())
+
+    def forget_ended(self) -> None:
+        """Let go of hooks and Functions that no backward pass can meet any more."""
+        while ended := lib.tt_ended(self.pointer):
+            self.attached.pop(ended, None)
+        for _ in range(len(self.lingering)):
+            hooks = self.lingering.popleft()
+            if lib.tt_used_by_tape(self.pointer, hooks.handle):
+                self.lingering.append(hooks)
+            else:
+                hooks.release()
 
     def call(self, function: Any, *args: Any) -> int:
         """Call a function of the core that takes the context first and a handle to fill last."""
@@ -84,6 +112,8 @@ class Context:
         """Run one operation; returns the handle of its output, or a list of them."""
         if self.orphans or get_ident() != self.thread:
             self.enter()
+        if self._find_origin is not None:
+            self.note_origin()
         buffers = self._free.pop() if self._free else _Buffers()
         try:
             n = 0
@@ -139,6 +169,19 @@ class Context:
                 "or pass values between threads as numpy arrays"
             )
         return ffi.new("tt_handle[]", [0 if t is None else t._handle for t in tensors] or [0])
+
+    def set_anomaly(self, on: bool, checks: bool) -> None:
+        from tinytape._origins import number_of_caller
+
+        self.enter()
+        check(lib.tt_set_anomaly(self.pointer, on, checks))
+        self._find_origin = number_of_caller if on else None
+        self.anomaly = on, checks
+
+    def note_origin(self) -> None:
+        """Tell the core whose line it is that the next operation comes from."""
+        if self._find_origin is not None:
+            check(lib.tt_set_origin(self.pointer, self._find_origin()))
 
     def set_grad_enabled(self, enabled: bool) -> None:
         check(lib.tt_set_grad_enabled(self.pointer, enabled))

@@ -1,21 +1,20 @@
-"""Tensors made from a shape: constants, ranges and random numbers."""
+"""Tensors made from data, from a shape, and from a range."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tinytape import dtypes
-from tinytape._ffi import check, ffi, lib
+from tinytape._ffi import ffi, lib
 from tinytape.context import current
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, DTypeError, OutOfMemoryError
-from tinytape.functional._apply import sizes_of
-from tinytape.random import Generator, default_generator
+from tinytape.functional._apply import check_tensor, integers_of, sizes_of
+from tinytape.functional.shape import diagonal
 from tinytape.tensor import Tensor
-
-UNIFORM, NORMAL = 0, 1  # the kinds of fill_random_
 
 
 def _new(sizes: list[int], kind: DType, pool: int, requires_grad: bool) -> Tensor:
@@ -29,16 +28,45 @@ def _new(sizes: list[int], kind: DType, pool: int, requires_grad: bool) -> Tenso
     return made.requires_grad_() if requires_grad else made
 
 
-def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+def tensor(data: Any, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """A new leaf that holds a copy of data: numbers, nested sequences, an array or a tensor.
 
-    Python floats become float32 and Python integers int64; numpy's types are kept.
+    Without a dtype Python floats become float32, integers int64 and booleans bool; arrays, numpy's
+    numbers and tensors keep their type; what is mixed in a list is promoted to a common one.
+
+    Raises:
+        DTypeError: for data that no tensor can hold.
+        ShapeError: for a ragged list, or more than 8 dimensions.
+        ArgumentError: for a number beyond int64 where integers are asked for.
     """
     if isinstance(data, Tensor):
         data, dtype = data.numpy(), dtype or data.dtype
     array, kind = dtypes.as_array(data, dtype)
     made: Tensor = Tensor._from_array(array, kind)
     return made.requires_grad_() if requires_grad else made
+
+
+def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
+    """A tensor as it is, or converted to dtype; anything else as :func:`tensor` has it (a copy)."""
+    if not isinstance(data, Tensor):
+        return tensor(data, dtype=dtype)
+    return data if dtype is None else data.to(dtype)
+
+
+def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
+    """An array's values and type. A copy: unlike PyTorch's, the tensor shares nothing with it."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"from_numpy: expected a numpy array, got {type(ndarray).__name__}")
+    array, kind = dtypes.as_array(ndarray, None, "from_numpy")
+    made: Tensor = Tensor._from_array(array, kind)
+    return made
+
+
+def _finished(made: Tensor, requires_grad: bool) -> Tensor:
+    return made.requires_grad_() if requires_grad else made
+
+
+# ---- constants -----------------------------------------------------------------------------------
 
 
 def zeros(
@@ -48,104 +76,177 @@ def zeros(
     _pool: int = lib.TT_POOL_DATA,
 ) -> Tensor:
     """Zeros of the given size, float32 unless said otherwise."""
-    return _new(sizes_of(size), dtype or dtypes.float32, _pool, requires_grad)
+    return _new(sizes_of(size, "zeros"), dtype or dtypes.float32, _pool, requires_grad)
 
 
-def full(
-    size: Any, fill_value: float, dtype: DType | None = None, requires_grad: bool = False
-) -> Tensor:
-    """One value everywhere; without a dtype float32, int64 or bool, as the value is."""
-    if dtype is None:
-        whole = dtypes.bool_ if isinstance(fill_value, bool) else dtypes.int64
-        dtype = whole if isinstance(fill_value, int) else dtypes.float32
-    made = zeros(size, dtype=dtype).fill_(fill_value)
-    return made.requires_grad_() if requires_grad else made
+def empty(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """A tensor whose values do not matter. They are zeros: memory is never shown as it was."""
+    return zeros(sizes_of(size, "empty"), dtype=dtype, requires_grad=requires_grad)
 
 
 def ones(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Ones of the given size, float32 unless said otherwise."""
-    return full(sizes_of(size), 1, dtype or dtypes.float32, requires_grad)
+    shape = sizes_of(size, "ones")
+    return full(shape, 1, dtype=dtype or dtypes.float32, requires_grad=requires_grad)
+
+
+def full(
+    size: Any, fill_value: Any, *, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
+    """One value everywhere; without a dtype float32, int64 or bool, as the value is."""
+    value, kind = _number("full", fill_value), dtype
+    if kind is None:
+        whole = dtypes.bool_ if isinstance(value, bool) else dtypes.int64
+        kind = whole if isinstance(value, int) else dtypes.float32
+    array, _ = dtypes.as_array(value, kind, "full")
+    made = zeros(sizes_of((size,), "full"), dtype=kind).copy_(array)
+    return _finished(made, requires_grad)
 
 
 def zeros_like(
     input: Tensor,
+    *,
     dtype: DType | None = None,
     requires_grad: bool = False,
     _pool: int = lib.TT_POOL_DATA,
 ) -> Tensor:
     """Zeros of a tensor's shape and type."""
+    check_tensor("zeros_like", input)
     return zeros(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad, _pool=_pool)
 
 
-def ones_like(input: Tensor, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+def ones_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Ones of a tensor's shape and type."""
+    check_tensor("ones_like", input)
     return ones(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
-def arange(
-    start: float, end: float | None = None, step: float = 1, dtype: DType | None = None
-) -> Tensor:
-    """start, start + step, ... below end; from 0 with one argument.
+def empty_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of a tensor's shape and type whose values do not matter: zeros."""
+    check_tensor("empty_like", input)
+    return empty(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
-    Integers give int64, floats float32.
+
+def full_like(
+    input: Tensor, fill_value: Any, *, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
+    """One value everywhere, of a tensor's shape and type."""
+    check_tensor("full_like", input)
+    kind = dtype or input.dtype
+    return full(input.shape, fill_value, dtype=kind, requires_grad=requires_grad)
+
+
+def eye(
+    n: int, m: int | None = None, *, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
+    """An (n, m) matrix with ones on the main diagonal and zeros elsewhere; (n, n) without m.
+
+    Raises:
+        ArgumentError: for a negative size.
+    """
+    shape = integers_of("eye", (n, n if m is None else m), "sizes")
+    if min(shape) < 0:
+        raise ArgumentError(f"eye: sizes must not be negative, got {tuple(shape)}")
+    made = zeros(shape, dtype=dtype)
+    diagonal(made).fill_(1)
+    return _finished(made, requires_grad)
+
+
+# ---- ranges --------------------------------------------------------------------------------------
+
+
+def _number(name: str, value: Any) -> int | float:
+    """A Python number, from one of numpy's or a tensor without dimensions too."""
+    if isinstance(value, (np.generic, Tensor)) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    if isinstance(value, int) and value.bit_length() > 1000:
+        raise ArgumentError(f"{name}: an integer of {value.bit_length()} bits is no number here")
+    return value
+
+
+def _range_dtype(name: str, kind: DType) -> DType:
+    if dtypes.check_dtype(kind, name) is dtypes.bool_:
+        raise DTypeError(f"{name}: the dtype must hold numbers, got bool")
+    return kind
+
+
+def _filled(made: Tensor, values: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+    """The tensor comes first, so that the core refuses a size before numpy tries it."""
+    return _finished(made.copy_(values), requires_grad)
+
+
+def arange(
+    start: Any = 0,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: DType | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """start, start + step, ... below end: ceil((end - start) / step) numbers; one argument is end.
+
+    Integers give int64, floats float32. Where int64 is asked for, all arguments are cut to
+    integers first; for narrower integers start and step are, after the numbers were counted.
+
+    Raises:
+        ArgumentError: when step is 0 or leads away from end, or an end is not finite.
     """
     if end is None:
         start, end = 0, start
-    if step == 0:
+    first, last, by = (_number("arange", v) for v in (start, end, step))
+    whole = all(isinstance(v, int) for v in (first, last, by))
+    kind = _range_dtype("arange", dtype or (dtypes.int64 if whole else dtypes.float32))
+    if not all(-math.inf < v < math.inf for v in (first, last, by)):
+        raise ArgumentError(f"arange: the range must be finite, got {first} to {last} by {by}")
+    if kind is dtypes.int64:
+        first, last, by = int(first), int(last), int(by)
+    count_by = by
+    if not kind.is_floating_point:
+        by = int(by)
+    if by == 0:
         raise ArgumentError("arange: step must not be 0")
-    kind = dtype
-    if kind is None:
-        whole = all(isinstance(v, int) for v in (start, end, step))
-        kind = dtypes.int64 if whole else dtypes.float32
-    made: Tensor = Tensor._from_array(np.arange(start, end, step).astype(kind.numpy), kind)
-    return made
+    if (last - first) * (1 if by > 0 else -1) < 0:
+        raise ArgumentError(f"arange: a step of {by} does not lead from {first} to {last}")
+    if kind is dtypes.int64:
+        count = -int((first - last) // by)
+    else:
+        count = math.ceil((float(last) - float(first)) / float(count_by))
+    if kind.is_floating_point:
+        first, by = float(first), float(by)
+    else:
+        first = int(first)
+        if any(not -(1 << 63) <= v < 1 << 63 for v in (first, by)):
+            raise ArgumentError(f"arange: {first} to {last} by {by} does not fit into int64")
+    made = zeros(count, dtype=kind)
+    return _filled(made, first + by * np.arange(count), requires_grad)
 
 
-def fill_random_(
-    tensor: Tensor, kind: int, a: float, b: float, generator: Generator | None
-) -> Tensor:
-    """Overwrite a leaf: kind 0 uniform on [a, b), 1 normal with mean a, standard deviation b."""
-    source = generator if generator is not None else default_generator
-    context = tensor._context
-    context.enter()
-    offset = source.take(tensor.numel())
-    check(
-        lib.tt_random_fill(
-            context.pointer, tensor._handle, kind, source.seed, source.stream, offset, a, b
-        )
-    )
-    return tensor
-
-
-def _random(
-    size: tuple[Any, ...],
-    kind: int,
-    generator: Generator | None,
-    dtype: DType | None,
-    requires_grad: bool,
-) -> Tensor:
-    wanted = dtype or dtypes.float32
-    if not wanted.is_floating_point:
-        raise DTypeError(f"random numbers are float32 or float64, got {wanted}")
-    made = fill_random_(zeros(*size, dtype=wanted), kind, 0.0, 1.0, generator)
-    return made.requires_grad_() if requires_grad else made
-
-
-def rand(
-    *size: Any,
-    generator: Generator | None = None,
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
     dtype: DType | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Uniform on [0, 1)."""
-    return _random(size, UNIFORM, generator, dtype, requires_grad)
+    """``steps`` numbers from start to end, both included, at equal distances; float32 by default.
 
-
-def randn(
-    *size: Any,
-    generator: Generator | None = None,
-    dtype: DType | None = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Standard normal."""
-    return _random(size, NORMAL, generator, dtype, requires_grad)
+    Raises:
+        ArgumentError: when steps is negative.
+    """
+    kind = _range_dtype("linspace", dtype or dtypes.float32)
+    first, last = _number("linspace", start), _number("linspace", end)
+    (count,) = integers_of("linspace", (steps,), "steps")
+    if count < 0:
+        raise ArgumentError(f"linspace: steps must not be negative, got {count}")
+    if not kind.is_floating_point:
+        if not all(-math.inf < v < math.inf for v in (first, last)):
+            raise ArgumentError(f"linspace: the ends must be finite, got {first} and {last}")
+        first, last = int(first), int(last)
+    made, places = zeros(count, dtype=kind), np.arange(count)
+    by = (last - first) / (count - 1) if count > 1 else 0.0
+    # From both ends to the middle, so that both ends are exact.
+    values = np.where(places < count // 2, first + by * places, last - by * (count - 1 - places))
+    return _filled(made, values if count != 1 else np.full(1, first), requires_grad)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from tinytape._ffi import lib
-from tinytape.errors import DTypeError
+from tinytape.errors import ArgumentError, DTypeError, ShapeError
 
 
 class dtype:
@@ -70,38 +71,87 @@ def from_numpy_dtype(given: np.dtype[Any]) -> dtype:
     raise DTypeError(f"dtype {given} is not supported: expected one of {names}")
 
 
-def _first_leaf(data: Any) -> Any:
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return data
+def promote(a: dtype, b: dtype) -> dtype:
+    """The type that holds the values of both, as torch.promote_types has it."""
+    if {a, b} == {uint8, int8}:
+        return int16
+    return max(a, b, key=_RANKED.index)
 
 
-def as_array(data: Any, wanted: dtype | None) -> tuple[np.ndarray[Any, Any], dtype]:
+_RANKED = (bool_, uint8, int8, int16, int32, int64, float32, float64)
+_PYTHON = {bool: bool_, int: int64, float: float32}
+
+
+def infer(data: Any) -> dtype | None:
+    """The type that ``torch.tensor`` gives to data; None where only numpy can tell.
+
+    Raises:
+        DTypeError: for data in numpy's types that no tensor can hold.
+    """
+    kind = getattr(data, "dtype", None)
+    if isinstance(kind, dtype):
+        return kind
+    if isinstance(kind, np.dtype):
+        return from_numpy_dtype(kind) if kind.kind in "fiub" else None
+    if isinstance(data, (list, tuple)):
+        types = set(map(type, data))
+        plain = types <= _PYTHON.keys()
+        found = {_PYTHON[t] for t in types} if plain else {infer(x) for x in data}
+        known = [kind for kind in found if kind is not None]
+        if len(known) < len(found):
+            return None
+        return functools.reduce(promote, known) if known else float32
+    return next((kind for python, kind in _PYTHON.items() if isinstance(data, python)), None)
+
+
+def _check_range(array: np.ndarray[Any, Any], wanted: dtype, name: str) -> None:
+    """Refuse numbers beyond int64, and NaN, where integers are made of Python's numbers.
+
+    As in PyTorch, narrower types wrap around.
+
+    Raises:
+        ArgumentError: for such a number.
+    """
+    if wanted.is_floating_point or wanted is bool_ or array.size == 0:
+        return
+    for number in (array.min().item(), array.max().item()):
+        if not -(1 << 63) <= number < 1 << 63:
+            raise ArgumentError(f"{name}: {number} does not fit into {wanted.name}")
+
+
+def as_array(
+    data: Any, wanted: dtype | None, name: str = "tensor"
+) -> tuple[np.ndarray[Any, Any], dtype]:
     """Data as a C-contiguous array in native byte order, with its type.
 
-    As in PyTorch, Python floats become float32, integers int64 and booleans bool; numpy keeps its
-    type.
+    As in PyTorch, Python floats become float32, integers int64 and booleans bool; numpy's arrays
+    and numbers, and tensors, keep their type; what is mixed in a list is promoted.
 
     Raises:
         DTypeError: for data of a type that no tensor can hold.
+        ArgumentError: for a Python number that no integer type holds, where one is asked for.
+        ShapeError: for a list that is ragged.
     """
     if wanted is not None:
-        check_dtype(wanted, "tensor")
+        check_dtype(wanted, name)
     try:
         array = np.asarray(data)
     except ValueError as error:
-        raise ValueError(f"tensor: the data has no regular shape: {error}") from None
+        raise ShapeError(f"{name}: the data has no regular shape: {error}") from None
     if array.dtype.kind not in "fiub":
-        raise DTypeError(f"tensor: data of dtype {array.dtype} is not supported")
+        raise DTypeError(f"{name}: data of dtype {array.dtype} is not supported")
     if wanted is None:
-        from_python = not hasattr(_first_leaf(data), "dtype")
-        python_float = from_python and array.dtype == np.float64
-        wanted = float32 if python_float else from_numpy_dtype(array.dtype)
+        wanted = infer(data) or from_numpy_dtype(array.dtype)
+        if array.dtype == np.uint64:
+            wanted = from_numpy_dtype(array.dtype)  # refused: a Python integer beyond int64
+    if not hasattr(data, "dtype"):  # of arrays, all numbers wrap around
+        _check_range(array, wanted, name)
     return to_numpy_dtype(array, wanted), wanted
 
 
 def to_numpy_dtype(array: np.ndarray[Any, Any], wanted: dtype) -> np.ndarray[Any, Any]:
     """A C-contiguous array of a type, of the same shape."""
-    with np.errstate(invalid="ignore"):  # a NaN or infinity becomes some integer, as in the core
+    # A NaN or infinity becomes some integer, and what is too large for float32 infinity.
+    with np.errstate(invalid="ignore", over="ignore"):
         dense = np.ascontiguousarray(array, dtype=wanted.numpy)
     return np.reshape(dense, array.shape)

@@ -217,23 +217,82 @@ class Operators:
     bitwise_xor = F.bitwise_xor
     bitwise_not = F.bitwise_not
     matmul = F.matmul
+    mm = F.mm
+    bmm = F.bmm
+    mv = F.mv
+    dot = F.dot
+    outer = F.outer
     sum = F.sum
     mean = F.mean
+    prod = F.prod
+    cumsum = F.cumsum
+    logsumexp = F.logsumexp
+    amax = F.amax
+    amin = F.amin
+    max = F.max
+    min = F.min
+    argmax = F.argmax
+    argmin = F.argmin
+    all = F.all
+    any = F.any
+    var = F.var
+    std = F.std
+    norm = F.norm
+    sort = F.sort
+    argsort = F.argsort
+    topk = F.topk
     softmax = F.softmax
     log_softmax = F.log_softmax
     reshape = F.reshape
+    reshape_as = F.reshape_as
     view = F.view
+    view_as = F.view_as
     flatten = F.flatten
+    unflatten = F.unflatten
     permute = F.permute
     transpose = F.transpose
+    swapaxes = F.swapaxes
+    swapdims = F.swapdims
+    movedim = F.movedim
+    moveaxis = F.moveaxis
+    t = F.t
     squeeze = F.squeeze
     unsqueeze = F.unsqueeze
     expand = F.expand
+    expand_as = F.expand_as
+    broadcast_to = F.broadcast_to
     contiguous = F.contiguous
     clone = F.clone
     narrow = F.narrow
+    diagonal = F.diagonal
     split = F.split
     chunk = F.chunk
     gather = F.gather
     index_select = F.index_select
+    masked_fill = F.masked_fill
     scatter_add = F.scatter_add
+    unbind = F.unbind
+    flip = F.flip
+    fliplr = F.fliplr
+    flipud = F.flipud
+    roll = F.roll
+    repeat = F.repeat
+    tile = F.tile
+    tril = F.tril
+    triu = F.triu
+
+    @property
+    def T(self: Any) -> Tensor:
+        """A matrix transposed, as a view; a vector or a single value as it is."""
+        if self.ndim > 2:
+            raise errors.ShapeError(
+                f"T: expected at most 2 dimensions, got shape {self.shape}: use mT or permute"
+            )
+        return F.t(self)
+
+    @property
+    def mT(self: Any) -> Tensor:
+        """The last two axes exchanged, as a view."""
+        if self.ndim < 2:
+            raise errors.ShapeError(f"mT: expected at least 2 dimensions, got shape {self.shape}")
+        return F.transpose(self, -2, -1)

@@ -45,6 +45,13 @@ class Generator:
         self.offset = (offset + n) & _MASK
         return offset
 
+    def _draw(self, n: int) -> tuple[int, int, int]:
+        """Seed, stream and offset of the next n numbers, as the core's signed attributes."""
+        seed, stream, offset = (
+            v - (1 << 64) if v >= 1 << 63 else v for v in (self.seed, self.stream, self.take(n))
+        )
+        return seed, stream, offset
+
     def get_state(self) -> dict[str, int]:
         return {"seed": self.seed, "stream": self.stream, "offset": self.offset}
 

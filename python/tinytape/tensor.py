@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from tinytape.context import Context, current
 from tinytape.dtypes import dtype as DType
 from tinytape.functional import _apply
 from tinytape.operators import Operators
+
+if TYPE_CHECKING:
+    from tinytape.autograd.hooks import RemovableHandle
 
 Scalar = int | float
 
@@ -26,7 +29,7 @@ class Tensor(Operators):
     released by ``backward()``; a tensor that is still held then keeps its value.
     """
 
-    __slots__ = ("__weakref__", "_context", "_dtype", "_grad", "_handle", "_shape")
+    __slots__ = ("__weakref__", "_context", "_dtype", "_grad", "_handle", "_hooks", "_shape")
     __array_ufunc__ = None  # so that ndarray * Tensor is ours to answer
 
     _context: Context
@@ -34,6 +37,7 @@ class Tensor(Operators):
     _shape: tuple[int, ...] | None
     _dtype: DType
     _grad: Tensor | None
+    _hooks: Any  # unset until the first hook is registered
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
         raise TypeError("use tinytape.tensor(data), zeros, ones, randn, ... to make a tensor")
@@ -137,6 +141,10 @@ class Tensor(Operators):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that ``backward()`` left here, of this tensor's shape, or None."""
+        hooks = getattr(self, "_hooks", None)
+        if hooks is not None and hooks.retains_grad:
+            retained: Tensor | None = hooks.grad
+            return retained
         context = self._context
         handle = context.call(lib.tt_get_grad, self._handle)
         if handle == 0:
@@ -152,6 +160,9 @@ class Tensor(Operators):
         self._context.enter()
         if value is not None and not isinstance(value, Tensor):
             raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
+        if value is None and self.retains_grad:
+            self._hooks.grad = None
+            return
         handle = self._context.handles([value])[0]
         check(lib.tt_set_grad(self._context.pointer, self._handle, handle))
         self._grad = value
@@ -237,7 +248,10 @@ class Tensor(Operators):
                     "use detach() or no_grad()"
                 )
             src = src.numpy()
-        array = np.asarray(src)
+        try:
+            array = np.asarray(src)
+        except ValueError as error:
+            raise errors.ShapeError(f"copy_: the data has no regular shape: {error}") from None
         if array.dtype.kind not in "fiub":
             raise errors.DTypeError(f"copy_: data of dtype {array.dtype} is not supported")
         try:
@@ -265,6 +279,7 @@ class Tensor(Operators):
         gradient: Tensor | None = None,
         retain_graph: bool | None = None,
         create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Add the gradients of this tensor to ``.grad`` of the leaves it was computed from.
 
@@ -273,13 +288,48 @@ class Tensor(Operators):
             retain_graph: keep the graph for another pass. Otherwise its memory is given back.
             create_graph: refused: a gradient that carries a graph is returned, never stored; use
                 :func:`tinytape.grad`.
+            inputs: the tensors whose ``.grad`` is wanted; all leaves when left out.
 
         Raises:
-            RuntimeError: when nothing here requires a gradient, or the graph was released already.
+            RuntimeError: when nothing here requires a gradient, the graph was released already, or
+                a hook or Function of another pass calls this.
         """
-        from tinytape.autograd import run_backward
+        from tinytape.autograd import backward
 
-        run_backward([self], [gradient], [], bool(retain_graph), create_graph)
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call ``hook(gradient)`` whenever the gradient of this tensor has been computed.
+
+        What the hook returns, if not None, takes the place of the gradient, for later hooks too.
+        It runs in every ``backward()`` and :func:`tinytape.grad` that comes by here, with
+        operations recorded only under create_graph, and must not start a pass of its own.
+
+        Returns:
+            A handle whose ``remove()`` ends it; also a context manager.
+
+        Raises:
+            RuntimeError: for a tensor that does not require a gradient.
+        """
+        from tinytape.autograd.hooks import register_hook
+
+        return register_hook(self, hook)
+
+    def retain_grad(self) -> None:
+        """Have ``backward()`` leave a ``.grad`` here too, though this is not a leaf.
+
+        Raises:
+            RuntimeError: for a tensor that does not require a gradient.
+        """
+        from tinytape.autograd.hooks import retain_grad
+
+        retain_grad(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether :meth:`retain_grad` was called on this result."""
+        hooks = getattr(self, "_hooks", None)
+        return hooks is not None and bool(hooks.retains_grad)
 
     def detach(self) -> Tensor:
         """The same values without a graph: a leaf's storage is shared, a result's is copied."""

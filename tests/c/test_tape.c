@@ -240,11 +240,11 @@ static void test_sweep_keeps_what_is_saved(void)
     enum { ROWS = 200000 }; /* a double for each does not fit the first chunk */
     static const int64_t logits[2] = {ROWS, 2}, rows[1] = {ROWS}, sum_all[2] = {2, -100};
     tt_ctx *ctx = tt_ctx_new();
-    tt_handle in[2] = {0, 0}, loss = 0;
+    tt_handle in[3] = {0}, loss = 0; /* no weights of the classes */
     tt_new(ctx, TT_POOL_DATA, TT_FLOAT64, 2, logits, NULL, &in[0]);
     tt_new(ctx, TT_POOL_DATA, TT_INT64, 1, rows, NULL, &in[1]);
     tt_set_requires_grad(ctx, in[0], 1);
-    CHECK(tt_apply(ctx, TT_OP_cross_entropy, 2, in, 2, sum_all, 0, NULL, &loss) == TT_OK, "%s",
+    CHECK(tt_apply(ctx, TT_OP_cross_entropy, 3, in, 2, sum_all, 0, NULL, &loss) == TT_OK, "%s",
           tt_error_message());
     size_t chunks = ctx->step.chunks;
     CHECK(chunks > 2, "%zu chunks: the test wants several", chunks);
@@ -388,7 +388,7 @@ static void test_refused_backward(void)
             check_same(before, snapshot_of(ctx), "backward", k);
             arena_rewind(&ctx->step, mark);
         }
-        CHECK(k > 2 && k < 40, "%d refusals", k - 1);
+        CHECK(k > 1 && k < 40, "%d refusals", k - 1); /* one chunk may hold all of a pass */
         tt_ctx_free(ctx);
     }
 }

@@ -3,162 +3,65 @@
 A row says how to call the function on inputs of some drawn shapes and what numpy says the result
 is. Layouts, aliases, gradients, dtypes and threads are the business of ``problem.py`` and of the
 tests, which run over the whole table: an operation or function without a row fails, and so does a
-row without either.
+row without either. (A row is also an attribute of this package: a builtin of the same name, such as
+max, cannot be used here.)
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from hypothesis import strategies as st
+# Their code is in a module of its own: here the rows that are imported take names such as any.
+from ._row import (
+    ALIASES,
+    SIDES,
+    WITHOUT_ROW,
+    Call,
+    Float,
+    Index,
+    Mask,
+    Row,
+    Shape,
+    axes_within,
+    axis_within,
+    binary,
+    broadcast_pairs,
+    of_numbers,
+    reduction,
+    shapes,
+    unary,
+    without_nothing,
+)
 
-Shape = tuple[int, ...]
-
-ALIASES: dict[str, str] = {}
-"""Public names of functions that have a row under another name: the very same function."""
-
-WITHOUT_ROW: dict[str, str] = {}
-"""Public names that are no functions of numbers, each with the reason."""
-
-
-@dataclass(frozen=True)
-class Float:
-    """A floating input: values between low and high, none closer to a kink than gap.
-
-    ``distinct``: the values of all such inputs of the call (of one domain) differ by more than
-    1e-3 where they are up to a thousand, so that order, largest and smallest are plain. These
-    inputs are never stretched, and never one tensor given twice.
-    """
-
-    shape: Shape
-    low: float = -2.0
-    high: float = 2.0
-    gap: float = 0.0
-    kinks: tuple[float, ...] = (0.0,)
-    distinct: bool = False
-
-
-@dataclass(frozen=True)
-class Index:
-    """An int64 input: values from 0 to below - 1."""
-
-    shape: Shape
-    below: int
-
-
-@dataclass(frozen=True)
-class Mask:
-    """A bool input, about half of it true."""
-
-    shape: Shape
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call: what goes in, how the function is run, what numpy makes of the same arrays.
-
-    ``run`` returns a tensor or a tuple of tensors, ``reference`` an array or a tuple of arrays.
-    Results that are integers or bools are compared exactly, and no gradient is asked of them.
-    """
-
-    inputs: Sequence[Float | Index | Mask]
-    run: Callable[..., Any]
-    reference: Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Row:
-    """``case(draw)`` gives a small call; ``large`` is one big enough to be shared by threads.
-
-    Attributes:
-        differentiable: False where asking for a gradient is an error that names the function.
-        integers: the Float inputs may be integers or bools too. True: the result is of their
-            dtype; otherwise the name of the dtype that the result always has, such as "float32".
-        float32: how closely float32 follows float64, at most 1e-3.
-    """
-
-    case: Callable[[Any], Call]
-    large: Call
-    differentiable: bool = True
-    integers: bool | str = False
-    float32: float = 1e-5
+__all__ = [
+    "ALIASES",
+    "SIDES",
+    "WITHOUT_ROW",
+    "Call",
+    "Float",
+    "Index",
+    "Mask",
+    "Row",
+    "Shape",
+    "axes_within",
+    "axis_within",
+    "binary",
+    "broadcast_pairs",
+    "of_numbers",
+    "reduction",
+    "rows",
+    "shapes",
+    "unary",
+    "without_nothing",
+]
 
 
 def rows() -> dict[str, Row]:
     """Every row, by the name of its file."""
-    names = [m.name for m in pkgutil.iter_modules(__path__) if m.name != "problem"]
+    names = [
+        m.name
+        for m in pkgutil.iter_modules(__path__)
+        if m.name != "problem" and not m.name.startswith("_")
+    ]
     return {name: importlib.import_module(f"{__name__}.{name}").ROW for name in names}
-
-
-# ---- shapes --------------------------------------------------------------------------------------
-
-SIDES = st.sampled_from((1, 2, 3, 4, 5, 2, 3, 0))
-"""Mostly small, sometimes one, now and then nothing."""
-
-
-def shapes(least: int = 0, most: int = 4) -> st.SearchStrategy[Shape]:
-    return st.lists(SIDES, min_size=least, max_size=most).map(tuple)
-
-
-@st.composite
-def broadcast_pairs(draw: Any, most: int = 4) -> tuple[Shape, Shape]:
-    """Two shapes that numpy's rule stretches to one."""
-    full = draw(shapes(0, most))
-    pair = []
-    for _ in range(2):
-        kept = full[draw(st.integers(0, len(full))) if draw(st.booleans()) else 0 :]
-        pair.append(tuple(1 if draw(st.integers(0, 3)) == 0 else n for n in kept))
-    return pair[0], pair[1]
-
-
-def of_numbers(reference: Callable[..., Any]) -> Callable[..., Any]:
-    """The reference of a function that bools do not have, said as numpy says it: a TypeError."""
-
-    def refusing(*arrays: Any) -> Any:
-        if any(x.dtype == bool for x in arrays):
-            raise TypeError("no such function of bools")
-        return reference(*arrays)
-
-    return refusing
-
-
-# ---- the rows of elementwise operations ----------------------------------------------------------
-
-
-def unary(
-    run: Callable[..., Any],
-    reference: Callable[..., Any],
-    *,
-    differentiable: bool = True,
-    integers: bool | str = False,
-    **domain: Any,
-) -> Row:
-    """A function of one tensor; ``domain`` is what Float takes."""
-
-    def case(draw: Any) -> Call:
-        return Call([Float(draw(shapes()), **domain)], run, reference)
-
-    large = Call([Float((150, 301), **domain)], run, reference)
-    return Row(case, large, differentiable, integers)
-
-
-def binary(
-    run: Callable[..., Any],
-    reference: Callable[..., Any],
-    *,
-    differentiable: bool = True,
-    integers: bool | str = False,
-    **domain: Any,
-) -> Row:
-    """A function of two tensors that broadcast; ``domain`` is what Float takes."""
-
-    def case(draw: Any) -> Call:
-        a, b = draw(broadcast_pairs())
-        return Call([Float(a, **domain), Float(b, **domain)], run, reference)
-
-    large = Call([Float((150, 301), **domain), Float((301,), **domain)], run, reference)
-    return Row(case, large, differentiable, integers)

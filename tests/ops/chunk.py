@@ -10,7 +10,8 @@ from . import Call, Float, Row, shapes
 
 def _call(shape, chunks, dim):
     size = max(1, -(-shape[dim] // chunks))
-    ends = list(range(size, shape[dim], size))
+    # an axis of size 0 gives as many pieces as asked
+    ends = list(range(size, shape[dim], size)) if shape[dim] else [0] * (chunks - 1)
     return Call(
         [Float(shape)],
         lambda x: tt.chunk(x, chunks, dim),

@@ -1,5 +1,6 @@
 """dropout: the mask is a function of (seed, stream, offset), so numpy can draw the same one."""
 
+import numpy as np
 from hypothesis import strategies as st
 
 import tinytape as tt
@@ -9,19 +10,22 @@ from . import Call, Float, Row, shapes
 
 
 def _call(shape, p, seed):
-    def mask(n):
+    def dropped(x):
         generator = tt.Generator(seed, stream=7)
         generator.offset = seed
-        ones = F.dropout(tt.ones(n, dtype=tt.float64), p, generator=generator)
-        return ones.numpy()
+        return F.dropout(x, p, generator=generator)
+
+    def mask(n, dtype=tt.float64):
+        return dropped(tt.ones(n, dtype=dtype)).numpy().astype(np.float64)
 
     def run(x):
-        # float32 and float64 draw different numbers: the table is about one mask.
-        generator = tt.Generator(seed, stream=7)
-        generator.offset = seed
+        y = dropped(x)
         if x.dtype is tt.float64:
-            return F.dropout(x, p, generator=generator)
-        return x * tt.tensor(mask(x.numel()).reshape(x.shape), dtype=x.dtype)
+            return y
+        # float32 draws different numbers, and the table is about one mask: put right by what is
+        # missing, of which nothing is left where the kernel keeps to its own mask.
+        difference = mask(x.numel()) - mask(x.numel(), x.dtype)
+        return y + x * tt.tensor(difference.reshape(x.shape), dtype=x.dtype)
 
     return Call([Float(shape)], run, lambda x: x * mask(x.size).reshape(x.shape))
 

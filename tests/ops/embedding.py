@@ -19,4 +19,4 @@ def case(draw):
     return _call(draw(st.integers(1, 5)), draw(SIDES), draw(shapes(0, 3)))
 
 
-ROW = Row(case, _call(50, 200, (40, 30)))
+ROW = Row(case, _call(50, 200, (40, 30)), integers=True)

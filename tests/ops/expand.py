@@ -17,7 +17,7 @@ def _call(shape, target):
     return Call(
         [Float(shape)],
         lambda x: tt.expand(x, sizes) * tt.tensor(weight, dtype=x.dtype),
-        lambda x: np.broadcast_to(x, target) * weight,
+        lambda x: np.broadcast_to(x, target) * weight.astype(x.dtype),
     )
 
 
@@ -27,4 +27,4 @@ def case(draw):
     return _call(tuple(1 if draw(st.booleans()) else n for n in kept), target)
 
 
-ROW = Row(case, _call((150, 1), (2, 150, 301)))
+ROW = Row(case, _call((150, 1), (2, 150, 301)), integers=True)

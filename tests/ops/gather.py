@@ -33,4 +33,4 @@ def case(draw):
     return call(shape, index_shapes(draw, shape, axis), axis)
 
 
-ROW = Row(case, call((40, 50, 30), (40, 60, 30), 1))
+ROW = Row(case, call((40, 50, 30), (40, 60, 30), 1), integers=True)

@@ -22,4 +22,4 @@ def case(draw):
     return _call(shape, axis, draw(st.integers(0, 4)) if shape[axis] else 0)
 
 
-ROW = Row(case, _call((40, 50, 30), 1, 70))
+ROW = Row(case, _call((40, 50, 30), 1, 70), integers=True)

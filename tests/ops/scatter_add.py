@@ -31,4 +31,4 @@ def case(draw):
     return _call(shape, index, tuple(n + draw(st.integers(0, 1)) for n in index), axis)
 
 
-ROW = Row(case, _call((40, 50, 30), (40, 60, 30), (40, 60, 30), 1))
+ROW = Row(case, _call((40, 50, 30), (40, 60, 30), (40, 60, 30), 1), integers=True)

@@ -3,18 +3,40 @@
 Each room says in ``__all__`` which of its functions are public; together they are this package.
 """
 
-from tinytape.functional import comparison, elementwise, indexing, linalg, reductions, shape
+from tinytape.functional import (
+    comparison,
+    contraction,
+    elementwise,
+    indexing,
+    joining,
+    linalg,
+    rearranging,
+    reductions,
+    shape,
+    sorting,
+    statistics,
+)
 from tinytape.functional.comparison import *
+from tinytape.functional.contraction import *
 from tinytape.functional.elementwise import *
 from tinytape.functional.indexing import *
+from tinytape.functional.joining import *
 from tinytape.functional.linalg import *
+from tinytape.functional.rearranging import *
 from tinytape.functional.reductions import *
 from tinytape.functional.shape import *
+from tinytape.functional.sorting import *
+from tinytape.functional.statistics import *
 
 __all__: list[str] = []
 __all__ += comparison.__all__
+__all__ += contraction.__all__
 __all__ += elementwise.__all__
 __all__ += indexing.__all__
+__all__ += joining.__all__
 __all__ += linalg.__all__
+__all__ += rearranging.__all__
 __all__ += reductions.__all__
 __all__ += shape.__all__
+__all__ += sorting.__all__
+__all__ += statistics.__all__

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinytape._ffi import OPS, lib, text
-from tinytape.dtypes import bool_, dtype, float32, from_numpy_dtype, int64, to_numpy_dtype
+from tinytape.dtypes import (
+    bool_,
+    check_dtype,
+    dtype,
+    float32,
+    from_numpy_dtype,
+    int64,
+    to_numpy_dtype,
+)
 from tinytape.errors import ArgumentError, OutOfRangeError, ShapeError
 
 if TYPE_CHECKING:
@@ -73,7 +81,12 @@ def operand(value: Any, like: Tensor, name: str) -> Tensor:
     """A number or array as a tensor that can meet ``like``: numbers take its type."""
     if isinstance(value, (int, float)) and not isinstance(value, np.generic):
         kind = _number_dtype(value, like.dtype)
-        return from_array(np.asarray(value), kind)
+        try:
+            return from_array(
+                np.asarray(value, np.float64 if kind.is_floating_point else np.int64), kind
+            )
+        except OverflowError:
+            raise ArgumentError(f"{name}: the number {value} does not fit {kind}") from None
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
         floats = array.dtype.kind == "f" and like.dtype.is_floating_point
@@ -115,8 +128,51 @@ def axes_of(name: str, x: Tensor, dim: int | Sequence[int] | None) -> list[int]:
     return axes
 
 
+def over_axes(
+    name: str,
+    x: Tensor,
+    dim: int | Sequence[int] | None,
+    keepdim: bool,
+    reals: Sequence[float] = (),
+) -> Tensor:
+    """A reduction of the core over any axes: it takes adjacent ones, others are moved together."""
+    check_tensor(name, x)
+    shape = x.shape
+    axes = sorted(axes_of(name, x, dim)) if shape else []
+    if not axes:
+        return apply(OPS[name], (x,), (bool(keepdim), 0, len(shape)), reals)
+    if axes[-1] - axes[0] + 1 == len(axes):
+        return apply(OPS[name], (x,), (bool(keepdim), axes[0], len(axes)), reals)
+    kept = [i for i in range(len(shape)) if i not in axes]
+    together = apply(OPS["permute"], (x,), [*kept, *axes])
+    y = apply(OPS[name], (together,), (0, len(kept), len(axes)), reals)
+    if not keepdim:
+        return y
+    return apply(OPS["reshape"], (y,), [1 if i in axes else n for i, n in enumerate(shape)])
+
+
+def over_axis(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, ...]:
+    """A reduction over one axis, with all its results."""
+    check_tensor(name, x)
+    axis = axis_of(name, x.ndim, dim)
+    return apply_many(OPS[name], (x,), (bool(keepdim), axis, min(x.ndim, 1)))
+
+
+def in_dtype(name: str, x: Tensor, kind: Any) -> Tensor:
+    """The tensor in the type that a ``dtype=`` argument asks for; None asks for none."""
+    check_tensor(name, x)
+    return x if kind is None else x.to(check_dtype(kind, name))
+
+
+class ValuesAndIndices(NamedTuple):
+    """Elements that were chosen along an axis, and where they were found."""
+
+    values: Tensor
+    indices: Tensor
+
+
 def axis_of(name: str, ndim: int, axis: Any) -> int:
-    axis = int(operator.index(axis))
+    (axis,) = integers_of(name, (axis,), "axes")
     if not -max(ndim, 1) <= axis < max(ndim, 1):
         raise OutOfRangeError(
             f"{name}: axis {axis} is out of range for a tensor of {ndim} dimensions "
@@ -125,12 +181,25 @@ def axis_of(name: str, ndim: int, axis: Any) -> int:
     return int(axis % max(ndim, 1))
 
 
-def sizes_of(args: tuple[Any, ...]) -> list[int]:
+def integers_of(name: str, values: Sequence[Any], what: str) -> list[int]:
+    """Integers of any kind as Python's; ``what`` they are, for the error."""
+    try:
+        return [operator.index(v) for v in values]
+    except TypeError:
+        kinds = ", ".join(type(v).__name__ for v in values)
+        raise TypeError(f"{name}: {what} must be integers, got {kinds}") from None
+
+
+def sizes_of(args: tuple[Any, ...], name: str = "size") -> list[int]:
     """Sizes given one by one or as one sequence."""
     given = args[0] if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
-    return [operator.index(n) for n in given]
+    return integers_of(name, given, "sizes")
 
 
 def check_rank(name: str, sizes: Sequence[int]) -> None:
+    """That there are at most 8 sizes, and that each is one that the core can read."""
     if len(sizes) > 8:
         raise ShapeError(f"{name}: a tensor has 0 to 8 dimensions, got {len(sizes)}")
+    for n in sizes:
+        if abs(n) >= 1 << 62:
+            raise ShapeError(f"{name}: {n} is no size of an axis")

@@ -1,39 +1,202 @@
-"""Sums and their like over any axes, and what normalises along one."""
+"""Sums and their like over any axes, and what normalises along one.
+
+``dim`` is an axis, several or None for all of them; ``keepdim`` leaves an axis of size 1 in the
+place of each. An axis that does not exist is an OutOfRangeError, one that is named twice an
+ArgumentError.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinytape._ffi import OPS
-from tinytape.functional._apply import apply, axes_of, axis_of, check_tensor
-from tinytape.functional.elementwise import div
+from tinytape.dtypes import dtype as DType
+from tinytape.errors import ArgumentError
+from tinytape.functional._apply import (
+    ValuesAndIndices,
+    apply,
+    axes_of,
+    axis_of,
+    check_tensor,
+    in_dtype,
+    over_axes,
+    over_axis,
+)
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
 
 __all__ = [
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "argmax",
+    "argmin",
+    "cumsum",
     "log_softmax",
+    "logsumexp",
+    "max",
     "mean",
+    "min",
+    "prod",
     "softmax",
     "sum",
 ]
 
+Axes = int | Sequence[int] | None
 
-def sum(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
-    """The sum over the given axes, or over all."""
-    check_tensor("sum", input)
-    axes = axes_of("sum", input, dim)
-    if input.ndim == 0:
+
+# ---- sums ----------------------------------------------------------------------------------------
+
+
+def sum(
+    input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The sum over the given axes, or over all; integers and bools give int64.
+
+    Args:
+        dtype: what the input is converted to first, and the result's type.
+    """
+    x = in_dtype("sum", input, dtype)
+    axes = axes_of("sum", x, dim)
+    if x.ndim == 0:
         axes = []  # a single value has one axis to name, and none to sum over
-    return apply(OPS["sum"], (input,), [int(keepdim), *axes])
+    return in_dtype("sum", apply(OPS["sum"], (x,), [int(keepdim), *axes]), dtype)
 
 
-def mean(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
-    """The mean over the given axes, or over all; NaN over nothing."""
-    total = sum(input, dim, keepdim)
-    count = input.numel() // total.numel() if total.numel() else 1
-    return div(total, float(count))
+def mean(
+    input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The mean over the given axes, or over all; NaN over nothing.
+
+    Args:
+        dtype: what the input is converted to first.
+
+    Raises:
+        DTypeError: for integers and bools: give a floating dtype.
+    """
+    return over_axes("mean", in_dtype("mean", input, dtype), dim, keepdim)
+
+
+def prod(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The product over one axis, or over all; integers and bools give int64.
+
+    The gradient is right where factors are zero, and can be differentiated again.
+
+    Args:
+        dtype: what the input is converted to first, and the result's type.
+    """
+    y = over_axes("prod", in_dtype("prod", input, dtype), dim, keepdim)
+    return in_dtype("prod", y, dtype)
+
+
+def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """The sums of the elements up to each place of an axis; integers and bools give int64.
+
+    Args:
+        dtype: what the input is converted to first, and the result's type.
+    """
+    x = in_dtype("cumsum", input, dtype)
+    y = apply(OPS["cumsum"], (x,), (axis_of("cumsum", x.ndim, dim), 0))
+    return in_dtype("cumsum", y, dtype)
+
+
+def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
+    """ln sum e^x over the given axes, without overflow; integers become float32.
+
+    Over nothing, or where all elements are -inf, it is -inf, with a gradient of zero.
+    """
+    return over_axes("logsumexp", input, dim, keepdim)
+
+
+# ---- the largest and the smallest ----------------------------------------------------------------
+
+
+def amax(input: Tensor, dim: Axes = (), keepdim: bool = False) -> Tensor:
+    """The largest element over the given axes, or over all; NaN where there is one.
+
+    The gradient is shared evenly by elements that are equally large.
+
+    Raises:
+        OutOfRangeError: where an axis has no elements.
+    """
+    return over_axes("amax", input, dim, keepdim)
+
+
+def amin(input: Tensor, dim: Axes = (), keepdim: bool = False) -> Tensor:
+    """The smallest element over the given axes, or over all; otherwise as :func:`amax`."""
+    return over_axes("amin", input, dim, keepdim)
+
+
+def _extremum(name: str, input: Tensor, dim: Any, keepdim: bool, other: Any) -> Any:
+    check_tensor(name, input)
+    if other is None and not (dim is None or hasattr(dim, "__index__")):
+        dim, other = None, dim  # max(a, b)
+    if hasattr(dim, "shape") and hasattr(dim, "requires_grad"):
+        dim, other = None, dim
+    if other is not None:
+        if dim is not None:
+            raise ArgumentError(f"{name}: takes either dim or another tensor, not both")
+        from tinytape import functional
+
+        return getattr(functional, f"{name}imum")(input, other)
+    if dim is None:
+        return over_axes(f"a{name}", input, None, keepdim)
+    return ValuesAndIndices(*over_axis(name, input, dim, keepdim))
+
+
+def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """The largest element; along an axis with its index; or of two tensors, element by element.
+
+    ``max(x)`` is the largest of all and shares its gradient as :func:`amax` does. ``max(x, dim)``
+    gives ``(values, indices)``; of equal elements the first is found, NaN is larger than all, and
+    the gradient goes to the element that was found. ``max(x, other)`` is ``maximum(x, other)``.
+
+    Raises:
+        OutOfRangeError: where there are no elements.
+    """
+    return _extremum("max", input, dim, keepdim, other)
+
+
+def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """The smallest element, in the three ways of :func:`max`; NaN is smaller than all."""
+    return _extremum("min", input, dim, keepdim, other)
+
+
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Where the largest element is along an axis, or in the flattened tensor, as int64.
+
+    Of equal elements the first; NaN counts as larger than all. There is no gradient.
+
+    Raises:
+        OutOfRangeError: where there are no elements.
+    """
+    return over_axes("argmax", input, dim, keepdim)
+
+
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Where the smallest element is, as :func:`argmax`; NaN counts as smaller than all."""
+    return over_axes("argmin", input, dim, keepdim)
+
+
+# ---- of truth ------------------------------------------------------------------------------------
+
+
+def all(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
+    """Whether no element over the given axes is zero or False, as bool; NaN is not zero."""
+    return over_axes("all", input, dim, keepdim)
+
+
+def any(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
+    """Whether an element over the given axes is not zero or False, as bool."""
+    return over_axes("any", input, dim, keepdim)
+
+
+# ---- along one axis ------------------------------------------------------------------------------
 
 
 def softmax(input: Tensor, dim: int) -> Tensor:

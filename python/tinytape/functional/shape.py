@@ -1,37 +1,61 @@
-"""The same elements in another shape or order, and pieces of a tensor."""
+"""The same elements in another shape, or with the axes in another order."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinytape._ffi import OPS
-from tinytape.errors import ArgumentError, ShapeError
-from tinytape.functional._apply import apply, axis_of, check_rank, sizes_of, unary
+from tinytape.errors import ArgumentError, OutOfRangeError, ShapeError
+from tinytape.functional._apply import (
+    apply,
+    axes_of,
+    axis_of,
+    check_rank,
+    check_tensor,
+    integers_of,
+    sizes_of,
+    unary,
+)
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
 
 __all__ = [
-    "chunk",
+    "broadcast_to",
     "clone",
     "contiguous",
+    "diagonal",
     "expand",
+    "expand_as",
     "flatten",
+    "moveaxis",
+    "movedim",
     "narrow",
     "permute",
     "reshape",
-    "split",
+    "reshape_as",
     "squeeze",
+    "swapaxes",
+    "swapdims",
+    "t",
     "transpose",
+    "unflatten",
     "unsqueeze",
     "view",
+    "view_as",
 ]
 
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:
-    """The same elements in another shape; one size may be -1. A view where possible."""
-    sizes = sizes_of(shape)
+    """The same elements in another shape; one size may be -1. A view where possible.
+
+    Raises:
+        ShapeError: when the sizes do not fit the number of elements.
+    """
+    check_tensor("reshape", input)
+    sizes = sizes_of(shape, "reshape")
     check_rank("reshape", sizes)
     return apply(OPS["reshape"], (input,), sizes)
 
@@ -42,70 +66,175 @@ def view(input: Tensor, *shape: Any) -> Tensor:
     Raises:
         ShapeError: where the strides do not allow it: reshape copies then.
     """
-    sizes = sizes_of(shape)
+    check_tensor("view", input)
+    sizes = sizes_of(shape, "view")
     check_rank("view", sizes)
     return apply(OPS["reshape"], (input,), sizes, (1.0,))
 
 
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    """input in the shape of other."""
+    check_tensor("reshape_as", other)
+    return reshape(input, other.shape)
+
+
+def view_as(input: Tensor, other: Tensor) -> Tensor:
+    """input in the shape of other, sharing storage."""
+    check_tensor("view_as", other)
+    return view(input, other.shape)
+
+
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The axes start_dim to end_dim as one."""
+    check_tensor("flatten", input)
     shape = input.shape
     first, last = (axis_of("flatten", input.ndim, d) for d in (start_dim, end_dim))
     if first > last:
         raise ArgumentError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
-    merged = 1
-    for n in shape[first : last + 1]:
-        merged *= n
+    merged = math.prod(shape[first : last + 1])
     return reshape(input, [*shape[:first], merged, *shape[last + 1 :]])
 
 
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """One axis as several; one of their sizes may be -1.
+
+    Raises:
+        ShapeError: when the sizes do not multiply to that of the axis.
+    """
+    check_tensor("unflatten", input)
+    axis = axis_of("unflatten", input.ndim, dim)
+    parts = sizes_of((sizes,), "unflatten")
+    total = input.shape[axis] if input.ndim else 1
+    known = math.prod(n for n in parts if n != -1)
+    open_ones = parts.count(-1)
+    if open_ones == 1 and known > 0 and total % known == 0:
+        parts[parts.index(-1)] = total // known
+        known = total
+    if not parts or open_ones > 1 or known != total or min(parts) < 0:
+        raise ShapeError(
+            f"unflatten: sizes {tuple(sizes)} do not multiply to {total}, the size of axis {axis}"
+        )
+    shape = [*input.shape[:axis], *parts, *input.shape[axis + 1 :]]
+    check_rank("unflatten", shape)
+    return reshape(input, shape)
+
+
+def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+    """Without the given axes where their size is 1, or without all such axes. A view."""
+    check_tensor("squeeze", input)
+    axes = range(input.ndim) if dim is None else axes_of("squeeze", input, dim)
+    kept = [n for i, n in enumerate(input.shape) if n != 1 or i not in axes]
+    return reshape(input, kept) if len(kept) < input.ndim else input
+
+
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """A new axis of size 1. A view."""
+    check_tensor("unsqueeze", input)
+    axis = axis_of("unsqueeze", input.ndim + 1, dim)
+    shape = [*input.shape[:axis], 1, *input.shape[axis:]]
+    check_rank("unsqueeze", shape)
+    return reshape(input, shape)
+
+
+def expand(input: Tensor, *sizes: Any) -> Tensor:
+    """Axes of size 1 stretched, new ones in front; -1 keeps a size. A view.
+
+    Raises:
+        ShapeError: when a size other than 1 would change.
+    """
+    check_tensor("expand", input)
+    shape = sizes_of(sizes, "expand")
+    check_rank("expand", shape)
+    return apply(OPS["expand"], (input,), shape)
+
+
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    """input stretched to the shape of other. A view."""
+    check_tensor("expand_as", other)
+    return expand(input, other.shape)
+
+
+def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
+    """input stretched to a shape, like expand. A view."""
+    return expand(input, size)
+
+
+# ---- the order of the axes -----------------------------------------------------------------------
+
+
 def permute(input: Tensor, *dims: Any) -> Tensor:
-    """The axes in another order, as a view."""
-    order = sizes_of(dims)
+    """The axes in another order, as a view.
+
+    Raises:
+        ArgumentError: when dims is no order of all axes.
+    """
+    check_tensor("permute", input)
+    order = sizes_of(dims, "permute")
     check_rank("permute", order)
     return apply(OPS["permute"], (input,), order)
 
 
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes exchanged, as a view."""
+    check_tensor("transpose", input)
+    i, j = (axis_of("transpose", input.ndim, d) for d in (dim0, dim1))
     if input.ndim == 0:
         return input
     order = list(range(input.ndim))
-    i, j = (axis_of("transpose", input.ndim, d) for d in (dim0, dim1))
     order[i], order[j] = order[j], order[i]
     return permute(input, order)
 
 
-def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """A new axis of size 1."""
-    axis = axis_of("unsqueeze", input.ndim + 1, dim)
-    return reshape(input, [*input.shape[:axis], 1, *input.shape[axis:]])
+swapaxes = transpose
+swapdims = transpose
 
 
-def squeeze(input: Tensor, dim: int | None = None) -> Tensor:
-    """Without the axis dim if its size is 1, or without all such axes."""
-    if dim is None:
-        return reshape(input, [n for n in input.shape if n != 1])
-    axis = axis_of("squeeze", input.ndim, dim)
-    if input.ndim == 0 or input.shape[axis] != 1:
+def t(input: Tensor) -> Tensor:
+    """A matrix transposed, as a view; a vector or a single value as it is.
+
+    Raises:
+        ShapeError: for more than 2 dimensions.
+    """
+    check_tensor("t", input)
+    if input.ndim > 2:
+        raise ShapeError(f"t: expected at most 2 dimensions, got shape {input.shape}")
+    return transpose(input, 0, 1) if input.ndim == 2 else input
+
+
+def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Axes moved to other places, the rest in their order. A view.
+
+    Raises:
+        ArgumentError: when source and destination differ in number, or name an axis twice.
+    """
+    check_tensor("movedim", input)
+    moved, places = axes_of("movedim", input, source), axes_of("movedim", input, destination)
+    if len(moved) != len(places):
+        raise ArgumentError(
+            f"movedim: source {source} and destination {destination} differ in number"
+        )
+    if input.ndim == 0:
         return input
-    return reshape(input, [*input.shape[:axis], *input.shape[axis + 1 :]])
+    rest = iter(i for i in range(input.ndim) if i not in moved)
+    order = [moved[places.index(i)] if i in places else next(rest) for i in range(input.ndim)]
+    return permute(input, order)
 
 
-def expand(input: Tensor, *sizes: Any) -> Tensor:
-    """Axes of size 1 stretched, new ones in front; -1 keeps a size. A view."""
-    shape = sizes_of(sizes)
-    check_rank("expand", shape)
-    return apply(OPS["expand"], (input,), shape)
+moveaxis = movedim
+
+
+# ---- parts and copies ----------------------------------------------------------------------------
 
 
 def contiguous(input: Tensor) -> Tensor:
     """Row-major in memory: the tensor itself if it is already, else a copy."""
+    check_tensor("contiguous", input)
     return input if input.is_contiguous() else clone(input)
 
 
 def clone(input: Tensor) -> Tensor:
     """A copy, through which gradients pass."""
+    check_tensor("clone", input)
     return unary("contiguous", input)
 
 
@@ -114,45 +243,43 @@ def slice_of(x: Tensor, axis: int, start: int, step: int, length: int) -> Tensor
 
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """Elements start to start + length of one axis, as a view."""
+    """Elements start to start + length of one axis, as a view; start may count from the end.
+
+    Raises:
+        OutOfRangeError: when they are not all there.
+    """
+    check_tensor("narrow", input)
     axis = axis_of("narrow", input.ndim, dim)
-    if start < 0:
-        start += input.shape[axis]
-    return slice_of(input, axis, start, 1, length)
-
-
-def split(
-    input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
-) -> tuple[Tensor, ...]:
-    """Consecutive pieces of one axis as views, of one size (the last may be less) or of several."""
-    axis = axis_of("split", input.ndim, dim)
     if input.ndim == 0:
-        raise ShapeError("split: a tensor of 0 dimensions cannot be split")
-    total = input.shape[axis]
-    if isinstance(split_size_or_sections, int):
-        size = split_size_or_sections
-        if size < 0 or (size == 0 and total > 0):
-            raise ArgumentError(f"split: the size of a piece must be positive, got {size}")
-        sizes = [min(size, total - at) for at in range(0, total, size)] if total else [0]
-    else:
-        sizes = list(split_size_or_sections)
-        covered = 0
-        for n in sizes:
-            covered += n
-        if covered != total or any(n < 0 for n in sizes):
-            raise ArgumentError(
-                f"split: sizes {sizes} do not add up to {total}, the size of axis {axis}"
-            )
-    pieces, at = [], 0
-    for n in sizes:
-        pieces.append(slice_of(input, axis, at, 1, n))
-        at += n
-    return tuple(pieces)
+        raise ShapeError("narrow: a tensor of 0 dimensions has no axis")
+    first, count = integers_of("narrow", (start, length), "start and length")
+    size = input.shape[axis]
+    begin = first + size if first < 0 else first
+    if begin < 0 or count < 0 or begin + count > size:
+        raise OutOfRangeError(
+            f"narrow: start {first}, length {count} do not fit axis {axis} of size {size}"
+        )
+    return slice_of(input, axis, begin, 1, count)
 
 
-def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most `chunks` pieces of one axis, all but the last of one size."""
-    if chunks < 1:
-        raise ArgumentError(f"chunk: the number of chunks must be positive, got {chunks}")
-    size = input.shape[axis_of("chunk", input.ndim, dim)] if input.ndim else 0
-    return split(input, max(1, -(-size // chunks)), dim)
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The elements (i, i + offset) of the axes dim1 and dim2, as a new last axis.
+
+    A view where the strides allow it.
+
+    Raises:
+        ShapeError: for a tensor of fewer than 2 dimensions.
+        ArgumentError: when dim1 and dim2 are one axis.
+    """
+    check_tensor("diagonal", input)
+    (shift,) = integers_of("diagonal", (offset,), "the offset")
+    if input.ndim < 2:
+        raise ShapeError(f"diagonal: expected at least 2 dimensions, got shape {input.shape}")
+    i, j = axes_of("diagonal", input, (dim1, dim2))
+    last = movedim(input, (i, j), (-2, -1))
+    rows, cols = last.shape[-2:]
+    row, col = max(-shift, 0), max(shift, 0)
+    length = max(0, min(rows - row, cols - col))
+    flat = reshape(last, [*last.shape[:-2], rows * cols])
+    start = row * cols + col if length else 0
+    return slice_of(flat, flat.ndim - 1, start, cols + 1, length)

@@ -14,7 +14,6 @@ from ..autograd import is_grad_enabled
 from ..creation import arange
 from ..errors import ArgumentError, ShapeError, TapeStateError
 from ..nn import (
-    GELU,
     CausalSelfAttention,
     Dropout,
     Embedding,
@@ -25,6 +24,7 @@ from ..nn import (
     ModuleList,
     init,
 )
+from ..nn import functional as F
 from ..random import Generator
 from ..tensor import Tensor
 
@@ -86,13 +86,13 @@ class MLP(Module):
         super().__init__()
         C = config.width
         self.fc = Linear(C, 4 * C, dtype=dtype, generator=generator)
-        self.gelu = GELU()
         self.proj = Linear(4 * C, C, dtype=dtype, generator=generator)
         self.dropout = Dropout(config.dropout, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        out: Tensor = self.dropout(self.proj(self.gelu(self.fc(x))))
+        hidden = F.linear_activation(x, self.fc.weight, self.fc.bias, activation="gelu")
+        out: Tensor = self.dropout(self.proj(hidden))
         return out
 
 

@@ -6,27 +6,34 @@ from .attention import CausalSelfAttention, KVCache
 from .container import ModuleList, Sequential
 from .dropout import Dropout
 from .linear import Identity, Linear
-from .loss import CrossEntropyLoss
+from .loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss, NLLLoss
 from .module import Module
-from .normalization import LayerNorm
+from .normalization import LayerNorm, RMSNorm
 from .parameter import Parameter
+from .recurrent import LSTM, LSTMCell
 from .sparse import Embedding
 from .state import StateDictError
 
 __all__ = [
     "GELU",
+    "LSTM",
+    "BCEWithLogitsLoss",
     "CausalSelfAttention",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "Identity",
     "KVCache",
+    "LSTMCell",
     "LayerNorm",
     "Linear",
     "LogSoftmax",
+    "MSELoss",
     "Module",
     "ModuleList",
+    "NLLLoss",
     "Parameter",
+    "RMSNorm",
     "ReLU",
     "Sequential",
     "SiLU",

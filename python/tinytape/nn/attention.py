@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -86,8 +85,8 @@ class CausalSelfAttention(Module):
     Args:
         width: C, a multiple of ``heads``.
         heads: H; each has C / H channels.
-        dropout: probability, on the output. (The attention weights have none: the fused kernel
-            does not keep them.)
+        dropout: probability, on the output.
+        attention_dropout: probability, on the attention weights.
         dtype: of the parameters; float32 unless told.
         generator: draws the initial values and, in training, the dropout masks.
 
@@ -100,16 +99,23 @@ class CausalSelfAttention(Module):
         heads: int,
         dropout: float = 0.0,
         *,
+        attention_dropout: float = 0.0,
         dtype: Any = None,
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
+        if not 0.0 <= attention_dropout <= 1.0:
+            raise ArgumentError(
+                f"CausalSelfAttention: expected attention_dropout in [0, 1], "
+                f"got {attention_dropout}"
+            )
         if heads < 1 or width % heads:
             raise ArgumentError(
                 f"CausalSelfAttention: expected heads to divide width, "
                 f"got width {width} and heads {heads}"
             )
         self.heads = heads
+        self.attention_dropout = attention_dropout
         self.qkv = Linear(width, 3 * width, dtype=dtype, generator=generator)
         self.proj = Linear(width, width, dtype=dtype, generator=generator)
         self.dropout = Dropout(dropout, generator=generator)
@@ -130,19 +136,16 @@ class CausalSelfAttention(Module):
         past = 0 if cache is None else cache.length
         if cache is not None:
             k, v = cache.append(layer, k, v)
-        if past == 0:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        elif T == 1:
-            y = F.scaled_dot_product_attention(q, k, v)
-        else:
-            y = _attend_after(q, k, v, past)
+        # One new position sees all the others; several see each other causally.
+        mask = tensor(np.tri(T, k.shape[2], past, dtype=bool)) if past and T > 1 else None
+        y = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            mask,
+            self.attention_dropout if self.training else 0.0,
+            is_causal=past == 0,
+            generator=self.dropout.generator,
+        )
         out: Tensor = self.dropout(self.proj(y.transpose(1, 2).reshape(B, T, C)))
         return out
-
-
-def _attend_after(q: Tensor, k: Tensor, v: Tensor, past: int) -> Tensor:
-    """Attention of T > 1 new positions over ``past`` cached ones and, causally, each other."""
-    T, S = q.shape[2], k.shape[2]
-    mask = np.where(np.tri(T, S, past, dtype=bool), 0.0, -np.inf)
-    scores = (q @ k.transpose(-2, -1)) * (1.0 / math.sqrt(q.shape[3]))
-    return F.softmax(scores + tensor(mask, dtype=q.dtype), -1) @ v

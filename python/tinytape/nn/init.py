@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 
-from ..creation import NORMAL, UNIFORM, fill_random_
 from ..errors import ArgumentError
 from ..random import Generator
+from ..random_tensors import NORMAL, UNIFORM, fill_random_
 from ..tensor import Tensor
 
 

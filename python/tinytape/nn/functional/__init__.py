@@ -5,16 +5,20 @@ from tinytape.nn.functional import (
     activation,
     affine,
     attention,
+    convolution,
     loss,
     normalization,
+    recurrent,
     regularization,
     sparse,
 )
 from tinytape.nn.functional.activation import *
 from tinytape.nn.functional.affine import *
 from tinytape.nn.functional.attention import *
+from tinytape.nn.functional.convolution import *
 from tinytape.nn.functional.loss import *
 from tinytape.nn.functional.normalization import *
+from tinytape.nn.functional.recurrent import *
 from tinytape.nn.functional.regularization import *
 from tinytape.nn.functional.sparse import *
 
@@ -26,3 +30,5 @@ __all__ += affine.__all__
 __all__ += loss.__all__
 __all__ += normalization.__all__
 __all__ += sparse.__all__
+__all__ += convolution.__all__
+__all__ += recurrent.__all__

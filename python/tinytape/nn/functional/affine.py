@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from tinytape._ffi import OPS
+from tinytape.errors import ArgumentError
 from tinytape.functional._apply import apply, check_tensor
 from tinytape.tensor import Tensor
 
-__all__ = ["linear"]
+__all__ = ["linear", "linear_activation"]
+
+_ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid")  # activations.h
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -14,3 +17,30 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     check_tensor("linear", input)
     check_tensor("linear", weight)
     return apply(OPS["linear"], (input, weight, bias))
+
+
+def linear_activation(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: str
+) -> Tensor:
+    """activation(x W^T + b) in one operation: input (..., in), weight (out, in), bias (out,).
+
+    The same numbers as :func:`linear` and then the activation, within rounding; PyTorch has no
+    name for it. The activation is applied to each part of the product while it is in the cache,
+    and its slope is kept in the same go, so that backward does not evaluate the function again.
+
+    Args:
+        activation: "relu", "gelu", "gelu_tanh" (its approximation), "silu", "tanh", "sigmoid".
+
+    Raises:
+        ShapeError, DTypeError: for shapes or types that do not fit.
+        ArgumentError: for another activation.
+    """
+    check_tensor("linear_activation", input)
+    check_tensor("linear_activation", weight)
+    if activation not in _ACTIVATIONS[1:]:
+        raise ArgumentError(
+            f"linear_activation: activation must be one of {', '.join(_ACTIVATIONS[1:])}, "
+            f"got {activation!r}"
+        )
+    ints = (_ACTIVATIONS.index(activation),)
+    return apply(OPS["linear_activation"], (input, weight, bias), ints)

@@ -2,60 +2,98 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 from tinytape._ffi import OPS
+from tinytape.dtypes import bool_
 from tinytape.errors import ArgumentError, DTypeError, ShapeError
 from tinytape.functional._apply import apply, check_tensor
-from tinytape.functional.shape import flatten, reshape
+from tinytape.functional.elementwise import log
+from tinytape.functional.shape import expand, flatten, reshape, unsqueeze
+from tinytape.random import Generator, default_generator
 from tinytape.tensor import Tensor
 
 __all__ = ["scaled_dot_product_attention"]
+
+_NAME = "scaled_dot_product_attention"
 
 
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attn_mask: None = None,
+    attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
+    *,
+    generator: Generator | None = None,
 ) -> Tensor:
-    """softmax(scale q k^T) v for each head.
+    """dropout(softmax(scale q k^T + mask)) v for each head.
 
     Queries (..., L, D), keys (..., S, D) and values (..., S, E) give (..., L, E).
 
     Args:
-        attn_mask, dropout_p: in PyTorch's place; only None and 0.0 so far.
-        is_causal: query i sees the keys 0..i.
+        attn_mask: broadcasts to (..., L, S). Bool: True where a query may see a key; or of the
+            queries' type: added to the scores, and differentiable. A query that may see no key
+            gives zeros, and zero gradients.
+        dropout_p: probability with which a weight is dropped. There is no training mode here: a
+            layer in evaluation passes 0.0.
+        is_causal: query i sees the keys 0..i. Not together with attn_mask.
         scale: 1 / sqrt(D) when left out.
+        enable_gqa: keys and values (..., H, S, ·) have fewer heads than the queries: each serves
+            as many neighbouring ones as make up the number (grouped queries, Ainslie et al., 2023).
+        generator: draws what is dropped; ``tt.default_generator`` unless told.
+
+    Raises:
+        ShapeError: shapes that do not fit, as above.
+        DTypeError: a mask that is neither bool nor of the queries' type.
+        ArgumentError: attn_mask with is_causal; dropout_p outside [0, 1].
 
     Vaswani et al. (2017); in blocks of queries, without the L x S matrix (Dao et al., 2022).
     """
     for x in (query, key, value):
-        check_tensor("scaled_dot_product_attention", x)
-    if attn_mask is not None or dropout_p != 0.0:
-        raise ArgumentError(
-            "scaled_dot_product_attention: attn_mask must be None and dropout_p 0.0, "
-            f"got {type(attn_mask).__name__} and {dropout_p}"
-        )
+        check_tensor(_NAME, x)
     if query.ndim < 2 or not query.ndim == key.ndim == value.ndim:
-        raise ShapeError(
-            "scaled_dot_product_attention: expected (..., L, D), (..., S, D) and (..., S, E), "
-            f"got {query.shape}, {key.shape} and {value.shape}"
-        )
+        raise _misfit(query, key, value)
     if not query.dtype.is_floating_point:
-        raise DTypeError(
-            f"scaled_dot_product_attention: expected float32 or float64, got {query.dtype}"
-        )
-    lead = query.shape[:-2]
+        raise DTypeError(f"{_NAME}: expected float32 or float64, got {query.dtype}")
+    if not 0.0 <= dropout_p <= 1.0:
+        raise ArgumentError(f"{_NAME}: dropout_p must be between 0 and 1, got {dropout_p}")
+    if attn_mask is not None and is_causal:
+        raise ArgumentError(f"{_NAME}: expected attn_mask or is_causal=True, got both")
+    if enable_gqa:
+        key, value = (_for_heads_of(query, x) for x in (key, value))
+    shape = query.shape
+    lead = shape[:-2]
     if scale is None:
-        scale = query.shape[-1] ** -0.5 if query.shape[-1] else 1.0
+        scale = shape[-1] ** -0.5 if shape[-1] else 1.0
+    mask = None
+    if attn_mask is not None:
+        mask = _mask(attn_mask, query, (*lead, shape[-2], key.shape[-2]))
     heads = (query, key, value)
-    if len(lead) == 2:
-        return apply(OPS["scaled_dot_product_attention"], heads, (int(is_causal),), (scale,))
-    flat = [_as_heads(x) for x in heads]
-    out = apply(OPS["scaled_dot_product_attention"], flat, (int(is_causal),), (scale,))
-    return reshape(out, [*lead, *out.shape[-2:]])
+    if len(lead) != 2:
+        if not lead == key.shape[:-2] == value.shape[:-2]:
+            raise _misfit(query, key, value)  # as it was given, not as the core would see it
+        heads = (_as_heads(query), _as_heads(key), _as_heads(value))
+    ints: tuple[int, ...] = (int(is_causal),)
+    reals: tuple[float, ...] = (scale,)
+    if dropout_p > 0.0:
+        source = generator if generator is not None else default_generator
+        ints += source._draw(math.prod(shape[:-1]) * key.shape[-2])
+        reals += (dropout_p,)
+    out = apply(OPS[_NAME], (*heads, mask), ints, reals)
+    return out if len(lead) == 2 else reshape(out, [*lead, *out.shape[-2:]])
+
+
+def _misfit(query: Tensor, key: Tensor, value: Tensor) -> ShapeError:
+    return ShapeError(
+        f"{_NAME}: expected (..., L, D), (..., S, D) and (..., S, E), "
+        f"got {query.shape}, {key.shape} and {value.shape}"
+    )
 
 
 def _as_heads(x: Tensor) -> Tensor:
@@ -64,3 +102,47 @@ def _as_heads(x: Tensor) -> Tensor:
         return reshape(x, [1, 1, *x.shape])
     lead = flatten(x, 0, x.ndim - 3)
     return reshape(lead, [1, *lead.shape])
+
+
+def _mask(given: Any, query: Tensor, scores: Sequence[int]) -> Tensor:
+    """What is added to the scores (..., L, S), in the shape it was given as far as possible."""
+    mask = _additive(given, query)
+    shape = mask.shape
+    fits = len(shape) <= len(scores) and all(
+        n in (1, m) for n, m in zip(reversed(shape), reversed(scores), strict=False)
+    )
+    if not fits:
+        raise ShapeError(
+            f"{_NAME}: attn_mask {shape} cannot be broadcast to the scores {tuple(scores)}"
+        )
+    lead = scores[:-2]
+    if len(lead) == 2 or len(shape) <= 2:
+        return mask
+    if all(n == 1 for n in shape[:-2]):
+        return reshape(mask, shape[-2:])
+    # The heads become one axis, so that the mask has to have all of them.
+    return _as_heads(expand(mask, [*lead, *shape[-2:]]))
+
+
+def _additive(given: Any, query: Tensor) -> Tensor:
+    """A mask of either kind as one that is added."""
+    check_tensor(_NAME, given)
+    mask: Tensor = given
+    if mask.dtype is bool_:
+        return log(mask.to(query.dtype))  # ln 1 = 0, ln 0 = -inf
+    if mask.dtype is not query.dtype:
+        raise DTypeError(f"{_NAME}: attn_mask must be bool or {query.dtype}, got {mask.dtype}")
+    return mask
+
+
+def _for_heads_of(query: Tensor, x: Tensor) -> Tensor:
+    """The heads of x repeated, each in its place, until there are as many as in query."""
+    if x.ndim < 3 or x.shape[-3] == 0 or query.shape[-3] % x.shape[-3]:
+        raise ShapeError(
+            f"{_NAME}: with enable_gqa the heads of keys and values must divide those of the "
+            f"queries, got {query.shape} and {x.shape}"
+        )
+    times = query.shape[-3] // x.shape[-3]
+    *lead, length, width = x.shape
+    repeated = expand(unsqueeze(x, -3), [*lead, times, length, width])
+    return flatten(repeated, -4, -3)

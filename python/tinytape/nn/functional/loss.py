@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from tinytape._ffi import OPS
-from tinytape.errors import ArgumentError
+from tinytape.creation import ones_like, zeros_like
+from tinytape.errors import ArgumentError, ShapeError
+from tinytape.functional import log_softmax, mean, mul, permute, reshape, sub, sum
 from tinytape.functional._apply import apply, check_tensor
-from tinytape.functional.shape import reshape
 from tinytape.tensor import Tensor
 
-__all__ = ["cross_entropy"]
+__all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "mse_loss", "nll_loss"]
 
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 
@@ -16,7 +20,7 @@ _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 def cross_entropy(
     input: Tensor,
     target: Tensor,
-    weight: None = None,
+    weight: Tensor | None = None,
     size_average: None = None,
     ignore_index: int = -100,
     reduce: None = None,
@@ -26,30 +30,216 @@ def cross_entropy(
     """-ln softmax(input)[target], in nats.
 
     Args:
-        input: logits, (N, C) or (C,).
-        target: class indices, int64, (N,) or ().
-        weight, size_average, reduce, label_smoothing: in PyTorch's place; only the defaults so far.
-        ignore_index: rows with this target count for nothing.
-        reduction: "mean" over the rows that count, "sum", or "none" for one loss a row.
+        input: logits, (C,), (N, C) or (N, C, d1, ...), with the classes on axis 1.
+        target: class indices, int64, of the input's shape without its axis of classes; or, of the
+            input's shape and type, the probability of each class.
+        weight: of each class, (C,). Beside indices it is a constant, as in PyTorch.
+        size_average, reduce: deprecated in PyTorch; leave them out.
+        ignore_index: an index that counts for nothing. Not for probabilities.
+        reduction: "mean", "sum", or "none" for a loss for each target. The mean over indices is
+            weighted with the weights of the targets, that over probabilities is not; over nothing
+            it is NaN.
+        label_smoothing: s in [0, 1]: a target becomes (1 - s) target + s / C (Szegedy et al.,
+            "Rethinking the Inception Architecture", 2016).
 
     Raises:
-        IndexError: for a target outside 0..C-1.
+        ShapeError, DTypeError: for shapes or types that do not fit.
+        IndexError: for an index outside 0..C-1.
+        ArgumentError: for a weight that requires grad beside indices, and for other values that
+            make no sense.
     """
-    check_tensor("cross_entropy", input)
-    check_tensor("cross_entropy", target)
-    if not (weight is None and size_average is None and reduce is None and label_smoothing == 0.0):
+    name = "cross_entropy"
+    _check(name, input, target, weight, size_average, reduce, reduction)
+    if not 0.0 <= label_smoothing <= 1.0:
         raise ArgumentError(
-            "cross_entropy: weight, size_average, reduce and label_smoothing are not supported: "
-            "expected None, None, None and 0.0"
+            f"{name}: label_smoothing must be between 0.0 and 1.0, got {label_smoothing}"
         )
+    if target.dtype.is_floating_point and target.shape == input.shape and input.ndim > 0:
+        return _with_probabilities(
+            input, target, weight, ignore_index, reduction, float(label_smoothing)
+        )
+    return _with_indices(
+        name, input, target, weight, ignore_index, reduction, float(label_smoothing)
+    )
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: None = None,
+    ignore_index: int = -100,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-input[target], for an input of logarithms of probabilities; else like cross_entropy.
+
+    Args:
+        input: (C,), (N, C) or (N, C, d1, ...).
+        target: class indices, int64, of the input's shape without its axis of classes.
+        weight, ignore_index, reduction: as of :func:`cross_entropy`.
+
+    Raises:
+        ShapeError, DTypeError, IndexError, ArgumentError: as for :func:`cross_entropy`.
+    """
+    _check("nll_loss", input, target, weight, size_average, reduce, reduction)
+    return _with_indices("nll_loss", input, target, weight, ignore_index, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """-t ln p - (1 - t) ln(1 - p) with p = 1 / (1 + e^-input), in nats, for each element.
+
+    Args:
+        input: logits, of any shape.
+        target: t, of the same shape, between 0 and 1.
+        weight: of the elements, broadcast.
+        size_average, reduce: deprecated in PyTorch; leave them out.
+        reduction: "mean" over the elements, "sum" or "none".
+        pos_weight: broadcast factor of the first term, that of the positive examples.
+
+    Raises:
+        ShapeError, DTypeError: for shapes or types that do not fit.
+        ArgumentError: for another reduction.
+    """
+    name = "binary_cross_entropy_with_logits"
+    _check(name, input, target, weight, size_average, reduce, reduction)
+    if input.shape != target.shape:
+        raise ShapeError(
+            f"{name}: expected targets of the input's shape {input.shape}, got {target.shape}"
+        )
+    op = OPS[name]
+    if pos_weight is None:
+        losses = apply(op, (input, target))
+    else:
+        check_tensor(name, pos_weight)
+        if_positive, if_negative = ones_like(input), zeros_like(input)
+        losses = target * pos_weight * apply(op, (input, if_positive))
+        losses = losses + (1.0 - target) * apply(op, (input, if_negative))
+    return _reduced(losses if weight is None else losses * weight, reduction)
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """(input - target)^2, broadcast.
+
+    Args:
+        reduction: "mean", "sum" or "none".
+        weight: of each element, of the input's shape; the mean is then over the weights.
+
+    Raises:
+        ShapeError: for shapes that do not fit.
+    """
+    _check("mse_loss", input, target, weight, size_average, reduce, reduction)
+    error = sub(input, target)
+    losses = mul(error, error)
+    if weight is None:
+        return _reduced(losses, reduction)
+    if weight.shape != input.shape:
+        raise ShapeError(
+            f"mse_loss: expected a weight of the input's shape {input.shape}, got {weight.shape}"
+        )
+    losses = mul(losses, weight)
+    return sum(losses) / sum(weight) if reduction == "mean" else _reduced(losses, reduction)
+
+
+# ---- what they share -----------------------------------------------------------------------------
+
+
+def _check(
+    name: str,
+    input: Any,
+    target: Any,
+    weight: Any,
+    size_average: Any,
+    reduce: Any,
+    reduction: Any,
+) -> None:
+    check_tensor(name, input)
+    check_tensor(name, target)
+    if weight is not None:
+        check_tensor(name, weight)
+    if size_average is not None or reduce is not None:
+        raise ArgumentError(
+            f"{name}: size_average and reduce must be None, got {size_average!r} and {reduce!r}: "
+            "say it with reduction"
+        )
+    if not isinstance(reduction, str) or reduction not in _REDUCTIONS:
+        raise ArgumentError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
+
+
+def _reduced(losses: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return losses
+    return mean(losses) if reduction == "mean" else sum(losses)
+
+
+def _with_indices(
+    name: str,
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The operation, on rows of classes."""
     if not -(1 << 63) <= ignore_index < 1 << 63:
-        raise ArgumentError(f"cross_entropy: ignore_index must fit 64 bits, got {ignore_index}")
-    if reduction not in _REDUCTIONS:
-        raise ArgumentError(
-            f"cross_entropy: reduction must be 'none', 'mean' or 'sum', got {reduction!r}"
+        raise ArgumentError(f"{name}: ignore_index must fit 64 bits, got {ignore_index}")
+    shape = target.shape
+    expected = (*input.shape[:1], *input.shape[2:]) if input.ndim > 1 else ()
+    if input.ndim == 0 or shape != expected:
+        raise ShapeError(
+            f"{name}: expected an input (C,), (N, C) or (N, C, d1, ...) and targets of its shape "
+            f"without C, got {input.shape} and {shape}"
         )
-    single = input.ndim == 1 and target.ndim == 0
-    if single:
-        input, target = reshape(input, [1, -1]), reshape(target, [1])
-    loss = apply(OPS["cross_entropy"], (input, target), (_REDUCTIONS[reduction], ignore_index))
-    return reshape(loss, []) if single and reduction == "none" else loss
+    if input.ndim > 2:
+        input = permute(input, (0, *range(2, input.ndim), 1))
+    if input.ndim != 2:
+        count = math.prod(shape)
+        input, target = reshape(input, [count, input.shape[-1]]), reshape(target, [count])
+    ints = (_REDUCTIONS[reduction], ignore_index)
+    loss = apply(OPS[name], (input, target, weight), ints, (label_smoothing,))
+    return reshape(loss, shape) if reduction == "none" and len(shape) != 1 else loss
+
+
+def _with_probabilities(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+) -> Tensor:
+    name, axis = "cross_entropy", min(input.ndim - 1, 1)
+    classes = input.shape[axis]
+    if classes == 0:
+        raise ShapeError(f"{name}: expected at least one class, got {input.shape}")
+    if ignore_index >= 0:
+        raise ArgumentError(
+            f"{name}: ignore_index {ignore_index} has no meaning for targets that are probabilities"
+        )
+    if label_smoothing > 0.0:
+        target = target * (1.0 - label_smoothing) + label_smoothing / classes
+    losses = -log_softmax(input, axis) * target
+    if weight is not None:
+        if weight.shape != (classes,):
+            raise ShapeError(
+                f"{name}: expected a weight for each of the {classes} classes, "
+                f"got shape {weight.shape}"
+            )
+        losses = losses * reshape(weight, [classes] + [1] * (input.ndim - 1 - axis))
+    return _reduced(sum(losses, axis), reduction)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tinytape._ffi import OPS
 from tinytape.errors import ShapeError
 from tinytape.functional._apply import apply, check_tensor
 from tinytape.tensor import Tensor
 
-__all__ = ["layer_norm"]
+__all__ = ["layer_norm", "rms_norm"]
 
 
 def layer_norm(
@@ -23,11 +25,38 @@ def layer_norm(
 
     Ba, Kiros and Hinton, "Layer Normalization" (2016), with the biased variance.
     """
-    check_tensor("layer_norm", input)
+    axes = _axes("layer_norm", input, normalized_shape)
+    return apply(OPS["layer_norm"], (input, weight, bias), (axes,), (eps,))
+
+
+def rms_norm(
+    input: Tensor,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """input / sqrt(mean(input^2) + eps) * weight over the last axes, of shape normalized_shape.
+
+    Args:
+        weight: of shape normalized_shape; ones when left out.
+        eps: the machine epsilon of the input's type when left out.
+
+    Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
+    """
+    axes = _axes("rms_norm", input, normalized_shape)
+    if eps is None:
+        floating = input.dtype.is_floating_point
+        eps = float(np.finfo(input.dtype.numpy).eps) if floating else 0.0
+    return apply(OPS["rms_norm"], (input, weight), (axes,), (eps,))
+
+
+def _axes(name: str, input: Tensor, normalized_shape: int | Sequence[int]) -> int:
+    """How many of the last axes have this shape."""
+    check_tensor(name, input)
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or input.shape[-len(shape) :] != shape:
         raise ShapeError(
-            f"layer_norm: expected an input of shape (..., {', '.join(map(str, shape))}), "
+            f"{name}: expected an input of shape (..., {', '.join(map(str, shape))}), "
             f"got {input.shape}"
         )
-    return apply(OPS["layer_norm"], (input, weight, bias), (len(shape),), (eps,))
+    return len(shape)

@@ -32,6 +32,4 @@ def dropout(
     if not training or p == 0.0:
         return input
     source = generator if generator is not None else default_generator
-    offset = source.take(input.numel())
-    ints = [v - (1 << 64) if v >= 1 << 63 else v for v in (source.seed, source.stream, offset)]
-    return apply(OPS["dropout"], (input,), ints, (p,))
+    return apply(OPS["dropout"], (input,), source._draw(input.numel()), (p,))

@@ -1,0 +1,113 @@
+/* activations: the functions that a matrix product may end with, and what their own operations
+ * share with them. */
+#ifndef TT_ACTIVATIONS_H
+#define TT_ACTIVATIONS_H
+
+#define SQRT_HALF 0.70710678118654752
+#define INVERSE_SQRT_2PI 0.39894228040143268
+#define GELU_TANH_SCALE 0.79788456080286536 /* sqrt(2 / pi) */
+#define GELU_TANH_CUBIC 0.044715
+
+/* In the order in which Python names them. */
+typedef enum {
+    ACTIVATION_NONE,
+    ACTIVATION_RELU,
+    ACTIVATION_GELU,
+    ACTIVATION_GELU_TANH,
+    ACTIVATION_SILU,
+    ACTIVATION_TANH,
+    ACTIVATION_SIGMOID,
+    ACTIVATION_COUNT
+} tt_activation;
+
+/* The slopes of the others are functions of what they return. */
+static inline bool activation_saves_slope(int64_t activation)
+{
+    return activation == ACTIVATION_GELU || activation == ACTIVATION_GELU_TANH ||
+           activation == ACTIVATION_SILU;
+}
+
+#ifdef TT_KERNELS
+
+/* The normal distribution function. */
+TT_INLINE T normal_cdf(T x) { return (T)0.5 * (1 + tt_erf(x * (T)SQRT_HALF)); }
+
+TT_INLINE T gelu_slope(T x)
+{
+    return normal_cdf(x) + x * (T)INVERSE_SQRT_2PI * tt_exp((T)-0.5 * x * x);
+}
+
+TT_INLINE T gelu_tanh_of(T x)
+{
+    return tt_tanh((T)GELU_TANH_SCALE * x * (1 + (T)GELU_TANH_CUBIC * x * x));
+}
+
+TT_INLINE T gelu_tanh_slope(T x)
+{
+    T t = gelu_tanh_of(x);
+    return (T)0.5 * (1 + t) +
+           (T)0.5 * x * (1 - t * t) * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x * x);
+}
+
+TT_INLINE T silu_slope(T x)
+{
+    T s = tt_sigmoid(x);
+    return s * (1 + x * (1 - s));
+}
+
+#define TT_EACH_VALUE(value)          \
+    for (int64_t i = 0; i < n; i++) { \
+        const T z = values[i];        \
+        values[i] = (value);          \
+    }
+
+#define TT_EACH_VALUE_AND_SLOPE(value, slope) \
+    if (slopes == NULL) {                     \
+        TT_EACH_VALUE(value)                  \
+    } else {                                  \
+        for (int64_t i = 0; i < n; i++) {     \
+            const T z = values[i];            \
+            values[i] = (value);              \
+            slopes[i] = (slope);              \
+        }                                     \
+    }
+
+/* Replaces n values z by a(z), and writes a'(z) where a backward will want it. */
+static void activate(int64_t activation, T *restrict values, T *restrict slopes, int64_t n)
+{
+    switch (activation) {
+    case ACTIVATION_RELU: TT_EACH_VALUE(z <= 0 ? 0 : z) break; /* NaN stays */
+    case ACTIVATION_TANH: TT_EACH_VALUE(tt_tanh(z)) break;
+    case ACTIVATION_SIGMOID: TT_EACH_VALUE(tt_sigmoid(z)) break;
+    case ACTIVATION_GELU: TT_EACH_VALUE_AND_SLOPE(z * normal_cdf(z), gelu_slope(z)) break;
+    case ACTIVATION_GELU_TANH:
+        TT_EACH_VALUE_AND_SLOPE((T)0.5 * z * (1 + gelu_tanh_of(z)), gelu_tanh_slope(z))
+        break;
+    case ACTIVATION_SILU: TT_EACH_VALUE_AND_SLOPE(z * tt_sigmoid(z), silu_slope(z)) break;
+    default: break;
+    }
+}
+
+/* dz = dy a'(z), from what was saved of a'(z), or from y. */
+static void activation_backward(int64_t activation, const T *dy, const T *y, const T *slopes,
+                                T *restrict dz, int64_t n)
+{
+    switch (activation) {
+    case ACTIVATION_RELU:
+        for (int64_t i = 0; i < n; i++) dz[i] = y[i] <= 0 ? 0 : dy[i];
+        break;
+    case ACTIVATION_TANH:
+        for (int64_t i = 0; i < n; i++) dz[i] = dy[i] * (1 - y[i] * y[i]);
+        break;
+    case ACTIVATION_SIGMOID:
+        for (int64_t i = 0; i < n; i++) dz[i] = dy[i] * y[i] * (1 - y[i]);
+        break;
+    default:
+        for (int64_t i = 0; i < n; i++) dz[i] = dy[i] * slopes[i];
+    }
+}
+
+#undef TT_EACH_VALUE
+#undef TT_EACH_VALUE_AND_SLOPE
+#endif
+#endif

@@ -1,0 +1,189 @@
+/* causal_conv1d: every channel filtered along time by taps of its own, from what came so far:
+ *     y[b, c, t] = bias[c] + sum_k w[c, k] x[b, c, t - K + 1 + k],    x = 0 before the first step.
+ * Inputs: x (B, C, T), w (C, K), bias (C) or absent. With ints[0] it looks the other way, at
+ * x[b, c, t + K - 1 - k]: the gradient of x is that of dy. And causal_conv1d_weight, the gradient
+ * of w: from x and g (B, C, T) to (C, K), the sums over b and t of g[b, c, t] x[b, c, t - K + 1 +
+ * k], with K in ints[0]. Gradients of the two are the two again. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+typedef struct {
+    const T *x, *w, *g, *bias; /* x and g (B, C, T), w (C, K), bias (C) */
+    T *out;                    /* (B, C, T), or (C, K) */
+    int64_t batch, channels, steps, taps, per_shard;
+    bool reverse, acc;
+} conv1d_plan;
+
+/* Shards are rows (b, c). Tap k looks K - 1 - k steps away: not at all, if that is T or more. */
+static void conv1d_shard(void *arg, int64_t shard)
+{
+    const conv1d_plan *p = arg;
+    int64_t begin = shard * p->per_shard,
+            end = at_most(begin + p->per_shard, p->batch * p->channels), n = p->steps;
+    for (int64_t row = begin; row < end; row++) {
+        int64_t channel = row % p->channels;
+        T *y = p->out + row * n, bias = p->bias != NULL ? p->bias[channel] : 0;
+        for (int64_t t = 0; t < n; t++) put(y + t, bias, p->acc);
+        for (int64_t k = 0; k < p->taps; k++) {
+            int64_t away = p->taps - 1 - k;
+            if (away >= n) continue;
+            const T *x = p->x + row * n + (p->reverse ? away : 0);
+            T *restrict dst = y + (p->reverse ? 0 : away), w = p->w[channel * p->taps + k];
+            for (int64_t t = 0; t < n - away; t++) dst[t] += w * x[t];
+        }
+    }
+}
+
+/* Shards are channels, so that the sum over the batch has one order. */
+static void conv1d_weight_shard(void *arg, int64_t shard)
+{
+    const conv1d_plan *p = arg;
+    int64_t begin = shard * p->per_shard, end = at_most(begin + p->per_shard, p->channels);
+    for (int64_t i = begin * p->taps; i < end * p->taps; i++) {
+        int64_t channel = i / p->taps, away = p->taps - 1 - i % p->taps;
+        double sum = 0;
+        for (int64_t b = 0; b < p->batch; b++) {
+            int64_t row = (b * p->channels + channel) * p->steps;
+            T dot = 0;
+#pragma omp simd reduction(+ : dot)
+            for (int64_t t = away; t < p->steps; t++) dot += p->x[row + t - away] * p->g[row + t];
+            sum += (double)dot;
+        }
+        put(p->out + i, (T)sum, p->acc);
+    }
+}
+
+static void conv1d_run(conv1d_plan p, const tt_tensor *x, int64_t taps)
+{
+    p.batch = x->shape[0];
+    p.channels = x->shape[1];
+    p.steps = x->shape[2];
+    p.taps = taps;
+    bool weight = p.g != NULL;
+    p.per_shard = rows_per_shard((weight ? p.batch : 1) * p.steps * at_least_one(taps));
+    int64_t rows = weight ? p.channels : p.batch * p.channels;
+    parallel_for(shards_of(rows, p.per_shard), weight ? conv1d_weight_shard : conv1d_shard, &p);
+}
+
+static tt_status causal_conv1d_forward(tt_call *c)
+{
+    conv1d_run((conv1d_plan){.x = c->in[0]->data,
+                             .w = c->in[1]->data,
+                             .bias = data_of(c->in[2]),
+                             .out = c->out[0]->data,
+                             .reverse = c->attrs->ints[0]},
+               c->in[0], c->in[1]->shape[1]);
+    return TT_OK;
+}
+
+static tt_status causal_conv1d_backward(tt_call *c)
+{
+    const tt_tensor *x = c->in[0];
+    int64_t taps = c->in[1]->shape[1], channels = x->shape[1];
+    bool reverse = c->attrs->ints[0];
+    const T *dy = c->dy[0];
+    if (c->dx[0] != NULL)
+        conv1d_run((conv1d_plan){.x = dy,
+                                 .w = c->in[1]->data,
+                                 .out = c->dx[0],
+                                 .reverse = !reverse,
+                                 .acc = c->acc[0]},
+                   x, taps);
+    if (c->dx[1] != NULL)
+        conv1d_run((conv1d_plan){.x = reverse ? dy : x->data,
+                                 .g = reverse ? x->data : dy,
+                                 .out = c->dx[1],
+                                 .acc = c->acc[1]},
+                   x, taps);
+    for (int64_t i = 0; c->dx[2] != NULL && i < channels; i++) {
+        double sum = 0;
+        for (int64_t b = 0; b < x->shape[0]; b++)
+            sum += row_sum(dy + (b * channels + i) * x->shape[2], x->shape[2], 1);
+        put((T *)c->dx[2] + i, (T)sum, c->acc[2]);
+    }
+    return TT_OK;
+}
+TT_KERNELS_OF(causal_conv1d, causal_conv1d_forward, causal_conv1d_backward)
+
+static tt_status causal_conv1d_weight_forward(tt_call *c)
+{
+    conv1d_run((conv1d_plan){.x = c->in[0]->data, .g = c->in[1]->data, .out = c->out[0]->data},
+               c->in[0], c->attrs->ints[0]);
+    return TT_OK;
+}
+
+/* With v = dy as taps: what g meets is x filtered by v, and the other way round for x. */
+static tt_status causal_conv1d_weight_backward(tt_call *c)
+{
+    for (int i = 0; i < 2; i++)
+        if (c->dx[i] != NULL)
+            conv1d_run((conv1d_plan){.x = c->in[1 - i]->data,
+                                     .w = c->dy[0],
+                                     .out = c->dx[i],
+                                     .reverse = i == 0,
+                                     .acc = c->acc[i]},
+                       c->in[0], c->attrs->ints[0]);
+    return TT_OK;
+}
+TT_KERNELS_OF(causal_conv1d_weight, causal_conv1d_weight_forward, causal_conv1d_weight_backward)
+
+#else
+
+static tt_status causal_conv1d_infer(tt_call *c)
+{
+    const tt_tensor *x = c->in[0], *w = c->in[1], *bias = c->in[2];
+    bool fits = c->attrs->n_ints == 1 && x->ndim == 3 && w->ndim == 2 &&
+                w->shape[0] == x->shape[1] &&
+                (bias == NULL || (bias->ndim == 1 && bias->shape[0] == x->shape[1]));
+    if (!fits)
+        return tt_fail(TT_ERR_SHAPE, c->op->name,
+                       "expected x (B, C, T), weight (C, K) and bias (C), got %s, %s and %s",
+                       SHAPE_TEXT(x), SHAPE_TEXT(w), bias != NULL ? SHAPE_TEXT(bias) : "no bias");
+    c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = 3};
+    memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
+    return TT_OK;
+}
+
+static tt_tensor *conv1d_call(tt_ctx *ctx, tt_tensor *x, tt_tensor *w, bool reverse)
+{
+    tt_tensor *in[3] = {x, w, NULL};
+    tt_attrs attrs = {.n_ints = 1, .ints = {reverse}};
+    return v_call(ctx, TT_OP_causal_conv1d, in, 3, &attrs);
+}
+
+static void causal_conv1d_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
+                              const bool *need, tt_tensor **dx)
+{
+    bool reverse = node->attrs.ints[0];
+    tt_tensor *pair[2] = {reverse ? dy[0] : node->in[0], reverse ? node->in[0] : dy[0]};
+    tt_attrs taps = {.n_ints = 1, .ints = {node->in[1]->shape[1]}};
+    int64_t others[2] = {0, 2};
+    if (need[0]) dx[0] = conv1d_call(ctx, dy[0], node->in[1], !reverse);
+    if (need[1]) dx[1] = v_call(ctx, TT_OP_causal_conv1d_weight, pair, 2, &taps);
+    if (need[2]) dx[2] = v_sum(ctx, dy[0], 2, others, false);
+}
+
+static tt_status causal_conv1d_weight_infer(tt_call *c)
+{
+    const tt_tensor *x = c->in[0], *g = c->in[1];
+    if (x->ndim != 3 || !tensor_same_shape(x, g) || c->attrs->n_ints != 1 || c->attrs->ints[0] < 0)
+        return tt_fail(TT_ERR_SHAPE, c->op->name, "expected two of shape (B, C, T), got %s and %s",
+                       SHAPE_TEXT(x), SHAPE_TEXT(g));
+    c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = 2, .shape = {x->shape[1], c->attrs->ints[0]}};
+    return TT_OK;
+}
+
+static void causal_conv1d_weight_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
+                                     const bool *need, tt_tensor **dx)
+{
+    for (int i = 0; i < 2; i++)
+        if (need[i]) dx[i] = conv1d_call(ctx, node->in[1 - i], dy[0], i == 0);
+}
+
+TT_OP(causal_conv1d, .inputs = 3, .optional = 4, .keeps = 3, .infer = causal_conv1d_infer,
+      .vjp = causal_conv1d_vjp)
+TT_OP(causal_conv1d_weight, .inputs = 2, .keeps = 3, .infer = causal_conv1d_weight_infer,
+      .vjp = causal_conv1d_weight_vjp)
+
+#endif

@@ -1,0 +1,87 @@
+/* cumsum: y_i = x_0 + ... + x_i along one axis. ints: the axis; whether to sum from the end, which
+ * is the gradient. Integers give int64. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+enum { CUMSUM_WIDTH = 64 };
+
+typedef struct {
+    const T *x; /* (outer, n, inner) */
+    T *y;
+    tt_span s;
+    int64_t blocks, blocks_per_shard; /* of lines side by side */
+    bool backwards, acc;
+} cumsum_plan;
+
+static void cumsum_shard(void *arg, int64_t shard)
+{
+    const cumsum_plan *p = arg;
+    tt_span s = p->s;
+    int64_t end = at_most((shard + 1) * p->blocks_per_shard, s.outer * p->blocks);
+    for (int64_t block = shard * p->blocks_per_shard; block < end; block++) {
+        int64_t column = block % p->blocks * CUMSUM_WIDTH,
+                width = at_most(CUMSUM_WIDTH, s.inner - column);
+        int64_t at = block / p->blocks * s.n * s.inner + column, step = s.inner;
+        SUM total[CUMSUM_WIDTH] = {0};
+        if (p->backwards) {
+            at += (s.n - 1) * s.inner;
+            step = -step;
+        }
+        for (int64_t i = 0; i < s.n; i++, at += step) {
+            for (int64_t j = 0; j < width; j++) {
+                total[j] += (SUM)p->x[at + j];
+                put(p->y + at + j, (T)total[j], p->acc);
+            }
+        }
+    }
+}
+
+static tt_status cumsum_run(const tt_call *c, const void *x, void *y, bool backwards, bool acc)
+{
+    tt_attrs axis = {.ints = {0, c->attrs->ints[0], 1}};
+    cumsum_plan p = {
+        .x = x, .y = y, .s = span_of(c->in[0], &axis), .backwards = backwards, .acc = acc};
+    p.blocks = shards_of(p.s.inner, CUMSUM_WIDTH);
+    p.blocks_per_shard = rows_per_shard(p.s.n * at_most(p.s.inner, CUMSUM_WIDTH));
+    parallel_for(shards_of(p.s.outer * p.blocks, p.blocks_per_shard), cumsum_shard, &p);
+    return TT_OK;
+}
+
+static tt_status cumsum_forward(tt_call *c)
+{
+    return cumsum_run(c, c->in[0]->data, c->out[0]->data, c->attrs->ints[1] != 0, false);
+}
+static tt_status cumsum_backward(tt_call *c)
+{
+    return cumsum_run(c, c->dy[0], c->dx[0], c->attrs->ints[1] == 0, c->acc[0]);
+}
+TT_KERNELS_OF(cumsum, cumsum_forward, cumsum_backward)
+
+#else
+
+static tt_status cumsum_infer(tt_call *c)
+{
+    const tt_tensor *x = c->in[0];
+    int64_t axis = c->attrs->n_ints == 2 ? c->attrs->ints[0] : -1;
+    if (axis < 0 || axis >= (x->ndim > 0 ? x->ndim : 1))
+        return tt_fail(TT_ERR_INDEX, c->op->name,
+                       "axis %lld is out of range for a tensor of %d dimensions", (long long)axis,
+                       x->ndim);
+    TT_TRY(infer_same(c));
+    if (!dtype_is_float(x->dtype)) c->spec[0].dtype = TT_INT64;
+    return TT_OK;
+}
+
+static void cumsum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                       tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *g = dy[0];
+    tt_attrs attrs = {.n_ints = 2, .ints = {node->attrs.ints[0], !node->attrs.ints[1]}};
+    dx[0] = v_call(ctx, TT_OP_cumsum, &g, 1, &attrs);
+}
+
+TT_OP(cumsum, .inputs = 1, .flags = TT_INTEGERS, .infer = cumsum_infer, .vjp = cumsum_vjp)
+
+#endif

@@ -1,0 +1,70 @@
+/* flip: the elements along some axes in reverse order. The gradient is flipped back. ints: the
+ * axes. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+/* The same elements read from the other end: a view with negative strides, which only kernels see.
+ */
+static tt_tensor flip_view(const tt_tensor *t, const tt_attrs *attrs)
+{
+    tt_tensor view = *t;
+    int64_t offset = 0;
+    for (int i = 0; i < attrs->n_ints; i++) {
+        int axis = normal_axis(attrs->ints[i], t->ndim);
+        offset += (t->shape[axis] - 1) * t->strides[axis];
+        view.strides[axis] = -t->strides[axis];
+    }
+    if (t->numel > 0) view.data = (char *)t->data + offset * (int64_t)dtype_size(t->dtype);
+    return view;
+}
+
+static tt_status flip_forward(tt_call *c)
+{
+    tt_tensor view = flip_view(c->in[0], c->attrs);
+    tensor_gather(c->out[0]->data, &view);
+    return TT_OK;
+}
+
+TT_ROW(flip_row, a)
+
+static tt_status flip_backward(tt_call *c)
+{
+    tt_tensor dy = dense_like(c->in[0], c->dy[0]), view = flip_view(&dy, c->attrs);
+    const tt_tensor *operands[MAX_OPERANDS] = {&view};
+    elementwise(flip_row, c->in[0], operands, c->dx[0], c->acc[0]);
+    return TT_OK;
+}
+TT_KERNELS_OF(flip, flip_forward, flip_backward)
+
+#else
+
+static tt_status flip_infer(tt_call *c)
+{
+    const tt_tensor *x = c->in[0];
+    unsigned seen = 0;
+    for (int i = 0; i < c->attrs->n_ints; i++) {
+        int axis = normal_axis(c->attrs->ints[i], x->ndim);
+        if (axis < 0)
+            return tt_fail(TT_ERR_INDEX, c->op->name,
+                           "axis %lld is out of range for a tensor of %d dimensions",
+                           (long long)c->attrs->ints[i], x->ndim);
+        if (seen >> axis & 1)
+            return tt_fail(TT_ERR_ARG, c->op->name, "axis %d appears more than once", axis);
+        seen |= 1u << axis;
+    }
+    return infer_same(c);
+}
+
+static void flip_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                     tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *g = dy[0];
+    dx[0] = v_call(ctx, TT_OP_flip, &g, 1, &node->attrs);
+}
+
+TT_OP(flip, .inputs = 1, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED, .infer = flip_infer,
+      .vjp = flip_vjp)
+
+#endif

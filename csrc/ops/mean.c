@@ -1,0 +1,45 @@
+/* mean: the sum over adjacent axes over how many there are; NaN where there are none. ints:
+ * keepdim, the first axis, how many. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+TT_FOLD(mean_fold, +, 0, a)
+TT_ROW(mean_row_backward, d)
+
+static tt_status mean_forward(tt_call *c)
+{
+    fold f = fold_of(c->in[0], c->attrs);
+    if (fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
+    fold_sum(&f, mean_fold);
+    T *y = c->out[0]->data;
+    for (int64_t i = 0; i < f.lines; i++) y[i] = (T)(f.total[i] / (SUM)f.s.n);
+    return TT_OK;
+}
+
+static tt_status mean_backward(tt_call *c)
+{
+    tt_span s = span_of(c->in[0], c->attrs);
+    const T *dy = c->dy[0];
+    T *share = call_scratch(c, (size_t)(s.outer * s.inner) * sizeof *share);
+    if (share == NULL) return TT_ERR_NOMEM;
+    for (int64_t i = 0; i < s.outer * s.inner; i++) share[i] = (T)((SUM)dy[i] / (SUM)s.n);
+    span_backward(c, mean_row_backward, share, share);
+    return TT_OK;
+}
+TT_KERNELS_OF(mean, mean_forward, mean_backward)
+
+#else
+
+static void mean_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                     tt_tensor **dx)
+{
+    (void)need;
+    const tt_tensor *x = node->in[0];
+    double n = (double)span_of(x, &node->attrs).n;
+    dx[0] = v_span_expand(ctx, v_scale(ctx, dy[0], 1 / n), x, &node->attrs);
+}
+
+TT_OP(mean, .inputs = 1, .infer = infer_span, .vjp = mean_vjp)
+
+#endif

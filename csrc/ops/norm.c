@@ -1,0 +1,168 @@
+/* norm: (sum |x|^p)^(1/p) over adjacent axes; the largest |x| for p infinite, the smallest for
+ * p = -inf, how many are not zero for p = 0. ints: keepdim, the first axis, how many; reals[0]: p.
+ * The gradient is taken to be zero where x or the norm is. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+/* Without vectors, which might lose a NaN among the largest. */
+TT_FOLD_NEXT(norm_most_fold, , 0, fabs(a) > s || a != a ? fabs(a) : s)
+TT_FOLD_NEXT(norm_least_fold, , INFINITY, fabs(a) < s || a != a ? fabs(a) : s)
+TT_FOLD(norm_count_fold, +, 0, a != 0)
+TT_FOLD(norm_1_fold, +, 0, fabs(a))
+TT_FOLD(norm_2_fold, +, 0, a *a)
+TT_FOLD_NEXT(norm_p_fold, , 0, s + pow(fabs(a), f->power))
+
+/* The pieces of a line, where they do not add up. */
+static void norm_join(const fold *f)
+{
+    for (int64_t i = f->lines; i < f->pieces * f->lines; i++) {
+        SUM *s = &f->total[i % f->lines], a = f->total[i];
+        if ((f->power > 0 ? a > *s : a < *s) || a != a) *s = a;
+    }
+}
+
+static tt_status norm_forward(tt_call *c)
+{
+    fold f = fold_of(c->in[0], c->attrs);
+    double p = f.power = c->attrs->reals[0];
+    if (fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
+    if (isinf(p)) {
+        fold_run(&f, p > 0 ? norm_most_fold : norm_least_fold);
+        norm_join(&f);
+    } else {
+        fold_sum(&f, p == 0   ? norm_count_fold
+                     : p == 1 ? norm_1_fold
+                     : p == 2 ? norm_2_fold
+                              : norm_p_fold);
+    }
+    T *y = c->out[0]->data;
+    for (int64_t i = 0; i < f.lines; i++) {
+        SUM s = f.total[i];
+        y[i] = (T)(p == 2 ? sqrt(s) : p == 0 || p == 1 || isinf(p) ? s : pow(s, 1 / p));
+    }
+    return TT_OK;
+}
+
+#define SIGN(a) ((a) > 0 ? 1 : (a) < 0 ? -1 : (a))
+TT_FOLD(norm_equals_fold, +, 0, fabs(a) == b || (a != a && b != b))
+TT_ROW(norm_inf_row_backward, ((a < 0 ? -a : a) == b || (a != a && b != b)) ? SIGN(a) * d : 0)
+TT_ROW(norm_1_row_backward, SIGN(a) * d)
+TT_ROW(norm_2_row_backward, a *d)
+TT_ROW(norm_0_row_backward, 0)
+
+typedef struct {
+    const T *x, *y, *dy;
+    T *dx;
+    tt_span s;
+    double power;
+    bool acc;
+} norm_plan;
+
+/* dx = dy sign(x) (|x| / y)^(p - 1), for a shard of the rows of (outer * n, inner) */
+static void norm_p_backward_shard(void *arg, int64_t shard)
+{
+    const norm_plan *p = arg;
+    int64_t rows = rows_per_shard(p->s.inner), begin = shard * rows,
+            end = at_most(begin + rows, p->s.outer * p->s.n);
+    for (int64_t row = begin; row < end; row++) {
+        int64_t line = row / p->s.n * p->s.inner, first = row * p->s.inner;
+        for (int64_t j = 0; j < p->s.inner; j++) {
+            SUM x = (SUM)p->x[first + j], y = (SUM)p->y[line + j];
+            SUM slope = x == 0 || y == 0 ? 0 : SIGN(x) * pow(fabs(x) / y, p->power - 1);
+            put(p->dx + first + j, (T)(slope * (SUM)p->dy[line + j]), p->acc);
+        }
+    }
+}
+
+/* What a line's elements share: dy, for p = 2 over the norm, for infinite p over how many reach it.
+ */
+static T *norm_factors(tt_call *c, fold *f)
+{
+    const T *y = c->out[0]->data, *dy = c->dy[0];
+    T *factor = call_scratch(c, (size_t)f->lines * sizeof *factor);
+    if (factor == NULL) return NULL;
+    memcpy(factor, dy, (size_t)f->lines * sizeof *factor);
+    if (f->power == 2) {
+        for (int64_t i = 0; i < f->lines; i++) factor[i] = y[i] == 0 ? 0 : dy[i] / y[i];
+    } else if (isinf(f->power)) {
+        SUM *with = call_scratch(c, (size_t)f->lines * sizeof *with);
+        if (with == NULL || fold_totals(c, f) == NULL) return NULL;
+        for (int64_t i = 0; i < f->lines; i++) with[i] = (SUM)y[i];
+        f->with = with;
+        fold_sum(f, norm_equals_fold);
+        for (int64_t i = 0; i < f->lines; i++) factor[i] = (T)((SUM)dy[i] / f->total[i]);
+    }
+    return factor;
+}
+
+static tt_status norm_backward(tt_call *c)
+{
+    fold f = fold_of(c->in[0], c->attrs);
+    const T *y = c->out[0]->data;
+    double p = f.power = c->attrs->reals[0];
+    if (p != 0 && p != 1 && p != 2 && !isinf(p)) {
+        norm_plan plan = {f.x, y, c->dy[0], c->dx[0], f.s, p, c->acc[0]};
+        int64_t rows = f.s.inner > 0 ? f.s.outer * f.s.n : 0;
+        parallel_for(shards_of(rows, rows_per_shard(f.s.inner)), norm_p_backward_shard, &plan);
+        return TT_OK;
+    }
+    const T *factor = norm_factors(c, &f);
+    if (factor == NULL) return TT_ERR_NOMEM;
+    row_fn row = p == 0   ? norm_0_row_backward
+                 : p == 1 ? norm_1_row_backward
+                 : p == 2 ? norm_2_row_backward
+                          : norm_inf_row_backward;
+    span_backward(c, row, y, factor);
+    return TT_OK;
+}
+TT_KERNELS_OF(norm, norm_forward, norm_backward)
+
+#else
+
+#include <math.h>
+
+static tt_status norm_infer(tt_call *c)
+{
+    const tt_tensor *x = c->in[0];
+    if (c->attrs->n_reals != 1 || isnan(c->attrs->reals[0]))
+        return tt_fail(TT_ERR_ARG, c->op->name, "p must be a number, got NaN");
+    double p = c->attrs->reals[0];
+    TT_TRY(infer_span(c));
+    if ((p < 0 || isinf(p)) && span_of(x, c->attrs).n == 0)
+        return tt_fail(TT_ERR_INDEX, c->op->name,
+                       "the norm of order %g of nothing does not exist: got shape %s", p,
+                       SHAPE_TEXT(x));
+    return TT_OK;
+}
+
+/* dx = dy sign(x) (|x| / y)^(p - 1), with ones in the place of zeros */
+static void norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                     tt_tensor **dx)
+{
+    (void)need;
+    const tt_attrs *attrs = &node->attrs;
+    tt_tensor *x = node->in[0], *y = node->out[0];
+    double p = attrs->reals[0];
+    if (p == 0 || p == 1 || isinf(p)) {
+        dx[0] = v_mul(ctx, v_span_expand(ctx, dy[0], x, attrs), v_weights(ctx, node));
+        return;
+    }
+    tt_tensor *nonzero = v_unary(ctx, TT_OP_sign, y); /* no norm is negative */
+    tt_tensor *safe_y = v_add(ctx, y, v_shift(ctx, v_neg(ctx, nonzero), 1));
+    tt_tensor *g = v_mul(ctx, dy[0], nonzero);
+    if (p == 2) {
+        dx[0] = v_mul(ctx, x, v_span_expand(ctx, v_div(ctx, g, safe_y), x, attrs));
+        return;
+    }
+    tt_tensor *sign = v_unary(ctx, TT_OP_sign, x), *size = v_unary(ctx, TT_OP_abs, x);
+    tt_tensor *zeros = v_shift(ctx, v_neg(ctx, v_unary(ctx, TT_OP_abs, sign)), 1);
+    tt_tensor *relative = v_div(ctx, v_add(ctx, size, zeros), v_span_expand(ctx, safe_y, x, attrs));
+    tt_attrs exponent = {.n_reals = 1, .reals = {p - 1}};
+    tt_tensor *power = v_call(ctx, TT_OP_pow_number, &relative, 1, &exponent);
+    dx[0] = v_mul(ctx, v_mul(ctx, sign, power), v_span_expand(ctx, g, x, attrs));
+}
+
+TT_OP(norm, .inputs = 1, .keeps = 1, .infer = norm_infer, .vjp = norm_vjp)
+
+#endif

@@ -1,0 +1,108 @@
+/* var: sum (x - mean)^2 / (n - correction) over adjacent axes, in two passes; and std, its square
+ * root. ints: keepdim, the first axis, how many; reals[0]: the correction. Without degrees of
+ * freedom they are NaN or infinite. Saves the means. */
+#include "../op.h"
+
+#ifdef TT_KERNELS
+
+TT_FOLD(var_sum_fold, +, 0, a)
+TT_FOLD(var_square_fold, +, 0, (a - b) * (a - b))
+TT_ROW(var_row_backward, (a - b) * d)
+
+static SUM freedom(const fold *f, const tt_call *c)
+{
+    SUM left = (SUM)f->s.n - (SUM)c->attrs->reals[0];
+    return left > 0 ? left : 0;
+}
+
+static tt_status var_run(tt_call *c, bool root)
+{
+    fold f = fold_of(c->in[0], c->attrs);
+    SUM *mean = call_scratch(c, (size_t)f.lines * sizeof *mean);
+    T *saved = call_save(c, 0, (size_t)f.lines * sizeof *saved), *y = c->out[0]->data;
+    if (mean == NULL || saved == NULL || fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
+    fold_sum(&f, var_sum_fold);
+    for (int64_t i = 0; i < f.lines; i++) saved[i] = (T)(mean[i] = f.total[i] / (SUM)f.s.n);
+    f.with = mean;
+    fold_sum(&f, var_square_fold);
+    for (int64_t i = 0; i < f.lines; i++) {
+        SUM var = f.total[i] / freedom(&f, c);
+        y[i] = (T)(root ? sqrt(var) : var);
+    }
+    return TT_OK;
+}
+
+/* The gradient of var is 2 (x - mean) dy / (n - correction); that of std has 2 std below it, and is
+ * taken to be zero where std is. */
+static tt_status var_run_backward(tt_call *c, bool root)
+{
+    fold f = fold_of(c->in[0], c->attrs);
+    const T *y = c->out[0]->data, *dy = c->dy[0];
+    T *factor = call_scratch(c, (size_t)f.lines * sizeof *factor);
+    if (factor == NULL) return TT_ERR_NOMEM;
+    for (int64_t i = 0; i < f.lines; i++) {
+        SUM g = (SUM)dy[i] / freedom(&f, c);
+        if (root) g = y[i] == 0 ? 0 : g / (SUM)y[i];
+        factor[i] = (T)(root ? g : 2 * g);
+    }
+    span_backward(c, var_row_backward, c->saved[0], factor);
+    return TT_OK;
+}
+
+static tt_status var_forward(tt_call *c) { return var_run(c, false); }
+static tt_status var_backward(tt_call *c) { return var_run_backward(c, false); }
+TT_KERNELS_OF(var, var_forward, var_backward)
+
+static tt_status std_forward(tt_call *c) { return var_run(c, true); }
+static tt_status std_backward(tt_call *c) { return var_run_backward(c, true); }
+TT_KERNELS_OF(std, std_forward, std_backward)
+
+#else
+
+static tt_status var_infer(tt_call *c)
+{
+    if (c->attrs->n_reals != 1)
+        return tt_fail(TT_ERR_ARG, c->op->name, "expected a correction, got none");
+    return infer_span(c);
+}
+
+/* (x - mean) times a factor of each line */
+static tt_tensor *var_centred(tt_ctx *ctx, const tt_node *node, tt_tensor *factor)
+{
+    const tt_attrs *attrs = &node->attrs;
+    tt_tensor *x = node->in[0];
+    double n = (double)span_of(x, attrs).n;
+    tt_tensor *mean = v_scale(ctx, v_span_sum(ctx, x, attrs), 1 / n);
+    return v_mul(ctx, v_sub(ctx, x, mean), v_span_expand(ctx, factor, x, attrs));
+}
+
+static double var_freedom(const tt_node *node)
+{
+    double left = (double)span_of(node->in[0], &node->attrs).n - node->attrs.reals[0];
+    return left > 0 ? left : 0;
+}
+
+static void var_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                    tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *factor = v_scale(ctx, dy[0], 2 / var_freedom(node));
+    dx[0] = factor != NULL ? var_centred(ctx, node, factor) : NULL;
+}
+
+static void std_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                    tt_tensor **dx)
+{
+    (void)need;
+    tt_tensor *y = node->out[0];
+    tt_tensor *nonzero = v_unary(ctx, TT_OP_sign, y);
+    tt_tensor *divisor = v_add(ctx, y, v_shift(ctx, v_neg(ctx, nonzero), 1));
+    tt_tensor *g = v_div(ctx, v_mul(ctx, dy[0], nonzero), divisor);
+    tt_tensor *factor = v_scale(ctx, g, 1 / var_freedom(node));
+    dx[0] = factor != NULL ? var_centred(ctx, node, factor) : NULL;
+}
+
+TT_OP(var, .inputs = 1, .keeps = 1, .infer = var_infer, .vjp = var_vjp)
+TT_OP(std, .inputs = 1, .keeps = 1, .infer = var_infer, .vjp = std_vjp)
+
+#endif

@@ -1,0 +1,62 @@
+"""Anomaly detection: the first value that is not finite, and the line it comes from."""
+
+from __future__ import annotations
+
+from tinytape.context import current
+
+
+class detect_anomaly:
+    """Within this ``with`` block the first NaN or infinity that is computed raises an error.
+
+    The error names the operation, the direction (forward, backward, double backward), which output
+    or input it was, its shape, the first bad index and value, and the line of the caller's code
+    that called the operation, for a gradient too where the forward ran under this as well.
+    Infinities count, other than in PyTorch: values that are meant to be infinite, such as the mask
+    of an attention, have to be made where this is off. For the calling thread; slow, for debugging.
+
+    Args:
+        check_nan: False only records the lines, for other errors of the backward pass.
+
+    Raises:
+        NonFiniteError: at the first value that is not finite.
+    """
+
+    def __init__(self, check_nan: bool = True) -> None:
+        self._wanted = True, bool(check_nan)
+        self._before: list[tuple[bool, bool]] = []
+
+    def __enter__(self) -> None:
+        context = current()
+        self._before.append(context.anomaly)
+        context.set_anomaly(*self._wanted)
+
+    def __exit__(self, *exc_info: object) -> None:
+        current().set_anomaly(*self._before.pop())
+
+
+class set_detect_anomaly(detect_anomaly):
+    """Switch anomaly detection on or off: from now on, or for a ``with`` block.
+
+    Args:
+        mode: on or off.
+        check_nan: see :class:`detect_anomaly`.
+    """
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        super().__init__(check_nan)
+        self._wanted = bool(mode), bool(mode and check_nan)
+        self._before.append(current().anomaly)
+        current().set_anomaly(*self._wanted)
+
+    def __enter__(self) -> None:
+        current().set_anomaly(*self._wanted)
+
+
+def is_anomaly_enabled() -> bool:
+    """Whether anomaly detection is on in this thread."""
+    return current().anomaly[0]
+
+
+def is_anomaly_check_nan_enabled() -> bool:
+    """Whether values are looked at, too."""
+    return current().anomaly[1]

@@ -1,0 +1,313 @@
+"""Function: an operation whose backward rule is written in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from tinytape._ffi import check, ffi, lib
+from tinytape.autograd.grad_mode import no_grad
+from tinytape.autograd.hooks import naming, numbers
+from tinytape.context import Context, current
+from tinytape.creation import zeros
+from tinytape.errors import ArgumentError, DTypeError, ShapeError, TapeStateError
+from tinytape.tensor import Tensor
+
+
+class FunctionCtx:
+    """What forward leaves for backward. Attributes of any name may be set on it.
+
+    Attributes:
+        needs_input_grad: for each argument of forward, whether its gradient is of use.
+    """
+
+    needs_input_grad: tuple[bool, ...]
+
+    def __init__(self, function: type[Function], args: Sequence[Any]) -> None:
+        self._function = function
+        self._name = function.__name__
+        self.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
+        self._is_tensor = [isinstance(a, Tensor) for a in args]
+        self._to_save: tuple[Tensor | None, ...] = ()
+        self._constant: tuple[Tensor, ...] = ()
+        self._materialize = True
+        self._recorded = False
+        self._running: Context | None = None
+
+    # ---- for forward ----
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep tensors for backward: inputs, outputs, and what was computed between them.
+
+        They must not change in place until then; backward finds that and raises.
+        """
+        for x in tensors:
+            if x is not None and not isinstance(x, Tensor):
+                raise TypeError(
+                    f"{self._name}: save_for_backward expected Tensors or None, "
+                    f"got {type(x).__name__}"
+                )
+        self._to_save = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Say which outputs have no gradient."""
+        self._constant = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether backward gets zeros for an output without a gradient (the default), or None."""
+        self._materialize = bool(value)
+
+    # ---- for backward ----
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor | None, ...]:
+        """What was given to :meth:`save_for_backward`, in that order.
+
+        Raises:
+            RuntimeError: after forward, other than in backward.
+        """
+        if not self._recorded:
+            return self._to_save
+        if self._running is None:
+            raise TapeStateError(f"{self._name}: saved tensors are there for its backward() only")
+        return tuple(None if i is None else self._kept(i) for i in self._saved)
+
+    def _kept(self, i: int) -> Tensor:
+        assert self._running is not None
+        handle = self._running.call(lib.tt_paused_tensor, i)
+        kept: Tensor = Tensor._wrap(self._running, handle)
+        return kept
+
+    def _inputs(self) -> list[Tensor]:
+        return [self._kept(i) for i in range(sum(self._is_tensor))]
+
+    # ---- recording and the backward pass ----
+
+    def _record(
+        self, context: Context, inputs: list[Tensor], outputs: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        """The outputs as the tape knows them."""
+        constant = {id(x) for x in self._constant}
+        self._outputs = [(x.shape, x.dtype) if isinstance(x, Tensor) else None for x in outputs]
+        self._differentiable = [
+            isinstance(x, Tensor) and id(x) not in constant and x.dtype.is_floating_point
+            for x in outputs
+        ]
+        values = [x for x, keep in zip(outputs, self._differentiable, strict=True) if keep]
+        if not values:
+            return tuple(outputs)
+        place = {x._handle: ~k for k, x in reversed(list(enumerate(values)))}
+        place.update({x._handle: i for i, x in reversed(list(enumerate(inputs)))})
+        kept: list[Tensor] = []
+        for x in self._to_save:
+            if x is not None and x._handle not in place:
+                place[x._handle] = len(inputs) + len(kept)
+                kept.append(x)
+        self._saved = [None if x is None else place[x._handle] for x in self._to_save]
+        mask = 0
+        for i in self._saved:
+            if i is not None:
+                mask |= 1 << (i if i >= 0 else len(inputs) + len(kept) + ~i)
+        if len(inputs) + len(kept) + len(values) > 64:
+            raise ArgumentError(
+                f"{self._name}: {len(inputs)} inputs, {len(values)} outputs and {len(kept)} other "
+                "saved tensors are more than 64 in all"
+            )
+        number = next(numbers)
+        out = ffi.new("tt_handle[]", len(values))
+        lists = [v for ts in (inputs, kept, values) for v in (len(ts), context.handles(ts))]
+        context.attached[number] = self
+        context.note_origin()
+        if lib.tt_function(context.pointer, self._name.encode(), number, *lists, mask, out):
+            del context.attached[number]
+            check(lib.tt_error_code())
+        self._recorded, self._to_save, self._constant = True, (), ()
+        made = iter(ffi.unpack(out, len(values)))
+        return tuple(
+            Tensor._wrap(context, next(made)) if keep else x
+            for x, keep in zip(outputs, self._differentiable, strict=True)
+        )
+
+    def _gradients(self, context: Context) -> list[Tensor | None]:
+        """What backward is called with: one for each output."""
+        gradients: list[Tensor | None] = []
+        k = 0
+        for output, differentiable in zip(self._outputs, self._differentiable, strict=True):
+            handle = context.call(lib.tt_paused_gradient, k) if differentiable else 0
+            k += differentiable
+            if handle:
+                gradients.append(Tensor._wrap(context, handle))
+            elif output is not None and self._materialize:
+                gradients.append(zeros(output[0], dtype=output[1]))
+            else:
+                gradients.append(None)
+        return gradients
+
+    def answer(self, context: Context) -> tuple[str, list[Tensor | None]]:
+        """The gradients of the tensors among the arguments, for the pass that waits for them."""
+        self._running = context
+        try:
+            needs = lib.tt_paused_needs(context.pointer)
+            bits = iter(range(64))
+            self.needs_input_grad = tuple(
+                t and bool(needs >> next(bits) & 1) for t in self._is_tensor
+            )
+            with naming(f"{self._name}: in backward: "):
+                returned = self._function.backward(self, *self._gradients(context))
+            return self._name, self._check(returned)
+        finally:
+            self._running = None
+
+    def _check(self, returned: Any) -> list[Tensor | None]:
+        given = list(returned) if isinstance(returned, (tuple, list)) else [returned]
+        n = len(self._is_tensor)
+        while len(given) > n and given[-1] is None:
+            given.pop()
+        if len(given) != n:
+            raise ArgumentError(
+                f"{self._name}: backward returned {len(given)} gradients, expected one for each of "
+                f"the {n} arguments of forward"
+            )
+        answers: list[Tensor | None] = []
+        for i, (gradient, is_tensor) in enumerate(zip(given, self._is_tensor, strict=True)):
+            if gradient is not None and not isinstance(gradient, Tensor):
+                raise TypeError(
+                    f"{self._name}: backward returned a {type(gradient).__name__} as the gradient "
+                    f"of argument {i}, expected a Tensor or None"
+                )
+            if gradient is not None and not is_tensor:
+                raise ArgumentError(
+                    f"{self._name}: backward returned a gradient for argument {i}, which is not a "
+                    "Tensor: expected None"
+                )
+            if is_tensor:
+                if gradient is not None and self.needs_input_grad[i]:
+                    gradient = self._fit(gradient, i, len(answers))
+                answers.append(gradient)
+        return answers
+
+    def _fit(self, gradient: Tensor, argument: int, i: int) -> Tensor:
+        """A gradient of the shape to which its input would be broadcast is summed back to it."""
+        x = self._kept(i)
+        if gradient.dtype is not x.dtype:
+            raise DTypeError(
+                f"{self._name}: backward returned {gradient.dtype} as the gradient of argument "
+                f"{argument}, expected {x.dtype}"
+            )
+        if gradient.shape == x.shape:
+            return gradient
+        new = gradient.ndim - x.ndim
+        pairs = list(zip(gradient.shape[max(new, 0) :], x.shape, strict=False))
+        if new < 0 or any(n not in (1, given) for given, n in pairs):
+            raise ShapeError(
+                f"{self._name}: backward returned a gradient of shape {gradient.shape} for "
+                f"argument {argument} of shape {x.shape}"
+            )
+        widened = [new + d for d, (given, n) in enumerate(pairs) if given != n]
+        return gradient.sum([*range(new), *widened]).reshape(x.shape)
+
+
+class Function:
+    """An operation with a backward rule of its own: subclass it, and call ``apply``.
+
+    >>> class Square(tt.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x
+    ...
+    ...     @staticmethod
+    ...     def backward(ctx, gradient):
+    ...         (x,) = ctx.saved_tensors
+    ...         return 2 * x * gradient
+
+    Neither is recorded, but for backward under ``create_graph``: then what it does with tensor
+    operations can be differentiated again. A subclass may define ``setup_context(ctx, inputs,
+    output)``; forward then goes without ctx. Inputs, outputs and other saved tensors may be 64
+    together.
+    """
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        """Compute the outputs from ctx and the arguments: a Tensor, or a tuple of them."""
+        raise NotImplementedError("a Function must define forward()")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Save what backward needs, where forward is written without ctx."""
+        raise NotImplementedError("setup_context() is optional")
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        """From the gradients of the outputs those of the arguments; None where there is none."""
+        raise NotImplementedError("a Function must define backward() to be differentiated")
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Run forward, and record it where a gradient may be wanted."""
+        inputs = [a for a in args if isinstance(a, Tensor)]
+        context = inputs[0]._context if inputs else current()
+        context.enter()
+        context.forget_ended()
+        ctx = FunctionCtx(cls, args)
+        recording = context.grad_enabled and any(ctx.needs_input_grad)
+        with no_grad():
+            if cls.setup_context is Function.setup_context:
+                outputs = cls.forward(ctx, *args)
+            else:
+                outputs = cls.forward(*args)
+                cls.setup_context(ctx, args, outputs)
+        several = isinstance(outputs, tuple)
+        if not several and not isinstance(outputs, Tensor):
+            raise TypeError(
+                f"{cls.__name__}: forward must return a Tensor or a tuple of them, "
+                f"got {type(outputs).__name__}"
+            )
+        if not recording:
+            return outputs
+        recorded = ctx._record(context, inputs, outputs if several else (outputs,))
+        return recorded if several else recorded[0]
+
+
+class _OnceDifferentiated(Function):
+    """Results that depend on all inputs of a Function, in a way that nobody wrote down."""
+
+    @staticmethod
+    def forward(ctx: Any, name: str, n: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.name = name
+        return tuple(x.detach() for x in tensors[:n])
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        raise TapeStateError(
+            f"{ctx.name}: trying to differentiate twice a function that was marked with "
+            "@once_differentiable"
+        )
+
+
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a ``backward`` that is not written with tensor operations: it is never recorded.
+
+    To differentiate its gradients again raises an error instead of giving wrong numbers.
+    """
+
+    @wraps(backward)
+    def wrapper(ctx: FunctionCtx, *grad_outputs: Tensor | None) -> Any:
+        context = ctx._running
+        recording = context is not None and context.grad_enabled
+        with no_grad():
+            returned = backward(ctx, *grad_outputs)
+        if not recording:
+            return returned
+        several = isinstance(returned, (tuple, list))
+        gradients = list(returned) if several else [returned]
+        made = [g for g in gradients if isinstance(g, Tensor)]
+        if made:
+            sources = [g for g in grad_outputs if g is not None]
+            out = _OnceDifferentiated.apply(ctx._name, len(made), *made, *ctx._inputs(), *sources)
+            recorded = iter(out)
+            gradients = [next(recorded) if isinstance(g, Tensor) else g for g in gradients]
+        return tuple(gradients) if several else gradients[0]
+
+    return wrapper

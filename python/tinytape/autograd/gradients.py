@@ -1,0 +1,180 @@
+"""Gradients: one pass backwards, into ``.grad`` or returned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinytape._ffi import check, ffi, lib
+from tinytape.context import Context
+from tinytape.creation import zeros_like
+from tinytape.errors import ArgumentError, TapeStateError
+from tinytape.tensor import Tensor
+
+Tensors = Tensor | Sequence[Tensor]
+Gradients = Tensor | Sequence[Tensor | None] | None
+
+
+def run_backward(
+    outputs: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    inputs: Sequence[Tensor],
+    retain_graph: bool,
+    create_graph: bool,
+) -> list[Tensor | None]:
+    """One backward pass: into ``.grad`` of the leaves without inputs, else to the returned list."""
+    for given in (*outputs, *gradients, *inputs):
+        if given is not None and not isinstance(given, Tensor):
+            raise TypeError(f"backward: expected a Tensor, got {type(given).__name__}")
+    context = outputs[0]._context
+    context.enter()
+    if context.backward_running:
+        raise TapeStateError(
+            "backward: a backward pass is under way: a hook or Function cannot start another"
+        )
+    results = ffi.new("tt_handle[]", max(1, len(inputs)))
+    try:
+        context.backward_running = True
+        status = lib.tt_backward(
+            context.pointer,
+            len(outputs),
+            context.handles(outputs),
+            context.handles(gradients),
+            len(inputs),
+            context.handles(inputs),
+            retain_graph,
+            create_graph,
+            results,
+        )
+        while status == lib.TT_PAUSED:
+            status = _answer(context, create_graph, results)
+        check(status)
+    except BaseException:
+        lib.tt_backward_abort(context.pointer)
+        raise
+    finally:
+        context.backward_running = False
+        if context.attached or context.lingering:
+            context.forget_ended()
+    return [Tensor._wrap(context, h) if h else None for h in results[0 : len(inputs)]]
+
+
+def _answer(context: Context, create_graph: bool, results: Any) -> int:
+    """Let the hook or Function that the pass waits for have its say, and go on."""
+    number = lib.tt_paused_id(context.pointer)
+    waited_for = context.attached.get(number) or context.leaf_hooks.get(number)
+    name: str = "register_hook"
+    answers: list[Tensor | None] = [None]
+    if waited_for is not None:
+        enabled = context.grad_enabled
+        context.set_grad_enabled(create_graph)
+        try:
+            name, answers = waited_for.answer(context)
+        finally:
+            context.set_grad_enabled(enabled)
+    handles = context.handles(answers)
+    status: int = lib.tt_backward_resume(
+        context.pointer, name.encode(), len(answers), handles, results
+    )
+    return status
+
+
+def _listed(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def _lists(
+    name: str, outputs: Tensors, grad_outputs: Gradients, given: str
+) -> tuple[list[Tensor], list[Tensor | None]]:
+    output_list = _listed(outputs)
+    gradients = [None] * len(output_list) if grad_outputs is None else _listed(grad_outputs)
+    if len(gradients) != len(output_list):
+        raise ArgumentError(f"{name}: got {len(gradients)} {given} for {len(output_list)} outputs")
+    return output_list, gradients
+
+
+def backward(
+    tensors: Tensors,
+    grad_tensors: Gradients = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensors | None = None,
+) -> None:
+    """Add the gradients of tensors, summed, to ``.grad`` of the leaves they were computed from.
+
+    Args:
+        grad_tensors: the gradient of each tensor, of its shape; not needed for single elements.
+        retain_graph: keep the graph for another pass. Otherwise its memory is given back.
+        create_graph: refused: a gradient that carries a graph is returned, never stored; use
+            :func:`grad`.
+        inputs: the tensors whose ``.grad`` is wanted, results among them; all leaves when left out.
+
+    Raises:
+        RuntimeError: when nothing here requires a gradient, the graph was released already, or a
+            hook or Function of another pass calls this.
+    """
+    roots, gradients = _lists("backward", tensors, grad_tensors, "grad_tensors")
+    if not roots:
+        raise ArgumentError("backward: expected at least one tensor")
+    if inputs is None or create_graph:
+        run_backward(roots, gradients, [], bool(retain_graph), create_graph)
+        return
+    wanted = _listed(inputs)
+    if not wanted:
+        raise ArgumentError("backward: inputs cannot be empty")
+    for given in wanted:
+        if not isinstance(given, Tensor):
+            raise TypeError(f"backward: expected a Tensor, got {type(given).__name__}")
+        given.retain_grad()
+    once = list({x._handle: x for x in wanted}.values())
+    results = run_backward(roots, gradients, once, bool(retain_graph), False)
+    pairs = [(x, g) for x, g in zip(once, results, strict=True) if g is not None and x.is_leaf]
+    # Every sum is made before the first is stored: running out of memory changes nothing.
+    sums = [None if x.grad is None else (x.grad.detach() + g).detach() for x, g in pairs]
+    for (x, g), total in zip(pairs, sums, strict=True):
+        if total is None or x.grad is None:
+            x.grad = g
+        else:
+            x.grad.copy_(total)
+
+
+def grad(
+    outputs: Tensors,
+    inputs: Tensors,
+    grad_outputs: Gradients = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    *,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of outputs, summed, with respect to inputs. Touches no ``.grad``.
+
+    Args:
+        grad_outputs: the gradient of each output, of its shape; not needed for single elements.
+        retain_graph: keep the graph for another pass; as create_graph when left out.
+        create_graph: record the pass itself, so that the returned gradients can be differentiated.
+        allow_unused: return None for an input that the outputs do not depend on; else raise.
+        materialize_grads: return zeros for such an input.
+
+    Raises:
+        RuntimeError: when an input is unused, or the graph was released.
+    """
+    output_list, gradients = _lists("grad", outputs, grad_outputs, "grad_outputs")
+    input_list: list[Tensor] = _listed(inputs)
+    if not output_list or not input_list:
+        raise ArgumentError("grad: expected at least one output and one input")
+    if materialize_grads and allow_unused is False:
+        raise ArgumentError("grad: materialize_grads gives unused inputs zeros: allow_unused=False")
+    retain = create_graph if retain_graph is None else retain_graph
+    results = run_backward(output_list, gradients, input_list, bool(retain), create_graph)
+    if materialize_grads:
+        pairs = zip(results, input_list, strict=True)
+        return tuple(zeros_like(x) if g is None else g for g, x in pairs)
+    for i, result in enumerate(results):
+        if result is None and not allow_unused:
+            raise TapeStateError(
+                f"grad: input {i} of shape {input_list[i].shape} was not used in computing the "
+                "outputs; pass allow_unused=True if that is intended"
+            )
+    return tuple(results)

@@ -1,0 +1,162 @@
+"""Hooks: functions that see, and may replace, the gradient of a tensor."""
+
+from __future__ import annotations
+
+import itertools
+from _thread import get_ident
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tinytape._ffi import check, ffi, lib
+from tinytape.context import Context
+from tinytape.errors import DTypeError, NonFiniteError, ShapeError, TapeStateError
+from tinytape.tensor import Tensor
+
+Hook = Callable[[Tensor], Tensor | None]
+
+#: What the core knows hooks and Functions by.
+numbers = itertools.count(1)
+
+
+class Hooks:
+    """All hooks of one tensor.
+
+    Those of a recorded result live as long as the core's node, whoever holds the Tensor object.
+    Those of a leaf belong to its Tensor object, so that a hook which refers to its tensor makes no
+    more than garbage; when the object goes and the tape still needs the leaf, they stay until it
+    does not.
+    """
+
+    __slots__ = ("__weakref__", "context", "functions", "grad", "handle", "number", "retains_grad")
+
+    def __init__(self, context: Context, number: int, handle: int) -> None:
+        self.context = context
+        self.number = number
+        #: A hold of our own on a leaf, which keeps it valid for hooks that refer to it; else 0.
+        self.handle = handle
+        self.functions: dict[int, Hook] = {}
+        self.retains_grad = False
+        self.grad: Tensor | None = None
+
+    def __del__(self) -> None:
+        context = self.context
+        if not self.handle:
+            return
+        here = get_ident() == context.thread
+        if context.closed or (here and not lib.tt_used_by_tape(context.pointer, self.handle)):
+            self.release()
+            return
+        context.attached[self.number] = self
+        context.lingering.append(self)
+
+    def release(self) -> None:
+        """The end of hooks that lingered for the tape."""
+        handle, self.handle = self.handle, 0
+        self.functions.clear()
+        if self.context.attached.get(self.number) is self:
+            del self.context.attached[self.number]
+        if handle and lib.tt_release(self.context.pointer, handle):
+            self.context.orphans.append(handle)
+
+    def answer(self, context: Context) -> tuple[str, list[Tensor | None]]:
+        """What becomes of the gradient that the paused pass has."""
+        given: Tensor = Tensor._wrap(context, context.call(lib.tt_paused_gradient, 0))
+        gradient = given
+        for function in list(self.functions.values()):
+            with naming("register_hook: in a hook: "):
+                replacement = function(gradient)
+            if replacement is not None:
+                _check_replacement(replacement, gradient)
+                gradient = replacement
+        if self.retains_grad:
+            seen = gradient.detach()
+            self.grad = seen if self.grad is None else (self.grad + seen).detach()
+        return "register_hook", [None if gradient is given else gradient]
+
+
+@contextmanager
+def naming(whose: str) -> Iterator[None]:
+    """An operation that finds a value which is not finite does not know for whom it ran."""
+    try:
+        yield
+    except NonFiniteError as error:
+        error.args = (f"{whose}{error}",)
+        raise
+
+
+def _check_replacement(new: Any, old: Tensor) -> None:
+    if not isinstance(new, Tensor):
+        raise TypeError(
+            f"register_hook: a hook must return a Tensor or None, got {type(new).__name__}"
+        )
+    if new.shape != old.shape:
+        raise ShapeError(
+            f"register_hook: a hook returned shape {new.shape} for a gradient of shape {old.shape}"
+        )
+    if new.dtype is not old.dtype:
+        raise DTypeError(
+            f"register_hook: a hook returned {new.dtype} for a gradient of {old.dtype}"
+        )
+
+
+class RemovableHandle:
+    """What ends a hook: by ``remove()``, or at the end of a ``with`` block."""
+
+    def __init__(self, hooks: Hooks, number: int) -> None:
+        self._hooks: Hooks | None = hooks
+        self._number = number
+
+    def remove(self) -> None:
+        """Call the hook no more. Once is enough; more often does nothing."""
+        hooks, self._hooks = self._hooks, None
+        if hooks is not None:
+            hooks.functions.pop(self._number, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.remove()
+
+
+def hooks_of(tensor: Tensor) -> Hooks:
+    """The hooks of a tensor, of which several Tensor objects may speak."""
+    known: Hooks | None = getattr(tensor, "_hooks", None)
+    if known is not None:
+        return known
+    context = tensor._context
+    context.enter()
+    context.forget_ended()
+    out = ffi.new("int64_t *")
+    check(lib.tt_hook(context.pointer, tensor._handle, next(numbers), out))
+    number = int(out[0])
+    hooks = context.attached.get(number) or context.leaf_hooks.get(number)
+    if hooks is None:
+        is_leaf = tensor.is_leaf
+        handle = context.call(lib.tt_hold, tensor._handle) if is_leaf else 0
+        hooks = Hooks(context, number, handle)
+        if is_leaf:
+            context.leaf_hooks[number] = hooks
+        else:
+            context.attached[number] = hooks
+    tensor._hooks = hooks
+    return hooks
+
+
+def register_hook(tensor: Tensor, hook: Hook) -> RemovableHandle:
+    """See :meth:`tinytape.Tensor.register_hook`."""
+    if not callable(hook):
+        raise TypeError(f"register_hook: expected a function, got {type(hook).__name__}")
+    hooks = hooks_of(tensor)
+    number = next(numbers)
+    hooks.functions[number] = hook
+    return RemovableHandle(hooks, number)
+
+
+def retain_grad(tensor: Tensor) -> None:
+    """See :meth:`tinytape.Tensor.retain_grad`."""
+    if not tensor.requires_grad:
+        raise TapeStateError("retain_grad: this tensor does not require a gradient")
+    if not tensor.is_leaf:
+        hooks_of(tensor).retains_grad = True

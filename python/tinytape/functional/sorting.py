@@ -1,0 +1,65 @@
+"""Elements in order along an axis. Equals keep their order; NaN counts as the largest."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING
+
+from tinytape._ffi import OPS
+from tinytape.functional._apply import (
+    ValuesAndIndices,
+    apply,
+    apply_many,
+    axis_of,
+    check_tensor,
+)
+
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
+
+__all__ = ["argsort", "sort", "topk"]
+
+
+def sort(
+    input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False
+) -> ValuesAndIndices:
+    """The elements along an axis in order, as ``(values, indices)``.
+
+    Args:
+        descending: from the largest down; NaN comes first then, otherwise last.
+        stable: it always is.
+
+    Returns:
+        Both of the input's shape; the indices are int64. The values have a gradient.
+    """
+    check_tensor("sort", input)
+    axis = axis_of("sort", input.ndim, dim)
+    return ValuesAndIndices(*apply_many(OPS["sort"], (input,), (axis, bool(descending))))
+
+
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+    """The indices of :func:`sort`, as int64. There is no gradient."""
+    check_tensor("argsort", input)
+    axis = axis_of("argsort", input.ndim, dim)
+    return apply(OPS["argsort"], (input,), (axis, bool(descending)))
+
+
+def topk(
+    input: Tensor, k: int, dim: int | None = None, largest: bool = True, sorted: bool = True
+) -> ValuesAndIndices:
+    """The k largest elements along an axis, the last by default, as ``(values, indices)``.
+
+    Args:
+        largest: False for the k smallest.
+        sorted: they always are.
+
+    Returns:
+        Both with k elements along the axis; the indices are int64. The values have a gradient.
+
+    Raises:
+        OutOfRangeError: when the axis has less than k elements.
+    """
+    check_tensor("topk", input)
+    axis = axis_of("topk", input.ndim, -1 if dim is None else dim)
+    ints = (axis, bool(largest), operator.index(k))
+    return ValuesAndIndices(*apply_many(OPS["topk"], (input,), ints))

@@ -1,0 +1,90 @@
+"""Spread and size: variances, standard deviations and norms over any axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tinytape.dtypes import dtype as DType
+from tinytape.errors import ArgumentError
+from tinytape.functional._apply import in_dtype, over_axes
+
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
+
+__all__ = ["norm", "std", "var"]
+
+Axes = int | Sequence[int] | None
+
+
+def _spread(
+    name: str, input: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction: Any
+) -> Tensor:
+    if isinstance(dim, bool):  # var(x, unbiased)
+        dim, unbiased = None, dim
+    if unbiased is not None:
+        if correction is not None:
+            raise ArgumentError(f"{name}: takes either unbiased or correction, not both")
+        correction = int(bool(unbiased))
+    return over_axes(name, input, dim, keepdim, (1.0 if correction is None else float(correction),))
+
+
+def var(
+    input: Tensor,
+    dim: Axes = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
+    """sum (x - mean)^2 / (n - correction) over the given axes, or over all.
+
+    Args:
+        unbiased: the older way to say correction=1 (True) or correction=0.
+        correction: how many degrees of freedom the mean took; 1 if not given. Where none are left
+            the result is NaN or infinite.
+
+    Raises:
+        DTypeError: for integers and bools.
+    """
+    return _spread("var", input, dim, unbiased, keepdim, correction)
+
+
+def std(
+    input: Tensor,
+    dim: Axes = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
+    """The square root of :func:`var`; where it is zero the gradient is taken to be zero."""
+    return _spread("std", input, dim, unbiased, keepdim, correction)
+
+
+def norm(
+    input: Tensor,
+    p: float | str | None = "fro",
+    dim: Axes = None,
+    keepdim: bool = False,
+    dtype: DType | None = None,
+) -> Tensor:
+    """(sum |x|^p)^(1/p) over the given axes, or over all: a norm of vectors.
+
+    Args:
+        p: any number; infinity for the largest |x|, -infinity for the smallest, 0 for how many are
+            not zero. "fro" is 2. Gradients are taken to be zero where x or the norm is, and are
+            shared evenly by elements that are equally large for infinite p.
+        dtype: what the input is converted to first.
+
+    Raises:
+        ArgumentError: for another p.
+        DTypeError: for integers and bools.
+        OutOfRangeError: for a negative or infinite p over nothing.
+    """
+    x = in_dtype("norm", input, dtype)
+    if p is None or p == "fro":
+        p = 2.0
+    if isinstance(p, str) or not hasattr(p, "__float__"):
+        raise ArgumentError(f"norm: p must be a number or 'fro', got {p!r}")
+    return over_axes("norm", x, dim, keepdim, (float(p),))

@@ -1,0 +1,18 @@
+"""fliplr: the second axis in reverse order."""
+
+import numpy as np
+
+import tinytape as tt
+
+from . import Call, Float, Row, shapes
+
+
+def _call(shape):
+    return Call([Float(shape)], tt.fliplr, np.fliplr)
+
+
+def case(draw):
+    return _call(draw(shapes(2)))
+
+
+ROW = Row(case, _call((150, 301)), integers=True)

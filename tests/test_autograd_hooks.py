@@ -1,0 +1,634 @@
+"""Hooks: when they are called, what they see and change, and how long they live."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import tinytape as tt
+
+from .leaves import close, leaf, scalar
+
+# ---- what a hook sees and does -------------------------------------------------------------------
+
+
+def test_a_hook_sees_the_gradient_of_a_leaf_before_it_is_stored():
+    x, seen = leaf(3), []
+    x.register_hook(lambda g: seen.append((g, x.grad)))
+    (x * x).sum().backward()
+    ((g, before),) = seen
+    close(g, 2 * x.numpy())
+    assert before is None and not g.requires_grad
+    close(x.grad, 2 * x.numpy())
+    x.register_hook(lambda g: None)
+    x.sum().backward()
+    close(seen[1][0], [1.0] * 3)  # of this pass alone, not what has added up
+    close(x.grad, 2 * x.numpy() + 1)
+
+
+def test_a_hook_of_a_result_replaces_what_flows_on():
+    x = leaf(3)
+    y = x * 2
+    y.register_hook(lambda g: g * 10)
+    (y * y).sum().backward()
+    close(x.grad, 10 * 2 * 2 * (2 * x.numpy()))
+
+
+def test_several_hooks_are_called_in_order():
+    x = leaf(2)
+    x.register_hook(lambda g: g + 1)
+    x.register_hook(lambda g: None)
+    x.register_hook(lambda g: g * 2)
+    x.sum().backward()
+    close(x.grad, [4.0, 4.0])
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_hooks_of_a_tensor_with_many_consumers_are_called_once(create_graph):
+    x = leaf(3)
+    y, seen = x * 1.0, []
+    y.register_hook(lambda g: seen.append(("y", g.numpy())))
+    x.register_hook(lambda g: seen.append(("x", g.numpy())))
+    total = (y * y + y.exp() + x * 3 + y * x).sum()
+    tt.grad(total, x, create_graph=create_graph)
+    a = x.numpy()
+    assert [name for name, _ in seen] == ["y", "x"]
+    np.testing.assert_allclose(seen[0][1], 2 * a + np.exp(a) + a)
+    np.testing.assert_allclose(seen[1][1], 2 * a + np.exp(a) + a + 3 + a)
+
+
+def test_a_leaf_is_complete_only_after_its_last_use():
+    """Its oldest consumer is the last that the pass comes to."""
+    x, seen = leaf(3), []
+    x.register_hook(lambda g: seen.append(g.numpy()))
+    first = x * 2
+    second = x * 3
+    (first.exp() * second * x).sum().backward()
+    assert len(seen) == 1
+    np.testing.assert_allclose(seen[0], x.grad.numpy())
+
+
+def test_hooks_under_grad():
+    x = leaf(3)
+    x.register_hook(lambda g: g * 2)
+    y = x * x
+    y.register_hook(lambda g: g * 5)
+    gx, gy = tt.grad(y.sum(), [x, y])
+    close(gy, [5.0] * 3)
+    close(gx, 2 * 5 * 2 * x.numpy())
+    assert x.grad is None
+    (g,) = tt.grad((x * x).sum(), [x])  # y is not on the way
+    close(g, 4 * x.numpy())
+
+
+def test_a_hook_where_the_pass_ends():
+    """The captured tensor's own node is not visited."""
+    x = leaf(3)
+    y = x * x
+    y.register_hook(lambda g: g * 5)
+    (gy,) = tt.grad((y * y).sum(), y)
+    close(gy, 10 * y.numpy())
+    (gy,) = tt.grad(x * x, (y := x * 1.0), tt.ones(3, dtype=tt.float64), allow_unused=True)
+    assert gy is None
+    y.register_hook(lambda g: g * 7)
+    (gy,) = tt.grad(y.sum() * 1.0, y)
+    close(gy, [7.0] * 3)
+    (gy,) = tt.grad(y, y, tt.ones(3, dtype=tt.float64))
+    close(gy, [7.0] * 3)
+
+
+def test_hooks_of_roots():
+    x, seen = scalar(3.0), []
+    x.register_hook(lambda g: seen.append(g.item()))
+    x.backward()
+    (x * x).backward()
+    y = x * 2
+    y.register_hook(lambda g: g * 4)
+    y.backward()
+    assert seen == [1.0, 6.0, 8.0]
+    close(x.grad, 15.0)
+    tt.autograd.backward([x, x * x])  # a root that is used further down too
+    assert seen[-1] == 7.0
+
+
+def test_the_gradient_carries_a_graph_under_create_graph():
+    x, seen = leaf(3), []
+    y = x * x
+
+    def hook(g):
+        seen.append(g.requires_grad)
+        return g * x
+
+    handle = y.register_hook(hook)
+    (g,) = tt.grad((y * y).sum(), x, create_graph=True)  # 2 x^2 * x * 2 x
+    close(g, 4 * x.numpy() ** 4)
+    handle.remove()  # the second derivative passes through y again
+    (gg,) = tt.grad(g.sum(), x)
+    close(gg, 16 * x.numpy() ** 3)
+    assert seen == [True]
+
+
+def test_a_constant_in_place_of_the_gradient_under_create_graph():
+    x = leaf(3)
+    y = x * x
+    y.register_hook(lambda g: tt.full((3,), 2.0, dtype=tt.float64))
+    (g,) = tt.grad((y * y).sum(), x, create_graph=True)
+    gc.collect()
+    close(g, 4 * x.numpy())
+    (gg,) = tt.grad(g.sum(), x)
+    close(gg, [4.0] * 3)
+
+
+def test_operations_in_a_hook_are_recorded_only_under_create_graph():
+    x, modes = leaf(3), []
+    x.register_hook(lambda g: modes.append(tt.is_grad_enabled()))
+    (x * x).sum().backward()
+    with tt.no_grad(), tt.enable_grad():
+        tt.grad((x * x).sum(), x, create_graph=True)
+    assert modes == [False, True] and tt.is_grad_enabled()
+
+
+def test_strided_and_broadcast_replacements():
+    x = leaf(2, 3)
+    x.register_hook(lambda g: tt.arange(6.0, dtype=tt.float64).view(3, 2).transpose(0, 1))
+    y = x * 1.0
+    y.register_hook(lambda g: tt.ones(1, 1, dtype=tt.float64).expand(2, 3))
+    y.sum().backward()
+    close(x.grad, [[0, 2, 4], [1, 3, 5]])
+
+
+# ---- handles -------------------------------------------------------------------------------------
+
+
+def test_hooks_are_removed():
+    x = leaf(2)
+    double = x.register_hook(lambda g: g * 2)
+    with x.register_hook(lambda g: g * 10):
+        x.sum().backward()
+    double.remove()
+    double.remove()
+    x.sum().backward()
+    close(x.grad, [21.0, 21.0])
+
+
+def test_a_hook_removes_itself_and_adds_another():
+    x, calls = leaf(2), []
+
+    def hook(g):
+        calls.append("once")
+        handle.remove()
+        x.register_hook(lambda g: calls.append("later"))
+
+    handle = x.register_hook(hook)
+    for _ in range(3):
+        x.sum().backward()
+    assert calls == ["once", "later", "later"]
+
+
+def test_a_hook_is_removed_by_another_thread():
+    x = leaf(2)
+    handle = x.register_hook(lambda g: g * 2)
+    thread = threading.Thread(target=handle.remove)
+    thread.start()
+    thread.join()
+    x.sum().backward()
+    close(x.grad, [1.0, 1.0])
+
+
+def test_hooks_are_registered_by_the_owning_thread():
+    x, caught = leaf(2), []
+
+    def register():
+        try:
+            x.register_hook(lambda g: g)
+        except RuntimeError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=register)
+    thread.start()
+    thread.join()
+    assert isinstance(caught[0], tt.errors.ThreadError)
+
+
+# ---- errors --------------------------------------------------------------------------------------
+
+
+def test_misuse():
+    x = leaf(3)
+    with pytest.raises(RuntimeError, match=r"register_hook: .*doesn't require grad"):
+        tt.ones(2).register_hook(lambda g: g)
+    with pytest.raises(TypeError, match="register_hook: expected a function, got int"):
+        x.register_hook(3)
+    with pytest.raises(RuntimeError, match="retain_grad: "):
+        tt.ones(2).retain_grad()
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (lambda: tt.ones(2, dtype=tt.float64), ValueError, r"register_hook: .*\(2,\).*\(3,\)"),
+        (lambda: tt.ones(3), TypeError, "register_hook: .*float32.*float64"),
+        (lambda: np.ones(3), TypeError, "register_hook: .*ndarray"),
+        (lambda: 1 / 0, ZeroDivisionError, "division"),
+    ],
+)
+def test_hooks_that_fail_change_nothing(create_graph, returned, error, message, in_new_context):
+    def body():
+        x, w = leaf(3), leaf(3)
+        w.grad = tt.ones(3, dtype=tt.float64)
+        y = x * w
+        handle = y.register_hook(lambda g: returned())
+        z = (y * y * w).sum()
+        before = tt.memory_stats()
+        for _ in range(3):
+            with pytest.raises(error, match=message):
+                tt.grad(z, [x, w], create_graph=create_graph)
+            with pytest.raises(error, match=message):
+                z.backward()
+        with tt.no_grad():
+            x * x  # what the exception held is let go
+        now = tt.memory_stats()
+        for key in ("live_handles", "tape_nodes", "held_tensors", "data_blocks"):
+            assert now[key] == before[key], key
+        assert x.grad is None
+        close(w.grad, [1.0] * 3)
+        handle.remove()
+        z.backward()
+        a, b = x.numpy(), w.numpy()
+        close(x.grad, 2 * a * b**3)
+        close(w.grad, 1 + 3 * a**2 * b**2)
+
+    in_new_context(body)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        lambda x: x.sum().backward(),
+        lambda x: tt.grad(x.sum(), x),
+        lambda x: tt.grad(x.sum(), x, create_graph=True),
+    ],
+)
+def test_a_pass_inside_of_a_pass_is_refused(inner):
+    x = leaf(3)
+    x.register_hook(lambda g: inner(x))
+    with pytest.raises(tt.errors.TapeStateError, match="a backward pass is under way"):
+        (x * x).sum().backward()
+    assert x.grad is None
+    x._hooks.functions.clear()
+
+    def careful(g):
+        with pytest.raises(RuntimeError, match="under way"), tt.enable_grad():
+            inner(x)
+
+    x.register_hook(careful)
+    (x * x).sum().backward()
+    close(x.grad, 2 * x.numpy())
+
+
+def test_grad_cannot_be_set_during_a_pass():
+    x = leaf(3)
+
+    def hook(g):
+        x.grad = None
+
+    handle = x.register_hook(hook)
+    with pytest.raises(RuntimeError, match="grad: cannot be set while a backward pass"):
+        (x * x).sum().backward()
+    handle.remove()
+    (x * x).sum().backward()
+    close(x.grad, 2 * x.numpy())
+
+
+def test_a_saved_value_that_a_hook_changes_raises():
+    x, w = leaf(3), leaf(3)
+    y = x * w
+    z = y * 2
+
+    def hook(g):
+        with tt.no_grad():
+            w.zero_()
+
+    z.register_hook(hook)
+    with pytest.raises(RuntimeError, match=r"mul: input 1 .*changed in place"):
+        z.sum().backward()
+    assert x.grad is None and w.grad is None
+
+
+# ---- what happens in a pause ---------------------------------------------------------------------
+
+
+def test_tensors_are_dropped_in_a_hook(in_new_context):
+    def body():
+        held = {"x": leaf(3)}
+        held["y"] = held["x"] * 2
+        held["z"] = held["y"] * held["y"]
+        held["loss"] = held["z"].sum()
+        seen = []
+
+        def hook(g):
+            held.clear()
+            gc.collect()
+            for _ in range(50):
+                tt.ones(3, dtype=tt.float64) * 7  # takes memory that would be free
+            seen.append(g.numpy())
+
+        expected = 4 * held["x"].numpy()
+        held["z"].register_hook(lambda g: hook(g))
+        held["x"].register_hook(lambda g: seen.append(g.numpy()))
+        tt.autograd.backward(held["loss"])
+        np.testing.assert_allclose(seen[1], 2 * expected)
+        assert tt.memory_stats()["tape_nodes"] == 0
+
+    in_new_context(body)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_inputs_that_are_dropped_in_a_hook(create_graph):
+    x, unused = leaf(3), [leaf(4)]
+    x.register_hook(lambda g: unused.clear())
+    g, none = tt.grad((x * x).sum(), [x, *unused], create_graph=create_graph, allow_unused=True)
+    close(g, 2 * x.numpy())
+    assert none is None
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_hook_records_and_keeps_stays_valid(in_new_context, fails):
+    def body():
+        x, kept = leaf(30), []
+        y = x * 2
+
+        def hook(g):
+            with tt.enable_grad():
+                kept.append((x * x * g).sum())
+                kept.append(y * 3)  # noqa: F821 - deleted below
+            if fails:
+                raise KeyError
+
+        handle = y.register_hook(hook)
+        try:
+            (y * y).sum().backward()
+        except KeyError:
+            assert fails
+        handle.remove()
+        for _ in range(20):
+            (x * 3).exp().sum()
+        scale = 4 * x.numpy()
+        close(kept[0], (x.numpy() ** 2 * scale).sum())
+        (g,) = tt.grad(kept[0], x)
+        close(g, 2 * x.numpy() * scale)
+        close(kept[1], 6 * x.numpy())
+        if fails:
+            (g,) = tt.grad(kept[1].sum(), x)
+            close(g, [6.0] * 30)
+        else:
+            with pytest.raises(RuntimeError, match="second time"):
+                kept[1].sum().backward()
+        kept.clear()
+        del y
+        gc.collect()
+        assert tt.memory_stats()["tape_nodes"] == 0
+
+    in_new_context(body)
+
+
+def test_much_is_computed_in_a_hook(in_new_context):
+    """Enough that the arenas grow and the tape would be swept."""
+
+    def body():
+        x = leaf(1000)
+        y = x * 2
+
+        def hook(g):
+            with tt.enable_grad():
+                for _ in range(3000):
+                    (x * x).exp()
+
+        y.register_hook(hook)
+        (y * y).sum().backward()
+        close(x.grad, 8 * x.numpy())
+
+    in_new_context(body)
+
+
+def test_memory_is_refused_in_the_middle(in_new_context):
+    from tinytape._ffi import lib
+
+    def body():
+        x = leaf(300, 300)
+        y = x * 2
+        y.register_hook(lambda g: g * 1.0)
+        loss = (y * y).sum()
+        refused = 0
+        for create_graph in (False, True):
+            for k in range(1, 60):
+                tt.empty_cache()
+                before = tt.memory_stats()
+                lib.tt_fail_allocation(k, True)
+                try:
+                    tt.grad(loss, x, retain_graph=True, create_graph=create_graph)
+                except MemoryError:
+                    refused += 1
+                else:
+                    break
+                finally:
+                    lib.tt_fail_allocation(0, False)
+                with tt.no_grad():
+                    tt.ones(2) * 2  # what the exception held is let go
+                now = tt.memory_stats()
+                for key in ("live_handles", "tape_nodes", "held_tensors", "data_blocks"):
+                    assert now[key] == before[key], (k, key)
+        assert refused > 3
+        loss.backward()
+        close(x.grad, 8 * x.numpy())
+
+    in_new_context(body)
+
+
+# ---- how long hooks live -------------------------------------------------------------------------
+
+
+def test_the_hook_of_a_result_nobody_holds_is_called():
+    x, seen = leaf(3), []
+
+    def forward():
+        y = x * 2
+        y.register_hook(lambda g: seen.append(g.numpy()))
+        return (y * y).sum()
+
+    loss = forward()
+    gc.collect()
+    loss.backward()
+    np.testing.assert_allclose(seen[0], 4 * x.numpy())
+
+
+@pytest.mark.parametrize("refers_to_itself", [False, True])
+def test_the_hook_of_a_leaf_nobody_holds_is_called(refers_to_itself, in_new_context):
+    def body():
+        seen = []
+
+        def forward():
+            x = leaf(3)
+            if refers_to_itself:
+                x.register_hook(lambda g: seen.append((g * x).numpy() / x.numpy()))
+            else:
+                x.register_hook(lambda g: seen.append(g.numpy()))
+            return (x * 2).sum()
+
+        loss = forward()
+        gc.collect()
+        tt.ones(3).requires_grad_().register_hook(lambda g: None)
+        loss.backward()
+        np.testing.assert_allclose(seen[0], [2.0] * 3)
+        del loss
+        gc.collect()
+        context = tt.ones(1)._context
+        context.forget_ended()
+        assert not context.attached and not context.lingering
+        assert tt.memory_stats()["live_handles"] == 0
+        assert tt.memory_stats()["meta_blocks"] == 0
+
+    in_new_context(body)
+
+
+def test_a_leaf_whose_hook_refers_to_it_is_garbage(in_new_context):
+    def body():
+        x = leaf(3)
+        gone = weakref.ref(x)
+        x.register_hook(lambda g: g * x)  # noqa: F821 - deleted below
+        (x * x).sum().backward()
+        del x
+        gc.collect()
+        assert gone() is None
+        assert tt.memory_stats()["live_handles"] == 0
+        assert tt.memory_stats()["data_blocks"] == 0
+
+    in_new_context(body)
+
+
+def test_hooks_end_with_the_graph(in_new_context):
+    def body():
+        class Big:
+            pass
+
+        x = leaf(3)
+        for way in ("backward", "dropped"):
+            big = Big()
+            gone = weakref.ref(big)
+            y = x * 2
+            y.register_hook(lambda g, big=big: None)
+            loss = y.sum()
+            if way == "backward":
+                loss.backward()
+            del big, y, loss
+            x._context.forget_ended()
+            gc.collect()
+            assert gone() is None, way
+        for _ in range(100):
+            y = x * 2
+            y.register_hook(lambda g: None)
+            y.sum().backward()
+        assert len(x._context.attached) <= 1
+        assert tt.memory_stats()["meta_blocks"] < 10
+
+    in_new_context(body)
+
+
+def test_hooked_tensors_that_another_thread_collects(in_new_context):
+    """Dropped over there, their owner lets go of them."""
+    box = []
+
+    def body():
+        x = leaf(3)
+        x.register_hook(lambda g: None)
+        box.append((x * 2).sum())
+        box.append(x)
+        del x
+        thread = threading.Thread(target=box.pop)
+        thread.start()
+        thread.join()
+        box.pop().backward()
+        tt.ones(1)._context.enter()
+        tt.ones(1)._context.forget_ended()
+        assert tt.memory_stats()["live_handles"] == 0
+
+    in_new_context(body)
+    gc.collect()
+
+
+def test_a_context_ends_with_hooks_in_it():
+    def body():
+        x = leaf(3)
+        x.register_hook(lambda g: g * x)
+        y = x * 2
+        y.register_hook(lambda g: g * y)
+        loss = y.sum()
+        loss.backward(retain_graph=True)
+
+    for _ in range(5):
+        thread = threading.Thread(target=body)
+        thread.start()
+        thread.join()
+        gc.collect()
+
+
+# ---- retain_grad ---------------------------------------------------------------------------------
+
+
+def test_retain_grad():
+    x = leaf(3)
+    y = x * 2
+    assert not y.retains_grad and y.grad is None
+    y.retain_grad()
+    y.retain_grad()
+    assert y.retains_grad
+    y.register_hook(lambda g: g * 10)  # what is kept is what the hooks leave
+    (y * y).sum().backward(retain_graph=True)
+    close(y.grad, 20 * y.numpy())
+    (y * 1.0).sum().backward()
+    close(y.grad, 20 * y.numpy() + 10)
+    y.grad = None
+    assert y.grad is None
+    x.retain_grad()
+    assert not x.retains_grad
+
+
+def test_backward_with_inputs():
+    x, w = leaf(3), leaf(3)
+    y = x * w
+    loss = (y * y).sum()
+    loss.backward(inputs=[x], retain_graph=True)
+    loss.backward(inputs=[x, y, x], retain_graph=True)
+    a, b = x.numpy(), w.numpy()
+    close(x.grad, 4 * a * b * b)
+    close(y.grad, 2 * a * b)
+    assert w.grad is None
+    held = x.grad
+    tt.autograd.backward([loss, loss], [None, tt.tensor(2.0, dtype=tt.float64)], inputs=x)
+    close(held, 10 * a * b * b)
+    assert x.grad is held
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+    with pytest.raises(ValueError, match="inputs cannot be empty"):
+        x.sum().backward(inputs=[])
+    with pytest.raises(RuntimeError, match="does not require"):
+        x.sum().backward(inputs=[tt.ones(2)])
+    with pytest.raises(TypeError, match="expected a Tensor, got int"):
+        x.sum().backward(inputs=[3])
+    with pytest.raises(ValueError, match="at least one"):
+        tt.autograd.backward([])
+
+
+def test_materialize_grads():
+    x, y = leaf(3), leaf(2)
+    gx, gy = tt.grad((x * 2).sum(), [x, y], materialize_grads=True)
+    close(gx, [2.0] * 3)
+    close(gy, [0.0] * 2)
+    assert gy.dtype is tt.float64
+    with pytest.raises(ValueError, match="allow_unused=False"):
+        tt.grad((x * 2).sum(), [x, y], allow_unused=False, materialize_grads=True)

@@ -1,0 +1,211 @@
+"""The faults that tools/planted_faults.py plants: each breaks one backward rule, and nothing else.
+
+``right`` is text that stands exactly once in the file: an expression, or statements that end with a
+semicolon. Only one fault is alive at a time, so several may break the same operation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    row: str  # the row of the test table that has to find it
+    rule: str  # what is broken
+    file: str  # under csrc/
+    right: str
+    wrong: str
+
+
+def kernel(row: str, file: str, right: str, wrong: str) -> Fault:
+    return Fault(row, "kernel", file, right, wrong)
+
+
+def vjp(row: str, file: str, right: str, wrong: str) -> Fault:
+    return Fault(row, "vjp", file, right, wrong)
+
+
+FAULTS = (
+    kernel("exp", "ops/exp.c", "d *b", "d *a"),
+    vjp("exp", "ops/exp.c", "v_mul(ctx, dy[0], node->out[0])", "v_mul(ctx, dy[0], node->in[0])"),
+    kernel("mul", "ops/mul.c", "d *a", "d *b"),
+    vjp("mul", "ops/mul.c", "v_mul(ctx, dy[0], node->in[1])", "dy[0]"),
+    kernel("div", "ops/div.c", "-d *a / (b * b)", "d *a / (b * b)"),
+    vjp("div", "ops/div.c", "v_mul(ctx, b, b)", "b"),
+    kernel("tanh", "ops/tanh.c", "1 - b * b", "1 - a * b"),
+    kernel(
+        "softmax",
+        "ops/softmax.c",
+        "y[i * p->inner] * (dy[i * p->inner] - s)",
+        "y[i * p->inner] * dy[i * p->inner]",
+    ),
+    vjp("softmax", "ops/softmax.c", "v_mul(ctx, y, v_sub(ctx, dy[0], total))", "weighted"),
+    kernel(
+        "log_softmax",
+        "ops/softmax.c",
+        "dy[i * p->inner] - tt_exp(y[i * p->inner]) * s",
+        "dy[i * p->inner] - tt_exp(y[i * p->inner])",
+    ),
+    vjp("log_softmax", "ops/softmax.c", "v_unary(ctx, TT_OP_exp, y)", "y"),
+    kernel(
+        "layer_norm",
+        "fused/layer_norm.c",
+        "rstd * (g - sum_g - (x[i] - mean) * rstd * sum_gh)",
+        "rstd * (g - sum_g)",
+    ),
+    kernel(
+        "layer_norm",
+        "fused/layer_norm.c",
+        "(double)(dy[i] * (x[i] - mean) * rstd)",
+        "(double)(dy[i] * (x[i] - mean))",
+    ),
+    vjp("layer_norm", "fused/layer_norm.c", "v_mul(ctx, h, mean_gh)", "v_mul(ctx, x, mean_gh)"),
+    vjp(
+        "layer_norm",
+        "fused/layer_norm.c",
+        "v_sum(ctx, dy[0], lead, leading, false)",
+        "v_scale(ctx, v_sum(ctx, dy[0], lead, leading, false), 1.001)",
+    ),
+    vjp("rms_norm", "fused/layer_norm.c", "v_mul(ctx, x, rstd)", "x"),
+    kernel(
+        "gelu",
+        "activations.h",
+        "(T)INVERSE_SQRT_2PI * tt_exp((T)-0.5 * x * x)",
+        "(T)INVERSE_SQRT_2PI * tt_exp(-x * x)",
+    ),
+    kernel(
+        "gelu",
+        "activations.h",
+        "3 * (T)GELU_TANH_CUBIC * x * x",
+        "2 * (T)GELU_TANH_CUBIC * x * x",
+    ),
+    vjp("gelu", "ops/gelu.c", "v_neg(ctx, v_mul(ctx, t, t))", "v_neg(ctx, t)"),
+    vjp("gelu", "ops/gelu.c", "v_add(ctx, distribution, v_mul(ctx, x, density))", "distribution"),
+    kernel("matmul", "ops/matmul.c", "c->acc[0]", "false"),
+    vjp(
+        "matmul",
+        "ops/matmul.c",
+        "v_matmul(ctx, v_transpose(ctx, a), dy[0])",
+        "v_neg(ctx, v_matmul(ctx, v_transpose(ctx, a), dy[0]))",
+    ),
+    kernel(
+        "linear",
+        "fused/linear.c",
+        "column_sums(dz, rows, out, c->dx[2], c->acc[2]);",
+        "column_sums(dz, rows, out, c->dx[2], true);",
+    ),
+    kernel("linear_activation", "activations.h", "s * (1 + x * (1 - s))", "s * (1 + x * s)"),
+    kernel("linear_activation", "activations.h", "y[i] > 0 ? dy[i] : 0", "dy[i]"),
+    vjp(
+        "linear",
+        "fused/linear.c",
+        "v_sum(ctx, g, 1, first_axis, false)",
+        "v_constant(ctx, g->dtype, 1, dy_rows + 1, 1.0)",
+    ),
+    kernel("sum", "ops/sum.c", "TT_ROW(sum_row_backward, a)", "TT_ROW(sum_row_backward, a + 1)"),
+    kernel(
+        "expand",
+        "ops/expand.c",
+        "reduce_sum(&dy, reduced, c->dx[0], x->numel, total, c->acc[0]);",
+        "reduce_sum(&dy, reduced, c->dx[0], x->numel, total, false);",
+    ),
+    vjp(
+        "expand",
+        "ops/expand.c",
+        "v_sum(ctx, dy[0], n, dims, true)",
+        "v_scale(ctx, v_sum(ctx, dy[0], n, dims, true), 0.5)",
+    ),
+    kernel(
+        "slice",
+        "ops/slice.c",
+        "if (!c->acc[0]) memset(c->dx[0], 0, tensor_bytes(c->in[0]));",
+        ";",
+    ),
+    vjp("slice", "ops/slice.c", "attrs.n_ints = 5;", "attrs.n_ints = 5, attrs.ints[1] = 0;"),
+    kernel("embedding", "ops/embedding.c", "dst[i] += src[i];", "dst[i] = src[i];"),
+    vjp(
+        "embedding",
+        "ops/embedding.c",
+        "v_call(ctx, TT_OP_embedding_backward, in, 2, &attrs)",
+        "v_scale(ctx, v_call(ctx, TT_OP_embedding_backward, in, 2, &attrs), -1.0)",
+    ),
+    kernel(
+        "scaled_dot_product_attention",
+        "fused/scaled_dot_product_attention.c",
+        "row[j] * (ds_row[j] - dot)",
+        "row[j] * ds_row[j]",
+    ),
+    vjp(
+        "scaled_dot_product_attention",
+        "fused/scaled_dot_product_attention.c",
+        "v_sub(ctx, dweights, mean)",
+        "dweights",
+    ),
+    kernel(
+        "scaled_dot_product_attention",
+        "fused/scaled_dot_product_attention.c",
+        "multiply_row(ds_row, keep + i * p->keys, seen);",
+        ";",
+    ),
+    kernel(
+        "scaled_dot_product_attention",
+        "fused/scaled_dot_product_attention.c",
+        "attention_dmask(p, head, first, n, keys, ds);",
+        ";",
+    ),
+    vjp(
+        "scaled_dot_product_attention",
+        "fused/scaled_dot_product_attention.c",
+        "attention_dropout(ctx, node, weights)",
+        "weights",
+    ),
+    vjp(
+        "scaled_dot_product_attention",
+        "fused/scaled_dot_product_attention.c",
+        "v_add(ctx, scores, mask)",
+        "scores",
+    ),
+    kernel("cross_entropy", "fused/cross_entropy.c", "dx[p->target[r]] -= at_target;", ";"),
+    kernel(
+        "cross_entropy",
+        "fused/cross_entropy.c",
+        "(double)g / p->total",
+        "(double)g / (double)p->rows",
+    ),
+    kernel(
+        "cross_entropy",
+        "fused/cross_entropy.c",
+        "share * p->w_sum * g",
+        "share * (T)p->n * g",
+    ),
+    vjp(
+        "cross_entropy",
+        "fused/cross_entropy.c",
+        "v_sub(ctx, v_mul(ctx, share, v_softmax(ctx, x, 1)), certain)",
+        "v_mul(ctx, share, v_softmax(ctx, x, 1))",
+    ),
+    kernel(
+        "nll_loss",
+        "fused/cross_entropy.c",
+        "dx[p->target[r]] -= weight_of_row(p, r) * row_gradient(p, r);",
+        "dx[p->target[r]] -= row_gradient(p, r);",
+    ),
+    vjp("nll_loss", "fused/cross_entropy.c", "v_neg(ctx, certain)", "certain"),
+    kernel("gather", "ops/gather.c", "*at += p->part[row * p->length + i];", "*at = p->part[0];"),
+    vjp(
+        "scatter_add",
+        "ops/gather.c",
+        "v_call(ctx, TT_OP_gather, in, 2, &node->attrs)",
+        "v_scale(ctx, v_call(ctx, TT_OP_gather, in, 2, &node->attrs), 2.0)",
+    ),
+    kernel(
+        "causal_conv1d",
+        "ops/causal_conv1d.c",
+        "p->x[row + t - away] * p->g[row + t]",
+        "p->x[row + t] * p->g[row + t]",
+    ),
+    kernel("lstm", "fused/lstm.c", "all_h * o[j] * (1 - tanh_c * tanh_c)", "all_h * o[j]"),
+    kernel("lstm", "fused/lstm.c", "all_c * c_prev[j] * f[j] * (1 - f[j])", "all_c * c_prev[j]"),
+    vjp("lstm", "fused/lstm.c", "lstm_past_logistic(ctx, f, c_prev)", "c_prev"),
+)

@@ -1,0 +1,271 @@
+"""Does the test table find a broken backward rule? Break them, one at a time, and see.
+
+    python tools/planted_faults.py          needs what the tests need, cmake and ninja
+
+A copy of the core is built in which every fault of tools/faults.py stands beside what is right, and
+a number chooses which of the two is computed; 0 is the core as it is. Beside these, the tape of the
+copy can spoil the gradient of any input of any operation, whatever its rule: what the kernel found,
+what the vjp found, both alike (which only the central difference can tell), and the kernel of
+float32 alone. Each time the operation's row has to fail. A fault whose text is no longer in its
+file, one that no row meets and one that no check finds end the run with an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import importlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from faults import FAULTS, Fault
+
+ROOT = Path(__file__).parents[1]
+WAYS = ("kernel", "vjp", "both", "float32 kernel")
+
+# ---- the seam, in the copy only ------------------------------------------------------------------
+
+DECLARATIONS = """
+extern int tt_planted, tt_planted_op, tt_planted_input, tt_planted_way, tt_planted_hits;
+#define PLANTED(number, wrong, right) (tt_planted == (number) ? (wrong) : (right))
+"""
+
+TAPE = """
+#define SEEN __attribute__((visibility("default")))
+SEEN int tt_planted, tt_planted_op = -1, tt_planted_input, tt_planted_way, tt_planted_hits;
+
+/* Has this input a gradient to spoil? */
+SEEN int tt_plantable(int op, int input)
+{
+    const tt_op *o = tt_ops[op];
+    return !(o->flags & TT_NOGRAD) && input < o->inputs && !((o->indices | o->masks) >> input & 1);
+}
+
+static bool planted_here(const tt_node *node, int input, bool kernel)
+{
+    if (tt_planted_op != node->op->id || tt_planted_input != input) return false;
+    if (tt_planted_way == 3) return kernel && node->in[input]->dtype == TT_FLOAT32;
+    return tt_planted_way == 2 || tt_planted_way == !kernel;
+}
+
+static void spoil_kernel(const tt_node *node, int input, void *dx)
+{
+    const tt_tensor *t = node->in[input];
+    if (dx == NULL || !planted_here(node, input, true)) return;
+    for (int64_t i = 0; i < t->numel; i++) {
+        tt_planted_hits++;
+        if (t->dtype == TT_FLOAT32) ((float *)dx)[i] += 1e-2f;
+        else ((double *)dx)[i] += 1e-2;
+    }
+}
+
+static tt_tensor *spoil_vjp(tt_ctx *ctx, const tt_node *node, int input, tt_tensor *dx)
+{
+    if (dx == NULL || !planted_here(node, input, false)) return dx;
+    if (dx->numel > 0) tt_planted_hits++;
+    return v_shift(ctx, dx, 1e-2);
+}
+"""
+
+HOOKS = (  # text of autograd_v2.c, and what the copy has after it
+    (
+        "if (kernel) TT_TRY(kernels_for(node->out[0]->dtype)->ops[node->op->id]->backward(&c));",
+        "for (int i = 0; i < node->n_in; i++) spoil_kernel(node, i, c.dx[i]);",
+    ),
+    (
+        "if (rule) node->op->vjp(p->ctx, node, dy, need, dx);",
+        "for (int i = 0; i < node->n_in; i++) dx[i] = spoil_vjp(p->ctx, node, i, dx[i]);",
+    ),
+    ("if (takes_over) {", "spoil_kernel(node, i, dy);"),
+    ("else memcpy(dx, dy, tensor_bytes(t));", "spoil_kernel(node, i, dx);"),
+)
+
+CONSTANTS = {("cross_entropy", 2), ("nll_loss", 2)}
+"""Inputs that are refused where they require a gradient: the weights of classes."""
+
+
+def once(text: str, part: str, where: str) -> tuple[int, int]:
+    """Where the part begins and ends, which must stand there exactly once, however it is spaced."""
+    found = list(re.finditer(r"\s*".join(map(re.escape, part.split())), text))
+    if len(found) != 1:
+        sys.exit(f"{where}: expected once, found {len(found)} times: {part}")
+    return found[0].span()
+
+
+def planted(number: int, fault: Fault) -> str:
+    if fault.right.endswith(";"):
+        return f"if (tt_planted == {number}) {{ {fault.wrong} }} else {{ {fault.right} }}"
+    row = re.fullmatch(r"TT_ROW\((\w+), (.*)\)", fault.right)
+    if row:
+        other = re.fullmatch(r"TT_ROW\((\w+), (.*)\)", fault.wrong)
+        return f"TT_ROW({row[1]}, PLANTED({number}, {other[2]}, {row[2]}))"
+    return f"PLANTED({number}, {fault.wrong}, {fault.right})"
+
+
+def plant(csrc: Path) -> None:
+    """Every fault into the copy, behind its number."""
+    for number, fault in enumerate(FAULTS, 1):
+        file = csrc / fault.file
+        text = file.read_text("utf-8")
+        begin, end = once(text, fault.right, fault.file)
+        text = text[:begin] + planted(number, fault) + text[end:]
+        file.write_text(text, "utf-8")
+    header = csrc / "op.h"
+    text = header.read_text("utf-8")
+    _, at = once(text, "#define TT_OP_H", "op.h")
+    header.write_text(text[:at] + DECLARATIONS + text[at:], "utf-8")
+    tape = csrc / "autograd_v2.c"
+    text = tape.read_text("utf-8")
+    for right, added in HOOKS:
+        _, at = once(text, right, "autograd_v2.c")
+        text = text[:at] + added + text[at:]
+    includes = [m.end() for m in re.finditer(r"^#include .*\n", text, re.MULTILINE)]
+    tape.write_text(text[: includes[-1]] + TAPE + text[includes[-1] :], "utf-8")
+
+
+def build(work: Path) -> Path:
+    """The site folder with the package and the core that has the faults."""
+    tree, out, site = work / "tree", work / "build", work / "site"
+    for folder in ("csrc", "cmake"):
+        shutil.copytree(ROOT / folder, tree / folder)
+    for file in ("CMakeLists.txt", "pyproject.toml"):
+        shutil.copy(ROOT / file, tree / file)
+    plant(tree / "csrc")
+    options = {
+        "TT_PYTHON": "ON",
+        "TT_BLAS": "builtin",
+        "TT_LEVELS": "v2" if platform.machine() in ("x86_64", "AMD64") else "base",
+        "CMAKE_C_FLAGS_RELEASE": "-O1",
+        "Python_EXECUTABLE": sys.executable,
+    }
+    configure = ["cmake", "-S", tree, "-B", out, "-G", "Ninja"]
+    for command in (
+        configure + [f"-D{name}={value}" for name, value in options.items()],
+        ["cmake", "--build", out, "--target", "_core"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+    shutil.copytree(ROOT / "python" / "tinytape", site / "tinytape")
+    for old in (site / "tinytape").glob("_core*"):
+        old.unlink()
+    shutil.copy(next(out.glob("_core*.so")), site / "tinytape")
+    return site
+
+
+# ---- in a process of its own: the checks, against the core with the faults -----------------------
+
+
+def first_text(value: object) -> str:
+    """The label in the message of a failed check."""
+    while isinstance(value, (tuple, list)) and value:
+        value = value[0]
+    return value if isinstance(value, str) else type(value).__name__
+
+
+class Table:
+    """The rows, run against the core as a fault changes it."""
+
+    def __init__(self) -> None:
+        from hypothesis import Phase, settings
+
+        # The first example that fails will do.
+        settings.register_profile("first failure", phases=[Phase.generate])
+        settings.load_profile("first failure")
+        sys.path.insert(0, str(ROOT))
+        self.tests = importlib.import_module("tests.test_ops")
+        from tinytape import _core
+        from tinytape._ffi import OPS, lib
+
+        self.ops, self.lib = OPS, lib
+        self.core = ctypes.CDLL(_core.__file__)
+        assert str(ROOT) not in _core.__file__, "this is not the core with the faults"
+
+    def set(self, name: str, value: int) -> None:
+        ctypes.c_int.in_dll(self.core, name).value = value
+
+    def hits(self) -> int:
+        return ctypes.c_int.in_dll(self.core, "tt_planted_hits").value
+
+    def found_by(self, row: str) -> str:
+        """The label of the check that fails; "" when the row passes."""
+        try:
+            self.tests.test_forward_and_gradients(row)
+        except AssertionError as error:
+            return first_text(error.args)
+        except Exception as error:
+            return type(error).__name__
+        return ""
+
+    def places(self) -> Iterator[tuple[str, int, int]]:
+        """(operation, input, way) of every gradient that can be spoilt."""
+        for op, number in self.ops.items():
+            for i in range(self.lib.tt_op_inputs(number)):
+                if self.core.tt_plantable(number, i) and (op, i) not in CONSTANTS:
+                    yield from ((op, i, way) for way in range(len(WAYS)))
+
+
+def check() -> int:
+    table, wrong = Table(), 0
+    print(f"{'row':<30}{'rule':<10}{'found by':<40}what is broken")
+    for row in sorted({fault.row for fault in FAULTS}):
+        if found := table.found_by(row):
+            print(f"{row:<30}{'none':<10}{found:<40}FAILS WITHOUT A FAULT")
+            wrong += 1
+    for number, fault in enumerate(FAULTS, 1):
+        table.set("tt_planted", number)
+        found = table.found_by(fault.row)
+        wrong += not found
+        print(f"{fault.row:<30}{fault.rule:<10}{found or 'NOTHING':<40}{fault.right}", flush=True)
+    table.set("tt_planted", 0)
+
+    found_by: Counter[tuple[str, str]] = Counter()
+    operations = set()
+    for op, i, way in table.places():
+        for name, value in (("op", table.ops[op]), ("input", i), ("way", way), ("hits", 0)):
+            table.set(f"tt_planted_{name}", value)
+        found = table.found_by(op)
+        if not table.hits() or not found:
+            what = "is never asked for" if not table.hits() else "may be wrong unnoticed"
+            print(f"{op}: the gradient of input {i} by {WAYS[way]} {what}", flush=True)
+            wrong += 1
+        found_by[WAYS[way], found] += 1
+        operations.add(op)
+    table.set("tt_planted_op", -1)
+    print(f"\n{len(operations)} operations, the gradient of each input spoilt:")
+    for (way, found), times in sorted(found_by.items()):
+        print(f"{way:<30}{times:>6} times found by: {found or 'NOTHING'}")
+    print(
+        f"\n{len(FAULTS)} rules broken and {found_by.total()} gradients spoilt, {wrong} unnoticed"
+    )
+    return 1 if wrong else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
+    if parser.parse_args().check:
+        return check()
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as work:
+        site = build(Path(work))
+        print(f"built in {time.monotonic() - begin:.0f} s", flush=True)
+        code = subprocess.run(
+            [sys.executable, "-W", "ignore", __file__, "--check"],
+            env={**os.environ, "PYTHONPATH": str(site), "TINYTAPE_SIMD": ""},
+        ).returncode
+    print(f"{time.monotonic() - begin:.0f} s")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
