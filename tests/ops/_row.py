@@ -75,8 +75,8 @@ class Row:
     Attributes:
         differentiable: False where asking for a gradient is an error that names the function.
         integers: the Float inputs may be integers or bools too. True: the result is of their
-            dtype; otherwise the name of the dtype that the result always has, such as "float32"; None: they
-            may, and other tests say what becomes of them.
+            dtype; otherwise the name of the dtype that the result always has, such as "float32";
+            None: other tests say what becomes of them.
         float32: how closely float32 follows float64; ten times that in the second order, where
             larger numbers cancel, and never more than 1e-3.
     """
