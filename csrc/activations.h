@@ -76,7 +76,7 @@ TT_INLINE T silu_slope(T x)
 static void activate(int64_t activation, T *restrict values, T *restrict slopes, int64_t n)
 {
     switch (activation) {
-    case ACTIVATION_RELU: TT_EACH_VALUE(z < 0 ? 0 : z) break; /* NaN stays */
+    case ACTIVATION_RELU: TT_EACH_VALUE(z <= 0 ? 0 : z) break; /* NaN stays */
     case ACTIVATION_TANH: TT_EACH_VALUE(tt_tanh(z)) break;
     case ACTIVATION_SIGMOID: TT_EACH_VALUE(tt_sigmoid(z)) break;
     case ACTIVATION_GELU: TT_EACH_VALUE_AND_SLOPE(z * normal_cdf(z), gelu_slope(z)) break;
@@ -94,7 +94,7 @@ static void activation_backward(int64_t activation, const T *dy, const T *y, con
 {
     switch (activation) {
     case ACTIVATION_RELU:
-        for (int64_t i = 0; i < n; i++) dz[i] = y[i] > 0 ? dy[i] : 0;
+        for (int64_t i = 0; i < n; i++) dz[i] = y[i] <= 0 ? 0 : dy[i];
         break;
     case ACTIVATION_TANH:
         for (int64_t i = 0; i < n; i++) dz[i] = dy[i] * (1 - y[i] * y[i]);

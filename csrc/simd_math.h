@@ -114,7 +114,7 @@ TT_INLINE float tt_logf_(float x)
 }
 
 /* log(u) + l / u, where u is 1 + x rounded and l what the rounding took. */
-static inline float tt_log1pf_(float x)
+TT_INLINE float tt_log1pf_(float x)
 {
     const uint32_t sqrt_half = 0x3f3504f3u;
     float sum = 1.0f + x;
@@ -138,7 +138,7 @@ static inline float tt_log1pf_(float x)
 }
 
 /* As exp; then 2^n (1 + q) - 1 = 2 (2^(n-1) q + (2^(n-1) - 1/2)), where every power is a float. */
-static inline float tt_expm1f_(float x)
+TT_INLINE float tt_expm1f_(float x)
 {
     const float shift = 0x1.8p23f;
     float b = x > 89.0f ? 89.0f : x; /* infinity from here on */
@@ -164,7 +164,7 @@ static inline float tt_expm1f_(float x)
  * taken off in double, in two parts of which the first is exact. */
 #define TT_TRIG_NEAR 0x1p20f
 
-static inline float tt_turnedf_(float x, int32_t quarters)
+TT_INLINE float tt_turnedf_(float x, int32_t quarters)
 {
     const double shift = 0x1.8p52;
     double n = ((double)x * 0.63661977236758134 + shift) - shift;
@@ -198,7 +198,7 @@ static inline double tt_from_bits64_(uint64_t u)
 }
 
 /* x^y = 2^(y log2|x|) with its sign, in double: the product needs more digits than a float has. */
-static inline float tt_powf_(float x, float y)
+TT_INLINE float tt_powf_(float x, float y)
 {
     const uint64_t sqrt_half = 0x3fe6a09e667f3bcd, one = 0x3ff0000000000000;
     const double shift = 0x1.8p52;
@@ -271,28 +271,28 @@ static inline float tt_powf_(float x, float y)
 #ifdef TT_F32
 
 /* No exponential of a positive number: it may overflow. */
-static inline float tt_sigmoid(float x)
+TT_INLINE float tt_sigmoid(float x)
 {
     float t = tt_exp(-fabsf(x));
     return (x < 0 ? t : 1.0f) / (1.0f + t);
 }
 
 /* Where all arguments are near, these have no branch; beyond, libm's reduction is needed. */
-static inline bool tt_trig_near(float x) { return fabsf(x) <= TT_TRIG_NEAR; }
-static inline float tt_sin_near(float x) { return tt_turnedf_(x, 0); }
-static inline float tt_cos_near(float x) { return tt_turnedf_(x, 1); }
-static inline float tt_sin(float x) { return tt_trig_near(x) ? tt_sin_near(x) : sinf(x); }
-static inline float tt_cos(float x) { return tt_trig_near(x) ? tt_cos_near(x) : cosf(x); }
+TT_INLINE bool tt_trig_near(float x) { return fabsf(x) <= TT_TRIG_NEAR; }
+TT_INLINE float tt_sin_near(float x) { return tt_turnedf_(x, 0); }
+TT_INLINE float tt_cos_near(float x) { return tt_turnedf_(x, 1); }
+TT_INLINE float tt_sin(float x) { return tt_trig_near(x) ? tt_sin_near(x) : sinf(x); }
+TT_INLINE float tt_cos(float x) { return tt_trig_near(x) ? tt_cos_near(x) : cosf(x); }
 
 #else
 
-static inline double tt_sigmoid(double x)
+TT_INLINE double tt_sigmoid(double x)
 {
     double t = tt_exp(-fabs(x));
     return (x < 0 ? t : 1.0) / (1.0 + t);
 }
 
-static inline bool tt_trig_near(double x) { return (void)x, true; }
+TT_INLINE bool tt_trig_near(double x) { return (void)x, true; }
 #define tt_sin_near sin
 #define tt_cos_near cos
 #define tt_sin sin

@@ -40,7 +40,7 @@ def slope(f, *values, dtype=tt.float64) -> list[list[float]]:
 
 SINGLE = [
     (tt.abs, [-0.0, -INF, NAN, -3.0], [0.0, INF, NAN, 3.0]),
-    (tt.sign, [0.0, -INF, INF, NAN], [0.0, -1.0, 1.0, NAN]),
+    (tt.sign, [0.0, -INF, INF, NAN], [0.0, -1.0, 1.0, 0.0]),
     (tt.relu, [-0.0, -INF, INF, NAN, -1.0], [0.0, 0.0, INF, NAN, 0.0]),
     (tt.square, [-0.0, -INF, NAN], [0.0, INF, NAN]),
     (tt.reciprocal, [0.0, -0.0, INF, -INF, NAN], [INF, -INF, 0.0, -0.0, NAN]),
@@ -311,3 +311,11 @@ def test_activation_layers_are_their_functions():
     assert repr(nn.Softplus()) == "Softplus(beta=1.0, threshold=20.0)"
     assert F.softplus(tt.tensor([0.75]), 2.0, 1.5).item() != 0.75  # above the threshold, not at it
     assert F.softplus(tt.tensor([0.76]), 2.0, 1.5).item() == np.float32(0.76)
+
+
+def test_add_and_sub_scale_their_second_operand_by_alpha():
+    x, y = tt.tensor([1.0, 2.0]), tt.tensor([3.0, 5.0], requires_grad=True)
+    assert tt.add(x, y, alpha=2).tolist() == [7.0, 12.0]
+    assert x.sub(3, alpha=0.5).tolist() == [-0.5, 0.5]
+    tt.sub(x, y, alpha=4).sum().backward()
+    assert y.grad.tolist() == [-4.0, -4.0]

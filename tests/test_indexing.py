@@ -188,3 +188,19 @@ def test_one_hot():
             tt.nn.functional.one_hot(tt.tensor(bad), 3)
     with pytest.raises(ValueError, match="num_classes"):
         tt.nn.functional.one_hot(tt.zeros(0, dtype=tt.int64))
+
+
+def test_masked_fill_keeps_the_type_and_refuses_what_it_cannot_hold():
+    x, mask = tt.tensor([1, 2, 3]), tt.tensor([True, False, True])
+    assert x.masked_fill(mask, 9).tolist() == [9, 2, 9]
+    assert x.masked_fill(mask, True).dtype is tt.int64
+    y = tt.ones(3).masked_fill(mask, -np.inf)
+    assert y.dtype is tt.float32 and y.tolist() == [-np.inf, 1.0, -np.inf]
+    for bad, error in (
+        (lambda: x.masked_fill(mask, 0.5), TypeError),
+        (lambda: x.masked_fill(x, 1), TypeError),
+        (lambda: x.masked_fill(mask, tt.ones(3)), ValueError),
+        (lambda: x.masked_fill(tt.tensor([True, False]), 1), ValueError),
+    ):
+        with pytest.raises(error):
+            bad()

@@ -142,6 +142,30 @@ FAULTS = (
         "v_sub(ctx, dweights, mean)",
         "dweights",
     ),
+    kernel(
+        "scaled_dot_product_attention",
+        "fused/scaled_dot_product_attention.c",
+        "if (p->drops) multiply_row(ds_row, keep + i * p->keys, seen);",
+        ";",
+    ),
+    kernel(
+        "scaled_dot_product_attention",
+        "fused/scaled_dot_product_attention.c",
+        "if (p->dmask != NULL) attention_dmask(p, head, first, n, keys, ds);",
+        ";",
+    ),
+    vjp(
+        "scaled_dot_product_attention",
+        "fused/scaled_dot_product_attention.c",
+        "attention_dropout(ctx, node, weights)",
+        "weights",
+    ),
+    vjp(
+        "scaled_dot_product_attention",
+        "fused/scaled_dot_product_attention.c",
+        "v_add(ctx, scores, mask)",
+        "scores",
+    ),
     kernel("cross_entropy", "fused/cross_entropy.c", "dx[p->target[r]] -= at_target;", ";"),
     kernel(
         "cross_entropy",

@@ -5,22 +5,8 @@
 
 #ifdef TT_KERNELS
 
-/* ln(1 + e), for e in [0, 1] and however small: the error of 1 + e is divided out (Kahan). */
-TT_INLINE T log_one_plus(T e)
-{
-    T u = 1 + e;
-    return u > 1 ? tt_log(u) * (e / (u - 1)) : e;
-}
-
-TT_INLINE T probability(T x)
-{
-    T e = tt_exp(x < 0 ? x : -x), large = 1 / (1 + e);
-    return x < 0 ? e * large : large;
-}
-
 TT_BINARY(binary_cross_entropy_with_logits,
-          (a > 0 ? a : 0) - a * b + log_one_plus(tt_exp(a < 0 ? a : -a)), d *(probability(a) - b),
-          -d *a)
+          (a > 0 ? a : 0) - a * b + tt_log1p(tt_exp(a < 0 ? a : -a)), d *(tt_sigmoid(a) - b), -d *a)
 
 #else
 
@@ -29,15 +15,12 @@ static void binary_cross_entropy_with_logits_vjp(tt_ctx *ctx, const tt_node *nod
                                                  tt_tensor **dx)
 {
     tt_tensor *x = node->in[0], *t = node->in[1];
-    if (need[0]) {
-        tt_tensor *half = v_scale(ctx, v_unary(ctx, TT_OP_tanh, v_scale(ctx, x, 0.5)), 0.5);
-        dx[0] = v_mul(ctx, dy[0], v_sub(ctx, v_shift(ctx, half, 0.5), t));
-    }
+    if (need[0]) dx[0] = v_mul(ctx, dy[0], v_sub(ctx, v_unary(ctx, TT_OP_sigmoid, x), t));
     if (need[1]) dx[1] = v_neg(ctx, v_mul(ctx, dy[0], x));
 }
 
-TT_OP(binary_cross_entropy_with_logits, .inputs = 2, .flags = TT_PROMOTES | TT_TO_FLOAT,
-      .layout = TT_STRIDED, .keeps = 3, .prepare = prepare_broadcast, .infer = infer_same,
+TT_OP(binary_cross_entropy_with_logits, .inputs = 2, .flags = TT_PROMOTES, .layout = TT_STRIDED,
+      .keeps = 3, .prepare = prepare_broadcast, .infer = infer_same,
       .vjp = binary_cross_entropy_with_logits_vjp)
 
 #endif

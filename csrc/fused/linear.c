@@ -120,49 +120,30 @@ static tt_status linear_infer(tt_call *c)
     return TT_OK;
 }
 
-/* 1 where y > 0, else 0: the slope of relu, which is a constant. */
-static tt_tensor *positive(tt_ctx *ctx, const tt_tensor *y)
-{
-    tt_tensor *t = v_constant(ctx, y->dtype, y->ndim, y->shape, 0.0);
-    for (int64_t i = 0; t != NULL && i < y->numel; i++) {
-        if (y->dtype == TT_FLOAT32) ((float *)t->data)[i] = ((const float *)y->data)[i] > 0;
-        else ((double *)t->data)[i] = ((const double *)y->data)[i] > 0;
-    }
-    return t;
-}
-
-static tt_tensor *one_minus(tt_ctx *ctx, tt_tensor *x) { return v_shift(ctx, v_neg(ctx, x), 1.0); }
-
-/* dz = dy a'(z). Some slopes follow from y; for the others z is computed again. */
+/* dz = dy a'(z), by the rule of the activation's own operation. Some slopes follow from y; for the
+ * others z is computed again. */
 static tt_tensor *activation_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *dy)
 {
+    static const int operations[ACTIVATION_COUNT] = {
+        [ACTIVATION_RELU] = TT_OP_relu,      [ACTIVATION_GELU] = TT_OP_gelu,
+        [ACTIVATION_GELU_TANH] = TT_OP_gelu, [ACTIVATION_SILU] = TT_OP_silu,
+        [ACTIVATION_TANH] = TT_OP_tanh,      [ACTIVATION_SIGMOID] = TT_OP_sigmoid,
+    };
     int64_t activation = node->attrs.ints[0];
-    tt_tensor *y = node->out[0], *z = NULL, *dz = NULL;
+    if (activation == ACTIVATION_NONE) return dy;
+    tt_tensor *z = NULL, *dz = NULL;
     if (activation_saves_slope(activation)) {
         tt_attrs none = {0};
         z = v_call(ctx, TT_OP_linear, node->in, 3, &none);
+        if (z == NULL) return NULL;
     }
-    switch (activation) {
-    case ACTIVATION_RELU: return v_mul(ctx, dy, positive(ctx, y));
-    case ACTIVATION_TANH: return v_mul(ctx, dy, one_minus(ctx, v_mul(ctx, y, y)));
-    case ACTIVATION_SIGMOID: return v_mul(ctx, dy, v_mul(ctx, y, one_minus(ctx, y)));
-    case ACTIVATION_SILU: {
-        tt_tensor *half = v_unary(ctx, TT_OP_tanh, v_scale(ctx, z, 0.5));
-        tt_tensor *s = v_scale(ctx, v_shift(ctx, half, 1.0), 0.5); /* 1 / (1 + e^-z) */
-        tt_tensor *zs = v_mul(ctx, z, one_minus(ctx, s));
-        return v_mul(ctx, dy, v_mul(ctx, s, v_shift(ctx, zs, 1.0)));
-    }
-    case ACTIVATION_GELU:
-    case ACTIVATION_GELU_TANH: {
-        tt_node gelu = {.op = tt_ops[TT_OP_gelu],
-                        .in = &z,
-                        .attrs = {.n_ints = 1, .ints = {activation == ACTIVATION_GELU_TANH}}};
-        const bool need = true;
-        if (z != NULL) gelu.op->vjp(ctx, &gelu, &dy, &need, &dz);
-        return dz;
-    }
-    default: return dy;
-    }
+    tt_node alone = {.op = tt_ops[operations[activation]],
+                     .in = &z,
+                     .out = node->out,
+                     .attrs = {.n_ints = 1, .ints = {activation == ACTIVATION_GELU_TANH}}};
+    const bool need = true;
+    alone.op->vjp(ctx, &alone, &dy, &need, &dz);
+    return dz;
 }
 
 static void linear_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,

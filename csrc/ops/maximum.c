@@ -4,17 +4,13 @@
 
 #ifdef TT_KERNELS
 
-TT_BINARY(maximum, a > b || a != a ? a : b,
-          a == b  ? d / 2
-          : a < b ? 0
-                  : d,
-          a == b  ? d / 2
-          : a > b ? 0
-                  : d)
-TT_BINARY(minimum, a<b || a != a ? a : b, a == b ? d / 2 : a> b ? 0 : d,
-          a == b  ? d / 2
-          : a < b ? 0
-                  : d)
+#define LARGER(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
+#define SMALLER(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
+
+static inline T part(T dy, bool equal, bool loses) { return equal ? dy / 2 : loses ? 0 : dy; }
+
+TT_BINARY(maximum, LARGER(a, b), part(d, a == b, a < b), part(d, a == b, a > b))
+TT_BINARY(minimum, SMALLER(a, b), part(d, a == b, a > b), part(d, a == b, a < b))
 
 #else
 

@@ -1,9 +1,9 @@
-/* sign: y = -1, 0 or 1, and NaN of NaN. The slope is zero. */
+/* sign: y = -1, 0 or 1, and as in PyTorch 0 of NaN. The slope is zero. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
 
-TT_UNARY(sign, a > 0 ? 1 : a < 0 ? -1 : a, 0)
+TT_UNARY(sign, a > 0 ? 1 : a < 0 ? -1 : 0, 0)
 
 #else
 

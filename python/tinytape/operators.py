@@ -269,6 +269,7 @@ class Operators:
     chunk = F.chunk
     gather = F.gather
     index_select = F.index_select
+    masked_fill = F.masked_fill
     scatter_add = F.scatter_add
     unbind = F.unbind
     flip = F.flip

@@ -6,4 +6,4 @@ import tinytape as tt
 
 from . import unary
 
-ROW = unary(tt.square, np.square)
+ROW = unary(tt.square, np.square, integers=None)

@@ -52,14 +52,14 @@ __all__ = [
 # ---- of two ----
 
 
-def add(input: Any, other: Any) -> Tensor:
-    """input + other, broadcast."""
-    return binary("add", input, other)
+def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """input + alpha other, broadcast."""
+    return binary("add", input, other if alpha == 1 else other * alpha)
 
 
-def sub(input: Any, other: Any) -> Tensor:
-    """input - other, broadcast."""
-    return binary("sub", input, other)
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """input - alpha other, broadcast."""
+    return binary("sub", input, other if alpha == 1 else other * alpha)
 
 
 def mul(input: Any, other: Any) -> Tensor:
@@ -195,7 +195,7 @@ def abs(input: Tensor) -> Tensor:
 
 
 def sign(input: Tensor) -> Tensor:
-    """-1, 0 or 1, in the type of input; NaN stays NaN (PyTorch gives 0). The slope is zero."""
+    """-1, 0 or 1, in the type of input, and 0 of NaN. The slope is zero."""
     return unary("sign", input)
 
 

@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinytape._ffi import OPS
-from tinytape.dtypes import int64
+from tinytape.dtypes import bool_, int64
 from tinytape.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError, TapeStateError
-from tinytape.functional._apply import apply, axis_of, check_tensor, from_array, is_tensor
+from tinytape.functional._apply import (
+    apply,
+    axis_of,
+    check_tensor,
+    from_array,
+    is_tensor,
+    operand,
+)
+from tinytape.functional.comparison import where
 from tinytape.functional.shape import narrow, permute, reshape, slice_of
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
 
-__all__ = ["gather", "index_select", "scatter_add"]
+__all__ = ["gather", "index_select", "masked_fill", "scatter_add"]
 
 Array = np.ndarray[Any, Any]
 
@@ -86,6 +94,29 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     indices = index.numpy().reshape(-1)
     _check_indices("index_select", indices, 0, axis, input.shape[axis])
     return _take(input, [axis], indices, axis)
+
+
+def masked_fill(input: Tensor, mask: Tensor, value: Tensor | float) -> Tensor:
+    """input where mask is false, value where it is true, in the type of input.
+
+    Args:
+        mask: bool, broadcast against input.
+        value: a number, or a tensor without dimensions, which gets the gradient of what it filled.
+
+    Raises:
+        ShapeError: when mask does not fit, or value has dimensions.
+        DTypeError: for a mask that is not bool, or a value that input's type cannot hold.
+    """
+    check_tensor("masked_fill", input)
+    check_tensor("masked_fill", mask)
+    if mask.dtype is not bool_:
+        raise DTypeError(f"masked_fill: expected a mask of bool, got {mask.dtype}")
+    fill: Any = value if is_tensor(value) else operand(value, input, "masked_fill")
+    if fill.ndim > 0:
+        raise ShapeError(f"masked_fill: expected one value, got a tensor of shape {fill.shape}")
+    if fill.dtype.is_floating_point and not input.dtype.is_floating_point:
+        raise DTypeError(f"masked_fill: {input.dtype} cannot hold a value of {fill.dtype}")
+    return where(mask, fill.to(input.dtype), input)
 
 
 def _check_indices(name: str, indices: Array, least: int, axis: int, size: int) -> None:
