@@ -96,7 +96,7 @@ FAULTS = (
         "column_sums(dz, rows, out, c->dx[2], true);",
     ),
     kernel("linear_activation", "activations.h", "s * (1 + x * (1 - s))", "s * (1 + x * s)"),
-    kernel("linear_activation", "activations.h", "y[i] > 0 ? dy[i] : 0", "dy[i]"),
+    kernel("linear_activation", "activations.h", "y[i] <= 0 ? 0 : dy[i]", "dy[i]"),
     vjp(
         "linear",
         "fused/linear.c",
