@@ -1,4 +1,4 @@
-"""square."""
+"""square; of bools it would be integers."""
 
 import numpy as np
 
@@ -6,4 +6,4 @@ import tinytape as tt
 
 from . import unary
 
-ROW = unary(tt.square, np.square)
+ROW = unary(tt.square, np.square, low=-2.4, high=2.4, gap=1.2, integers=True)
