@@ -305,13 +305,17 @@ static tt_status pause_before(tt_pass *p, tt_node *node)
     return TT_OK;
 }
 
+static bool ends_here(const tt_pass *p, const tt_tensor *t)
+{
+    return t->node == NULL || t->node->visited != p->epoch;
+}
+
 static tt_status pause_after(tt_pass *p, tt_node *node)
 {
     for (int i = 0; i < node->n_in; i++) {
         tt_tensor *t = node->in[i];
         if (t == NULL || !hook_due(p, t)) continue;
-        bool ends_here = t->node == NULL || t->node->visited != p->epoch;
-        if (ends_here && t->hook->seen == p->epoch && t->hook->last == node)
+        if (ends_here(p, t) && t->hook->seen == p->epoch && t->hook->last == node)
             return pass_pause(p, t);
     }
     return TT_OK;
@@ -357,7 +361,8 @@ tt_status pass_walk(tt_pass *p)
         TT_TRY(p->watched ? walk_watched(p, p->at) : run_node(p, p->at));
     }
     for (int i = 0; i < p->n_roots && p->watched; i++) {
-        if (hook_due(p, p->roots[i])) return pass_pause(p, p->roots[i]);
+        tt_tensor *root = p->roots[i];
+        if (hook_due(p, root) && ends_here(p, root)) return pass_pause(p, root);
     }
     return TT_OK;
 }

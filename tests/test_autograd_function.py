@@ -159,7 +159,7 @@ def test_in_a_chain_with_everything_else():
     t = x.numpy()
     inner = np.exp(t) * t**3 + t
     slope = np.exp(t) * (t**3 + 3 * t * t) + 1
-    np.testing.assert_allclose(g.numpy(), (1 - np.tanh(inner) ** 2) * slope, rtol=1e-10)
+    np.testing.assert_allclose(g.numpy(), (1 - np.tanh(inner) ** 2) * slope, rtol=1e-10, atol=1e-14)
 
 
 def test_a_function_inside_of_a_function():

@@ -320,6 +320,16 @@ def test_a_saved_value_that_a_hook_changes_raises():
     assert x.grad is None and w.grad is None
 
 
+def test_a_hook_that_is_registered_too_late_is_not_called():
+    """The root's gradient is used up when another hook thinks of looking at it."""
+    x, seen = leaf(3), []
+    y = x * 2
+    x.register_hook(lambda g: y.register_hook(lambda g: seen.append(g)) and None)
+    for create_graph in (False, True):
+        tt.grad(y, x, tt.ones(3, dtype=tt.float64), retain_graph=True, create_graph=create_graph)
+        assert len(seen) == create_graph
+
+
 # ---- what happens in a pause ---------------------------------------------------------------------
 
 

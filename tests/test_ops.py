@@ -309,7 +309,9 @@ def _as(x: Array, kind: np.dtype, wide: object) -> Array:
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
-@pytest.mark.parametrize("name", sorted(name for name, row in ROWS.items() if not row.integers))
+@pytest.mark.parametrize(
+    "name", sorted(name for name, row in ROWS.items() if row.integers is False)
+)
 def test_integers_are_refused_where_the_row_states_none(name, dtype):
     """A row either says what becomes of integers, and is tested with them, or there is an error."""
     call = ROWS[name].large

@@ -145,13 +145,13 @@ FAULTS = (
     kernel(
         "scaled_dot_product_attention",
         "fused/scaled_dot_product_attention.c",
-        "multiply_row(ds_row, keep + i * p->keys, seen);",
+        "if (p->drops) multiply_row(ds_row, keep + i * p->keys, seen);",
         ";",
     ),
     kernel(
         "scaled_dot_product_attention",
         "fused/scaled_dot_product_attention.c",
-        "attention_dmask(p, head, first, n, keys, ds);",
+        "if (p->dmask != NULL) attention_dmask(p, head, first, n, keys, ds);",
         ";",
     ),
     vjp(

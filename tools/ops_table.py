@@ -41,8 +41,9 @@ Written by `python tools/ops_table.py`; a test fails when this page is out of da
 - **derivatives**: of *any* order, since the gradient of each is made of operations that have
   gradients themselves; the tests go to the second, against central differences. *none*: asking for
   a gradient through it is an error that names it. Empty where no input is floating.
-- **integers**: the type of the result where the floating inputs are integers or bools instead,
-  *same* as theirs or the one that is named. Empty: they are refused.
+- **integers**: every function of floating inputs takes float32 and float64. Where it takes integers
+  or bools instead, this is the type of the result: *same* as theirs, the one that is named, or
+  *yes*, as the function's own text says. Empty: they are refused, or it takes nothing else.
 """
 
 
@@ -97,7 +98,7 @@ def derivatives(row: Row) -> str:
 
 
 def integers(row: Row) -> str:
-    return {True: "same", False: ""}.get(row.integers, row.integers)
+    return {True: "same", False: "", None: "yes"}.get(row.integers, row.integers)
 
 
 def line(*cells: str) -> str:

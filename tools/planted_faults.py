@@ -203,7 +203,7 @@ class Table:
         except AssertionError as error:
             return first_text(error.args)
         except Exception as error:
-            return type(error).__name__
+            return f"{type(error).__name__}: {error}"[:60]
         return ""
 
     def places(self) -> Iterator[tuple[str, int, int]]:
@@ -236,7 +236,7 @@ def check() -> int:
         found = table.found_by(op)
         if not table.hits() or not found:
             what = "is never asked for" if not table.hits() else "may be wrong unnoticed"
-            print(f"{op}: the gradient of input {i} by {WAYS[way]} {what}", flush=True)
+            print(f"{op}: the gradient of input {i} by {WAYS[way]} {what} ({found})", flush=True)
             wrong += 1
         found_by[WAYS[way], found] += 1
         operations.add(op)

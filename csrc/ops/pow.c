@@ -104,8 +104,7 @@ static tt_status pow_number_infer(tt_call *c)
 {
     bool integers = !dtype_is_float(c->in[0]->dtype);
     if (c->attrs->n_ints != integers || c->attrs->n_reals != !integers)
-        return tt_fail(TT_ERR_DTYPE, c->op->name,
-                       "expected one exponent, of the kind of the tensor");
+        return tt_fail(TT_ERR_ARG, c->op->name, "expected one exponent, of the kind of the tensor");
     return infer_same(c);
 }
 

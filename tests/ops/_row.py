@@ -75,7 +75,8 @@ class Row:
     Attributes:
         differentiable: False where asking for a gradient is an error that names the function.
         integers: the Float inputs may be integers or bools too. True: the result is of their
-            dtype; otherwise the name of the dtype that the result always has, such as "float32".
+            dtype; otherwise the name of the dtype that the result always has, such as "float32";
+            None: other tests say what becomes of them.
         float32: how closely float32 follows float64; ten times that in the second order, where
             larger numbers cancel, and never more than 1e-3.
     """
@@ -83,7 +84,7 @@ class Row:
     case: Callable[[Any], Call]
     large: Call
     differentiable: bool = True
-    integers: bool | str = False
+    integers: bool | str | None = False
     float32: float = 1e-5
 
 
@@ -127,7 +128,7 @@ def unary(
     reference: Callable[..., Any],
     *,
     differentiable: bool = True,
-    integers: bool | str = False,
+    integers: bool | str | None = False,
     **domain: Any,
 ) -> Row:
     """A function of one tensor; ``domain`` is what Float takes."""
@@ -144,7 +145,7 @@ def binary(
     reference: Callable[..., Any],
     *,
     differentiable: bool = True,
-    integers: bool | str = False,
+    integers: bool | str | None = False,
     **domain: Any,
 ) -> Row:
     """A function of two tensors that broadcast; ``domain`` is what Float takes."""
@@ -190,7 +191,7 @@ def reduction(
     several: bool = True,
     nothing: bool = True,
     differentiable: bool = True,
-    integers: bool | str = False,
+    integers: bool | str | None = False,
     **domain: Any,
 ) -> Row:
     """A function of (x, dim, keepdim), where numpy's is of (x, axis, keepdims).

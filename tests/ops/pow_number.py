@@ -18,4 +18,8 @@ def _call(shape, p):
     )
 
 
-ROW = Row(lambda draw: _call(draw(shapes()), draw(st.sampled_from(POWERS))), _call((150, 301), 1.7))
+ROW = Row(
+    lambda draw: _call(draw(shapes()), draw(st.sampled_from(POWERS))),
+    _call((150, 301), 1.7),
+    integers=None,
+)

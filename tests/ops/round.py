@@ -22,4 +22,4 @@ def case(draw):
     return _call(draw(shapes()), draw(st.sampled_from((0, 0, 1, -1))))
 
 
-ROW = Row(case, _call((150, 301), 1))
+ROW = Row(case, _call((150, 301), 0), integers=None)

@@ -1,4 +1,4 @@
-"""square; of bools it would be integers."""
+"""square."""
 
 import numpy as np
 
@@ -6,4 +6,4 @@ import tinytape as tt
 
 from . import unary
 
-ROW = unary(tt.square, np.square, low=-2.4, high=2.4, gap=1.2, integers=True)
+ROW = unary(tt.square, np.square, integers=None)

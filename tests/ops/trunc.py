@@ -4,7 +4,14 @@ import numpy as np
 
 import tinytape as tt
 
-from . import of_numbers, unary
+from . import unary
 
-WHOLE = (-2.0, -1.0, 0.0, 1.0, 2.0)
-ROW = unary(tt.trunc, of_numbers(np.trunc), low=-2.4, high=2.4, gap=0.1, kinks=WHOLE, integers=True)
+ROW = unary(
+    tt.trunc,
+    np.trunc,
+    low=-2.4,
+    high=2.4,
+    gap=0.1,
+    kinks=(-2.0, -1.0, 0.0, 1.0, 2.0),
+    integers=True,
+)
