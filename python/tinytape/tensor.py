@@ -24,7 +24,7 @@ class Tensor(Operators):
     """An n-dimensional array on the CPU, with reverse-mode differentiation.
 
     Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Names, defaults
-    and meaning are PyTorch's; what is missing (comparisons among it) is named in the README. A
+    and meaning are PyTorch's; what is missing is named in the README. A
     tensor belongs to the thread that made it. What an operation recorded lives until the graph is
     released by ``backward()``; a tensor that is still held then keeps its value.
     """
