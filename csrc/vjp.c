@@ -162,15 +162,13 @@ tt_tensor *v_weights(tt_ctx *ctx, const tt_node *node)
     tt_tensor *weights = v_constant(ctx, x->dtype, x->ndim, x->shape, 0.0);
     const tt_tensor *ones = v_constant(ctx, y->dtype, y->ndim, y->shape, 1.0);
     if (weights == NULL || ones == NULL) return NULL;
-    tt_tensor *out[TT_MAX_OUT];
-    memcpy(out, node->out, sizeof out);
     tt_call c = {.ctx = ctx,
                  .op = node->op,
                  .attrs = &node->attrs,
                  .n_in = node->n_in,
                  .n_out = node->n_out,
                  .in = node->in,
-                 .out = out,
+                 .out = node->out,
                  .dy = {ones->data},
                  .dx = {weights->data}};
     memcpy(c.saved, node->saved, sizeof c.saved);
