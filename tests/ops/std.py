@@ -30,4 +30,5 @@ def case(draw):
     return _call(shape, dim, draw(st.booleans()), correction, spelling)
 
 
-ROW = Row(case, _call((40, 50, 60), (0, 2), False, 1))
+# Of two close values the second derivative is zero: what rounding leaves of larger terms.
+ROW = Row(case, _call((40, 50, 60), (0, 2), False, 1), float32=1e-4)
