@@ -32,7 +32,7 @@ typedef struct {
     const tt_attrs *attrs;
     int n_in, n_out;
     tt_tensor **in, **out;
-    tt_spec spec[TT_MAX_OUT];
+    tt_spec *spec;             /* forward: of each output */
     tt_place place;            /* forward: where an output goes that is not recorded */
     bool recording;            /* forward: a backward will want what is saved */
     void *saved[TT_MAX_SAVED]; /* for the backward kernel */
@@ -71,7 +71,7 @@ struct tt_op {
     int id;              /* its place in tt_ops */
     int inputs, outputs; /* outputs 0 reads as 1 */
     unsigned flags;
-    tt_layout layout;  /* of the floating inputs */
+    tt_layout layout;  /* of the inputs that are no indices */
     unsigned optional; /* bit i: input i may be absent */
     unsigned indices;  /* bit i: input i holds integers, int64 for the kernel, without a gradient */
     unsigned masks;    /* bit i: input i holds bool, without a gradient */

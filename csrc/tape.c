@@ -306,12 +306,14 @@ tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_att
     tt_tensor *inputs[TT_MAX_IN] = {NULL};
     /* `out` may be the caller's input array, so it is written last. */
     tt_tensor *made[TT_MAX_OUT] = {NULL};
+    tt_spec spec[TT_MAX_OUT]; /* the shape rule's to fill */
     tt_call c = {.ctx = ctx,
                  .op = op,
                  .attrs = attrs,
                  .n_in = n_in,
                  .in = inputs,
                  .out = made,
+                 .spec = spec,
                  .place = place};
     if (n_in < 0 || n_in > TT_MAX_IN)
         return tt_fail(TT_ERR_ARG, op->name, "expected %d inputs, got %d", op->inputs, n_in);
@@ -420,7 +422,7 @@ static void keep_tensor(tt_ctx *ctx, tt_tensor *t, size_t *live)
 {
     if (t == NULL || t->place == PLACE_POOL || t->marked) return;
     *live += tensor_bytes(t);
-    t->marked = true;
+    t->marked = t->node != NULL; /* which takes the mark back; a copy of an input has none */
     arena_keep(&ctx->step, t);
     arena_keep(&ctx->step, t->data);
 }
