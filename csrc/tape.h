@@ -8,6 +8,16 @@
  */
 void tape_retain(tt_tensor *input);
 
+/* Whether any of these has an element: without, no kernel is called, and none need think of sizes
+ * such as (2^40, 0, 3). */
+static inline bool tape_has_elements(tt_tensor *const *t, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (t[i]->numel > 0) return true;
+    }
+    return false;
+}
+
 /* A failed call takes back what it recorded since. Nothing may hold the tensors in between. */
 typedef struct {
     tt_node *newest;
