@@ -141,6 +141,10 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
         }                                                                                      \
     }
 
+/* Of two values; NaN where one is. */
+#define LARGER(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
+#define SMALLER(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
+
 /* A row function that writes bool from an expression in a and b. */
 #define TT_PREDICATE_LOOP(expression, A, B) \
     for (int64_t i = 0; i < n; i++) {       \

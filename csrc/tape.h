@@ -1,4 +1,5 @@
-/* tape: how recorded operations are released. What an operation needs of the tape is in op.h. */
+/* tape: how recorded operations are released (release.c). What an operation needs of the tape is in
+ * op.h. */
 #ifndef TT_TAPE_H
 #define TT_TAPE_H
 

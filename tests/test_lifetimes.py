@@ -47,6 +47,22 @@ def test_a_copy_that_an_operation_reads_outlives_many_sweeps(in_new_context) -> 
     np.testing.assert_allclose(in_new_context(gradient), expected, atol=1e-3)
 
 
+def test_an_operation_without_a_gradient_records_nothing() -> None:
+    """Not even the broadcasting of its inputs, or their copies."""
+    x = tt.ones(3, 2, requires_grad=True)
+    y = x * 2
+    row, turned = y[0], y.t()
+    nodes = tt.memory_stats()["tape_nodes"]
+    for f in (
+        lambda: y < tt.ones(4, 1, 1), turned.argmax, turned.argsort, lambda: row == y,
+        lambda: tt.floor_divide(y, row),
+    ):  # fmt: skip
+        kept = f()
+        assert tt.memory_stats()["tape_nodes"] == nodes and not kept.requires_grad
+    y.sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [[2.0, 2.0]] * 3
+
+
 def test_a_layer_without_outputs_has_a_gradient_of_zeros() -> None:
     x = tt.full((3, 4), 7.0, requires_grad=True)
     F.linear(x, tt.zeros(0, 4, requires_grad=True)).sum().backward()
