@@ -13,6 +13,8 @@ import pytest
 from tinytape import generate, plot, train
 from tinytape.training import RunFolder
 
+pytestmark = pytest.mark.slow
+
 TEXT = "Speak, speak.\nFirst, you know Caius Marcius is chief enemy to the people.\n" * 40
 QUICK = ["--model", "tiny", "--batch-size", "2", "--iters", "4", "--eval-interval", "2"]
 

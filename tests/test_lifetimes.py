@@ -145,6 +145,7 @@ def test_a_signal_handler_may_compute_in_the_middle_of_a_call() -> None:
     assert len(inner) > 10 and set(inner) == {12.0}
 
 
+@pytest.mark.slow
 def test_ten_thousand_steps_take_the_memory_of_two_hundred(in_new_context) -> None:
     """The plain loop, with nothing said about memory: not a byte and not an allocation more."""
     names = ["step_high_water", "step_capacity", "scratch_high_water", "system_allocations"]

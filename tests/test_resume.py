@@ -30,6 +30,8 @@ from tinytape.training import (
 )
 from tinytape.training.progress import Console
 
+pytestmark = pytest.mark.slow
+
 ITERS = 24
 
 

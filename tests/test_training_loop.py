@@ -152,6 +152,7 @@ def test_the_planned_memory_is_about_what_a_step_takes(text: Path, tmp_path: Pat
     assert len(ratios) == 1 and 0.6 < ratios[0] < 1.7
 
 
+@pytest.mark.slow
 def test_memory_is_flat_from_step_200_on(text: Path, tmp_path: Path) -> None:
     """Through evaluations, checkpoints and their rotation, in a process of its own."""
     out = tmp_path / "run"
