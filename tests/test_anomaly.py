@@ -324,3 +324,41 @@ def test_a_failed_operation_leaves_nothing(in_new_context):
             assert now[key] == before[key], key
 
     in_new_context(body)
+
+
+# ---- infinities that are meant -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["causal", "bool", "additive", "bool of heads"])
+def test_the_mask_of_an_attention_is_no_anomaly(kind):
+    """Neither in forward nor in double backward, where the masked scores are made."""
+    allowed = np.tril(np.ones((4, 4), bool))
+    how = {
+        "causal": {"is_causal": True},
+        "bool": {"attn_mask": tt.tensor(allowed)},
+        "additive": {"attn_mask": tt.tensor(np.where(allowed, 0.0, -np.inf))},
+        "bool of heads": {"attn_mask": tt.tensor(np.stack([allowed, allowed | True]))},
+    }[kind]
+    q, k, v = (leaf(3, 2, 4, 3) for _ in range(3))
+    with detect_anomaly():
+        y = nn.functional.scaled_dot_product_attention(q, k, v, **how)
+        gradients = tt.grad(y.square().sum(), (q, k, v), create_graph=True)
+        again = tt.grad(sum(g.square().sum() for g in gradients), (q, k, v))
+    assert all(np.isfinite(g.numpy()).all() for g in (*gradients, *again))
+    assert not tt.autograd.is_anomaly_enabled()
+
+
+def test_a_nan_beside_a_mask_is_an_anomaly():
+    q, k, v = (leaf(1, 1, 3, 2) for _ in range(3))
+    mask = tt.ones(3, 3).tril().bool()
+    with detect_anomaly(), pytest.raises(NonFiniteError, match=r"^scaled_dot_product_attention: "):
+        nn.functional.scaled_dot_product_attention(q * 1e200, k * 1e200, v, attn_mask=mask)
+
+
+def test_a_view_of_what_came_from_outside_is_no_anomaly():
+    """The operation that computes with it is."""
+    mask = tt.tensor([[0.0, -np.inf]])
+    with detect_anomaly():
+        seen = mask.expand(3, 2)[1:].unsqueeze(0)
+        with pytest.raises(NonFiniteError, match=r"^mul: forward: .*so was input 0"):
+            seen * 2.0

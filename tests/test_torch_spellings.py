@@ -149,3 +149,23 @@ def test_errors_name_the_function_that_was_called(name):
     call, kind = NAMED[name]
     with pytest.raises(kind, match=f"^{name}: "):
         call()
+
+
+CAUGHT_AS_PYTORCHS = {
+    "shapes": lambda: X + tt.ones(2),
+    "sizes": lambda: X.reshape(4, 4),
+    "axes": lambda: X.permute(0, 0),
+    "types": lambda: X @ X.long().T,
+    "a mean of integers": lambda: X.long().mean(),
+    "integers that require grad": lambda: tt.tensor([1], requires_grad=True),
+    "gather": lambda: X.gather(0, tt.tensor([[9]])),
+    "topk": lambda: X.topk(9),
+}
+
+
+@pytest.mark.parametrize("name", CAUGHT_AS_PYTORCHS)
+def test_what_pytorch_calls_a_runtime_error_is_caught_as_one(name):
+    """It is a ValueError, TypeError or IndexError as well."""
+    with pytest.raises(RuntimeError) as caught:
+        CAUGHT_AS_PYTORCHS[name]()
+    assert isinstance(caught.value, (ValueError, TypeError, IndexError))

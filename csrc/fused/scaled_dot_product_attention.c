@@ -317,15 +317,25 @@ static tt_tensor *attention_dropout(tt_ctx *ctx, const tt_node *node, tt_tensor 
     return v_call(ctx, TT_OP_dropout, &weights, 1, &attrs);
 }
 
+/* Minus infinity is meant: no anomaly. What is not finite in the scores shows in the weights. */
+static tt_tensor *masked(tt_ctx *ctx, tt_tensor *scores, tt_tensor *mask)
+{
+    const bool checks = ctx->anomaly.checks;
+    ctx->anomaly.checks = false;
+    tt_tensor *sum = v_add(ctx, scores, mask);
+    ctx->anomaly.checks = checks;
+    return sum;
+}
+
 static void attention_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                           tt_tensor **dx)
 {
     tt_tensor *q = node->in[0], *k = node->in[1], *v = node->in[2], *mask = node->in[3];
     double scale = node->attrs.reals[0];
     tt_tensor *scores = v_scale(ctx, v_matmul(ctx, q, v_transpose(ctx, k)), scale);
-    if (mask != NULL) scores = v_add(ctx, scores, mask);
+    if (mask != NULL) scores = masked(ctx, scores, mask);
     if (node->attrs.ints[0])
-        scores = v_add(ctx, scores, causal_mask(ctx, q->dtype, q->shape[2], k->shape[2]));
+        scores = masked(ctx, scores, causal_mask(ctx, q->dtype, q->shape[2], k->shape[2]));
     tt_attrs last_axis_masked = {.n_ints = 2, .ints = {3, 1}};
     tt_tensor *weights = v_call(ctx, TT_OP_softmax, &scores, 1, &last_axis_masked);
     if (need[2])

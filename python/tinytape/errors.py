@@ -1,7 +1,7 @@
 """The exceptions that the engine raises.
 
-Each is also one of Python's own classes, the one that users of PyTorch or numpy would expect, so
-that ``except ValueError`` and the like keep working.
+Each is also the one of Python's own classes that says what is wrong, such as ValueError, and, since
+PyTorch raises RuntimeError for much of this, a RuntimeError: both ways to catch it keep working.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ class TinytapeError(Exception):
     """What all errors of the engine have in common."""
 
 
-class ArgumentError(TinytapeError, ValueError):
+class ArgumentError(TinytapeError, ValueError, RuntimeError):
     """A value outside its range."""
 
 
-class ShapeError(TinytapeError, ValueError):
+class ShapeError(TinytapeError, ValueError, RuntimeError):
     """Shapes that do not fit together."""
 
 
-class DTypeError(TinytapeError, TypeError):
+class DTypeError(TinytapeError, TypeError, RuntimeError):
     """Element types that do not fit together."""
 
 
-class OutOfRangeError(TinytapeError, IndexError):
+class OutOfRangeError(TinytapeError, IndexError, RuntimeError):
     """An axis or element that does not exist."""
 
 

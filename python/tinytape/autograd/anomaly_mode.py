@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tinytape.context import current
+from contextlib import AbstractContextManager, nullcontext
+
+from tinytape.context import Context, current
 
 
 class detect_anomaly:
@@ -32,6 +34,11 @@ class detect_anomaly:
 
     def __exit__(self, *exc_info: object) -> None:
         current().set_anomaly(*self._before.pop())
+
+
+def unchecked(context: Context) -> AbstractContextManager[None]:
+    """For what tinytape itself makes infinite on purpose, such as the inside of a mask."""
+    return detect_anomaly(check_nan=False) if context.anomaly[1] else nullcontext()
 
 
 class set_detect_anomaly(detect_anomaly):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinytape._ffi import OPS
+from tinytape.autograd.anomaly_mode import unchecked
 from tinytape.dtypes import bool_
 from tinytape.errors import ArgumentError, DTypeError, ShapeError
 from tinytape.functional._apply import apply, check_tensor
@@ -129,7 +130,8 @@ def _additive(given: Any, query: Tensor) -> Tensor:
     check_tensor(_NAME, given)
     mask: Tensor = given
     if mask.dtype is bool_:
-        return log(mask.to(query.dtype))  # ln 1 = 0, ln 0 = -inf
+        with unchecked(mask._context):
+            return log(mask.to(query.dtype))  # ln 1 = 0, ln 0 = -inf
     if mask.dtype is not query.dtype:
         raise DTypeError(f"{_NAME}: attn_mask must be bool or {query.dtype}, got {mask.dtype}")
     return mask
