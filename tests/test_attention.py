@@ -173,7 +173,9 @@ def test_dropout_of_the_weights(keys, is_causal, dtype):
     for a, b in zip(raw, by_vjp, strict=True):
         scale = np.abs(b.numpy()).max()
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=0, atol=tolerance * scale)
-    assert np.isclose((array_of(raw[2]) * array_of(v)).sum(), (array_of(u) * array_of(y)).sum())
+    products = array_of(u) * array_of(y)  # their sum may cancel
+    slope = (array_of(raw[2]) * array_of(v)).sum()
+    assert abs(slope - products.sum()) <= tolerance * np.abs(products).sum()
 
 
 def test_dropout_draws_from_the_default_generator():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,27 @@ from tinytape import dtypes
 from tinytape._ffi import ffi, lib
 from tinytape.context import current
 from tinytape.dtypes import dtype as DType
-from tinytape.errors import ArgumentError, DTypeError, OutOfMemoryError
+from tinytape.errors import ArgumentError, DTypeError, OutOfMemoryError, ShapeError
 from tinytape.functional._apply import check_tensor, integers_of, sizes_of
 from tinytape.functional.shape import diagonal
 from tinytape.tensor import Tensor
 
 
-def _new(sizes: list[int], kind: DType, pool: int, requires_grad: bool) -> Tensor:
-    dtypes.check_dtype(kind, "tensor")
+def new_zeros(
+    name: str,
+    sizes: Sequence[int],
+    kind: DType,
+    pool: int = lib.TT_POOL_DATA,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Zeros, for the function of that name."""
+    dtypes.check_dtype(kind, name)
+    if min(sizes, default=0) < 0:
+        raise ShapeError(f"{name}: sizes must not be negative, got {tuple(sizes)}")
+    if len(sizes) > 8:
+        raise ShapeError(f"{name}: a tensor has 0 to 8 dimensions, got {len(sizes)}")
     if any(abs(n) >= 1 << 63 for n in sizes):
-        raise OutOfMemoryError(f"tensor: a tensor of shape {tuple(sizes)} has too many elements")
+        raise OutOfMemoryError(f"{name}: a tensor of shape {tuple(sizes)} has too many elements")
     context = current()
     shape = ffi.new("int64_t[]", sizes or [0])
     handle = context.call(lib.tt_new, pool, kind.code, len(sizes), shape, ffi.NULL)
@@ -70,24 +82,32 @@ def _finished(made: Tensor, requires_grad: bool) -> Tensor:
 
 
 def zeros(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     dtype: DType | None = None,
     requires_grad: bool = False,
     _pool: int = lib.TT_POOL_DATA,
 ) -> Tensor:
     """Zeros of the given size, float32 unless said otherwise."""
-    return _new(sizes_of(size, "zeros"), dtype or dtypes.float32, _pool, requires_grad)
+    kind = dtype or dtypes.float32
+    return new_zeros("zeros", sizes_of(sizes, "zeros", size), kind, _pool, requires_grad)
 
 
-def empty(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    *sizes: Any, size: Any = None, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor whose values do not matter. They are zeros: memory is never shown as it was."""
-    return zeros(sizes_of(size, "empty"), dtype=dtype, requires_grad=requires_grad)
+    shape = sizes_of(sizes, "empty", size)
+    return new_zeros("empty", shape, dtype or dtypes.float32, requires_grad=requires_grad)
 
 
-def ones(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    *sizes: Any, size: Any = None, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
     """Ones of the given size, float32 unless said otherwise."""
-    shape = sizes_of(size, "ones")
-    return full(shape, 1, dtype=dtype or dtypes.float32, requires_grad=requires_grad)
+    shape = sizes_of(sizes, "ones", size)
+    made = new_zeros("ones", shape, dtype or dtypes.float32).fill_(1)
+    return _finished(made, requires_grad)
 
 
 def full(
@@ -99,7 +119,7 @@ def full(
         whole = dtypes.bool_ if isinstance(value, bool) else dtypes.int64
         kind = whole if isinstance(value, int) else dtypes.float32
     array, _ = dtypes.as_array(value, kind, "full")
-    made = zeros(sizes_of((size,), "full"), dtype=kind).copy_(array)
+    made = new_zeros("full", sizes_of((size,), "full"), kind).copy_(array)
     return _finished(made, requires_grad)
 
 
@@ -147,7 +167,7 @@ def eye(
     shape = integers_of("eye", (n, n if m is None else m), "sizes")
     if min(shape) < 0:
         raise ArgumentError(f"eye: sizes must not be negative, got {tuple(shape)}")
-    made = zeros(shape, dtype=dtype)
+    made = new_zeros("eye", shape, dtype or dtypes.float32)
     diagonal(made).fill_(1)
     return _finished(made, requires_grad)
 
@@ -219,7 +239,7 @@ def arange(
         first = int(first)
         if any(not -(1 << 63) <= v < 1 << 63 for v in (first, by)):
             raise ArgumentError(f"arange: {first} to {last} by {by} does not fit into int64")
-    made = zeros(count, dtype=kind)
+    made = new_zeros("arange", [count], kind)
     return _filled(made, first + by * np.arange(count), requires_grad)
 
 
@@ -245,7 +265,7 @@ def linspace(
         if not all(-math.inf < v < math.inf for v in (first, last)):
             raise ArgumentError(f"linspace: the ends must be finite, got {first} and {last}")
         first, last = int(first), int(last)
-    made, places = zeros(count, dtype=kind), np.arange(count)
+    made, places = new_zeros("linspace", [count], kind), np.arange(count)
     by = (last - first) / (count - 1) if count > 1 else 0.0
     # From both ends to the middle, so that both ends are exact.
     values = np.where(places < count // 2, first + by * places, last - by * (count - 1 - places))

@@ -58,7 +58,7 @@ def check_dtype(given: Any, function: str) -> dtype:
     return given
 
 
-def from_numpy_dtype(given: np.dtype[Any]) -> dtype:
+def from_numpy_dtype(given: np.dtype[Any], name: str = "tensor") -> dtype:
     """The type that is the same as a numpy type, in whatever byte order.
 
     Raises:
@@ -68,7 +68,7 @@ def from_numpy_dtype(given: np.dtype[Any]) -> dtype:
     if native in _BY_NUMPY:
         return _BY_NUMPY[native]
     names = ", ".join(d.name for d in _ALL)
-    raise DTypeError(f"dtype {given} is not supported: expected one of {names}")
+    raise DTypeError(f"{name}: dtype {given} is not supported: expected one of {names}")
 
 
 def promote(a: dtype, b: dtype) -> dtype:
@@ -76,6 +76,11 @@ def promote(a: dtype, b: dtype) -> dtype:
     if {a, b} == {uint8, int8}:
         return int16
     return max(a, b, key=_RANKED.index)
+
+
+def can_cast(given: dtype, to: dtype) -> bool:
+    """Whether a result of one type may be stored in place in another, as torch.can_cast has it."""
+    return given is to or to.is_floating_point or not (given.is_floating_point or to is bool_)
 
 
 _RANKED = (bool_, uint8, int8, int16, int32, int64, float32, float64)
@@ -119,6 +124,22 @@ def _check_range(array: np.ndarray[Any, Any], wanted: dtype, name: str) -> None:
             raise ArgumentError(f"{name}: {number} does not fit into {wanted.name}")
 
 
+def numbers(data: Any, name: str) -> np.ndarray[Any, Any]:
+    """Data as an array of numbers or bools.
+
+    Raises:
+        DTypeError: for data of a type that no tensor can hold.
+        ShapeError: for a list that is ragged.
+    """
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ShapeError(f"{name}: the data has no regular shape: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(f"{name}: data of dtype {array.dtype} is not supported")
+    return array
+
+
 def as_array(
     data: Any, wanted: dtype | None, name: str = "tensor"
 ) -> tuple[np.ndarray[Any, Any], dtype]:
@@ -134,12 +155,7 @@ def as_array(
     """
     if wanted is not None:
         check_dtype(wanted, name)
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        raise ShapeError(f"{name}: the data has no regular shape: {error}") from None
-    if array.dtype.kind not in "fiub":
-        raise DTypeError(f"{name}: data of dtype {array.dtype} is not supported")
+    array = numbers(data, name)
     if wanted is None:
         wanted = infer(data) or from_numpy_dtype(array.dtype)
         if array.dtype == np.uint64:

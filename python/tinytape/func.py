@@ -24,6 +24,8 @@ class _Run:
     """A function run on inputs of its own, with what it takes to differentiate it."""
 
     def __init__(self, name: str, func: Callable[..., Any], primals: Sequence[Any], aux: bool):
+        if not callable(func):
+            raise TypeError(f"{name}: expected a function, got {type(func).__name__}")
         for i, x in enumerate(primals):
             if not isinstance(x, Tensor):
                 raise TypeError(f"{name}: expected a Tensor as input {i}, got {type(x).__name__}")

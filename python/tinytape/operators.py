@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinytape import errors
+from tinytape import dtypes, errors
 from tinytape import functional as F
 from tinytape.functional.indexing import get_item, with_item
 
@@ -33,8 +34,8 @@ class Operators:
             TapeStateError: for a tensor that an operation recorded or that requires grad.
             IndexError: for an element that does not exist.
         """
-        self._check_in_place(self._read_info())
-        self.copy_(with_item(self, index, value))
+        self._check_in_place("index")
+        self._overwrite("index", with_item(self, index, value))
 
     def __add__(self: Any, other: Any) -> Tensor:
         return F.add(self, other)
@@ -102,6 +103,10 @@ class Operators:
     def __neg__(self: Any) -> Tensor:
         return F.neg(self)
 
+    def __pos__(self: Any) -> Tensor:
+        itself: Tensor = self
+        return itself
+
     def __abs__(self: Any) -> Tensor:
         return F.abs(self)
 
@@ -129,37 +134,69 @@ class Operators:
     def __ge__(self: Any, other: Any) -> Tensor:
         return F.ge(self, other)
 
-    def _check_in_place(self: Any, info: list[int]) -> None:
-        if info[2] and self._context.grad_enabled:
+    def _check_in_place(self: Any, name: str) -> None:
+        info = self._read_info()
+        if info[3] and info[2] and self._context.grad_enabled:
             raise errors.TapeStateError(
-                "a leaf that requires grad cannot be changed in place while operations are "
-                "recorded: do it under no_grad()"
+                f"{name}: a leaf that requires grad cannot be changed in place while operations "
+                "are recorded: do it under no_grad()"
             )
 
-    def _in_place(self: Any, value: Tensor) -> Tensor:
+    def _in_place(self: Any, name: str, value: Tensor) -> Tensor:
         """What ``tensor += ...`` leaves: a leaf is overwritten, a result gets a new name."""
-        info = self._read_info()
-        if not info[3]:
+        if not self._read_info()[3]:
             return value
-        self._check_in_place(info)
-        self.copy_(value)
-        leaf: Tensor = self
+        self._check_in_place(name)
+        if not dtypes.can_cast(value.dtype, self.dtype):
+            raise errors.DTypeError(
+                f"{name}: a result of {value.dtype} cannot be stored in a tensor of {self.dtype}"
+            )
+        if value.shape != self.shape:
+            raise errors.ShapeError(
+                f"{name}: a result of shape {value.shape} cannot be stored in a tensor of shape "
+                f"{self.shape}"
+            )
+        leaf: Tensor = self._overwrite(name, value)
         return leaf
 
     def __iadd__(self: Any, other: Any) -> Tensor:
-        kept: Tensor = self._in_place(F.add(self, other))
+        kept: Tensor = self._in_place("add", F.add(self, other))
         return kept
 
     def __isub__(self: Any, other: Any) -> Tensor:
-        kept: Tensor = self._in_place(F.sub(self, other))
+        kept: Tensor = self._in_place("sub", F.sub(self, other))
         return kept
 
     def __imul__(self: Any, other: Any) -> Tensor:
-        kept: Tensor = self._in_place(F.mul(self, other))
+        kept: Tensor = self._in_place("mul", F.mul(self, other))
         return kept
 
     def __itruediv__(self: Any, other: Any) -> Tensor:
-        kept: Tensor = self._in_place(F.div(self, other))
+        kept: Tensor = self._in_place("div", F.div(self, other))
+        return kept
+
+    def __ifloordiv__(self: Any, other: Any) -> Tensor:
+        kept: Tensor = self._in_place("floor_divide", F.floor_divide(self, other))
+        return kept
+
+    def __imod__(self: Any, other: Any) -> Tensor:
+        kept: Tensor = self._in_place("remainder", F.remainder(self, other))
+        return kept
+
+    def __ipow__(self: Any, other: Any) -> Tensor:
+        kept: Tensor = self._in_place("pow", F.pow(self, other))
+        return kept
+
+    def __iand__(self: Any, other: Any) -> Tensor:
+        kept: Tensor = self._in_place("bitwise_and", F.bitwise_and(self, other))
+        return kept
+
+    def __ior__(self: Any, other: Any) -> Tensor:
+        kept: Tensor = self._in_place("bitwise_or", F.bitwise_or(self, other))
+        return kept
+
+    def __ixor__(self: Any, other: Any) -> Tensor:
+        kept: Tensor = self._in_place("bitwise_xor", F.bitwise_xor(self, other))
         return kept
 
     def where(self: Any, condition: Tensor, other: Any) -> Tensor:
@@ -265,7 +302,11 @@ class Operators:
     clone = F.clone
     narrow = F.narrow
     diagonal = F.diagonal
-    split = F.split
+
+    def split(self: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+        """As :func:`tinytape.split`."""
+        return F.split(self, split_size, dim)
+
     chunk = F.chunk
     gather = F.gather
     index_select = F.index_select

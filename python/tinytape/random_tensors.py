@@ -9,7 +9,7 @@ import numpy as np
 
 from tinytape import dtypes
 from tinytape._ffi import check, lib
-from tinytape.creation import zeros
+from tinytape.creation import new_zeros
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, DTypeError
 from tinytape.functional._apply import check_tensor, integers_of, sizes_of
@@ -53,28 +53,32 @@ def _random(
     if not wanted.is_floating_point:
         raise DTypeError(f"{name}: random numbers are float32 or float64, got {wanted}")
     source = _source(name, generator)
-    made = fill_random_(zeros(shape, dtype=wanted), kind, 0.0, 1.0, source)
+    made = fill_random_(new_zeros(name, shape, wanted), kind, 0.0, 1.0, source)
     return made.requires_grad_() if requires_grad else made
 
 
 def rand(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: DType | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform on [0, 1), float32 unless said otherwise."""
-    return _random("rand", sizes_of(size, "rand"), UNIFORM, generator, dtype, requires_grad)
+    shape = sizes_of(sizes, "rand", size)
+    return _random("rand", shape, UNIFORM, generator, dtype, requires_grad)
 
 
 def randn(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: DType | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Standard normal, float32 unless said otherwise."""
-    return _random("randn", sizes_of(size, "randn"), NORMAL, generator, dtype, requires_grad)
+    shape = sizes_of(sizes, "randn", size)
+    return _random("randn", shape, NORMAL, generator, dtype, requires_grad)
 
 
 def rand_like(
@@ -166,7 +170,7 @@ def randint(
         raise ArgumentError(f"randint: {first} to {end - 1} does not fit into {kind.name}")
     if not isinstance(size, (tuple, list)):
         raise TypeError(f"randint: expected size as a tuple, got {type(size).__name__}")
-    made = zeros(integers_of("randint", size, "sizes"), dtype=kind)
+    made = new_zeros("randint", integers_of("randint", size, "sizes"), kind)
     words = _high_word(_words("randint", made.numel(), generator), end - first)
     values = (words + np.uint64(first % (1 << 64))).view(np.int64)
     made.copy_(values.reshape(made.shape))
@@ -189,6 +193,7 @@ def randperm(
     (count,) = integers_of("randperm", (n,), "n")
     if count < 0 or count - 1 > _whole_limits(kind)[1]:
         raise ArgumentError(f"randperm: n must be at least 0 and fit into {kind.name}, got {count}")
-    made = zeros(count, dtype=kind)  # first, so that the core refuses a size before numpy tries it
+    # Made first, so that the core refuses a size before numpy tries it.
+    made = new_zeros("randperm", [count], kind)
     made.copy_(np.argsort(_words("randperm", count, generator), kind="stable"))
     return made.requires_grad_() if requires_grad else made

@@ -122,13 +122,14 @@ class Tensor(Operators):
     def is_contiguous(self) -> bool:
         return bool(self._read_info()[4])
 
-    def stride(self) -> tuple[int, ...]:
-        """Strides in elements."""
+    def stride(self, dim: int | None = None) -> Any:
+        """Strides in elements, or that of one axis."""
         info = self._read_info()
-        return tuple(info[6 + info[1] : 6 + 2 * info[1]])
+        return _apply.along("stride", tuple(info[6 + info[1] : 6 + 2 * info[1]]), dim)
 
     def size(self, dim: int | None = None) -> Any:
-        return self.shape if dim is None else self.shape[dim]
+        """The shape, or the size of one axis."""
+        return _apply.along("size", self.shape, dim)
 
     def dim(self) -> int:
         return self.ndim
@@ -207,6 +208,13 @@ class Tensor(Operators):
     def __int__(self) -> int:
         return int(self.item())
 
+    def __index__(self) -> int:
+        if self.dtype.is_floating_point or self.numel() != 1:
+            raise TypeError(
+                f"index: expected a tensor of one integer, got {self.dtype} of shape {self.shape}"
+            )
+        return int(self.item())
+
     def __bool__(self) -> bool:
         return bool(self.item())
 
@@ -241,24 +249,22 @@ class Tensor(Operators):
                 would be lost.
             ShapeError: when the shapes do not fit.
         """
+        return self._overwrite("copy_", src)
+
+    def _overwrite(self, name: str, src: Any) -> Tensor:
         if isinstance(src, Tensor):
             if src.requires_grad and self._context.grad_enabled:
                 raise errors.TapeStateError(
-                    "copy_: writing in place is not recorded and would lose the source's gradient: "
-                    "use detach() or no_grad()"
+                    f"{name}: writing in place is not recorded and would lose the source's "
+                    "gradient: use detach() or no_grad()"
                 )
             src = src.numpy()
-        try:
-            array = np.asarray(src)
-        except ValueError as error:
-            raise errors.ShapeError(f"copy_: the data has no regular shape: {error}") from None
-        if array.dtype.kind not in "fiub":
-            raise errors.DTypeError(f"copy_: data of dtype {array.dtype} is not supported")
+        array = dtypes.numbers(src, name)
         try:
             full = np.broadcast_to(array, self.shape)
         except ValueError:
             raise errors.ShapeError(
-                f"copy_: shape {array.shape} cannot be broadcast to {self.shape}"
+                f"{name}: shape {array.shape} cannot be broadcast to {self.shape}"
             ) from None
         full = dtypes.to_numpy_dtype(full, self.dtype)
         self._context.enter()
@@ -267,10 +273,10 @@ class Tensor(Operators):
         return self
 
     def fill_(self, value: Scalar) -> Tensor:
-        return self.copy_(value)
+        return self._overwrite("fill_", value)
 
     def zero_(self) -> Tensor:
-        return self.copy_(0)
+        return self._overwrite("zero_", 0)
 
     # ---- differentiation ----
 

@@ -97,4 +97,5 @@ def case(draw):
 
 
 LARGE = ("float with holes", (3, 1, 130, 130))
-ROW = Row(case, _call((3, 4), (130, 130, 32, 24), False, None, LARGE, 0.2))
+# Of equal keys the second derivative is zero: what rounding leaves of a sum over all of them.
+ROW = Row(case, _call((3, 4), (130, 130, 32, 24), False, None, LARGE, 0.2), float32=1e-4)

@@ -185,6 +185,15 @@ def axis_of(name: str, ndim: int, axis: Any) -> int:
     return int(axis % max(ndim, 1))
 
 
+def along(name: str, numbers: tuple[int, ...], dim: Any) -> Any:
+    """One number for each axis; or that of the axis dim, if it is not None."""
+    if dim is None:
+        return numbers
+    if not numbers:
+        raise OutOfRangeError(f"{name}: a tensor of 0 dimensions has no axis {dim}")
+    return numbers[axis_of(name, len(numbers), dim)]
+
+
 def integers_of(name: str, values: Sequence[Any], what: str) -> list[int]:
     """Integers of any kind as Python's; ``what`` they are, for the error."""
     try:
@@ -194,8 +203,12 @@ def integers_of(name: str, values: Sequence[Any], what: str) -> list[int]:
         raise TypeError(f"{name}: {what} must be integers, got {kinds}") from None
 
 
-def sizes_of(args: tuple[Any, ...], name: str = "size") -> list[int]:
-    """Sizes given one by one or as one sequence."""
+def sizes_of(args: tuple[Any, ...], name: str = "size", keyword: Any = None) -> list[int]:
+    """Sizes or axes given one by one, as one sequence, or by keyword."""
+    if keyword is not None:
+        if args:
+            raise TypeError(f"{name}: sizes are given by position or by keyword, got both")
+        args = (keyword,)
     given = args[0] if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
     return integers_of(name, given, "sizes")
 

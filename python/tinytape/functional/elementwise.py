@@ -10,7 +10,7 @@ from tinytape import dtypes
 from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError, DTypeError
 from tinytape.functional import _apply
-from tinytape.functional._apply import apply, binary, check_tensor, operand, unary
+from tinytape.functional._apply import apply, binary, check_tensor, integers_of, operand, unary
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
@@ -264,6 +264,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
         DTypeError: for decimals of integers.
     """
     check_tensor("round", input)
+    (decimals,) = integers_of("round", (decimals,), "decimals")
     if decimals == 0:
         return unary("round", input)
     if not input.dtype.is_floating_point:

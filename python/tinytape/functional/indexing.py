@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinytape._ffi import OPS
-from tinytape.dtypes import bool_, int64
+from tinytape.dtypes import bool_, int64, numbers, to_numpy_dtype
 from tinytape.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError, TapeStateError
 from tinytape.functional._apply import (
     apply,
@@ -116,7 +116,13 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | float) -> Tensor:
         raise ShapeError(f"masked_fill: expected one value, got a tensor of shape {fill.shape}")
     if fill.dtype.is_floating_point and not input.dtype.is_floating_point:
         raise DTypeError(f"masked_fill: {input.dtype} cannot hold a value of {fill.dtype}")
-    return where(mask, fill.to(input.dtype), input)
+    try:
+        return where(mask, fill.to(input.dtype), input)
+    except ShapeError:
+        raise ShapeError(
+            f"masked_fill: a mask of shape {mask.shape} does not fit an input of shape "
+            f"{input.shape}"
+        ) from None
 
 
 def _check_indices(name: str, indices: Array, least: int, axis: int, size: int) -> None:
@@ -197,10 +203,10 @@ def _expanded(index: Any, ndim: int) -> list[Any]:
     parts = list(index) if isinstance(index, tuple) else [index]
     places = [i for i, p in enumerate(parts) if p is Ellipsis]
     if len(places) > 1:
-        raise OutOfRangeError("an index can hold only one Ellipsis")
+        raise OutOfRangeError("index: expected at most one Ellipsis, got more")
     used = sum(_axes_used(p) for p in parts)
     if used > ndim:
-        raise OutOfRangeError(f"too many indices ({used}) for a tensor of {ndim} dimensions")
+        raise OutOfRangeError(f"index: too many indices ({used}) for a tensor of {ndim} dimensions")
     at = places[0] if places else len(parts)
     parts[at : at + 1] = [slice(None)] * (ndim - used)
     return parts
@@ -208,7 +214,7 @@ def _expanded(index: Any, ndim: int) -> list[Any]:
 
 def _sliced(y: Tensor, axis: int, part: slice, size: int) -> tuple[Tensor, int]:
     if part.step is not None and operator.index(part.step) < 1:
-        raise ArgumentError(f"a slice's step must be positive, got {part.step}")
+        raise ArgumentError(f"index: a slice's step must be positive, got {part.step}")
     start, stop, step = part.indices(size)
     length = max(0, -(-(stop - start) // step))
     if (start, step, length) != (0, 1, size):
@@ -219,12 +225,12 @@ def _sliced(y: Tensor, axis: int, part: slice, size: int) -> tuple[Tensor, int]:
 def _position(part: Any, axis: int, size: int) -> int:
     if isinstance(part, (bool, np.bool_)) or not hasattr(part, "__index__"):
         raise DTypeError(
-            "an index is an integer, slice, None, Ellipsis, or a list, array or tensor of "
-            f"integers or bool, got {type(part).__name__}"
+            "index: expected an integer, slice, None, Ellipsis, or a list, array or tensor "
+            f"of integers or bool, got {type(part).__name__}"
         )
     i = operator.index(part)
     if not -size <= i < size:
-        raise OutOfRangeError(f"index {i} is out of range for axis {axis} of size {size}")
+        raise OutOfRangeError(f"index: index {i} is out of range for axis {axis} of size {size}")
     return int(i % size)
 
 
@@ -292,10 +298,16 @@ def with_item(x: Tensor, index: Any, value: Any) -> Array:
             "index: writing in place is not recorded and would lose the source's gradient: "
             "use detach() or no_grad()"
         )
-    parts = tuple(p.numpy() if is_tensor(p) else p for p in _expanded(index, x.ndim))
     array = x.numpy()
+    # Reading and writing choose the same elements: those whose places reading gives.
+    places = from_array(np.arange(array.size).reshape(array.shape), int64)
+    values = to_numpy_dtype(numbers(value, "index"), x.dtype)
+    chosen = get_item(places, index).numpy()
     try:
-        array[parts] = value.numpy() if is_tensor(value) else value
-    except (ValueError, OverflowError) as error:
-        raise ShapeError(f"index: {error}") from None
+        array.reshape(-1)[chosen] = values
+    except ValueError:
+        raise ShapeError(
+            f"index: values of shape {values.shape} cannot be broadcast to the shape "
+            f"{chosen.shape} of the elements that are chosen"
+        ) from None
     return array

@@ -17,7 +17,7 @@ from tinytape.functional._apply import (
     integers_of,
     sizes_of,
 )
-from tinytape.functional.shape import clone, expand, reshape
+from tinytape.functional.shape import clone, contiguous, expand, reshape
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
@@ -34,16 +34,15 @@ __all__ = [
 ]
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """A copy with the elements along the given axes in reverse order.
 
     Raises:
         ArgumentError: when an axis is named twice.
     """
     check_tensor("flip", input)
-    given = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
-    axes = axes_of("flip", input, given)
-    return apply(OPS["flip"], (input,), axes if input.ndim else ())
+    turned = axes_of("flip", input, sizes_of(axes, "flip", dims))
+    return apply(OPS["flip"], (input,), turned if input.ndim else ())
 
 
 def fliplr(input: Tensor) -> Tensor:
@@ -93,21 +92,21 @@ def roll(
     return apply(OPS["roll"], (input,), total)
 
 
-def repeat(input: Tensor, *repeats: Any) -> Tensor:
+def repeat(input: Tensor, *times: Any, repeats: Any = None) -> Tensor:
     """A copy with each axis several times over; further sizes in front are new axes.
 
     Raises:
         ShapeError: when there are fewer sizes than axes, or a negative one.
     """
     check_tensor("repeat", input)
-    return _repeated("repeat", input, sizes_of(repeats, "repeat"))
+    return _repeated("repeat", input, sizes_of(times, "repeat", repeats))
 
 
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *times: Any, dims: Any = None) -> Tensor:
     """Like repeat, but the sizes belong to the last axes: those in front may be left out."""
     check_tensor("tile", input)
-    times = sizes_of(dims, "tile")
-    return _repeated("tile", input, [1] * (input.ndim - len(times)) + times)
+    given = sizes_of(times, "tile", dims)
+    return _repeated("tile", input, [1] * (input.ndim - len(given)) + given)
 
 
 def _repeated(name: str, x: Tensor, times: list[int]) -> Tensor:
@@ -127,7 +126,8 @@ def _repeated(name: str, x: Tensor, times: list[int]) -> Tensor:
         shape[axis] *= n
         y = reshape(expand(reshape(y, outer, 1, inner), outer, n, inner), shape)
         copied = True
-    return y if copied else clone(y)
+    # An axis of size 1 was only stretched, and shares storage yet.
+    return contiguous(y) if copied else clone(y)
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinytape._ffi import OPS
 from tinytape.dtypes import dtype as DType
-from tinytape.errors import ArgumentError
+from tinytape.errors import ArgumentError, OutOfRangeError
 from tinytape.functional._apply import (
     ValuesAndIndices,
     apply,
@@ -145,6 +145,10 @@ def _extremum(name: str, input: Tensor, dim: Any, keepdim: bool, other: Any) -> 
 
         return getattr(functional, f"{name}imum")(input, other)
     if dim is None:
+        if 0 in input.shape:
+            raise OutOfRangeError(
+                f"{name}: nothing to choose from: a tensor of shape {input.shape}"
+            )
         return over_axes(f"a{name}", input, None, keepdim)
     return ValuesAndIndices(*over_axis(name, input, dim, keepdim))
 
@@ -199,13 +203,27 @@ def any(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
 # ---- along one axis ------------------------------------------------------------------------------
 
 
-def softmax(input: Tensor, dim: int) -> Tensor:
-    """e^x / sum e^x along one axis."""
-    check_tensor("softmax", input)
-    return apply(OPS["softmax"], (input,), (axis_of("softmax", input.ndim, dim),))
+def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """e^x / sum e^x along one axis.
+
+    Args:
+        dtype: what the input is converted to first.
+
+    Raises:
+        DTypeError: for integers and bools: give a floating dtype.
+    """
+    x = in_dtype("softmax", input, dtype)
+    return apply(OPS["softmax"], (x,), (axis_of("softmax", x.ndim, dim),))
 
 
-def log_softmax(input: Tensor, dim: int) -> Tensor:
-    """x - ln sum e^x along one axis."""
-    check_tensor("log_softmax", input)
-    return apply(OPS["log_softmax"], (input,), (axis_of("log_softmax", input.ndim, dim),))
+def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """x - ln sum e^x along one axis.
+
+    Args:
+        dtype: what the input is converted to first.
+
+    Raises:
+        DTypeError: for integers and bools: give a floating dtype.
+    """
+    x = in_dtype("log_softmax", input, dtype)
+    return apply(OPS["log_softmax"], (x,), (axis_of("log_softmax", x.ndim, dim),))

@@ -48,28 +48,28 @@ __all__ = [
 ]
 
 
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     """The same elements in another shape; one size may be -1. A view where possible.
 
     Raises:
         ShapeError: when the sizes do not fit the number of elements.
     """
     check_tensor("reshape", input)
-    sizes = sizes_of(shape, "reshape")
-    check_rank("reshape", sizes)
-    return apply(OPS["reshape"], (input,), sizes)
+    wanted = sizes_of(sizes, "reshape", shape)
+    check_rank("reshape", wanted)
+    return apply(OPS["reshape"], (input,), wanted)
 
 
-def view(input: Tensor, *shape: Any) -> Tensor:
+def view(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
     """The same elements in another shape, sharing storage; one size may be -1.
 
     Raises:
         ShapeError: where the strides do not allow it: reshape copies then.
     """
     check_tensor("view", input)
-    sizes = sizes_of(shape, "view")
-    check_rank("view", sizes)
-    return apply(OPS["reshape"], (input,), sizes, (1.0,))
+    wanted = sizes_of(sizes, "view", size)
+    check_rank("view", wanted)
+    return apply(OPS["reshape"], (input,), wanted, (1.0,))
 
 
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
@@ -136,14 +136,14 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return reshape(input, shape)
 
 
-def expand(input: Tensor, *sizes: Any) -> Tensor:
+def expand(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
     """Axes of size 1 stretched, new ones in front; -1 keeps a size. A view.
 
     Raises:
         ShapeError: when a size other than 1 would change.
     """
     check_tensor("expand", input)
-    shape = sizes_of(sizes, "expand")
+    shape = sizes_of(sizes, "expand", size)
     check_rank("expand", shape)
     return apply(OPS["expand"], (input,), shape)
 
@@ -162,14 +162,14 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
 # ---- the order of the axes -----------------------------------------------------------------------
 
 
-def permute(input: Tensor, *dims: Any) -> Tensor:
+def permute(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """The axes in another order, as a view.
 
     Raises:
-        ArgumentError: when dims is no order of all axes.
+        ArgumentError: when they are no order of all axes.
     """
     check_tensor("permute", input)
-    order = sizes_of(dims, "permute")
+    order = sizes_of(axes, "permute", dims)
     check_rank("permute", order)
     return apply(OPS["permute"], (input,), order)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING
 
 from tinytape._ffi import OPS
@@ -12,6 +11,7 @@ from tinytape.functional._apply import (
     apply_many,
     axis_of,
     check_tensor,
+    integers_of,
 )
 
 if TYPE_CHECKING:
@@ -61,5 +61,6 @@ def topk(
     """
     check_tensor("topk", input)
     axis = axis_of("topk", input.ndim, -1 if dim is None else dim)
-    ints = (axis, bool(largest), operator.index(k))
+    (count,) = integers_of("topk", (k,), "k")
+    ints = (axis, bool(largest), count)
     return ValuesAndIndices(*apply_many(OPS["topk"], (input,), ints))

@@ -26,7 +26,10 @@ def _spread(
         if correction is not None:
             raise ArgumentError(f"{name}: takes either unbiased or correction, not both")
         correction = int(bool(unbiased))
-    return over_axes(name, input, dim, keepdim, (1.0 if correction is None else float(correction),))
+    freedom = 1 if correction is None else correction
+    if not isinstance(freedom, (int, float)):
+        raise TypeError(f"{name}: correction must be a number, got {type(freedom).__name__}")
+    return over_axes(name, input, dim, keepdim, (float(freedom),))
 
 
 def var(

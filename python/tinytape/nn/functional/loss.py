@@ -144,7 +144,12 @@ def mse_loss(
         ShapeError: for shapes that do not fit.
     """
     _check("mse_loss", input, target, weight, size_average, reduce, reduction)
-    error = sub(input, target)
+    try:
+        error = sub(input, target)
+    except ShapeError:
+        raise ShapeError(
+            f"mse_loss: shapes {input.shape} and {target.shape} cannot be broadcast together"
+        ) from None
     losses = mul(error, error)
     if weight is None:
         return _reduced(losses, reduction)
