@@ -166,7 +166,7 @@ static tt_status pass_through(tt_pass *p, tt_node *node, void *dy)
     return TT_OK;
 }
 
-static tt_status run_kernel(tt_call *c)
+static tt_status run_backward_kernel(tt_call *c)
 {
     if (tape_has_elements(c->out, c->n_out))
         return kernels_for(c->out[0]->dtype)->ops[c->op->id]->backward(c);
@@ -206,16 +206,13 @@ static tt_status backward_node(tt_pass *p, tt_node *node)
         }
         kernel = true;
     }
-    if (kernel) TT_TRY(run_kernel(&c));
+    if (kernel) TT_TRY(run_backward_kernel(&c));
     for (int i = 0; i < node->n_in; i++) {
         tt_tensor *t = node->in[i];
         if (repeated[i]) kernels_for(t->dtype)->accumulate(t->cot, c.dx[i], t->numel);
     }
-    union {
-        const void *read;
-        void *owned;
-    } dy = {.read = c.dy[0]}; /* the pass owns the cotangents it hands to kernels as const */
-    if (node->op->passes) TT_TRY(pass_through(p, node, dy.owned));
+    /* The pass owns the cotangents that it hands to kernels as const. */
+    if (node->op->passes) TT_TRY(pass_through(p, node, as_writable(c.dy[0])));
     for (int k = 0; k < node->n_out; k++) {
         if (has_cot(p, node->out[k])) pass_spare(p, node->out[k]);
     }

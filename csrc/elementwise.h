@@ -86,12 +86,8 @@ static inline void elementwise(row_fn fn, const tt_tensor *shape, const tt_tenso
 /* A contiguous operand for memory that is no tensor: dy, or the output. */
 static inline tt_tensor dense_like(const tt_tensor *shape, const void *data)
 {
-    union {
-        const void *read;
-        void *data;
-    } only_read = {.read = data};
     tt_tensor t = {
-        .data = only_read.data, .numel = shape->numel, .ndim = shape->ndim, .dtype = T_DTYPE};
+        .data = as_writable(data), .numel = shape->numel, .ndim = shape->ndim, .dtype = T_DTYPE};
     int64_t stride = 1;
     for (int i = shape->ndim - 1; i >= 0; i--) {
         t.shape[i] = shape->shape[i];

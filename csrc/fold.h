@@ -178,11 +178,7 @@ TT_EXTREMUM(smallest, <, min)
  * line. */
 static inline tt_tensor span_tensor(tt_span s, const void *data, bool of_line)
 {
-    union {
-        const void *read;
-        void *data;
-    } only_read = {.read = data};
-    return (tt_tensor){.data = only_read.data,
+    return (tt_tensor){.data = as_writable(data),
                        .numel = s.outer * s.n * s.inner,
                        .ndim = 3,
                        .dtype = T_DTYPE,

@@ -208,15 +208,7 @@ static void copy_strided(const tt_tensor *t, void *dense, bool gather)
 
 void tensor_gather(void *dst, const tt_tensor *src) { copy_strided(src, dst, true); }
 
-void tensor_scatter(tt_tensor *dst, const void *src)
-{
-    union {
-        const void *in;
-        void *out;
-    } dense = {
-        .in = src}; /* one routine serves both directions; this one only reads the dense side */
-    copy_strided(dst, dense.out, false);
-}
+void tensor_scatter(tt_tensor *dst, const void *src) { copy_strided(dst, as_writable(src), false); }
 
 void tensor_fill(tt_tensor *t, double value)
 {

@@ -88,6 +88,16 @@ void tensor_gather(void *dst, const tt_tensor *src);  /* dst contiguous */
 void tensor_scatter(tt_tensor *dst, const void *src); /* src contiguous */
 void tensor_fill(tt_tensor *t, double value);         /* contiguous floats */
 
+/* Code that serves both directions reads through a pointer that it could write through. */
+static inline void *as_writable(const void *data)
+{
+    union {
+        const void *read;
+        void *data;
+    } both = {.read = data};
+    return both.data;
+}
+
 /* Handles. */
 tt_handle handle_for(tt_ctx *ctx, tt_tensor *t); /* a new hold on t; 0 when out of memory */
 tt_tensor *handle_tensor(tt_ctx *ctx, tt_handle h,

@@ -80,7 +80,7 @@ FAULTS = (
         "3 * (T)GELU_TANH_CUBIC * x * x",
         "2 * (T)GELU_TANH_CUBIC * x * x",
     ),
-    vjp("gelu", "ops/gelu.c", "v_neg(ctx, v_mul(ctx, t, t))", "v_neg(ctx, t)"),
+    vjp("gelu", "ops/gelu.c", "v_one_minus(ctx, v_mul(ctx, t, t))", "v_one_minus(ctx, t)"),
     vjp("gelu", "ops/gelu.c", "v_add(ctx, distribution, v_mul(ctx, x, density))", "distribution"),
     kernel("matmul", "ops/matmul.c", "c->acc[0]", "false"),
     vjp(

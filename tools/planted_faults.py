@@ -78,7 +78,7 @@ static tt_tensor *spoil_vjp(tt_ctx *ctx, const tt_node *node, int input, tt_tens
 
 HOOKS = (  # text of autograd_v2.c, and what the copy has after it
     (
-        "if (kernel) TT_TRY(kernels_for(node->out[0]->dtype)->ops[node->op->id]->backward(&c));",
+        "if (kernel) TT_TRY(run_backward_kernel(&c));",
         "for (int i = 0; i < node->n_in; i++) spoil_kernel(node, i, c.dx[i]);",
     ),
     (

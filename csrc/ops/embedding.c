@@ -39,22 +39,14 @@ static void embedding_take_shard(void *arg, int64_t shard)
 static tt_status embedding_take(const tt_tensor *index, const void *table, int64_t dim, void *rows,
                                 bool acc)
 {
-    union {
-        const void *read;
-        T *data;
-    } from = {.read = table};
-    embedding_plan p = {from.data, rows, index->data, index->numel, dim, acc};
+    embedding_plan p = {as_writable(table), rows, index->data, index->numel, dim, acc};
     parallel_for(shards_of(p.n, rows_per_shard(dim)), embedding_take_shard, &p);
     return TT_OK;
 }
 
 static tt_status embedding_add(const tt_tensor *index, void *table, int64_t dim, const void *rows)
 {
-    union {
-        const void *read;
-        T *data;
-    } from = {.read = rows};
-    embedding_plan p = {table, from.data, index->data, index->numel, dim, true};
+    embedding_plan p = {table, as_writable(rows), index->data, index->numel, dim, true};
     parallel_for(shards_of(dim, COLUMN_BLOCK), embedding_add_shard, &p);
     return TT_OK;
 }

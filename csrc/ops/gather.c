@@ -57,12 +57,8 @@ static void gather_shard(void *arg, int64_t shard)
 static tt_status gather_take(const tt_call *c, const int64_t *shape, const void *full, void *out,
                              bool acc)
 {
-    union {
-        const void *read;
-        T *data;
-    } from = {.read = full};
     gather_plan p = gather_plan_of(c, shape);
-    p.full = from.data;
+    p.full = as_writable(full);
     p.out = out;
     p.acc = acc;
     parallel_for(shards_of(p.rows, p.rows_in_shard), gather_shard, &p);
