@@ -32,11 +32,6 @@ tt_status anomaly_name_line(const tt_ctx *ctx, int origin, tt_status status)
     return status;
 }
 
-static double value_at(const tt_tensor *t, const void *data, int64_t i)
-{
-    return t->dtype == TT_FLOAT32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
-}
-
 /* Where in memory element i of a tensor of these strides lies, and its index as text. */
 static int64_t locate(const tt_tensor *t, int64_t i, const char **text)
 {
@@ -57,7 +52,7 @@ static int64_t first_bad(const tt_tensor *t, const void *data, double *value)
     bool dense = data != NULL || t->contiguous;
     const void *from = data != NULL ? data : t->data;
     for (int64_t i = 0; i < t->numel; i++) {
-        *value = value_at(t, from, dense ? i : locate(t, i, NULL));
+        *value = dtype_float_at(t->dtype, from, dense ? i : locate(t, i, NULL));
         if (!isfinite(*value)) return i;
     }
     return -1;

@@ -166,6 +166,16 @@ static tt_status pass_through(tt_pass *p, tt_node *node, void *dy)
     return TT_OK;
 }
 
+static tt_status run_kernel(tt_call *c)
+{
+    if (tape_has_elements(c->out, c->n_out))
+        return kernels_for(c->out[0]->dtype)->ops[c->op->id]->backward(c);
+    for (int i = 0; i < c->n_in; i++) {
+        if (c->dx[i] != NULL && !c->acc[i]) memset(c->dx[i], 0, tensor_bytes(c->in[i]));
+    }
+    return TT_OK;
+}
+
 static tt_status backward_node(tt_pass *p, tt_node *node)
 {
     tt_ctx *ctx = p->ctx;
@@ -196,7 +206,7 @@ static tt_status backward_node(tt_pass *p, tt_node *node)
         }
         kernel = true;
     }
-    if (kernel) TT_TRY(kernels_for(node->out[0]->dtype)->ops[node->op->id]->backward(&c));
+    if (kernel) TT_TRY(run_kernel(&c));
     for (int i = 0; i < node->n_in; i++) {
         tt_tensor *t = node->in[i];
         if (repeated[i]) kernels_for(t->dtype)->accumulate(t->cot, c.dx[i], t->numel);

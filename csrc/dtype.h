@@ -13,6 +13,10 @@ static inline size_t dtype_size(int dtype)
     static const uint8_t sizes[TT_DTYPE_COUNT] = {4, 8, 8, 1, 1, 1, 2, 4};
     return sizes[dtype];
 }
+static inline double dtype_float_at(int dtype, const void *data, int64_t i) /* of a float type */
+{
+    return dtype == TT_FLOAT32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
+}
 static inline bool dtype_is_float(int dtype) { return dtype == TT_FLOAT32 || dtype == TT_FLOAT64; }
 
 /* The type that holds the values of both, as torch.promote_types has it. */

@@ -51,8 +51,9 @@ static inline void elementwise_to(row_fn fn, const tt_tensor *shape,
                                   bool acc)
 {
     if (shape->numel == 0) return;
-    elementwise_plan p = {
-        .fn = fn, .out = out, .out_size = dtype_size(out_dtype), .acc = acc, .numel = shape->numel};
+    elementwise_plan p; /* of the arrays only what is used: small tensors would feel the rest */
+    p.fn = fn, p.out = out, p.out_size = dtype_size(out_dtype), p.acc = acc;
+    p.numel = shape->numel, p.ndim = 0;
     const int64_t *strides[MAX_OPERANDS];
     for (int k = 0; k < MAX_OPERANDS; k++) {
         const tt_tensor *t = operands[k] != NULL ? operands[k] : operands[0];
@@ -69,7 +70,10 @@ static inline void elementwise_to(row_fn fn, const tt_tensor *shape,
         else p.shape[p.ndim++] = shape->shape[i];
         for (int k = 0; k < MAX_OPERANDS; k++) p.strides[k][p.ndim - 1] = strides[k][i];
     }
-    if (p.ndim == 0) p.shape[p.ndim++] = 1;
+    if (p.ndim == 0) { /* one element */
+        p.shape[p.ndim++] = 1;
+        for (int k = 0; k < MAX_OPERANDS; k++) p.strides[k][0] = 0;
+    }
     parallel_for(shards_of(p.numel, GRAIN), elementwise_shard, &p);
 }
 
@@ -136,6 +140,10 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
             TT_ROW_LOOP(expression, p0[i * s0], p1[i * s1], p2[i * s2])                        \
         }                                                                                      \
     }
+
+/* Of two values; NaN where one is. */
+#define LARGER(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
+#define SMALLER(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
 
 /* A row function that writes bool from an expression in a and b. */
 #define TT_PREDICATE_LOOP(expression, A, B) \

@@ -32,9 +32,10 @@ const char *tt_error_message(void) { return last.message; }
 
 const char *shape_text(int ndim, const int64_t *shape)
 {
-    static _Thread_local char texts[4][200];
+    enum { AT_ONCE = 8 };
+    static _Thread_local char texts[AT_ONCE][200];
     static _Thread_local unsigned turn;
-    char *text = texts[turn++ % 4];
+    char *text = texts[turn++ % AT_ONCE];
     size_t used = (size_t)snprintf(text, sizeof texts[0], "(");
     for (int i = 0; i < ndim && used < sizeof texts[0] - 24; i++) {
         const char *separator = i + 1 < ndim ? ", " : ndim == 1 ? "," : "";

@@ -10,7 +10,7 @@ tt_status tt_fail(tt_status code, const char *op, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void error_set_origin(int origin); /* of the failure that was recorded last */
 
-/* "(2, 3, 4)" into a rotating buffer of the thread, for messages: up to four can stand in one
+/* "(2, 3, 4)" into a rotating buffer of the thread, for messages: up to eight can stand in one
  * format. */
 const char *shape_text(int ndim, const int64_t *shape);
 

@@ -32,7 +32,7 @@ typedef struct {
     const tt_attrs *attrs;
     int n_in, n_out;
     tt_tensor **in, **out;
-    tt_spec spec[TT_MAX_OUT];
+    tt_spec *spec;             /* forward: of each output */
     tt_place place;            /* forward: where an output goes that is not recorded */
     bool recording;            /* forward: a backward will want what is saved */
     void *saved[TT_MAX_SAVED]; /* for the backward kernel */
@@ -71,7 +71,7 @@ struct tt_op {
     int id;              /* its place in tt_ops */
     int inputs, outputs; /* outputs 0 reads as 1 */
     unsigned flags;
-    tt_layout layout;  /* of the floating inputs */
+    tt_layout layout;  /* of the inputs that are no indices */
     unsigned optional; /* bit i: input i may be absent */
     unsigned indices;  /* bit i: input i holds integers, int64 for the kernel, without a gradient */
     unsigned masks;    /* bit i: input i holds bool, without a gradient */
@@ -155,12 +155,16 @@ tt_status infer_predicate(tt_call *c);   /* likewise, and the output is bool */
 int value_dtype(const tt_call *c); /* of the inputs that are neither mask nor index; else int64 */
 tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input);
 int normal_axis(int64_t axis, int ndim); /* -1: there is no such axis */
+tt_status fail_axis(const char *op, int64_t axis, const tt_tensor *x);
+tt_status check_axis(const tt_call *c, int n_ints); /* ints[0], which of a scalar is 0 */
+tt_spec spec_like(const tt_tensor *x);              /* its type and shape */
 
 /* Reductions over adjacent axes, of which ints are: keepdim, the first, how many. */
 typedef struct {
     int64_t outer, n, inner; /* the tensor's shape, the axes that go taken together */
 } tt_span;
 tt_span span_of(const tt_tensor *x, const tt_attrs *attrs);
+tt_span span_of_axis(const tt_tensor *x, int64_t axis); /* a scalar has one element along any */
 tt_status infer_span(tt_call *c);          /* the shape without those axes, in the input's dtype */
 tt_status infer_span_nonempty(tt_call *c); /* likewise, where nothing has no such value */
 
@@ -185,6 +189,8 @@ tt_tensor *v_span_expand(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like, const
 /* What the backward kernel of a recorded operation makes of ones, as a constant: the factor of dy
  * where an operation is linear but for kinks. */
 tt_tensor *v_weights(tt_ctx *ctx, const tt_node *node);
+tt_tensor *v_as_rows(tt_ctx *ctx, tt_tensor *x); /* (..., n) as (rows, n) */
+tt_tensor *v_one_minus(tt_ctx *ctx, tt_tensor *x);
 tt_tensor *v_transpose(tt_ctx *ctx, tt_tensor *x); /* the last two axes */
 tt_tensor *v_softmax(tt_ctx *ctx, tt_tensor *x, int dim);
 tt_tensor *v_slice(tt_ctx *ctx, tt_tensor *x, int dim, int64_t start, int64_t length);

@@ -9,6 +9,27 @@ int normal_axis(int64_t axis, int ndim)
     return axis >= 0 && axis < ndim ? (int)axis : -1;
 }
 
+tt_status fail_axis(const char *op, int64_t axis, const tt_tensor *x)
+{
+    return tt_fail(TT_ERR_INDEX, op, "axis %lld is out of range for a tensor of %d dimensions",
+                   (long long)axis, x->ndim);
+}
+
+tt_status check_axis(const tt_call *c, int n_ints)
+{
+    const tt_tensor *x = c->in[0];
+    int64_t axis = c->attrs->n_ints == n_ints ? c->attrs->ints[0] : -1;
+    if (axis >= 0 && axis < (x->ndim > 0 ? x->ndim : 1)) return TT_OK;
+    return fail_axis(c->op->name, axis, x);
+}
+
+tt_spec spec_like(const tt_tensor *x)
+{
+    tt_spec spec = {.dtype = x->dtype, .ndim = x->ndim};
+    memcpy(spec.shape, x->shape, sizeof x->shape);
+    return spec;
+}
+
 int value_dtype(const tt_call *c)
 {
     for (int i = 0; i < c->n_in; i++) {
@@ -20,8 +41,8 @@ int value_dtype(const tt_call *c)
 tt_status infer_same(tt_call *c)
 {
     const tt_tensor *x = c->in[0];
-    c->spec[0] = (tt_spec){.dtype = value_dtype(c), .ndim = x->ndim};
-    memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
+    c->spec[0] = spec_like(x);
+    c->spec[0].dtype = value_dtype(c);
     for (int i = 1; i < c->n_in; i++) {
         if (c->in[i] != NULL && !tensor_same_shape(x, c->in[i]))
             return tt_fail(TT_ERR_SHAPE, c->op->name, "shapes %s and %s must be equal",
@@ -96,6 +117,12 @@ tt_span span_of(const tt_tensor *x, const tt_attrs *attrs)
     for (int i = 0; i < x->ndim; i++)
         *(i < first ? &s.outer : i < last ? &s.n : &s.inner) *= x->shape[i];
     return s;
+}
+
+tt_span span_of_axis(const tt_tensor *x, int64_t axis)
+{
+    tt_attrs attrs = {.ints = {0, axis, 1}};
+    return span_of(x, &attrs);
 }
 
 static tt_status infer_span_of(tt_call *c, bool nonempty)

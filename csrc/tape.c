@@ -1,14 +1,9 @@
-/* tape: how an operation is run and recorded, and how what was recorded is released. */
+/* tape: how an operation is run, and recorded where a gradient may be wanted. */
 #include "tape.h"
 
 #include <string.h>
 
 #include "anomaly.h"
-#include "attached.h"
-
-enum { SWEEP_LEAST = 8 << 20 };
-
-/* ---- running an operation ---- */
 
 void *call_save(tt_call *c, int index, size_t n)
 {
@@ -224,9 +219,11 @@ static tt_status run(tt_call *c)
         c->out[k] = make_output(c, k, c->recording ? PLACE_STEP : c->place);
         if (c->out[k] == NULL) return (tt_status)tt_error_code();
     }
-    if (!(c->op->flags & TT_VIEW)) TT_TRY(run_kernel(c));
     /* A view computes nothing: what is not finite in it was looked at where it was computed. */
-    if (c->ctx->anomaly.checks && !(c->op->flags & TT_VIEW)) TT_TRY(anomaly_check_outputs(c));
+    if (!(c->op->flags & TT_VIEW) && tape_has_elements(c->out, c->n_out)) {
+        TT_TRY(run_kernel(c));
+        if (c->ctx->anomaly.checks) TT_TRY(anomaly_check_outputs(c));
+    }
     if (!c->recording) return TT_OK;
     return tape_add_op(c->ctx, c->op, c->in, c->n_in, c->out, c->n_out, c->attrs, c->saved);
 }
@@ -246,60 +243,6 @@ static void mark_cut(const tt_call *c, tt_tensor *const *in)
     }
 }
 
-void tape_retain(tt_tensor *input)
-{
-    if (input->place == PLACE_POOL) input->refs += 1;
-    else if (input->block != NULL) input->block->refs += 1;
-}
-
-static void release_inputs(tt_ctx *ctx, const tt_node *node)
-{
-    for (int i = 0; i < node->n_in; i++) {
-        tt_tensor *input = node->in[i];
-        if (input == NULL) continue;
-        if (input->place == PLACE_POOL) tensor_unref(ctx, input);
-        else block_unref(&ctx->pool, input->block);
-    }
-}
-
-/* A node goes, and with it what the outside attached to it. */
-static void end_node(tt_ctx *ctx, tt_node *node)
-{
-    release_inputs(ctx, node);
-    if (ctx->attached == 0) return;
-    attached_end(ctx, &node->function);
-    for (int k = 0; k < node->n_out; k++) attached_end(ctx, &node->out[k]->hook);
-}
-
-tape_mark tape_here(const tt_ctx *ctx)
-{
-    return (tape_mark){ctx->tape.newest, arena_here(&ctx->step)};
-}
-
-bool tape_held_since(const tt_ctx *ctx, tape_mark mark)
-{
-    for (const tt_node *node = ctx->tape.newest; node != mark.newest; node = node->prev) {
-        for (int k = 0; k < node->n_out; k++) {
-            if (node->out[k]->handles > 0) return true;
-        }
-    }
-    return false;
-}
-
-void tape_rewind(tt_ctx *ctx, tape_mark mark)
-{
-    tt_tape *tape = &ctx->tape;
-    while (tape->newest != mark.newest) {
-        tt_node *node = tape->newest;
-        end_node(ctx, node);
-        tape->newest = node->prev;
-        if (tape->newest != NULL) tape->newest->next = NULL;
-        else tape->oldest = NULL;
-        tape->nodes -= 1;
-    }
-    arena_rewind(&ctx->step, mark.step);
-}
-
 tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_attrs *attrs,
                      tt_place place, tt_tensor **out)
 {
@@ -307,12 +250,14 @@ tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_att
     tt_tensor *inputs[TT_MAX_IN] = {NULL};
     /* `out` may be the caller's input array, so it is written last. */
     tt_tensor *made[TT_MAX_OUT] = {NULL};
+    tt_spec spec[TT_MAX_OUT]; /* the shape rule's to fill */
     tt_call c = {.ctx = ctx,
                  .op = op,
                  .attrs = attrs,
                  .n_in = n_in,
                  .in = inputs,
                  .out = made,
+                 .spec = spec,
                  .place = place};
     if (n_in < 0 || n_in > TT_MAX_IN)
         return tt_fail(TT_ERR_ARG, op->name, "expected %d inputs, got %d", op->inputs, n_in);
@@ -330,143 +275,14 @@ tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_att
         tape_rewind(ctx, mark);
     } else {
         mark_cut(&c, in);
+        /* What was done to the inputs on the way, such as broadcasting, leads nowhere. */
+        if (!c.recording && place == PLACE_POOL && ctx->tape.newest != mark.newest)
+            tape_rewind(ctx, mark);
         for (int k = 0; k < c.n_out; k++) out[k] = made[k];
     }
     if (status != TT_OK || place != PLACE_SCRATCH || c.recording)
         arena_rewind(&ctx->scratch, scratch);
     return status;
-}
-
-/* ---- letting go ---- */
-
-void tape_clear(tt_ctx *ctx)
-{
-    tt_tape *tape = &ctx->tape;
-    for (tt_node *node = tape->newest; node != NULL; node = node->prev) end_node(ctx, node);
-    tape->oldest = tape->newest = NULL;
-    tape->nodes = 0;
-    arena_reset(&ctx->step);
-    tape->sweep_above = ctx->step.high_water > SWEEP_LEAST ? ctx->step.high_water : SWEEP_LEAST;
-}
-
-void tape_clear_if_unheld(tt_ctx *ctx)
-{
-    if (ctx->tape.held == NULL && ctx->tape.newest != NULL && ctx->tape.pass == NULL)
-        tape_clear(ctx);
-}
-
-/* What the outside holds keeps its value in storage of its own, and has no way back any more. */
-static tt_status prepare_outside(tt_ctx *ctx, tt_tensor *t)
-{
-    tt_tensor *to = NULL;
-    if (t->block != NULL) {
-        to = tensor_new_view(ctx, t);
-    } else {
-        to = tensor_new_pool(ctx, "backward", TT_POOL_DATA, t->dtype, t->ndim, t->shape);
-        if (to != NULL) tensor_gather(to->data, t);
-    }
-    if (to == NULL) return (tt_status)tt_error_code();
-    to->requires_grad = t->requires_grad;
-    to->graph_freed = true;
-    t->outside = to;
-    return TT_OK;
-}
-
-/* Something held may have been computed from what is given up: no pass can go through it either. */
-static void spread_release(tt_ctx *ctx, uint64_t epoch)
-{
-    for (tt_node *node = ctx->tape.oldest; node != NULL; node = node->next) {
-        for (int i = 0; i < node->n_in && node->released == 0; i++) {
-            const tt_tensor *t = node->in[i];
-            if (t == NULL || !t->requires_grad) continue;
-            if (t->graph_freed || (t->node != NULL && t->node->released != 0))
-                node->released = epoch;
-        }
-    }
-}
-
-tt_status tape_plan_release(tt_ctx *ctx, uint64_t epoch)
-{
-    for (tt_node *node = ctx->tape.newest; node != NULL; node = node->prev) {
-        if (node->visited == epoch) node->released = epoch;
-    }
-    spread_release(ctx, epoch);
-    for (tt_tensor *t = ctx->tape.held; t != NULL; t = t->held_next) {
-        if (t->node->released != 0) TT_TRY(prepare_outside(ctx, t));
-    }
-    return TT_OK;
-}
-
-void tape_cancel_release(tt_ctx *ctx, uint64_t epoch)
-{
-    for (tt_node *node = ctx->tape.newest; node != NULL; node = node->prev) {
-        if (node->released == epoch) node->released = 0;
-    }
-    for (tt_tensor *t = ctx->tape.held; t != NULL; t = t->held_next) {
-        tensor_unref(ctx, t->outside);
-        t->outside = NULL;
-    }
-}
-
-void tape_release(tt_ctx *ctx)
-{
-    for (tt_tensor *t = ctx->tape.held, *next = NULL; t != NULL; t = next) {
-        next = t->held_next;
-        if (t->outside != NULL) handle_move(ctx, t, t->outside);
-    }
-    tape_clear_if_unheld(ctx);
-}
-
-static void keep_tensor(tt_ctx *ctx, tt_tensor *t, size_t *live)
-{
-    if (t == NULL || t->place == PLACE_POOL || t->marked) return;
-    *live += tensor_bytes(t);
-    t->marked = true;
-    arena_keep(&ctx->step, t);
-    arena_keep(&ctx->step, t->data);
-}
-
-static void unlink_node(tt_ctx *ctx, tt_node *node)
-{
-    tt_tape *tape = &ctx->tape;
-    end_node(ctx, node);
-    if (node->prev != NULL) node->prev->next = node->next;
-    else tape->oldest = node->next;
-    if (node->next != NULL) node->next->prev = node->prev;
-    else tape->newest = node->prev;
-    tape->nodes -= 1;
-}
-
-void tape_sweep(tt_ctx *ctx)
-{
-    arena_sweep_begin(&ctx->step);
-    size_t live_bytes = 0;
-    /* Consumers are newer than what they consume: one walk from new to old sees every use before
-     * its maker. */
-    for (tt_node *node = ctx->tape.newest, *older = NULL; node != NULL; node = older) {
-        older = node->prev;
-        bool live = false;
-        for (int k = 0; k < node->n_out; k++)
-            live = live || node->out[k]->handles > 0 || node->out[k]->marked;
-        if (!live) {
-            unlink_node(ctx, node);
-            continue;
-        }
-        arena_keep(&ctx->step, node);
-        arena_keep(&ctx->step, node->in);
-        for (int k = 0; k < node->n_out; k++) {
-            keep_tensor(ctx, node->out[k], &live_bytes);
-            node->out[k]->marked = false;
-        }
-        for (int i = 0; i < node->n_in; i++) keep_tensor(ctx, node->in[i], &live_bytes);
-        for (int k = 0; k < TT_MAX_SAVED; k++) arena_keep(&ctx->step, node->saved[k]);
-    }
-    arena_sweep(&ctx->step);
-    /* The next sweep comes when as much as twice what lives was added, so that sweeping costs no
-     * more than recording did. */
-    size_t room = 2 * live_bytes > SWEEP_LEAST ? 2 * live_bytes : SWEEP_LEAST;
-    ctx->tape.sweep_above = ctx->step.used + room;
-    ctx->tape.untidy = false;
 }
 
 /* ---- the public entry ---- */

@@ -1,4 +1,5 @@
-/* tape: how recorded operations are released. What an operation needs of the tape is in op.h. */
+/* tape: how recorded operations are released (release.c). What an operation needs of the tape is in
+ * op.h. */
 #ifndef TT_TAPE_H
 #define TT_TAPE_H
 
@@ -7,6 +8,16 @@
 /* A node keeps its inputs alive: pool tensors themselves, and the storage that a step view shows.
  */
 void tape_retain(tt_tensor *input);
+
+/* Whether any of these has an element: without, no kernel is called, and none need think of sizes
+ * such as (2^40, 0, 3). */
+static inline bool tape_has_elements(tt_tensor *const *t, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (t[i]->numel > 0) return true;
+    }
+    return false;
+}
 
 /* A failed call takes back what it recorded since. Nothing may hold the tensors in between. */
 typedef struct {

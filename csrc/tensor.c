@@ -222,10 +222,8 @@ void tensor_fill(tt_tensor *t, double value)
 {
     if (t->dtype == TT_FLOAT32) {
         for (int64_t i = 0; i < t->numel; i++) ((float *)t->data)[i] = (float)value;
-    } else if (t->dtype == TT_FLOAT64) {
-        for (int64_t i = 0; i < t->numel; i++) ((double *)t->data)[i] = value;
     } else {
-        for (int64_t i = 0; i < t->numel; i++) ((int64_t *)t->data)[i] = (int64_t)value;
+        for (int64_t i = 0; i < t->numel; i++) ((double *)t->data)[i] = value;
     }
 }
 

@@ -52,6 +52,8 @@ tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term)
     return v_add(ctx, x, v_number(ctx, x, term));
 }
 
+tt_tensor *v_one_minus(tt_ctx *ctx, tt_tensor *x) { return v_shift(ctx, v_neg(ctx, x), 1.0); }
+
 tt_tensor *v_where(tt_ctx *ctx, tt_tensor *mask, tt_tensor *a, tt_tensor *b)
 {
     tt_tensor *in[3] = {mask, a, b};
@@ -107,6 +109,14 @@ tt_tensor *v_reshape_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like)
 tt_tensor *v_expand_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like)
 {
     return with_shape(ctx, TT_OP_expand, x, like->ndim, like->shape);
+}
+
+tt_tensor *v_as_rows(tt_ctx *ctx, tt_tensor *x)
+{
+    if (x == NULL) return NULL;
+    int64_t shape[2] = {1, x->shape[x->ndim - 1]};
+    for (int i = 0; i < x->ndim - 1; i++) shape[0] *= x->shape[i];
+    return v_reshape(ctx, x, 2, shape);
 }
 
 tt_tensor *v_transpose(tt_ctx *ctx, tt_tensor *x)

@@ -56,6 +56,18 @@ def test_huge_views_are_refused_where_they_need_memory(small_memory, size):
             call()
 
 
+@pytest.mark.parametrize("size", [2**40, 2**52, 2**57])
+def test_shapes_without_an_element_cost_nothing(size):
+    x = tt.zeros(size, 2, 0, requires_grad=True)
+    q, k = tt.ones(1, 1, 2, 0, requires_grad=True), x.permute(1, 0, 2)[:1, None]
+    for z in (
+        x @ tt.zeros(size, 0, 0), x.cumsum(1), x[:, 1:], x.prod(0), x.tril(), x.logsumexp((0, 1)),
+        F.scaled_dot_product_attention(q, k, k), F.scaled_dot_product_attention(*3 * [x[:, None]]),
+    ):  # fmt: skip
+        z.sum().backward()
+    assert x.grad.shape == x.shape and q.grad.shape == q.shape
+
+
 # ---- numbers that are none -----------------------------------------------------------------------
 
 

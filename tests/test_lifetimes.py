@@ -30,6 +30,39 @@ def test_what_a_vjp_shows_a_view_of_outlives_the_call() -> None:
     np.testing.assert_allclose(h.numpy(), 2 * weight, rtol=1e-12)
 
 
+def test_a_copy_that_an_operation_reads_outlives_many_sweeps(in_new_context) -> None:
+    """A transposed weight is copied for the product; the copy belongs to no node."""
+    n = 2200  # large enough for a chunk of its own
+    w = RNG.standard_normal((n, n)).astype(np.float32)
+
+    def gradient() -> np.ndarray:
+        x = tt.zeros(4, n, requires_grad=True)
+        y = F.linear(x, tt.tensor(w).transpose(0, 1))
+        large = tt.zeros(1000, 1000, requires_grad=True)
+        for _ in range(30):
+            tt.exp(tt.exp(large))
+        return tt.grad(y.sum(), x)[0].numpy()
+
+    expected = np.tile(w.sum(1, dtype=np.float64), (4, 1))
+    np.testing.assert_allclose(in_new_context(gradient), expected, atol=1e-3)
+
+
+def test_an_operation_without_a_gradient_records_nothing() -> None:
+    """Not even the broadcasting of its inputs, or their copies."""
+    x = tt.ones(3, 2, requires_grad=True)
+    y = x * 2
+    row, turned = y[0], y.t()
+    nodes = tt.memory_stats()["tape_nodes"]
+    for f in (
+        lambda: y < tt.ones(4, 1, 1), turned.argmax, turned.argsort, lambda: row == y,
+        lambda: tt.floor_divide(y, row),
+    ):  # fmt: skip
+        kept = f()
+        assert tt.memory_stats()["tape_nodes"] == nodes and not kept.requires_grad
+    y.sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [[2.0, 2.0]] * 3
+
+
 def test_a_layer_without_outputs_has_a_gradient_of_zeros() -> None:
     x = tt.full((3, 4), 7.0, requires_grad=True)
     F.linear(x, tt.zeros(0, 4, requires_grad=True)).sum().backward()

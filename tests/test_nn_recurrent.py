@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -222,6 +224,9 @@ def test_function_errors():
     }
     F.lstm(**good)
     F.lstm_cell(**(good | {"input": x[0]}))
+    shapes = f"got {(N, IN)}, {(N, H)}, {(N, H)}, {(4 * H, IN)} and {(4 * H, H)}"
+    with pytest.raises(ValueError, match=re.escape(shapes)):
+        F.lstm(**(good | {"input": wrong["input"]}))
     for name, bad in wrong.items():
         with pytest.raises(ValueError, match=r"^lstm: expected"):
             F.lstm(**(good | {name: bad}))

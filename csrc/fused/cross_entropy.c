@@ -218,12 +218,6 @@ static tt_status cross_entropy_infer(tt_call *c)
     return TT_OK;
 }
 
-static double element_of(const tt_tensor *t, int64_t i)
-{
-    return t->dtype == TT_FLOAT32 ? (double)((const float *)t->data)[i]
-                                  : ((const double *)t->data)[i];
-}
-
 static void add_to_element(tt_tensor *t, int64_t i, double value)
 {
     if (t->dtype == TT_FLOAT32) ((float *)t->data)[i] += (float)value;
@@ -246,11 +240,13 @@ static void cross_entropy_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const
     if (certain == NULL || share == NULL) return;
     for (int64_t r = 0; r < rows; r++) {
         if (target[r] == node->attrs.ints[1]) continue;
-        double at_target = (1 - smoothing) * (w != NULL ? element_of(w, target[r]) : 1.0);
+        double at_target =
+            (1 - smoothing) * (w != NULL ? dtype_float_at(w->dtype, w->data, target[r]) : 1.0);
         double total = at_target;
         add_to_element(certain, r * classes + target[r], scale * at_target);
         for (int64_t i = 0; smoothing > 0 && i < classes; i++) {
-            double each = smoothing / (double)classes * (w != NULL ? element_of(w, i) : 1.0);
+            double each = smoothing / (double)classes *
+                          (w != NULL ? dtype_float_at(w->dtype, w->data, i) : 1.0);
             total += each;
             add_to_element(certain, r * classes + i, scale * each);
         }

@@ -159,8 +159,7 @@ static tt_status layer_norm_infer(tt_call *c)
                            "%s of shape %s does not fit the last %d axes of %s",
                            i == 1 ? "weight" : "bias", SHAPE_TEXT(t), axes, SHAPE_TEXT(x));
     }
-    c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = x->ndim};
-    memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
+    c->spec[0] = spec_like(x);
     return TT_OK;
 }
 

@@ -114,8 +114,7 @@ static tt_status linear_infer(tt_call *c)
     if (c->attrs->ints[0] < 0 || c->attrs->ints[0] >= ACTIVATION_COUNT)
         return tt_fail(TT_ERR_ARG, c->op->name, "there is no activation %lld",
                        (long long)c->attrs->ints[0]);
-    c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = x->ndim};
-    memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
+    c->spec[0] = spec_like(x);
     c->spec[0].shape[x->ndim - 1] = w->shape[0];
     return TT_OK;
 }
@@ -150,16 +149,13 @@ static void linear_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
                        tt_tensor **dx)
 {
     tt_tensor *x = node->in[0], *w = node->in[1];
-    int64_t rows = 1;
-    for (int i = 0; i < x->ndim - 1; i++) rows *= x->shape[i];
-    int64_t x_rows[2] = {rows, w->shape[1]}, dy_rows[2] = {rows, w->shape[0]}, first_axis[1] = {0};
-    tt_tensor *g = v_reshape(ctx, activation_vjp(ctx, node, dy[0]), 2, dy_rows);
+    int64_t first_axis[1] = {0};
+    tt_tensor *g = v_as_rows(ctx, activation_vjp(ctx, node, dy[0]));
     if (need[0]) {
         tt_tensor *flat = v_matmul(ctx, g, w);
         dx[0] = flat != NULL ? v_reshape_like(ctx, flat, x) : NULL;
     }
-    if (need[1])
-        dx[1] = v_matmul(ctx, g != NULL ? v_transpose(ctx, g) : NULL, v_reshape(ctx, x, 2, x_rows));
+    if (need[1]) dx[1] = v_matmul(ctx, v_transpose(ctx, g), v_as_rows(ctx, x));
     if (need[2]) dx[2] = v_sum(ctx, g, 1, first_axis, false);
 }
 

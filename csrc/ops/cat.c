@@ -87,12 +87,8 @@ static tt_status cat_infer(tt_call *c)
                            "a tensor of 0 dimensions has no axis to join: use stack");
     }
     int axis = c->attrs->n_ints == 1 ? normal_axis(c->attrs->ints[0], model->ndim) : -1;
-    if (axis < 0)
-        return tt_fail(TT_ERR_INDEX, c->op->name,
-                       "axis %lld is out of range for a tensor of %d dimensions",
-                       (long long)c->attrs->ints[0], model->ndim);
-    c->spec[0].ndim = model->ndim;
-    memcpy(c->spec[0].shape, model->shape, sizeof model->shape);
+    if (axis < 0) return fail_axis(c->op->name, c->attrs->ints[0], model);
+    c->spec[0] = spec_like(model);
     c->spec[0].shape[axis] = 0;
     for (int k = 0; k < c->n_in; k++) {
         const tt_tensor *t = c->in[k];
@@ -112,16 +108,14 @@ static tt_status cat_infer(tt_call *c)
 static void cat_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                     tt_tensor **dx)
 {
-    tt_tensor *g = dy[0];
-    int axis = normal_axis(node->attrs.ints[0], g->ndim);
+    int axis = normal_axis(node->attrs.ints[0], dy[0]->ndim);
     int64_t begin = 0;
     for (int k = 0; k < node->n_in; k++) {
         const tt_tensor *t = node->in[k];
         if (t == NULL) continue;
-        tt_attrs part = {.n_ints = 4, .ints = {axis, begin, 1, 0}};
-        if (!cat_skips(t)) part.ints[3] = t->shape[axis];
-        if (need[k]) dx[k] = v_reshape_like(ctx, v_call(ctx, TT_OP_slice, &g, 1, &part), t);
-        begin += part.ints[3];
+        int64_t length = cat_skips(t) ? 0 : t->shape[axis];
+        if (need[k]) dx[k] = v_reshape_like(ctx, v_slice(ctx, dy[0], axis, begin, length), t);
+        begin += length;
     }
 }
 

@@ -4,12 +4,9 @@
 
 #ifdef TT_KERNELS
 
-#define ABOVE(x, low) ((x) > (low) || (x) != (x) ? (x) : (low))
-#define BELOW(x, high) ((x) < (high) || (x) != (x) ? (x) : (high))
-
-TT_ROW(clamp_row, BELOW(ABOVE(a, b), d))
-TT_ROW(clamp_row_low, ABOVE(a, b))
-TT_ROW(clamp_row_high, BELOW(a, b))
+TT_ROW(clamp_row, SMALLER(LARGER(a, b), d))
+TT_ROW(clamp_row_low, LARGER(a, b))
+TT_ROW(clamp_row_high, SMALLER(a, b))
 
 static tt_status clamp_forward(tt_call *c)
 {

@@ -39,9 +39,11 @@ static void cumsum_shard(void *arg, int64_t shard)
 
 static tt_status cumsum_run(const tt_call *c, const void *x, void *y, bool backwards, bool acc)
 {
-    tt_attrs axis = {.ints = {0, c->attrs->ints[0], 1}};
-    cumsum_plan p = {
-        .x = x, .y = y, .s = span_of(c->in[0], &axis), .backwards = backwards, .acc = acc};
+    cumsum_plan p = {.x = x,
+                     .y = y,
+                     .s = span_of_axis(c->in[0], c->attrs->ints[0]),
+                     .backwards = backwards,
+                     .acc = acc};
     p.blocks = shards_of(p.s.inner, CUMSUM_WIDTH);
     p.blocks_per_shard = rows_per_shard(p.s.n * at_most(p.s.inner, CUMSUM_WIDTH));
     parallel_for(shards_of(p.s.outer * p.blocks, p.blocks_per_shard), cumsum_shard, &p);
@@ -62,14 +64,9 @@ TT_KERNELS_OF(cumsum, cumsum_forward, cumsum_backward)
 
 static tt_status cumsum_infer(tt_call *c)
 {
-    const tt_tensor *x = c->in[0];
-    int64_t axis = c->attrs->n_ints == 2 ? c->attrs->ints[0] : -1;
-    if (axis < 0 || axis >= (x->ndim > 0 ? x->ndim : 1))
-        return tt_fail(TT_ERR_INDEX, c->op->name,
-                       "axis %lld is out of range for a tensor of %d dimensions", (long long)axis,
-                       x->ndim);
+    TT_TRY(check_axis(c, 2));
     TT_TRY(infer_same(c));
-    if (!dtype_is_float(x->dtype)) c->spec[0].dtype = TT_INT64;
+    if (!dtype_is_float(c->in[0]->dtype)) c->spec[0].dtype = TT_INT64;
     return TT_OK;
 }
 

@@ -105,9 +105,9 @@ static tt_status embedding_infer(tt_call *c)
         return tt_fail(TT_ERR_SHAPE, c->op->name,
                        "expected a table of shape (V, D), got %s with indices of shape %s",
                        SHAPE_TEXT(table), SHAPE_TEXT(index));
-    c->spec[0] = (tt_spec){.dtype = table->dtype, .ndim = index->ndim + 1};
-    memcpy(c->spec[0].shape, index->shape, sizeof index->shape);
-    c->spec[0].shape[index->ndim] = table->shape[1];
+    c->spec[0] = spec_like(index);
+    c->spec[0].dtype = table->dtype;
+    c->spec[0].shape[c->spec[0].ndim++] = table->shape[1];
     return embedding_check(c, table->shape[0]);
 }
 

@@ -45,10 +45,7 @@ static tt_status flip_infer(tt_call *c)
     unsigned seen = 0;
     for (int i = 0; i < c->attrs->n_ints; i++) {
         int axis = normal_axis(c->attrs->ints[i], x->ndim);
-        if (axis < 0)
-            return tt_fail(TT_ERR_INDEX, c->op->name,
-                           "axis %lld is out of range for a tensor of %d dimensions",
-                           (long long)c->attrs->ints[i], x->ndim);
+        if (axis < 0) return fail_axis(c->op->name, c->attrs->ints[i], x);
         if (seen >> axis & 1)
             return tt_fail(TT_ERR_ARG, c->op->name, "axis %d appears more than once", axis);
         seen |= 1u << axis;

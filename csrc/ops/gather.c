@@ -110,10 +110,7 @@ static tt_status gather_check(const tt_call *c)
 {
     const tt_tensor *x = c->in[0], *index = c->in[1];
     int axis = c->attrs->n_ints == 1 ? normal_axis(c->attrs->ints[0], x->ndim) : -1;
-    if (axis < 0)
-        return tt_fail(TT_ERR_INDEX, c->op->name,
-                       "axis %lld is out of range for a tensor of %d dimensions",
-                       (long long)c->attrs->ints[0], x->ndim);
+    if (axis < 0) return fail_axis(c->op->name, c->attrs->ints[0], x);
     bool fits = index->ndim == x->ndim;
     for (int i = 0; i < x->ndim && fits; i++) fits = i == axis || index->shape[i] <= x->shape[i];
     if (!fits)
@@ -134,8 +131,8 @@ static tt_status gather_check(const tt_call *c)
 static tt_status gather_infer(tt_call *c)
 {
     TT_TRY(gather_check(c));
-    c->spec[0] = (tt_spec){.dtype = c->in[0]->dtype, .ndim = c->in[1]->ndim};
-    memcpy(c->spec[0].shape, c->in[1]->shape, sizeof c->in[1]->shape);
+    c->spec[0] = spec_like(c->in[1]);
+    c->spec[0].dtype = c->in[0]->dtype;
     return TT_OK;
 }
 
@@ -147,8 +144,7 @@ static tt_status scatter_add_infer(tt_call *c)
                        "an index of shape %s does not fit a source of shape %s", SHAPE_TEXT(index),
                        SHAPE_TEXT(src));
     TT_TRY(gather_check(c));
-    c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = x->ndim};
-    memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
+    c->spec[0] = spec_like(x);
     return TT_OK;
 }
 

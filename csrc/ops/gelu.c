@@ -43,7 +43,7 @@ static void gelu_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
         tt_tensor *t = v_unary(ctx, TT_OP_tanh, inner);
         tt_tensor *inner_slope = v_scale(
             ctx, v_shift(ctx, v_scale(ctx, x2, 3 * GELU_TANH_CUBIC), 1.0), 0.5 * GELU_TANH_SCALE);
-        tt_tensor *t_slope = v_shift(ctx, v_neg(ctx, v_mul(ctx, t, t)), 1.0);
+        tt_tensor *t_slope = v_one_minus(ctx, v_mul(ctx, t, t));
         slope = v_add(ctx, v_scale(ctx, v_shift(ctx, t, 1.0), 0.5),
                       v_mul(ctx, v_mul(ctx, x, t_slope), inner_slope));
     } else {

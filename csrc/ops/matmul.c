@@ -166,17 +166,9 @@ static tt_status matmul_prepare(tt_call *c)
 static tt_status matmul_infer(tt_call *c)
 {
     const tt_tensor *a = c->in[0], *b = c->in[1];
-    c->spec[0] = (tt_spec){.dtype = a->dtype, .ndim = a->ndim};
-    memcpy(c->spec[0].shape, a->shape, sizeof a->shape);
+    c->spec[0] = spec_like(a);
     c->spec[0].shape[a->ndim - 1] = b->shape[b->ndim - 1];
     return TT_OK;
-}
-
-static tt_tensor *as_rows(tt_ctx *ctx, tt_tensor *x)
-{
-    int64_t shape[2] = {1, x->shape[x->ndim - 1]};
-    for (int i = 0; i < x->ndim - 1; i++) shape[0] *= x->shape[i];
-    return v_reshape(ctx, x, 2, shape);
 }
 
 static void matmul_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
@@ -185,7 +177,7 @@ static void matmul_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
     tt_tensor *a = node->in[0], *b = node->in[1];
     if (need[0]) dx[0] = v_matmul(ctx, dy[0], v_transpose(ctx, b));
     if (need[1] && b->ndim == 2)
-        dx[1] = v_matmul(ctx, v_transpose(ctx, as_rows(ctx, a)), as_rows(ctx, dy[0]));
+        dx[1] = v_matmul(ctx, v_transpose(ctx, v_as_rows(ctx, a)), v_as_rows(ctx, dy[0]));
     else if (need[1]) dx[1] = v_matmul(ctx, v_transpose(ctx, a), dy[0]);
 }
 

@@ -4,9 +4,6 @@
 
 #ifdef TT_KERNELS
 
-#define LARGER(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
-#define SMALLER(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
-
 static inline T part(T dy, bool equal, bool loses) { return equal ? dy / 2 : loses ? 0 : dy; }
 
 TT_BINARY(maximum, LARGER(a, b), part(d, a == b, a < b), part(d, a == b, a > b))

@@ -149,14 +149,14 @@ static void norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
         return;
     }
     tt_tensor *nonzero = v_unary(ctx, TT_OP_sign, y); /* no norm is negative */
-    tt_tensor *safe_y = v_add(ctx, y, v_shift(ctx, v_neg(ctx, nonzero), 1));
+    tt_tensor *safe_y = v_add(ctx, y, v_one_minus(ctx, nonzero));
     tt_tensor *g = v_mul(ctx, dy[0], nonzero);
     if (p == 2) {
         dx[0] = v_mul(ctx, x, v_span_expand(ctx, v_div(ctx, g, safe_y), x, attrs));
         return;
     }
     tt_tensor *sign = v_unary(ctx, TT_OP_sign, x), *size = v_unary(ctx, TT_OP_abs, x);
-    tt_tensor *zeros = v_shift(ctx, v_neg(ctx, v_unary(ctx, TT_OP_abs, sign)), 1);
+    tt_tensor *zeros = v_one_minus(ctx, v_unary(ctx, TT_OP_abs, sign));
     tt_tensor *relative = v_div(ctx, v_add(ctx, size, zeros), v_span_expand(ctx, safe_y, x, attrs));
     tt_attrs exponent = {.n_reals = 1, .reals = {p - 1}};
     tt_tensor *power = v_call(ctx, TT_OP_pow_number, &relative, 1, &exponent);

@@ -30,10 +30,7 @@ static tt_status permute_infer(tt_call *c)
     *spec = (tt_spec){.dtype = x->dtype, .ndim = x->ndim};
     for (int i = 0; i < x->ndim && c->attrs->n_ints == x->ndim; i++) {
         int axis = normal_axis(c->attrs->ints[i], x->ndim);
-        if (axis < 0)
-            return tt_fail(TT_ERR_INDEX, c->op->name,
-                           "axis %lld is out of range for a tensor of %d dimensions",
-                           (long long)c->attrs->ints[i], x->ndim);
+        if (axis < 0) return fail_axis(c->op->name, c->attrs->ints[i], x);
         seen |= 1u << axis;
         spec->shape[i] = x->shape[axis];
         spec->strides[i] = x->strides[axis];

@@ -77,14 +77,11 @@ static tt_tensor *prod_moved(tt_ctx *ctx, tt_tensor *x, int64_t by, bool to_end)
 {
     if (x == NULL) return NULL;
     int64_t n = x->shape[1], left = n - by;
-    tt_attrs part = {.n_ints = 4, .ints = {1, to_end ? 0 : by, 1, left}};
-    tt_attrs place = {.n_ints = 5, .ints = {1, to_end ? by : 0, 1, left, n}};
     int64_t free_shape[3] = {x->shape[0], by, x->shape[2]};
-    tt_attrs free_place = {.n_ints = 5, .ints = {1, to_end ? 0 : left, 1, by, n}};
-    tt_tensor *kept = v_call(ctx, TT_OP_slice, &x, 1, &part);
+    tt_tensor *kept = v_slice(ctx, x, 1, to_end ? 0 : by, left);
     tt_tensor *ones = v_constant(ctx, x->dtype, 3, free_shape, 1.0);
-    return v_add(ctx, v_call(ctx, TT_OP_slice_backward, &kept, 1, &place),
-                 v_call(ctx, TT_OP_slice_backward, &ones, 1, &free_place));
+    return v_add(ctx, v_slice_backward(ctx, kept, 1, to_end ? by : 0, n),
+                 v_slice_backward(ctx, ones, 1, to_end ? 0 : left, n));
 }
 
 /* The product of all before (or after) each place, by doubling: words alone, so that it can be

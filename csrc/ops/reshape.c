@@ -76,12 +76,10 @@ static tt_status reshape_prepare(tt_call *c)
 static tt_status reshape_infer(tt_call *c)
 {
     tt_spec *spec = &c->spec[0];
-    spec->dtype = c->in[0]->dtype;
-    spec->ndim = c->attrs->n_ints;
+    *spec = (tt_spec){.dtype = c->in[0]->dtype, .ndim = c->attrs->n_ints};
     TT_TRY(reshape_target(c, spec->shape));
-    if (c->in[0]->numel > 0 && view_strides(c->in[0], spec->ndim, spec->shape, spec->strides))
-        return TT_OK;
-    /* No elements: any strides do. */
+    /* Where there are no elements, any strides do. */
+    if (c->in[0]->numel > 0) view_strides(c->in[0], spec->ndim, spec->shape, spec->strides);
     return TT_OK;
 }
 

@@ -11,7 +11,7 @@ static void sigmoid_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, 
                         tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *y = node->out[0], *rest = v_shift(ctx, v_neg(ctx, y), 1.0);
+    tt_tensor *y = node->out[0], *rest = v_one_minus(ctx, y);
     dx[0] = v_mul(ctx, dy[0], v_mul(ctx, y, rest));
 }
 

@@ -14,7 +14,7 @@ static void silu_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
 {
     (void)need;
     tt_tensor *x = node->in[0], *s = v_unary(ctx, TT_OP_sigmoid, x);
-    tt_tensor *rest = v_shift(ctx, v_neg(ctx, s), 1.0);
+    tt_tensor *rest = v_one_minus(ctx, s);
     tt_tensor *slope = v_mul(ctx, s, v_shift(ctx, v_mul(ctx, x, rest), 1.0));
     dx[0] = v_mul(ctx, dy[0], slope);
 }

@@ -12,14 +12,9 @@ typedef struct {
 
 static slice_shape slice_shape_of(const tt_tensor *full, const tt_attrs *attrs)
 {
-    int axis = normal_axis(attrs->ints[0], full->ndim);
-    slice_shape s = {.outer = 1, .size = full->shape[axis], .inner = 1};
-    for (int i = 0; i < axis; i++) s.outer *= full->shape[i];
-    for (int i = axis + 1; i < full->ndim; i++) s.inner *= full->shape[i];
-    s.start = attrs->ints[1];
-    s.step = attrs->ints[2];
-    s.length = attrs->ints[3];
-    return s;
+    const int64_t *ints = attrs->ints;
+    tt_span s = span_of_axis(full, normal_axis(ints[0], full->ndim));
+    return (slice_shape){s.outer, s.n, s.inner, ints[1], ints[2], ints[3]};
 }
 
 static void slice_put(slice_shape s, T *full, const T *part)
@@ -73,10 +68,7 @@ static tt_status slice_infer(tt_call *c)
     const tt_tensor *x = c->in[0];
     const int64_t *a = c->attrs->ints;
     int axis = c->attrs->n_ints == 4 ? normal_axis(a[0], x->ndim) : -1;
-    if (axis < 0)
-        return tt_fail(TT_ERR_INDEX, c->op->name,
-                       "axis %lld is out of range for a tensor of %d dimensions", (long long)a[0],
-                       x->ndim);
+    if (axis < 0) return fail_axis(c->op->name, a[0], x);
     int64_t start = a[1], step = a[2], length = a[3], size = x->shape[axis];
     bool inside = step >= 1 && length >= 0 && start >= 0 && start <= size;
     if (inside && length > 0) inside = start < size && length - 1 <= (size - 1 - start) / step;
@@ -84,8 +76,8 @@ static tt_status slice_infer(tt_call *c)
         return tt_fail(TT_ERR_INDEX, c->op->name,
                        "start %lld, step %lld, length %lld do not fit an axis of size %lld",
                        (long long)start, (long long)step, (long long)length, (long long)size);
-    c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = x->ndim, .offset = start * x->strides[axis]};
-    memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
+    c->spec[0] = spec_like(x);
+    c->spec[0].offset = start * x->strides[axis];
     memcpy(c->spec[0].strides, x->strides, sizeof x->strides);
     c->spec[0].shape[axis] = length;
     if (length > 1) c->spec[0].strides[axis] *= step; /* a single place has any stride */
@@ -113,8 +105,7 @@ static tt_status slice_backward_infer(tt_call *c)
     if (!fits)
         return tt_fail(TT_ERR_SHAPE, c->op->name, "shape %s is no slice of axis %lld of size %lld",
                        SHAPE_TEXT(x), (long long)a[0], (long long)a[4]);
-    c->spec[0] = (tt_spec){.dtype = x->dtype, .ndim = x->ndim};
-    memcpy(c->spec[0].shape, x->shape, sizeof x->shape);
+    c->spec[0] = spec_like(x);
     c->spec[0].shape[axis] = a[4];
     return TT_OK;
 }

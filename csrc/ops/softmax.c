@@ -63,14 +63,12 @@ static void softmax_shard(void *arg, int64_t shard)
 static tt_status softmax_run(const tt_call *c, softmax_plan p)
 {
     const tt_tensor *x = c->in[0];
-    int axis = normal_axis(c->attrs->ints[0], x->ndim);
-    p.outer = p.inner = 1;
-    p.n = x->ndim > 0 ? x->shape[axis] : 1;
-    for (int i = 0; i < axis; i++) p.outer *= x->shape[i];
-    for (int i = axis + 1; i < x->ndim; i++) p.inner *= x->shape[i];
+    tt_span s = span_of_axis(x, normal_axis(c->attrs->ints[0], x->ndim));
+    p.outer = s.outer;
+    p.n = s.n;
+    p.inner = s.inner;
     p.lines_per_shard = rows_per_shard(p.n);
-    if (x->numel > 0)
-        parallel_for(shards_of(p.outer * p.inner, p.lines_per_shard), softmax_shard, &p);
+    parallel_for(shards_of(p.outer * p.inner, p.lines_per_shard), softmax_shard, &p);
     return TT_OK;
 }
 
@@ -108,9 +106,7 @@ static tt_status softmax_infer(tt_call *c)
 {
     int ndim = c->in[0]->ndim;
     if (ndim > 0 && (c->attrs->n_ints < 1 || normal_axis(c->attrs->ints[0], ndim) < 0))
-        return tt_fail(TT_ERR_INDEX, c->op->name,
-                       "axis %lld is out of range for a tensor of %d dimensions",
-                       (long long)c->attrs->ints[0], ndim);
+        return fail_axis(c->op->name, c->attrs->ints[0], c->in[0]);
     return infer_same(c);
 }
 

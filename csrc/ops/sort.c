@@ -143,18 +143,12 @@ static void sort_shard(void *arg, int64_t shard)
     for (int64_t line = shard * p->lines_per_shard; line < end; line++) sort_line(p, line);
 }
 
-static tt_span sort_span(const tt_call *c)
-{
-    tt_attrs axis = {.ints = {0, c->attrs->ints[0], 1}};
-    return span_of(c->in[0], &axis);
-}
-
 static tt_status sort_run(tt_call *c, T *value, int64_t *index)
 {
     sort_plan p = {.x = c->in[0]->data,
                    .value = value,
                    .index = index,
-                   .s = sort_span(c),
+                   .s = span_of_axis(c->in[0], c->attrs->ints[0]),
                    .k = c->out[0]->ndim > 0 ? c->out[0]->shape[c->attrs->ints[0]] : 1,
                    .descending = c->attrs->ints[1] != 0};
     if (c->out[0]->numel == 0) return TT_OK;
@@ -172,7 +166,7 @@ static tt_status argsort_forward(tt_call *c) { return sort_run(c, NULL, c->out[0
 
 static tt_status sort_backward(tt_call *c)
 {
-    tt_span s = sort_span(c);
+    tt_span s = span_of_axis(c->in[0], c->attrs->ints[0]);
     span_scatter(c, s, c->out[0]->numel / at_least_one(s.outer * s.inner));
     return TT_OK;
 }
@@ -183,19 +177,9 @@ TT_KERNELS_OF(argsort, argsort_forward, NULL)
 
 #else
 
-static tt_status sort_check(const tt_call *c, int n_ints)
-{
-    const tt_tensor *x = c->in[0];
-    int64_t axis = c->attrs->n_ints == n_ints ? c->attrs->ints[0] : -1;
-    if (axis >= 0 && axis < (x->ndim > 0 ? x->ndim : 1)) return TT_OK;
-    return tt_fail(TT_ERR_INDEX, c->op->name,
-                   "axis %lld is out of range for a tensor of %d dimensions", (long long)axis,
-                   x->ndim);
-}
-
 static tt_status sort_infer(tt_call *c)
 {
-    TT_TRY(sort_check(c, 2));
+    TT_TRY(check_axis(c, 2));
     TT_TRY(infer_same(c));
     c->spec[1] = c->spec[0];
     c->spec[1].dtype = TT_INT64;
@@ -211,7 +195,7 @@ static tt_status argsort_infer(tt_call *c)
 
 static tt_status topk_infer(tt_call *c)
 {
-    TT_TRY(sort_check(c, 3));
+    TT_TRY(check_axis(c, 3));
     const tt_tensor *x = c->in[0];
     int64_t axis = c->attrs->ints[0], k = c->attrs->ints[2], n = x->ndim > 0 ? x->shape[axis] : 1;
     if (k < 0 || k > n)

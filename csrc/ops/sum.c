@@ -9,10 +9,7 @@ static tt_status sum_axes(const char *op, const tt_tensor *x, const tt_attrs *at
     for (int i = 0; i < x->ndim; i++) reduced[i] = attrs->n_ints <= 1;
     for (int i = 1; i < attrs->n_ints; i++) {
         int axis = normal_axis(attrs->ints[i], x->ndim);
-        if (axis < 0)
-            return tt_fail(TT_ERR_INDEX, op,
-                           "axis %lld is out of range for a tensor of %d dimensions",
-                           (long long)attrs->ints[i], x->ndim);
+        if (axis < 0) return fail_axis(op, attrs->ints[i], x);
         if (reduced[axis]) return tt_fail(TT_ERR_ARG, op, "axis %d appears more than once", axis);
         reduced[axis] = true;
     }

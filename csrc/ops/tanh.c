@@ -12,7 +12,7 @@ static void tanh_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
 {
     (void)need;
     tt_tensor *y = node->out[0];
-    dx[0] = v_mul(ctx, dy[0], v_shift(ctx, v_neg(ctx, v_mul(ctx, y, y)), 1.0));
+    dx[0] = v_mul(ctx, dy[0], v_one_minus(ctx, v_mul(ctx, y, y)));
 }
 
 TT_OP(tanh, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,

@@ -96,7 +96,7 @@ static void std_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
     (void)need;
     tt_tensor *y = node->out[0];
     tt_tensor *nonzero = v_unary(ctx, TT_OP_sign, y);
-    tt_tensor *divisor = v_add(ctx, y, v_shift(ctx, v_neg(ctx, nonzero), 1));
+    tt_tensor *divisor = v_add(ctx, y, v_one_minus(ctx, nonzero));
     tt_tensor *g = v_div(ctx, v_mul(ctx, dy[0], nonzero), divisor);
     tt_tensor *factor = v_scale(ctx, g, 1 / var_freedom(node));
     dx[0] = factor != NULL ? var_centred(ctx, node, factor) : NULL;

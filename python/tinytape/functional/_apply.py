@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -37,11 +37,9 @@ def from_array(array: np.ndarray[Any, Any], kind: dtype) -> Tensor:
     return made
 
 
-def _context_of(op: int, first: Any) -> Any:
-    if not isinstance(first, _tensor):
-        name = text(lib.tt_op_name(op))
-        raise TypeError(f"{name}: expected a Tensor, got {type(first).__name__}")
-    return first._context
+def _refuse(op: int, given: Any) -> NoReturn:
+    name = text(lib.tt_op_name(op))
+    raise TypeError(f"{name}: expected a Tensor, got {type(given).__name__}")
 
 
 def apply(
@@ -51,7 +49,10 @@ def apply(
     reals: Sequence[float] = (),
 ) -> Tensor:
     """Run the core's operation number op on tensors of one context."""
-    context = _context_of(op, inputs[0])
+    first: Any = inputs[0]
+    if not isinstance(first, _tensor):
+        _refuse(op, first)
+    context = first._context
     out: Tensor = _tensor._wrap(context, context.apply(op, inputs, ints, reals))
     return out
 
@@ -63,7 +64,10 @@ def apply_many(
     reals: Sequence[float] = (),
 ) -> tuple[Tensor, ...]:
     """Run an operation that has several outputs."""
-    context = _context_of(op, inputs[0])
+    first: Any = inputs[0]
+    if not isinstance(first, _tensor):
+        _refuse(op, first)
+    context = first._context
     handles = context.apply(op, inputs, ints, reals, lib.tt_op_outputs(op))
     return tuple(_tensor._wrap(context, h) for h in handles)
 
