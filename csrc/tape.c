@@ -219,9 +219,9 @@ static tt_status run(tt_call *c)
         c->out[k] = make_output(c, k, c->recording ? PLACE_STEP : c->place);
         if (c->out[k] == NULL) return (tt_status)tt_error_code();
     }
-    if (!(c->op->flags & TT_VIEW)) {
-        if (tape_has_elements(c->out, c->n_out)) TT_TRY(run_kernel(c));
-        /* A view computes nothing: what is not finite in it was looked at where it was computed. */
+    /* A view computes nothing: what is not finite in it was looked at where it was computed. */
+    if (!(c->op->flags & TT_VIEW) && tape_has_elements(c->out, c->n_out)) {
+        TT_TRY(run_kernel(c));
         if (c->ctx->anomaly.checks) TT_TRY(anomaly_check_outputs(c));
     }
     if (!c->recording) return TT_OK;
