@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tinytape.dtypes import dtype as DType
@@ -88,6 +89,6 @@ def norm(
     x = in_dtype("norm", input, dtype)
     if p is None or p == "fro":
         p = 2.0
-    if isinstance(p, str) or not hasattr(p, "__float__"):
+    if not isinstance(p, Real):
         raise ArgumentError(f"norm: p must be a number or 'fro', got {p!r}")
     return over_axes("norm", x, dim, keepdim, (float(p),))
