@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
-from .._ffi import OPS
 from ..creation import zeros
 from ..errors import ArgumentError, ShapeError
-from ..functional._apply import apply
+from ..functional import stack
 from ..random import Generator
 from ..tensor import Tensor
 from . import functional as F
@@ -51,17 +49,6 @@ def _initial(name: str, hx: State | None, shape: tuple[int, ...], input: Tensor)
         if state.shape != shape:
             raise ShapeError(f"{name}: expected {what} of shape {shape}, got {state.shape}")
     return hx[0], hx[1]
-
-
-def _stack(states: Sequence[Tensor]) -> Tensor:
-    """Along a new first axis."""
-    total: Any = None
-    for i, state in enumerate(states):
-        row = state.unsqueeze(0)
-        if len(states) > 1:  # in zeros, at its place
-            row = apply(OPS["slice_backward"], (row,), (0, i, 1, 1, len(states)))
-        total = row if total is None else total + row
-    return total  # type: ignore[no-any-return]
 
 
 class LSTMCell(Module):
@@ -223,7 +210,7 @@ class LSTM(Module):
                 x = F.dropout(x, self.dropout, training=True, generator=self.generator)
             x, state = F.lstm(x, (h_0[k], c_0[k]), *self._layer(k))
             last.append(state)
-        h_n, c_n = (_stack(states).reshape(shape) for states in zip(*last, strict=True))
+        h_n, c_n = (stack(states).reshape(shape) for states in zip(*last, strict=True))
         if not batched:
             x = x.squeeze(1)
         elif self.batch_first:
