@@ -8,7 +8,7 @@ transformation around this one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from tinytape._ffi import lib
 from tinytape.autograd import enable_grad
@@ -73,16 +73,15 @@ class _Run:
         if not pairs:
             return [zeros_like(x) for x in self.inputs]
         outputs, seeds = zip(*pairs, strict=True)
-        return list(
-            gradients_of(  # type: ignore[arg-type]
-                outputs,
-                self.inputs,
-                seeds,
-                retain_graph=True,
-                create_graph=create_graph,
-                materialize_grads=True,
-            )
+        found = gradients_of(
+            outputs,
+            self.inputs,
+            seeds,
+            retain_graph=True,
+            create_graph=create_graph,
+            materialize_grads=True,
         )
+        return cast("list[Tensor]", list(found))  # materialised: none of them is None
 
 
 def _check_like(name: str, what: str, given: Sequence[Any], wanted: Sequence[Tensor]) -> None:
@@ -192,7 +191,8 @@ def hvp(
     products = [zeros_like(x) for x in run.inputs]
     if pairs:
         rows, seeds = zip(*pairs, strict=True)
-        products = list(gradients_of(rows, run.inputs, seeds, materialize_grads=True))  # type: ignore[arg-type]
+        found = gradients_of(rows, run.inputs, seeds, materialize_grads=True)
+        products = cast("list[Tensor]", list(found))
     return run.outputs[0].detach(), tuple(products) if several else products[0]
 
 

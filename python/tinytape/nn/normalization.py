@@ -12,7 +12,37 @@ from .module import Module
 from .parameter import Parameter
 
 
-class LayerNorm(Module):
+class _Normalization(Module):
+    """What the layers share: the sizes of the last axes, and a weight of that shape, or none."""
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: Any,
+        elementwise_affine: bool,
+        dtype: Any,
+    ) -> None:
+        super().__init__()
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
+        self.normalized_shape = tuple(shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        self.register_parameter(
+            "weight", Parameter(ones(*shape, dtype=dtype)) if elementwise_affine else None
+        )
+
+    def reset_parameters(self) -> None:
+        """As in the beginning: ones, and zeros for a bias."""
+        if self.weight is not None:
+            self.weight.fill_(1.0)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        )
+
+
+class LayerNorm(_Normalization):
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axes (Ba et al. 2016).
 
     Args:
@@ -34,22 +64,14 @@ class LayerNorm(Module):
         *,
         dtype: Any = None,
     ) -> None:
-        super().__init__()
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
-        self.normalized_shape = tuple(shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
-        self.register_parameter(
-            "weight", Parameter(ones(*shape, dtype=dtype)) if elementwise_affine else None
-        )
+        super().__init__(normalized_shape, eps, elementwise_affine, dtype)
+        shape = self.normalized_shape
         self.register_parameter(
             "bias", Parameter(zeros(*shape, dtype=dtype)) if elementwise_affine and bias else None
         )
 
     def reset_parameters(self) -> None:
-        """Ones and zeros again."""
-        if self.weight is not None:
-            self.weight.fill_(1.0)
+        super().reset_parameters()
         if self.bias is not None:
             self.bias.zero_()
 
@@ -57,13 +79,8 @@ class LayerNorm(Module):
         """(..., *normalized_shape) -> the same shape."""
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
-        )
 
-
-class RMSNorm(Module):
+class RMSNorm(_Normalization):
     """x / sqrt(mean(x^2) + eps) * weight over the last axes (Zhang and Sennrich 2019).
 
     Args:
@@ -83,25 +100,8 @@ class RMSNorm(Module):
         *,
         dtype: Any = None,
     ) -> None:
-        super().__init__()
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
-        self.normalized_shape = tuple(shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
-        self.register_parameter(
-            "weight", Parameter(ones(*shape, dtype=dtype)) if elementwise_affine else None
-        )
-
-    def reset_parameters(self) -> None:
-        """Ones again."""
-        if self.weight is not None:
-            self.weight.fill_(1.0)
+        super().__init__(normalized_shape, eps, elementwise_affine, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., *normalized_shape) -> the same shape."""
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
-        )
