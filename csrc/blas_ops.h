@@ -20,28 +20,9 @@ void blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alph
 void blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a,
                    int64_t lda, const double *b, int64_t ldb, double beta, double *c, int64_t ldc);
 
-/* The same product, cut into shards that run on the pool. The cut depends on (m, n, k) only, so the
- * result has the same bits at any number of threads. */
-void blas_matmul_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
-                     int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
-void blas_matmul_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha,
-                     const double *a, int64_t lda, const double *b, int64_t ldb, double beta,
-                     double *c, int64_t ldc);
-
-/* Likewise, with work on each part of C (rows from `row` on, columns from `col` on) just before its
- * product and just after, while it is in the cache of the thread that runs the shard. Either may be
- * NULL, and no part is seen twice. */
-typedef void (*blas_tile_fn)(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols);
-typedef struct {
-    blas_tile_fn before, after;
-    void *arg;
-} blas_tiles;
-void blas_matmul_tiled_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha,
-                           const float *a, int64_t lda, const float *b, int64_t ldb, float beta,
-                           float *c, int64_t ldc, const blas_tiles *tiles);
-void blas_matmul_tiled_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha,
-                           const double *a, int64_t lda, const double *b, int64_t ldb, double beta,
-                           double *c, int64_t ldc, const blas_tiles *tiles);
+/* Whether the BLAS takes products that the library has kernels of its own for: TINYTAPE_MATMUL=blas
+ * in the environment, read once. */
+bool blas_preferred(void);
 
 const char *blas_name(void);    /* "OpenBLAS (bundled)", "Accelerate", "builtin", ... */
 const char *blas_version(void); /* "0.3.34", or "" when the library does not say */

@@ -16,16 +16,12 @@ typedef float T;
 typedef double SUM;
 #define T_DTYPE TT_FLOAT32
 #define blas_gemm blas_gemm_f32
-#define blas_matmul blas_matmul_f32
 #define philox_uniform philox_uniform_f32
-#define blas_matmul_tiled blas_matmul_tiled_f32
 #elif defined TT_F64
 typedef double T, SUM;
 #define T_DTYPE TT_FLOAT64
 #define blas_gemm blas_gemm_f64
-#define blas_matmul blas_matmul_f64
 #define philox_uniform philox_uniform_f64
-#define blas_matmul_tiled blas_matmul_tiled_f64
 #else
 typedef int64_t T, SUM; /* wrapping around: the build says so */
 #define T_DTYPE TT_INT64
@@ -64,6 +60,9 @@ static inline int64_t inner_size(const tt_tensor *t, int inner)
     return n;
 }
 
+#ifndef TT_I64
+#include "gemm.h"
+#endif
 #include "elementwise.h"
 #include "reduce.h"
 

@@ -49,11 +49,11 @@ static tt_status linear_forward(tt_call *c)
         e.slopes = call_save(c, 0, (size_t)(rows * out) * sizeof(T));
         if (e.slopes == NULL) return TT_ERR_NOMEM;
     }
-    blas_tiles tiles = {.before = e.bias != NULL ? put_bias : NULL,
+    gemm_parts tiles = {.before = e.bias != NULL ? put_bias : NULL,
                         .after = e.activation != ACTIVATION_NONE ? apply_activation : NULL,
                         .arg = &e};
-    blas_matmul_tiled(false, true, rows, out, in, 1, c->in[0]->data, at_least_one(in), w->data,
-                      at_least_one(in), e.bias != NULL, e.y, at_least_one(out), &tiles);
+    parallel_gemm_tiled(false, true, rows, out, in, 1, c->in[0]->data, at_least_one(in), w->data,
+                        at_least_one(in), e.bias != NULL, e.y, at_least_one(out), &tiles);
     return TT_OK;
 }
 
@@ -88,11 +88,11 @@ static tt_status linear_backward(tt_call *c)
         dz = p.dz;
     }
     if (c->dx[0] != NULL) /* dx (rows, in) = dz W */
-        blas_matmul(false, false, rows, in, out, 1, dz, at_least_one(out), w->data,
-                    at_least_one(in), c->acc[0], c->dx[0], at_least_one(in));
+        parallel_gemm(false, false, rows, in, out, 1, dz, at_least_one(out), w->data,
+                      at_least_one(in), c->acc[0], c->dx[0], at_least_one(in));
     if (c->dx[1] != NULL) /* dW (out, in) = dz^T x */
-        blas_matmul(true, false, out, in, rows, 1, dz, at_least_one(out), x->data, at_least_one(in),
-                    c->acc[1], c->dx[1], at_least_one(in));
+        parallel_gemm(true, false, out, in, rows, 1, dz, at_least_one(out), x->data,
+                      at_least_one(in), c->acc[1], c->dx[1], at_least_one(in));
     if (c->dx[2] != NULL) column_sums(dz, rows, out, c->dx[2], c->acc[2]);
     return TT_OK;
 }

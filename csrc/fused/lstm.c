@@ -62,13 +62,13 @@ static tt_status lstm_forward(tt_call *c)
     for (int64_t j = 0; j < 4 * hidden; j++)
         bias[j] = (b_ih != NULL ? b_ih[j] : 0) + (b_hh != NULL ? b_hh[j] : 0);
     p.bias = bias;
-    blas_matmul(false, true, steps * n, 4 * hidden, in, 1, x->data, at_least_one(in), w_ih->data,
-                at_least_one(in), 0, p.gates, at_least_one(4 * hidden));
+    parallel_gemm(false, true, steps * n, 4 * hidden, in, 1, x->data, at_least_one(in), w_ih->data,
+                  at_least_one(in), 0, p.gates, at_least_one(4 * hidden));
     for (p.t = 0; p.t < steps; p.t++) {
         const T *h_prev = p.t > 0 ? p.h + (p.t - 1) * n * hidden : p.h0;
-        blas_matmul(false, true, n, 4 * hidden, hidden, 1, h_prev, at_least_one(hidden), w_hh->data,
-                    at_least_one(hidden), 1, p.gates + p.t * n * 4 * hidden,
-                    at_least_one(4 * hidden));
+        parallel_gemm(false, true, n, 4 * hidden, hidden, 1, h_prev, at_least_one(hidden),
+                      w_hh->data, at_least_one(hidden), 1, p.gates + p.t * n * 4 * hidden,
+                      at_least_one(4 * hidden));
         parallel_for(shards_of(n, p.rows_per_shard), lstm_shard, &p);
     }
     return TT_OK;
@@ -108,19 +108,19 @@ static tt_status lstm_gather(const tt_call *c, const lstm_plan *p)
     const tt_tensor *x = c->in[0];
     int64_t rows = x->shape[0] * p->n, in = x->shape[2], hidden = p->hidden, wide = 4 * hidden;
     if (c->dx[0] != NULL)
-        blas_matmul(false, false, rows, in, wide, 1, p->dgates, at_least_one(wide),
-                    data_of(c->in[3]), at_least_one(in), c->acc[0], c->dx[0], at_least_one(in));
+        parallel_gemm(false, false, rows, in, wide, 1, p->dgates, at_least_one(wide),
+                      data_of(c->in[3]), at_least_one(in), c->acc[0], c->dx[0], at_least_one(in));
     if (c->dx[3] != NULL)
-        blas_matmul(true, false, wide, in, rows, 1, p->dgates, at_least_one(wide), x->data,
-                    at_least_one(in), c->acc[3], c->dx[3], at_least_one(in));
+        parallel_gemm(true, false, wide, in, rows, 1, p->dgates, at_least_one(wide), x->data,
+                      at_least_one(in), c->acc[3], c->dx[3], at_least_one(in));
     if (c->dx[4] != NULL) { /* h_prev is h0, then h without its last step */
         int64_t first = at_most(rows, p->n);
-        blas_matmul(true, false, wide, hidden, first, 1, p->dgates, at_least_one(wide), p->h0,
-                    at_least_one(hidden), c->acc[4], c->dx[4], at_least_one(hidden));
+        parallel_gemm(true, false, wide, hidden, first, 1, p->dgates, at_least_one(wide), p->h0,
+                      at_least_one(hidden), c->acc[4], c->dx[4], at_least_one(hidden));
         if (rows > first)
-            blas_matmul(true, false, wide, hidden, rows - first, 1, p->dgates + first * wide,
-                        at_least_one(wide), p->h, at_least_one(hidden), 1, c->dx[4],
-                        at_least_one(hidden));
+            parallel_gemm(true, false, wide, hidden, rows - first, 1, p->dgates + first * wide,
+                          at_least_one(wide), p->h, at_least_one(hidden), 1, c->dx[4],
+                          at_least_one(hidden));
     }
     for (int b = 5; b < 7; b++)
         if (c->dx[b] != NULL) column_sums(p->dgates, rows, wide, c->dx[b], c->acc[b]);
@@ -152,9 +152,9 @@ static tt_status lstm_backward(tt_call *c)
     for (p.t = steps - 1; p.t >= 0; p.t--) {
         parallel_for(shards_of(n, p.rows_per_shard), lstm_shard_backward, &p);
         if (p.t > 0 || c->dx[1] != NULL)
-            blas_matmul(false, false, n, hidden, 4 * hidden, 1, p.dgates + p.t * 4 * state,
-                        at_least_one(4 * hidden), w_hh->data, at_least_one(hidden), 0, p.dh,
-                        at_least_one(hidden));
+            parallel_gemm(false, false, n, hidden, 4 * hidden, 1, p.dgates + p.t * 4 * state,
+                          at_least_one(4 * hidden), w_hh->data, at_least_one(hidden), 0, p.dh,
+                          at_least_one(hidden));
     }
     for (int64_t i = 0; i < state; i++) {
         if (c->dx[1] != NULL) put((T *)c->dx[1] + i, p.dh[i], c->acc[1]);

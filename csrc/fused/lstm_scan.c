@@ -103,12 +103,12 @@ static tt_status lstm_scan_run(tt_call *call, bool reverse, const T *s_h, const 
     for (int64_t i = 0; i < p.steps; i++) {
         p.t = reverse ? p.steps - 1 - i : i;
         if (i > 0 && reverse)
-            blas_matmul(false, false, n, hidden, wide, 1, p.gates, at_least_one(wide), w->data,
-                        at_least_one(hidden), 0, p.from_h, at_least_one(hidden));
+            parallel_gemm(false, false, n, hidden, wide, 1, p.gates, at_least_one(wide), w->data,
+                          at_least_one(hidden), 0, p.from_h, at_least_one(hidden));
         else if (i > 0)
-            blas_matmul(false, true, n, wide, hidden, 1, h + (p.t - 1) * state,
-                        at_least_one(hidden), w->data, at_least_one(hidden), 0, p.gates,
-                        at_least_one(wide));
+            parallel_gemm(false, true, n, wide, hidden, 1, h + (p.t - 1) * state,
+                          at_least_one(hidden), w->data, at_least_one(hidden), 0, p.gates,
+                          at_least_one(wide));
         parallel_for(shards, reverse ? lstm_scan_shard_reverse : lstm_scan_shard, &p);
     }
     return TT_OK;
@@ -184,15 +184,15 @@ static tt_status lstm_scan_backward(tt_call *c)
     int64_t shards = shards_of(p.rows, p.rows_per_shard);
     if (p.dk != NULL && all > 0) {
         memset(gates, 0, (size_t)(4 * state) * sizeof(T));
-        blas_matmul(false, true, later, wide, hidden, 1, p.h, at_least_one(hidden), w->data,
-                    at_least_one(hidden), 0, gates + 4 * state, at_least_one(wide));
+        parallel_gemm(false, true, later, wide, hidden, 1, p.h, at_least_one(hidden), w->data,
+                      at_least_one(hidden), 0, gates + 4 * state, at_least_one(wide));
     }
     parallel_for(shards, lstm_scan_products_shard, &p);
     if (c->dx[5] == NULL) return TT_OK;
     p.spread = true;
     parallel_for(shards, lstm_scan_products_shard, &p);
-    blas_matmul(true, false, wide, hidden, later, 1, gates + 4 * state, at_least_one(wide), p.h,
-                at_least_one(hidden), c->acc[5], c->dx[5], at_least_one(hidden));
+    parallel_gemm(true, false, wide, hidden, later, 1, gates + 4 * state, at_least_one(wide), p.h,
+                  at_least_one(hidden), c->acc[5], c->dx[5], at_least_one(hidden));
     return TT_OK;
 }
 TT_KERNELS_OF(lstm_scan, lstm_scan_forward, lstm_scan_backward)

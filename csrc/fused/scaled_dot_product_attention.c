@@ -89,10 +89,9 @@ static void attention_scores(const attention_plan *p, int64_t head, int64_t firs
                              int64_t keys, T *s)
 {
     if (p->mask != NULL) attention_mask(p, head, first, n, keys, s);
-    blas_gemm(false, true, n, keys, p->dim, p->scale,
-              head_of(p->q, head, p->heads) + first * row_stride(p->q), row_stride(p->q),
-              head_of(p->k, head, p->heads), row_stride(p->k), p->mask != NULL, s,
-              at_least_one(keys));
+    gemm(false, true, n, keys, p->dim, p->scale,
+         head_of(p->q, head, p->heads) + first * row_stride(p->q), row_stride(p->q),
+         head_of(p->k, head, p->heads), row_stride(p->k), p->mask != NULL, s, at_least_one(keys));
 }
 
 static int64_t keys_seen(const attention_plan *p, int64_t query)
@@ -144,9 +143,9 @@ static void attention_head(void *arg, int64_t head)
             p->most[head * p->queries + first + i] = m;
             p->share[head * p->queries + first + i] = scale;
         }
-        blas_gemm(false, false, n, p->out_dim, keys, 1, s, at_least_one(keys),
-                  head_of(p->v, head, p->heads), row_stride(p->v), 0,
-                  p->y + (head * p->queries + first) * p->out_dim, at_least_one(p->out_dim));
+        gemm(false, false, n, p->out_dim, keys, 1, s, at_least_one(keys),
+             head_of(p->v, head, p->heads), row_stride(p->v), 0,
+             p->y + (head * p->queries + first) * p->out_dim, at_least_one(p->out_dim));
     }
 }
 
@@ -193,8 +192,8 @@ static void attention_head_backward(void *arg, int64_t head)
         const T *g = p->dy + (head * p->queries + first) * p->out_dim,
                 *y = p->y + (head * p->queries + first) * p->out_dim;
         attention_scores(p, head, first, n, keys, weights);
-        blas_gemm(false, true, n, keys, p->out_dim, 1, g, at_least_one(p->out_dim), v,
-                  row_stride(p->v), 0, ds, ld);
+        gemm(false, true, n, keys, p->out_dim, 1, g, at_least_one(p->out_dim), v, row_stride(p->v),
+             0, ds, ld);
         if (p->drops) attention_keep(p, head, first, n, keep);
         for (int64_t i = 0; i < n; i++) {
             T *row = weights + i * keys, *ds_row = ds + i * keys, dot = 0;
@@ -213,15 +212,15 @@ static void attention_head_backward(void *arg, int64_t head)
         }
         if (p->dmask != NULL) attention_dmask(p, head, first, n, keys, ds);
         if (p->dq != NULL)
-            blas_gemm(false, false, n, p->dim, keys, p->scale, ds, ld, k, row_stride(p->k),
-                      p->acc_q, p->dq + (head * p->queries + first) * p->dim, at_least_one(p->dim));
+            gemm(false, false, n, p->dim, keys, p->scale, ds, ld, k, row_stride(p->k), p->acc_q,
+                 p->dq + (head * p->queries + first) * p->dim, at_least_one(p->dim));
         if (dk != NULL)
-            blas_gemm(true, false, keys, p->dim, n, p->scale, ds, ld,
-                      head_of(p->q, head, p->heads) + first * row_stride(p->q), row_stride(p->q), 1,
-                      dk, at_least_one(p->dim));
+            gemm(true, false, keys, p->dim, n, p->scale, ds, ld,
+                 head_of(p->q, head, p->heads) + first * row_stride(p->q), row_stride(p->q), 1, dk,
+                 at_least_one(p->dim));
         if (dv != NULL)
-            blas_gemm(true, false, keys, p->out_dim, n, 1, weights, ld, g, at_least_one(p->out_dim),
-                      1, dv, at_least_one(p->out_dim));
+            gemm(true, false, keys, p->out_dim, n, 1, weights, ld, g, at_least_one(p->out_dim), 1,
+                 dv, at_least_one(p->out_dim));
     }
 }
 

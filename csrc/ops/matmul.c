@@ -22,8 +22,8 @@ static void integer_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T al
         }
     }
 }
-#define blas_gemm integer_gemm
-#define blas_matmul integer_gemm
+#define gemm integer_gemm
+#define parallel_gemm integer_gemm
 #endif
 
 /* One factor as BLAS reads it. */
@@ -79,7 +79,7 @@ static void matmul_forward_batch(void *arg, int64_t i)
 {
     const matmul_plan *p = arg;
     T *y = (T *)p->c->out[0]->data + i * p->m * p->n;
-    (p->batch > 1 ? blas_gemm : blas_matmul)(
+    (p->batch > 1 ? gemm : parallel_gemm)(
         p->pa.trans, p->pb.trans, p->m, p->n, p->k, 1, p->pa.data + batch_offset(p->a, i), p->pa.ld,
         p->pb.data + batch_offset(p->b, i), p->pb.ld, 0, y, at_least_one(p->n));
 }
@@ -99,12 +99,12 @@ static void matmul_backward_batch(void *arg, int64_t i)
     const tt_call *c = p->c;
     const T *dy = (const T *)c->dy[0] + i * p->m * p->n;
     if (c->dx[0] != NULL)
-        (p->batch > 1 ? blas_gemm : blas_matmul)(
+        (p->batch > 1 ? gemm : parallel_gemm)(
             false, !p->pb.trans, p->m, p->k, p->n, 1, dy, at_least_one(p->n),
             p->pb.data + batch_offset(p->b, i), p->pb.ld, c->acc[0],
             (T *)c->dx[0] + i * p->m * p->k, at_least_one(p->k));
     if (c->dx[1] != NULL)
-        (p->batch > 1 ? blas_gemm : blas_matmul)(
+        (p->batch > 1 ? gemm : parallel_gemm)(
             !p->pa.trans, false, p->k, p->n, p->m, 1, p->pa.data + batch_offset(p->a, i), p->pa.ld,
             dy, at_least_one(p->n), c->acc[1], (T *)c->dx[1] + i * p->k * p->n, at_least_one(p->n));
 }
@@ -118,8 +118,8 @@ static tt_status matmul_backward(tt_call *c)
 }
 TT_KERNELS_OF(matmul, matmul_forward, matmul_backward)
 #ifdef TT_I64
-#undef blas_gemm
-#undef blas_matmul
+#undef gemm
+#undef parallel_gemm
 #endif
 
 #else

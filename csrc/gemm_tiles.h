@@ -1,0 +1,204 @@
+/* gemm_tiles: matrix products at the SIMD levels whose registers hold a tile of the result, on the
+ * calling thread. The operands of these networks are small and mostly lie in the cache, so a
+ * product reads A where it is, and of B packs one panel at a time, on the stack.
+ *
+ * Every element of C is summed in the order of k, DEPTH terms at a time, whatever tile it falls in:
+ * a product may be cut anywhere, by rows or columns, and keeps its bits. */
+#ifndef TT_GEMM_TILES_H
+#define TT_GEMM_TILES_H
+
+#if defined __AVX512F__
+enum { VECTOR_BYTES = 64, TILE_ROWS = 14 }; /* 28 of 32 registers hold sums */
+#else
+enum { VECTOR_BYTES = 32, TILE_ROWS = 6 }; /* 12 of 16 */
+#endif
+
+enum {
+    LANES = VECTOR_BYTES / sizeof(T),
+    TILE_COLS = 2 * LANES,
+    DEPTH = 256,      /* a panel of B, DEPTH x TILE_COLS, stays in the first cache */
+    BLOCK_ROWS = 504, /* and of A as many rows by DEPTH in the second */
+    LOOK_AHEAD = 16   /* rows of a transposed A lie far apart: no hardware foresees the next */
+};
+
+typedef T vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef T vec_anywhere __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T))));
+
+TT_INLINE vec vec_load(const T *p) { return *(const vec_anywhere *)p; }
+TT_INLINE void vec_store(T *p, vec x) { *(vec_anywhere *)p = x; }
+TT_INLINE vec vec_all(T x) { return x - (vec){0}; }
+
+/* C (rows, TILE_COLS) = alpha A B + beta C for a panel of B: k rows of TILE_COLS. Row r of A begins
+ * at a + r * down, and its terms are `along` apart; one of the two is 1. */
+TT_INLINE void gemm_tile(const int rows, int64_t k, const T *a, int64_t down, int64_t along,
+                         const T *b, T *c, int64_t ldc, T alpha, T beta)
+{
+    vec sum[TILE_ROWS][2];
+#pragma GCC unroll 14
+    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = (vec){0};
+    for (int64_t p = 0; p < k; p++) {
+        vec b0 = vec_load(b), b1 = vec_load(b + LANES);
+        if (down == 1) {
+            __builtin_prefetch(a + LOOK_AHEAD * along);
+            __builtin_prefetch(a + LOOK_AHEAD * along + rows - 1);
+        }
+#pragma GCC unroll 14
+        for (int r = 0; r < rows; r++) {
+            vec x = vec_all(a[r * down]);
+            sum[r][0] += x * b0;
+            sum[r][1] += x * b1;
+        }
+        a += along;
+        b += TILE_COLS;
+    }
+#pragma GCC unroll 14
+    for (int r = 0; r < rows; r++, c += ldc) {
+        vec y0 = sum[r][0] * vec_all(alpha), y1 = sum[r][1] * vec_all(alpha);
+        if (beta != 0) {
+            y0 += vec_all(beta) * vec_load(c);
+            y1 += vec_all(beta) * vec_load(c + LANES);
+        }
+        vec_store(c, y0);
+        vec_store(c + LANES, y1);
+    }
+}
+
+/* One function for each number of rows, and for A as it is and transposed. */
+typedef void gemm_tile_fn(int64_t k, const T *a, int64_t lda, const T *b, T *c, int64_t ldc,
+                          T alpha, T beta);
+#define GEMM_TILES(rows)                                                                          \
+    static void gemm_tile_##rows(int64_t k, const T *a, int64_t lda, const T *b, T *c,            \
+                                 int64_t ldc, T alpha, T beta)                                    \
+    {                                                                                             \
+        gemm_tile(rows, k, a, lda, 1, b, c, ldc, alpha, beta);                                    \
+    }                                                                                             \
+    static void gemm_tile_transposed_##rows(int64_t k, const T *a, int64_t lda, const T *b, T *c, \
+                                            int64_t ldc, T alpha, T beta)                         \
+    {                                                                                             \
+        gemm_tile(rows, k, a, 1, lda, b, c, ldc, alpha, beta);                                    \
+    }
+#define GEMM_TILE_ENTRY(rows) {gemm_tile_##rows, gemm_tile_transposed_##rows},
+#if defined __AVX512F__
+#define EACH_TILE(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#else
+#define EACH_TILE(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#endif
+EACH_TILE(GEMM_TILES)
+static gemm_tile_fn *const gemm_tiles[TILE_ROWS][2] = {EACH_TILE(GEMM_TILE_ENTRY)};
+
+/* a0 b0 a1 b1 ... of the lower halves and of the upper ones */
+#if defined __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+#define VEC_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#endif
+#endif
+#ifndef VEC_SHUFFLE /* GCC before 12 */
+#if defined TT_F32
+typedef int32_t vec_places __attribute__((vector_size(VECTOR_BYTES)));
+#else
+typedef int64_t vec_places __attribute__((vector_size(VECTOR_BYTES)));
+#endif
+#define VEC_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vec_places){__VA_ARGS__})
+#endif
+#if defined __AVX512F__ && defined TT_F32
+#define LOWER 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define UPPER 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif defined __AVX512F__ || defined TT_F32
+#define LOWER 0, 8, 1, 9, 2, 10, 3, 11
+#define UPPER 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define LOWER 0, 4, 1, 5
+#define UPPER 2, 6, 3, 7
+#endif
+
+/* The square of LANES x LANES elements at a, transposed. Each round interleaves the two halves of
+ * the rows; after log2(LANES) of them rows are columns. */
+TT_INLINE void vec_transpose(const T *a, int64_t lda, T *out, int64_t ld_out)
+{
+    vec x[LANES], y[LANES];
+#pragma GCC unroll 16
+    for (int r = 0; r < LANES; r++) x[r] = vec_load(a + r * lda);
+#pragma GCC unroll 4
+    for (int round = 1; round < LANES; round *= 2) {
+#pragma GCC unroll 16
+        for (int r = 0; r < LANES / 2; r++) {
+            y[2 * r] = VEC_SHUFFLE(x[r], x[r + LANES / 2], LOWER);
+            y[2 * r + 1] = VEC_SHUFFLE(x[r], x[r + LANES / 2], UPPER);
+        }
+#pragma GCC unroll 16
+        for (int r = 0; r < LANES; r++) x[r] = y[r];
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < LANES; r++) vec_store(out + r * ld_out, x[r]);
+}
+
+/* A panel of op(B), k rows of TILE_COLS of which cols are B's and the rest zero. */
+static void gemm_pack(bool tb, int64_t k, int64_t cols, const T *b, int64_t ldb, T *panel)
+{
+    if (cols < TILE_COLS) memset(panel, 0, (size_t)(k * TILE_COLS) * sizeof(T));
+    if (!tb && cols == TILE_COLS) {
+        for (int64_t p = 0; p < k; p++, b += ldb, panel += TILE_COLS) {
+            vec_store(panel, vec_load(b));
+            vec_store(panel + LANES, vec_load(b + LANES));
+        }
+    } else if (!tb) {
+        for (int64_t p = 0; p < k; p++, b += ldb, panel += TILE_COLS)
+            memcpy(panel, b, (size_t)cols * sizeof(T));
+    } else {
+        int64_t j = 0;
+        for (; j + LANES <= cols; j += LANES) {
+            int64_t p = 0;
+            for (; p + LANES <= k; p += LANES)
+                vec_transpose(b + j * ldb + p, ldb, panel + p * TILE_COLS + j, TILE_COLS);
+            for (; p < k; p++)
+                for (int64_t i = j; i < j + LANES; i++) panel[p * TILE_COLS + i] = b[i * ldb + p];
+        }
+        for (; j < cols; j++)
+            for (int64_t p = 0; p < k; p++) panel[p * TILE_COLS + j] = b[j * ldb + p];
+    }
+}
+
+/* C (m, cols) for a panel, tile below tile, of nearly equal heights. */
+static void gemm_panel(bool ta, int64_t m, int64_t cols, int64_t k, T alpha, const T *a,
+                       int64_t lda, const T *panel, T beta, T *c, int64_t ldc)
+{
+    int64_t tiles = (m + TILE_ROWS - 1) / TILE_ROWS, least = m / tiles, taller = m % tiles;
+    T edge[TILE_ROWS * TILE_COLS];
+    for (int64_t tile = 0; tile < tiles; tile++) {
+        int64_t rows = least + (tile < taller);
+        gemm_tile_fn *run = gemm_tiles[rows - 1][ta];
+        if (cols == TILE_COLS) {
+            run(k, a, lda, panel, c, ldc, alpha, beta);
+        } else {
+            size_t width = (size_t)cols * sizeof(T);
+            for (int64_t r = 0; beta != 0 && r < rows; r++)
+                memcpy(edge + r * TILE_COLS, c + r * ldc, width);
+            run(k, a, lda, panel, edge, TILE_COLS, alpha, beta);
+            for (int64_t r = 0; r < rows; r++) memcpy(c + r * ldc, edge + r * TILE_COLS, width);
+        }
+        a += ta ? rows : rows * lda;
+        c += rows * ldc;
+    }
+}
+
+/* As blas_gemm: C (m, n) = alpha op(A) op(B) + beta C. */
+static void tiled_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,
+                       int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
+{
+    T panel[DEPTH * TILE_COLS] __attribute__((aligned(VECTOR_BYTES)));
+    for (int64_t row = 0; row < m; row += BLOCK_ROWS) {
+        int64_t rows = at_most(BLOCK_ROWS, m - row), p = 0;
+        do { /* with k == 0 once, for beta C */
+            int64_t depth = at_most(DEPTH, k - p);
+            for (int64_t col = 0; col < n; col += TILE_COLS) {
+                int64_t cols = at_most(TILE_COLS, n - col);
+                gemm_pack(tb, depth, cols, tb ? b + col * ldb + p : b + p * ldb + col, ldb, panel);
+                gemm_panel(ta, rows, cols, depth, alpha, ta ? a + p * lda + row : a + row * lda + p,
+                           lda, panel, p == 0 ? beta : 1, c + row * ldc + col, ldc);
+            }
+            p += depth;
+        } while (p < k);
+    }
+}
+
+#endif
