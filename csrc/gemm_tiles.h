@@ -185,7 +185,7 @@ static void gemm_panel(bool ta, int64_t m, int64_t cols, int64_t k, T alpha, con
 static void tiled_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,
                        int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
 {
-    T panel[DEPTH * TILE_COLS] __attribute__((aligned(VECTOR_BYTES)));
+    _Alignas(VECTOR_BYTES) T panel[DEPTH * TILE_COLS];
     for (int64_t row = 0; row < m; row += BLOCK_ROWS) {
         int64_t rows = at_most(BLOCK_ROWS, m - row), p = 0;
         do { /* with k == 0 once, for beta C */
