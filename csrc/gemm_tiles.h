@@ -17,7 +17,7 @@ enum {
     LANES = VECTOR_BYTES / sizeof(T),
     TILE_COLS = 2 * LANES,
     DEPTH = 256,      /* a panel of B, DEPTH x TILE_COLS, stays in the first cache */
-    BLOCK_ROWS = 504, /* and of A as many rows by DEPTH in the second */
+    BLOCK_ROWS = 560, /* and of A as many rows by DEPTH in the second */
     LOOK_AHEAD = 16   /* rows of a transposed A lie far apart: no hardware foresees the next */
 };
 
@@ -186,8 +186,10 @@ static void tiled_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alph
                        int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
 {
     _Alignas(VECTOR_BYTES) T panel[DEPTH * TILE_COLS];
-    for (int64_t row = 0; row < m; row += BLOCK_ROWS) {
-        int64_t rows = at_most(BLOCK_ROWS, m - row), p = 0;
+    int64_t blocks = (m + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    int64_t height = (m / blocks + TILE_ROWS) / TILE_ROWS * TILE_ROWS; /* nearly equal blocks */
+    for (int64_t row = 0; row < m; row += height) {
+        int64_t rows = at_most(height, m - row), p = 0;
         do { /* with k == 0 once, for beta C */
             int64_t depth = at_most(DEPTH, k - p);
             for (int64_t col = 0; col < n; col += TILE_COLS) {
