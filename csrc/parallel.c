@@ -21,7 +21,7 @@
 #define CLOSED (-(1 << 20))
 /* How long an idle thread watches for work before it sleeps. Long enough to bridge the gap between
  * two kernels of a step, short enough not to be felt by other processes. */
-#define SPIN_NANOSECONDS 40000
+#define SPIN_NANOSECONDS 100000
 
 static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER; /* held while a job runs */
 
@@ -29,9 +29,11 @@ static struct {
     /* The job; written by the owner while the gate is closed and empty. */
     parallel_fn fn;
     void *arg;
-    int64_t n_shards;
     atomic_int n_threads; /* workers with a higher index leave the job alone */
-    _Atomic int64_t next;
+    struct {
+        _Alignas(64) _Atomic int64_t next; /* a cache line for each thread */
+        int64_t end;
+    } ranges[PARALLEL_MAX_THREADS]; /* the shards that each thread begins with */
 
     atomic_int gate;
     atomic_int epoch;     /* one more for each job, so that a worker sees a new one */
@@ -82,13 +84,20 @@ static bool spin(atomic_int *word, int seen, bool equal, int64_t end)
     return false;
 }
 
+/* A thread runs the shards of its own range, then what is left of the others'. So in the kernels of
+ * one step, which cut their rows alike, a thread mostly meets the rows that are in its cache. */
 static void run_shards(void)
 {
     bool outer = inside_shard;
     inside_shard = true;
-    int64_t shard;
-    while ((shard = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed)) < pool.n_shards)
-        pool.fn(pool.arg, shard);
+    int threads = atomic_load_explicit(&pool.n_threads, memory_order_relaxed);
+    for (int i = 0, from = worker_index; i < threads;
+         i++, from = from + 1 < threads ? from + 1 : 0) {
+        int64_t shard, end = pool.ranges[from].end;
+        while ((shard = atomic_fetch_add_explicit(&pool.ranges[from].next, 1,
+                                                  memory_order_relaxed)) < end)
+            pool.fn(pool.arg, shard);
+    }
     inside_shard = outer;
 }
 
@@ -97,13 +106,13 @@ static bool is_wanted(void)
     return worker_index < atomic_load_explicit(&pool.n_threads, memory_order_relaxed);
 }
 
-/* Whether there was a job for this worker. */
+/* Whether there is a job for this worker, or was one that it came too late for. */
 static bool try_to_help(void)
 {
     if (!is_wanted()) return false;
     int inside = atomic_load_explicit(&pool.gate, memory_order_relaxed);
     do {
-        if (inside < 0) return false;
+        if (inside < 0) return true;
     } while (!atomic_compare_exchange_weak_explicit(&pool.gate, &inside, inside + 1,
                                                     memory_order_acquire, memory_order_relaxed));
     bool wanted = is_wanted(); /* by the job that is known to run now */
@@ -240,9 +249,11 @@ void parallel_for_on(int threads, int64_t n_shards, parallel_fn fn, void *arg)
     start_workers(threads - 1);
     pool.fn = fn;
     pool.arg = arg;
-    pool.n_shards = n_shards;
     atomic_store_explicit(&pool.n_threads, threads, memory_order_relaxed);
-    atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
+    for (int i = 0; i < threads; i++) {
+        atomic_store_explicit(&pool.ranges[i].next, n_shards * i / threads, memory_order_relaxed);
+        pool.ranges[i].end = n_shards * (i + 1) / threads;
+    }
     atomic_store_explicit(&pool.gate, 0, memory_order_release);
     publish(threads);
     run_shards();
