@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from tinytape._ffi import OPS, lib, text
+from tinytape._ffi import OPS, calls, lib, raise_last, text
 from tinytape.dtypes import (
+    BY_CODE,
     bool_,
     check_dtype,
     dtype,
@@ -23,7 +24,7 @@ from tinytape.errors import ArgumentError, OutOfRangeError, ShapeError
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
 
-# The class itself: tensor.py, which needs this package first, puts it here.
+# The class itself.
 _tensor: Any = None
 
 
@@ -42,34 +43,36 @@ def _refuse(op: int, given: Any) -> NoReturn:
     raise TypeError(f"{name}: expected a Tensor, got {type(given).__name__}")
 
 
-def apply(
+def _apply_slowly(
     op: int,
     inputs: Sequence[Tensor | None],
     ints: Sequence[int] = (),
     reals: Sequence[float] = (),
-) -> Tensor:
-    """Run the core's operation number op on tensors of one context."""
+) -> Any:
+    """What :func:`apply` does with unusual arguments, or in unusual times."""
     first: Any = inputs[0]
     if not isinstance(first, _tensor):
         _refuse(op, first)
     context = first._context
-    out: Tensor = _tensor._wrap(context, context.apply(op, inputs, ints, reals))
-    return out
+    count = lib.tt_op_outputs(op)
+    made = context.apply(op, inputs, ints, reals, count)
+    if count == 1:
+        return _tensor._wrap(context, made)
+    return tuple(_tensor._wrap(context, handle) for handle in made)
 
 
-def apply_many(
-    op: int,
-    inputs: Sequence[Tensor | None],
-    ints: Sequence[int] = (),
-    reals: Sequence[float] = (),
-) -> tuple[Tensor, ...]:
-    """Run an operation that has several outputs."""
-    first: Any = inputs[0]
-    if not isinstance(first, _tensor):
-        _refuse(op, first)
-    context = first._context
-    handles = context.apply(op, inputs, ints, reals, lib.tt_op_outputs(op))
-    return tuple(_tensor._wrap(context, h) for h in handles)
+#: ``apply(op, inputs, ints=(), reals=())``: run the core's operation number op on tensors of one
+#: context; returns its output.
+apply: Callable[..., Tensor] = calls.apply
+#: The same, for an operation that has several outputs.
+apply_many: Callable[..., tuple[Tensor, ...]] = calls.apply
+
+
+def set_up(tensor: type[Tensor]) -> None:
+    """Make the class known to everything here, which its own module needs first."""
+    global _tensor
+    _tensor = tensor
+    calls.set_up(tensor, tuple(BY_CODE[i] for i in range(len(BY_CODE))), _apply_slowly, raise_last)
 
 
 def _number_dtype(value: float, like: dtype) -> dtype:
