@@ -169,12 +169,13 @@ class Context(calls.ContextBase):
         Raises:
             ThreadError: when one belongs to another context.
         """
-        if any(t is not None and t._context is not self for t in tensors):
+        found = calls.handles(self, list(tensors))
+        if found is None:
             raise errors.ThreadError(
                 "tensors belong to different contexts: make tensors in the thread that uses them, "
                 "or pass values between threads as numpy arrays"
             )
-        return ffi.new("tt_handle[]", [0 if t is None else t._handle for t in tensors] or [0])
+        return ffi.from_buffer("tt_handle[]", found)
 
     def set_anomaly(self, on: bool, checks: bool) -> None:
         from tinytape._origins import number_of_caller

@@ -196,7 +196,7 @@ class Tensor(Operators, calls.TensorBase):
             src = src.numpy()
         array = dtypes.numbers(src, name)
         try:
-            full = np.broadcast_to(array, self.shape)
+            full = array if array.shape == self.shape else np.broadcast_to(array, self.shape)
         except ValueError:
             raise errors.ShapeError(
                 f"{name}: shape {array.shape} cannot be broadcast to {self.shape}"

@@ -179,7 +179,10 @@ class ValuesAndIndices(NamedTuple):
 
 
 def axis_of(name: str, ndim: int, axis: Any) -> int:
-    (axis,) = integers_of(name, (axis,), "axes")
+    if type(axis) is not int:
+        (axis,) = integers_of(name, (axis,), "axes")
+    if 0 <= axis < ndim:
+        return int(axis)
     if not -max(ndim, 1) <= axis < max(ndim, 1):
         raise OutOfRangeError(
             f"{name}: axis {axis} is out of range for a tensor of {ndim} dimensions "
@@ -200,7 +203,7 @@ def along(name: str, numbers: tuple[int, ...], dim: Any) -> Any:
 def integers_of(name: str, values: Sequence[Any], what: str) -> list[int]:
     """Integers of any kind as Python's; ``what`` they are, for the error."""
     try:
-        return [operator.index(v) for v in values]
+        return [v if type(v) is int else operator.index(v) for v in values]
     except TypeError:
         kinds = ", ".join(type(v).__name__ for v in values)
         raise TypeError(f"{name}: {what} must be integers, got {kinds}") from None
@@ -216,10 +219,13 @@ def sizes_of(args: tuple[Any, ...], name: str = "size", keyword: Any = None) -> 
     return integers_of(name, given, "sizes")
 
 
+MOST_SIZE = 1 << 62
+
+
 def check_rank(name: str, sizes: Sequence[int]) -> None:
     """That there are at most 8 sizes, and that each is one that the core can read."""
     if len(sizes) > 8:
         raise ShapeError(f"{name}: a tensor has 0 to 8 dimensions, got {len(sizes)}")
     for n in sizes:
-        if abs(n) >= 1 << 62:
+        if not -MOST_SIZE < n < MOST_SIZE:
             raise ShapeError(f"{name}: {n} is no size of an axis")
