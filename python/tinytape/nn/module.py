@@ -47,7 +47,7 @@ class Module:
     def __init__(self) -> None:
         # Past __setattr__, which needs these tables.
         for table in _TABLES:
-            self.__dict__[table] = Table()
+            self.__dict__[table] = Table(self)
         self.__dict__["_non_persistent_buffers"] = set()
         self.__dict__["training"] = True
 
@@ -112,8 +112,7 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _TABLES:
-            known.clear()
-            value = Table(value)
+            value = Table(self, value)
         for table, kind in _REGISTERED.items():
             if isinstance(value, kind):
                 self._forget(name, keep=table)
@@ -139,11 +138,10 @@ class Module:
 
     def __getattr__(self, name: str) -> Any:
         # Called only when the ordinary look-up has failed.
-        own = self.__dict__
-        if "_modules" in own:
-            for entries in (own["_parameters"], own["_modules"], own["_buffers"]):
-                if name in entries:
-                    return entries[name]
+        for table in _TABLES:
+            entries = self.__dict__.get(table)
+            if entries is not None and name in entries:
+                return entries[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
@@ -154,8 +152,10 @@ class Module:
                 return
         object.__delattr__(self, name)
 
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for table in _TABLES:  # a copied one does not know its module
+            self.__dict__[table] = Table(self, state.get(table))
 
     # --- walking --------------------------------------------------------------------------------
 
