@@ -480,6 +480,46 @@ static PyObject *apply(PyObject *module, PyObject *const *args, Py_ssize_t n_arg
     return made;
 }
 
+static int is_dtype(const Tensor *tensor, int code)
+{
+    return tensor->dtype == PyTuple_GetItem(dtypes, code);
+}
+
+/* number(like, value): a tensor of one value, of the type of another; None where types have to be
+ * weighed. */
+static PyObject *number(PyObject *module, PyObject *const *args, Py_ssize_t n_args)
+{
+    (void)module;
+    if (n_args != 2 || dtypes == NULL || !is_tensor(args[0])) Py_RETURN_NONE;
+    Tensor *like = (Tensor *)args[0];
+    const int whole = PyLong_CheckExact(args[1]);
+    if (!usual(like->context) || (!whole && !PyFloat_CheckExact(args[1]))) Py_RETURN_NONE;
+    if (learn(like) != 0) return NULL;
+    float single;
+    double real = 0;
+    long long integer = 0;
+    const void *value = NULL;
+    int code = TT_FLOAT32;
+    if (is_dtype(like, TT_FLOAT32) || is_dtype(like, TT_FLOAT64)) {
+        real = PyFloat_AsDouble(args[1]);
+        single = (float)real;
+        if (is_dtype(like, TT_FLOAT32)) value = &single;
+        else value = &real, code = TT_FLOAT64;
+    } else if (whole && is_dtype(like, TT_INT64)) {
+        integer = PyLong_AsLongLong(args[1]);
+        value = &integer, code = TT_INT64;
+    }
+    if (PyErr_Occurred()) { /* it does not fit */
+        PyErr_Clear();
+        value = NULL;
+    }
+    if (value == NULL) Py_RETURN_NONE;
+    tt_handle handle = 0;
+    if (tt_new(like->context->core, TT_POOL_DATA, code, 0, NULL, value, &handle) != TT_OK)
+        return raise_core_error();
+    return wrap((PyTypeObject *)tensor_class, like->context, handle);
+}
+
 /* handles(context, tensors): the handles of a list of tensors as bytes, 0 for None. None when one
  * of them is not a tensor of this context. */
 static PyObject *handles(PyObject *module, PyObject *const *args, Py_ssize_t n_args)
@@ -508,6 +548,7 @@ static PyObject *handles(PyObject *module, PyObject *const *args, Py_ssize_t n_a
 static PyMethodDef methods[] = {
     {"set_up", set_up, METH_VARARGS, NULL},
     {"apply", (PyCFunction)(void (*)(void))apply, METH_FASTCALL, NULL},
+    {"number", (PyCFunction)(void (*)(void))number, METH_FASTCALL, NULL},
     {"handles", (PyCFunction)(void (*)(void))handles, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -86,6 +86,9 @@ def _number_dtype(value: float, like: dtype) -> dtype:
 
 def operand(value: Any, like: Tensor, name: str) -> Tensor:
     """A number or array as a tensor that can meet ``like``: numbers take its type."""
+    made: Tensor | None = calls.number(like, value)
+    if made is not None:
+        return made
     if isinstance(value, (int, float)) and not isinstance(value, np.generic):
         kind = _number_dtype(value, like.dtype)
         try:
