@@ -26,19 +26,6 @@ static PyObject *take(PyObject **place, PyObject *value)
     return value;
 }
 
-static PyObject *set_up(PyObject *module, PyObject *args)
-{
-    PyObject *tensor, *types, *slowly, *raises;
-    (void)module;
-    if (!PyArg_ParseTuple(args, "OO!OO", &tensor, &PyTuple_Type, &types, &slowly, &raises))
-        return NULL;
-    take(&tensor_class, tensor);
-    take(&dtypes, types);
-    take(&apply_slowly, slowly);
-    take(&raise_last, raises);
-    Py_RETURN_NONE;
-}
-
 static PyObject *raise_core_error(void)
 {
     PyObject *nothing = PyObject_CallObject(raise_last, NULL);
@@ -128,6 +115,23 @@ typedef struct {
     PyObject *grad;          /* the object that stands for the gradient seen last; may be NULL */
     PyObject *hooks;         /* NULL until the first one is registered */
 } Tensor;
+
+static PyObject *set_up(PyObject *module, PyObject *args)
+{
+    PyObject *tensor, *types, *slowly, *raises;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OO!OO", &tensor, &PyTuple_Type, &types, &slowly, &raises))
+        return NULL;
+    if (!PyType_Check(tensor) || !PyType_IsSubtype((PyTypeObject *)tensor, tensor_type)) {
+        PyErr_SetString(PyExc_TypeError, "set_up: expected a subclass of TensorBase");
+        return NULL;
+    }
+    take(&tensor_class, tensor);
+    take(&dtypes, types);
+    take(&apply_slowly, slowly);
+    take(&raise_last, raises);
+    Py_RETURN_NONE;
+}
 
 static int is_tensor(PyObject *object)
 {

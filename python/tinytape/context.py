@@ -32,6 +32,8 @@ class _Buffers:
 class Context(calls.ContextBase):
     """What one thread's work owns. Tensors keep their context alive; no other thread may use it."""
 
+    pointer: Any = ffi.NULL  # until it is open
+
     def __init__(self) -> None:
         self.thread = get_ident()
         self.grad_enabled = True
@@ -49,7 +51,6 @@ class Context(calls.ContextBase):
         self.anomaly = False, False
         self._find_origin: Callable[[], int] | None = None
         self.closed = False
-        self.pointer = ffi.NULL
         self.pointer = ffi.cast("tt_ctx *", self._open())
         # Argument buffers that no call uses. A signal handler or finaliser may call in the middle
         # of another call: each takes a set of its own, and gives it back.
