@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from tinytape import errors
+from tinytape import _core, errors
 from tinytape._core import ffi, lib
 
-__all__ = ["OPS", "check", "ffi", "lib", "raise_last", "text"]
+if TYPE_CHECKING:
+    import tinytape._calls as calls
+
+__all__ = ["OPS", "calls", "check", "ffi", "lib", "raise_last", "text"]
+
+
+def _load_calls() -> Any:
+    """The second module that the file of the first one holds."""
+    name = "tinytape._calls"
+    spec = spec_from_file_location(name, _core.__file__)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if not TYPE_CHECKING:
+    calls = _load_calls()
 
 _EXCEPTIONS: dict[int, type[errors.TinytapeError]] = {
     lib.TT_ERR_ARG: errors.ArgumentError,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
 
 from tinytape import errors
-from tinytape._ffi import check, ffi, lib, raise_last, text
+from tinytape._ffi import calls, check, ffi, lib, raise_last, text
 
 if TYPE_CHECKING:
     from tinytape.autograd.hooks import Hooks
@@ -29,8 +29,10 @@ class _Buffers:
         self.outputs = ffi.new("tt_handle[3]")
 
 
-class Context:
+class Context(calls.ContextBase):
     """What one thread's work owns. Tensors keep their context alive; no other thread may use it."""
+
+    pointer: Any = ffi.NULL  # until it is open
 
     def __init__(self) -> None:
         self.thread = get_ident()
@@ -49,9 +51,7 @@ class Context:
         self.anomaly = False, False
         self._find_origin: Callable[[], int] | None = None
         self.closed = False
-        self.pointer = lib.tt_ctx_new()
-        if self.pointer == ffi.NULL:
-            raise_last()
+        self.pointer = ffi.cast("tt_ctx *", self._open())
         # Argument buffers that no call uses. A signal handler or finaliser may call in the middle
         # of another call: each takes a set of its own, and gives it back.
         self._free: list[_Buffers] = []
@@ -76,8 +76,15 @@ class Context:
                 "this tensor belongs to another thread: make tensors in the thread that uses them, "
                 "or pass values between threads as numpy arrays"
             )
-        while self.orphans:
-            lib.tt_release(self.pointer, self.orphans.popleft())
+        if self.orphans:
+            self._orphaned = False  # first: another thread may leave more at any time
+            while self.orphans:
+                lib.tt_release(self.pointer, self.orphans.popleft())
+
+    def leave(self, handle: int) -> None:
+        """Have a handle released by the thread that owns it, at its next call."""
+        self.orphans.append(handle)
+        self._orphaned = True
 
     def forget_ended(self) -> None:
         """Let go of hooks and Functions that no backward pass can meet any more."""
@@ -163,12 +170,13 @@ class Context:
         Raises:
             ThreadError: when one belongs to another context.
         """
-        if any(t is not None and t._context is not self for t in tensors):
+        found = calls.handles(self, list(tensors))
+        if found is None:
             raise errors.ThreadError(
                 "tensors belong to different contexts: make tensors in the thread that uses them, "
                 "or pass values between threads as numpy arrays"
             )
-        return ffi.new("tt_handle[]", [0 if t is None else t._handle for t in tensors] or [0])
+        return ffi.from_buffer("tt_handle[]", found)
 
     def set_anomaly(self, on: bool, checks: bool) -> None:
         from tinytape._origins import number_of_caller
@@ -176,6 +184,7 @@ class Context:
         self.enter()
         check(lib.tt_set_anomaly(self.pointer, on, checks))
         self._find_origin = number_of_caller if on else None
+        self._watched = on
         self.anomaly = on, checks
 
     def note_origin(self) -> None:

@@ -155,6 +155,10 @@ def as_array(
     """
     if wanted is not None:
         check_dtype(wanted, name)
+    if type(data) is np.ndarray:
+        kind = _BY_NUMPY.get(data.dtype)
+        if kind is not None and wanted in (None, kind) and data.flags.c_contiguous:
+            return data, kind
     array = numbers(data, name)
     if wanted is None:
         wanted = infer(data) or from_numpy_dtype(array.dtype)
@@ -167,6 +171,8 @@ def as_array(
 
 def to_numpy_dtype(array: np.ndarray[Any, Any], wanted: dtype) -> np.ndarray[Any, Any]:
     """A C-contiguous array of a type, of the same shape."""
+    if array.dtype == wanted.numpy and array.flags.c_contiguous:
+        return array
     # A NaN or infinity becomes some integer, and what is too large for float32 infinity.
     with np.errstate(invalid="ignore", over="ignore"):
         dense = np.ascontiguousarray(array, dtype=wanted.numpy)

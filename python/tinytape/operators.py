@@ -288,10 +288,10 @@ class Operators:
     unflatten = F.unflatten
     permute = F.permute
     transpose = F.transpose
-    swapaxes = F.swapaxes
-    swapdims = F.swapdims
+    swapaxes = F.transpose
+    swapdims = F.transpose
     movedim = F.movedim
-    moveaxis = F.moveaxis
+    moveaxis = F.movedim
     t = F.t
     squeeze = F.squeeze
     unsqueeze = F.unsqueeze

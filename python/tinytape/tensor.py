@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinytape import dtypes, errors
-from tinytape._ffi import OPS, check, ffi, lib
+from tinytape._ffi import OPS, calls, check, ffi, lib
 from tinytape.context import Context, current
 from tinytape.dtypes import dtype as DType
 from tinytape.functional import _apply
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Scalar = int | float
 
 
-class Tensor(Operators):
+class Tensor(Operators, calls.TensorBase):
     """An n-dimensional array on the CPU, with reverse-mode differentiation.
 
     Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Names, defaults
@@ -29,27 +30,10 @@ class Tensor(Operators):
     released by ``backward()``; a tensor that is still held then keeps its value.
     """
 
-    __slots__ = ("__weakref__", "_context", "_dtype", "_grad", "_handle", "_hooks", "_shape")
+    __slots__ = ("__weakref__",)
     __array_ufunc__ = None  # so that ndarray * Tensor is ours to answer
 
     _context: Context
-    _handle: int
-    _shape: tuple[int, ...] | None
-    _dtype: DType
-    _grad: Tensor | None
-    _hooks: Any  # unset until the first hook is registered
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
-        raise TypeError("use tinytape.tensor(data), zeros, ones, randn, ... to make a tensor")
-
-    @classmethod
-    def _wrap(cls, context: Context, handle: int) -> Any:
-        """Take over one hold on a handle."""
-        self = object.__new__(cls)
-        self._context = context
-        self._handle = handle
-        self._shape = self._grad = None
-        return self
 
     @classmethod
     def _from_array(
@@ -62,14 +46,6 @@ class Tensor(Operators):
         handle = context.call(lib.tt_new, pool, kind.code, array.ndim, shape, data)
         return cls._wrap(context, handle)
 
-    def __del__(self, _release: Any = lib.tt_release) -> None:
-        try:
-            context, handle = self._context, self._handle
-        except AttributeError:
-            return  # never got its handle
-        if _release(context.pointer, handle):
-            context.orphans.append(handle)  # dropped by another thread: its owner releases it
-
     # ---- what it is ----
 
     def _read_info(self) -> list[int]:
@@ -78,27 +54,6 @@ class Tensor(Operators):
         info = ffi.new("int64_t[22]")
         check(lib.tt_info(self._context.pointer, self._handle, info))
         return list(ffi.unpack(info, 22))
-
-    def _learn_shape(self) -> tuple[int, ...]:
-        """Ask the core once: shape and type of a tensor do not change."""
-        info = self._read_info()
-        self._dtype = dtypes.BY_CODE[info[0]]
-        self._shape = tuple(info[6 : 6 + info[1]])
-        return self._shape
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._learn_shape() if self._shape is None else self._shape
-
-    @property
-    def dtype(self) -> DType:
-        if self._shape is None:
-            self._learn_shape()
-        return self._dtype
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
 
     @property
     def requires_grad(self) -> bool:
@@ -139,34 +94,14 @@ class Tensor(Operators):
 
     nelement = numel
 
-    @property
-    def grad(self) -> Tensor | None:
-        """The gradient that ``backward()`` left here, of this tensor's shape, or None."""
-        hooks = getattr(self, "_hooks", None)
-        if hooks is not None and hooks.retains_grad:
-            retained: Tensor | None = hooks.grad
-            return retained
-        context = self._context
-        handle = context.call(lib.tt_get_grad, self._handle)
-        if handle == 0:
-            self._grad = None
-        elif self._grad is not None and self._grad._handle == handle:
-            check(lib.tt_release(context.pointer, handle))  # the object at hand holds it already
-        else:
-            self._grad = Tensor._wrap(context, handle)
-        return self._grad
+    def _retained_grad(self) -> Any:
+        """What :meth:`retain_grad` kept; NotImplemented where it was not asked to."""
+        return self._hooks.grad if self._hooks.retains_grad else NotImplemented
 
-    @grad.setter
-    def grad(self, value: Tensor | None) -> None:
-        self._context.enter()
-        if value is not None and not isinstance(value, Tensor):
-            raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
-        if value is None and self.retains_grad:
+    def _forget_retained_grad(self) -> builtins.bool:
+        if self._hooks.retains_grad:
             self._hooks.grad = None
-            return
-        handle = self._context.handles([value])[0]
-        check(lib.tt_set_grad(self._context.pointer, self._handle, handle))
-        self._grad = value
+        return builtins.bool(self._hooks.retains_grad)
 
     # ---- its values ----
 
@@ -261,7 +196,7 @@ class Tensor(Operators):
             src = src.numpy()
         array = dtypes.numbers(src, name)
         try:
-            full = np.broadcast_to(array, self.shape)
+            full = array if array.shape == self.shape else np.broadcast_to(array, self.shape)
         except ValueError:
             raise errors.ShapeError(
                 f"{name}: shape {array.shape} cannot be broadcast to {self.shape}"
@@ -383,7 +318,7 @@ class Tensor(Operators):
         return rebuild, (self.numpy(), self.requires_grad)
 
 
-_apply._tensor = Tensor
+_apply.set_up(Tensor)
 
 
 def rebuild(values: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:

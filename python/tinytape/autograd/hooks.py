@@ -57,7 +57,7 @@ class Hooks:
         if self.context.attached.get(self.number) is self:
             del self.context.attached[self.number]
         if handle and lib.tt_release(self.context.pointer, handle):
-            self.context.orphans.append(handle)
+            self.context.leave(handle)
 
     def answer(self, context: Context) -> tuple[str, list[Tensor | None]]:
         """What becomes of the gradient that the paused pass has."""

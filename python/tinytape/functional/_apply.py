@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from tinytape._ffi import OPS, lib, text
+from tinytape._ffi import OPS, calls, lib, raise_last, text
 from tinytape.dtypes import (
+    BY_CODE,
     bool_,
     check_dtype,
     dtype,
@@ -23,7 +24,7 @@ from tinytape.errors import ArgumentError, OutOfRangeError, ShapeError
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
 
-# The class itself: tensor.py, which needs this package first, puts it here.
+# The class itself.
 _tensor: Any = None
 
 
@@ -42,34 +43,36 @@ def _refuse(op: int, given: Any) -> NoReturn:
     raise TypeError(f"{name}: expected a Tensor, got {type(given).__name__}")
 
 
-def apply(
+def _apply_slowly(
     op: int,
     inputs: Sequence[Tensor | None],
     ints: Sequence[int] = (),
     reals: Sequence[float] = (),
-) -> Tensor:
-    """Run the core's operation number op on tensors of one context."""
+) -> Any:
+    """What :func:`apply` does with unusual arguments, or in unusual times."""
     first: Any = inputs[0]
     if not isinstance(first, _tensor):
         _refuse(op, first)
     context = first._context
-    out: Tensor = _tensor._wrap(context, context.apply(op, inputs, ints, reals))
-    return out
+    count = lib.tt_op_outputs(op)
+    made = context.apply(op, inputs, ints, reals, count)
+    if count == 1:
+        return _tensor._wrap(context, made)
+    return tuple(_tensor._wrap(context, handle) for handle in made)
 
 
-def apply_many(
-    op: int,
-    inputs: Sequence[Tensor | None],
-    ints: Sequence[int] = (),
-    reals: Sequence[float] = (),
-) -> tuple[Tensor, ...]:
-    """Run an operation that has several outputs."""
-    first: Any = inputs[0]
-    if not isinstance(first, _tensor):
-        _refuse(op, first)
-    context = first._context
-    handles = context.apply(op, inputs, ints, reals, lib.tt_op_outputs(op))
-    return tuple(_tensor._wrap(context, h) for h in handles)
+#: ``apply(op, inputs, ints=(), reals=())``: run the core's operation number op on tensors of one
+#: context; returns its output.
+apply: Callable[..., Tensor] = calls.apply
+#: The same, for an operation that has several outputs.
+apply_many: Callable[..., tuple[Tensor, ...]] = calls.apply
+
+
+def set_up(tensor: type[Tensor]) -> None:
+    """Make the class known to everything here, which its own module needs first."""
+    global _tensor
+    _tensor = tensor
+    calls.set_up(tensor, tuple(BY_CODE[i] for i in range(len(BY_CODE))), _apply_slowly, raise_last)
 
 
 def _number_dtype(value: float, like: dtype) -> dtype:
@@ -83,6 +86,9 @@ def _number_dtype(value: float, like: dtype) -> dtype:
 
 def operand(value: Any, like: Tensor, name: str) -> Tensor:
     """A number or array as a tensor that can meet ``like``: numbers take its type."""
+    made: Tensor | None = calls.number(like, value)
+    if made is not None:
+        return made
     if isinstance(value, (int, float)) and not isinstance(value, np.generic):
         kind = _number_dtype(value, like.dtype)
         try:
@@ -176,7 +182,10 @@ class ValuesAndIndices(NamedTuple):
 
 
 def axis_of(name: str, ndim: int, axis: Any) -> int:
-    (axis,) = integers_of(name, (axis,), "axes")
+    if type(axis) is not int:
+        (axis,) = integers_of(name, (axis,), "axes")
+    if 0 <= axis < ndim:
+        return int(axis)
     if not -max(ndim, 1) <= axis < max(ndim, 1):
         raise OutOfRangeError(
             f"{name}: axis {axis} is out of range for a tensor of {ndim} dimensions "
@@ -197,7 +206,7 @@ def along(name: str, numbers: tuple[int, ...], dim: Any) -> Any:
 def integers_of(name: str, values: Sequence[Any], what: str) -> list[int]:
     """Integers of any kind as Python's; ``what`` they are, for the error."""
     try:
-        return [operator.index(v) for v in values]
+        return [v if type(v) is int else operator.index(v) for v in values]
     except TypeError:
         kinds = ", ".join(type(v).__name__ for v in values)
         raise TypeError(f"{name}: {what} must be integers, got {kinds}") from None
@@ -213,10 +222,13 @@ def sizes_of(args: tuple[Any, ...], name: str = "size", keyword: Any = None) -> 
     return integers_of(name, given, "sizes")
 
 
+MOST_SIZE = 1 << 62
+
+
 def check_rank(name: str, sizes: Sequence[int]) -> None:
     """That there are at most 8 sizes, and that each is one that the core can read."""
     if len(sizes) > 8:
         raise ShapeError(f"{name}: a tensor has 0 to 8 dimensions, got {len(sizes)}")
     for n in sizes:
-        if abs(n) >= 1 << 62:
+        if not -MOST_SIZE < n < MOST_SIZE:
             raise ShapeError(f"{name}: {n} is no size of an axis")

@@ -7,7 +7,7 @@ it, as in PyTorch. Hooks, devices and lazy modules are left out.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from ..dtypes import dtype, float32, float64
@@ -15,6 +15,7 @@ from ..errors import ArgumentError
 from ..tensor import Tensor
 from .parameter import Parameter
 from .state import StateDictError, assign, misfit
+from .table import Table, known
 
 M = TypeVar("M", bound="Module")
 _TABLES = ("_parameters", "_buffers", "_modules")
@@ -46,7 +47,7 @@ class Module:
     def __init__(self) -> None:
         # Past __setattr__, which needs these tables.
         for table in _TABLES:
-            self.__dict__[table] = {}
+            self.__dict__[table] = Table(self)
         self.__dict__["_non_persistent_buffers"] = set()
         self.__dict__["training"] = True
 
@@ -110,6 +111,8 @@ class Module:
         self.__dict__[table][name] = value
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in _TABLES:
+            value = Table(self, value)
         for table, kind in _REGISTERED.items():
             if isinstance(value, kind):
                 self._forget(name, keep=table)
@@ -149,8 +152,10 @@ class Module:
                 return
         object.__delattr__(self, name)
 
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for table in _TABLES:  # a copied one does not know its module
+            self.__dict__[table] = Table(self, state.get(table))
 
     # --- walking --------------------------------------------------------------------------------
 
@@ -158,15 +163,26 @@ class Module:
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
         """This module and all below it, with dotted names."""
-        memo = set() if memo is None else memo
+        found: list[tuple[str, Module]] = []
+        self._walk(set() if memo is None else memo, prefix, remove_duplicate, found)
+        return iter(found)
+
+    def _walk(
+        self,
+        memo: set[Module],
+        prefix: str,
+        remove_duplicate: bool,
+        found: list[tuple[str, Module]],
+    ) -> None:
+        # Into a list: a generator at each level costs more, and a training step walks its model.
         if self in memo:
             return
         if remove_duplicate:
             memo.add(self)
-        yield prefix, self
+        found.append((prefix, self))
         for name, module in self._modules.items():
             if module is not None:
-                yield from module.named_modules(memo, _join(prefix, name), remove_duplicate)
+                module._walk(memo, _join(prefix, name), remove_duplicate, found)
 
     def modules(self) -> Iterator[Module]:
         """This module and all below it."""
@@ -188,9 +204,16 @@ class Module:
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
         """Parameters with dotted names; each Parameter also learns its name (see ``Parameter``)."""
-        for name, param in self._named("_parameters", prefix, recurse, remove_duplicate):
-            param.learn_name(name)
-            yield name, param
+        usual = recurse and remove_duplicate and not prefix
+        named: list[tuple[str, Parameter]] | None = known.get(self) if usual else None
+        if named is None:
+            named = self._named("_parameters", prefix, recurse, remove_duplicate)
+        if usual:
+            known[self] = named
+        for name, param in named:
+            if param.name != name:
+                param.learn_name(name)
+        return iter(named)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Parameters of this module and, with ``recurse``, of all below it."""
@@ -200,7 +223,7 @@ class Module:
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
         """Buffers with dotted names."""
-        return self._named("_buffers", prefix, recurse, remove_duplicate)
+        return iter(self._named("_buffers", prefix, recurse, remove_duplicate))
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """Buffers of this module and, with ``recurse``, of all below it."""
@@ -208,20 +231,22 @@ class Module:
 
     def _named(
         self, table: str, prefix: str, recurse: bool, remove_duplicate: bool
-    ) -> Iterator[tuple[str, Any]]:
-        modules = (
+    ) -> list[tuple[str, Any]]:
+        modules: Iterable[tuple[str, Module]] = (
             self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
             if recurse
             else [(prefix, self)]
         )
         seen: set[int] = set()
+        named = []
         for module_name, module in modules:
             for name, value in module.__dict__[table].items():
                 if value is None or id(value) in seen:
                     continue
                 if remove_duplicate:
                     seen.add(id(value))
-                yield _join(module_name, name), value
+                named.append((_join(module_name, name), value))
+        return named
 
     def apply(self: M, fn: Callable[[Module], Any]) -> M:
         """Call ``fn`` on every module below and on this one last; returns self."""

@@ -48,12 +48,7 @@ class Parameter(Tensor):
         converted = Parameter(self.detach().to(wanted), self.requires_grad)
         if grad is not None:
             converted.grad = grad.detach().to(wanted)
-        # The values change hands; what this object held goes with the other one.
-        assert converted.dtype is wanted  # also fills its slots
-        for slot in ("_context", "_handle", "_shape", "_dtype", "_grad"):
-            mine, theirs = getattr(self, slot), getattr(converted, slot)
-            setattr(self, slot, theirs)
-            setattr(converted, slot, mine)
+        self._exchange(converted)  # what this object held goes with the other one
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         copied = Parameter(self.detach(), self.requires_grad)

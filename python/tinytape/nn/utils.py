@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from .. import _updates
 from ..creation import tensor
 from ..dtypes import float64
@@ -42,4 +44,4 @@ def clip_grad_norm_(
             raise NonFiniteError(
                 f"clip_grad_norm_: the norm of the gradients is not finite: {norm}"
             )
-    return tensor(_updates.clip_grad_norm_(grads, max_norm, norm_type), dtype=float64)
+    return tensor(np.array(_updates.clip_grad_norm_(grads, max_norm, norm_type)))

@@ -77,16 +77,16 @@ class Adam(Optimizer):
 
     def _update_group(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         # One kernel call serves parameters of one dtype and one step; nearly always that is all.
-        buckets: dict[Any, list[tuple[Tensor, Tensor]]] = {}
+        buckets: dict[Any, list[tuple[Tensor, Tensor, dict[str, Any]]]] = {}
         for param, grad in zip(params, grads, strict=True):
-            key = (param.dtype, self.state[param]["step"])
-            buckets.setdefault(key, []).append((param, grad))
+            state = self.state[param]
+            buckets.setdefault((param.dtype, state["step"]), []).append((param, grad, state))
         beta1, beta2 = group["betas"]
-        for (_, done), pairs in buckets.items():
-            states = [self.state[param] for param, _ in pairs]
+        for (_, done), bucket in buckets.items():
+            states = [state for _, _, state in bucket]
             _updates.adam_(
-                [param for param, _ in pairs],
-                [grad for _, grad in pairs],
+                [param for param, _, _ in bucket],
+                [grad for _, grad, _ in bucket],
                 [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 step=done + 1,

@@ -1,0 +1,76 @@
+"""The tables of a Module, and what is remembered of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+from .parameter import Parameter
+
+#: The named parameters of modules that were walked since any table last changed: a training step
+#: asks for them, and they are nearly always the same.
+known: WeakKeyDictionary[Any, list[tuple[str, Parameter]]] = WeakKeyDictionary()
+
+_MISSING = object()
+
+
+class Table(dict[str, Any]):
+    """Parameters, buffers or submodules of a module, by name.
+
+    Each entry is also an ordinary attribute of the module, in its ``__dict__``: ``__getattr__``,
+    which is asked when a look-up has failed, takes ten times as long.
+    """
+
+    __slots__ = ("_module",)
+
+    def __init__(self, module: Any = None, entries: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        #: Not itself: a module ends when nobody holds it, without waiting for the collector.
+        self._module = None if module is None else ref(module)
+        self.update(entries or {})
+
+    def _attributes(self) -> dict[str, Any]:
+        known.clear()
+        module = None if self._module is None else self._module()
+        return {} if module is None else vars(module)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        self._attributes()[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(name)
+        self._attributes().pop(name, None)
+
+    def pop(self, name: str, default: Any = _MISSING) -> Any:
+        if name not in self and default is not _MISSING:
+            return default
+        value = self[name]
+        del self[name]
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        name, value = super().popitem()
+        self._attributes().pop(name, None)
+        return name, value
+
+    def clear(self) -> None:
+        for name in list(self):
+            del self[name]
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        for name, value in dict(*args, **kwargs).items():
+            self[name] = value
+
+    def __ior__(self, other: Any) -> Table:  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
+    def __reduce__(self) -> Any:
+        return Table, (), None, None, iter(self.items())
