@@ -23,7 +23,7 @@ import numpy as np
 from comparison import growth, machine, measure, report, works
 from comparison.measure import Run
 
-ENGINES = ("tinytape", *measure.PEERS)
+ENGINES = ("tinytape", *works.PEERS)
 
 
 def _numbers(text: str) -> list[int]:
@@ -65,9 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add(
-        "--only", metavar="NAMES", help="works or groups, by comma: small-b12,lstm,ops; see --list"
-    )
+    add("--only", metavar="NAMES", help="works or groups, by comma: small-b12,lstm,ops; see --list")
     add("--engines", type=_engines, default=list(ENGINES), metavar="NAMES",
         help=f"by comma; default: {','.join(ENGINES)}")  # fmt: skip
     add("--threads", type=_numbers, default=None, metavar="N,N", help="default: 1,2")
@@ -157,4 +155,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # workers have been closed on the way
+        sys.exit("compare.py: interrupted, nothing written")

@@ -40,21 +40,14 @@ class Worker:
     def __init__(self, engine: str, threads: int, ids: Path) -> None:
         self.engine = engine
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
-        cpus = cpus_apart()[:threads]
-
-        def keep_to_cpus() -> None:
-            # The only bound that XLA's thread pool heeds; the same for all engines.
-            if cpus:
-                os.sched_setaffinity(0, cpus)
-
+        cpus = ",".join(map(str, cpus_apart()[:threads]))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "comparison.worker", engine, str(threads), str(ids)],
+            [sys.executable, "-m", "comparison.worker", engine, str(threads), str(ids), cpus],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             env=_environment(threads),
             text=True,
-            preexec_fn=keep_to_cpus,
         )
         try:
             started = self._answer(PREPARE_TIMEOUT)

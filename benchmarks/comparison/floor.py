@@ -24,12 +24,14 @@ from .products import Product
 from .works import ALPHABET, LSTM_PARAMETERS
 
 SAMPLE_SECONDS = 0.02  # starting threads must not count
+HOPELESS = 1.5  # times the best
 STREAM_BYTES = 512 << 20  # at most
 ATTENTION_BLOCK = 32  # queries a tile: keys behind its last query are never looked at
 
 _threads = 1
 _products: list[Product] = []
 _bytes = 0
+_prepared: dict[str, list[Callable[[], None]]] = {}
 
 
 def start(threads: int, compiled: bool) -> dict[str, Any]:
@@ -55,6 +57,8 @@ def lstm(sizes: dict[str, Any], ids: np.ndarray) -> Callable[[], None]:
 def _take(found: list[Product], moved: int) -> Callable[[], None]:
     global _products, _bytes
     _products, _bytes = found, moved
+    _prepared.clear()
+    _prepared.update({n: prepare(found, _threads) for n, prepare in products.PROVIDERS.items()})
     return lambda: None
 
 
@@ -193,11 +197,14 @@ def bandwidth(working_set: int, threads: int, seconds: float) -> float:
 
 
 def measure(seconds: float = 0.5) -> dict[str, Any]:
-    """One turn: the time of all products by each provider, and the bandwidth."""
-    times = {}
-    for name, prepare in products.PROVIDERS.items():
-        parts = prepare(_products, _threads)
-        times[name] = _best(parts, seconds)
+    """One turn: the time of all products by each provider, and the bandwidth.
+
+    A provider that is far from the best takes part in the first turn only.
+    """
+    times = {name: _best(parts, seconds) for name, parts in _prepared.items()}
+    for name, taken in times.items():
+        if taken > HOPELESS * min(times.values()):
+            del _prepared[name]
     return {
         "products": times,
         "flop": sum(p.flop for p in _products),

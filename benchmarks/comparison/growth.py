@@ -95,13 +95,13 @@ def _fit(what: str, engine: str, points: list[dict[str, Any]]) -> dict[str, floa
     if not good:
         return off
     x = np.array([p["value"] for p in good], float)
-    degree = min(2 if what == "context" else 1, len(good) - 1)
+    degree = max(0, min(2 if what == "context" else 1, len(good) - 2))
     times = np.array([p["min"] for p in good])
     c, fitted, off["time_off"] = _relative_fit(x, times, degree)
     square = c[2] * x**2 if degree == 2 else 0 * x
     key = "arena_bytes" if engine == "tinytape" else "added_bytes"
     taken = np.array([p[key] for p in good], float)
-    _, fitted_bytes, off["bytes_off"] = _relative_fit(x, taken, min(1, len(good) - 1))
+    _, fitted_bytes, off["bytes_off"] = _relative_fit(x, taken, max(0, min(1, len(good) - 2)))
     for i, p in enumerate(good):
         p["fitted_seconds"] = float(fitted[i])
         p["linear_seconds"] = float(times[i] - square[i])

@@ -135,7 +135,8 @@ def _lstm(p: Tree, x: jax.Array, h: jax.Array, c: jax.Array) -> tuple[Any, jax.A
         h = jax.nn.sigmoid(o) * jnp.tanh(c)
         return (h, c), h
 
-    return lax.scan(cell, (h, c), gates_in)
+    # Several steps an iteration are quicker where a step is small, slower where it is not.
+    return lax.scan(cell, (h, c), gates_in, unroll=4 if x.shape[1] == 1 else 1)
 
 
 def lstm(sizes: dict[str, Any], ids: np.ndarray) -> Step:

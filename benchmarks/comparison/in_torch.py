@@ -33,11 +33,12 @@ def stats() -> dict[str, int]:
     return {}
 
 
-def _maybe_compiled(function: Any) -> Any:
+def _maybe_compiled(function: Any, wrapper: bool = True) -> Any:
+    """Compiled if this is that engine; `wrapper`: glue in C++ too, quicker but slow to build."""
     if not _compiled:
         return function
     torch._dynamo.reset()  # nothing is carried over from the work before
-    return torch.compile(function, dynamic=False)
+    return torch.compile(function, dynamic=False, options={"cpp_wrapper": wrapper})
 
 
 def _load(model: nn.Module, weights: Arrays) -> None:
@@ -241,7 +242,7 @@ def op(sizes: dict[str, Any], ids: np.ndarray) -> Step:
         "attention": lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
         "embedding": lambda w: F.embedding(at, w),
     }
-    function = _maybe_compiled(forward[name])
+    function = _maybe_compiled(forward[name], wrapper=False)
     if name == "add":
         a, b = inputs
         if _compiled:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ from . import works
 from .crew import AbsentError, Worker, WorkerError
 from .works import Work
 
-PEERS = ("eager", "compile", "jax")
 LOSS_TOLERANCE = 1e-3  # relative, between engines in their first steps
 
 
@@ -37,7 +38,7 @@ class Run:
         """A word on stderr now, and in the report."""
         if text not in self.notes:
             self.notes.append(text)
-            tqdm.write(text, file=_stderr())
+            tqdm.write(text, file=sys.stderr)
 
     def start(self, engine: str, threads: int) -> Worker | None:
         """A worker, or None with a word when it is absent or does not start."""
@@ -67,12 +68,6 @@ class Run:
         finally:
             for worker in workers.values():
                 worker.close()
-
-
-def _stderr() -> Any:
-    import sys
-
-    return sys.stderr
 
 
 def summary(samples: Sequence[float]) -> dict[str, float]:
@@ -150,7 +145,9 @@ def _failed(
 def _floor(entry: dict[str, Any]) -> dict[str, Any]:
     """The best products and the best bandwidth that any round saw."""
     rounds = entry["rounds"]
-    products = {name: min(r["products"][name] for r in rounds) for name in rounds[0]["products"]}
+    products = {
+        name: min(r["products"].get(name, inf) for r in rounds) for name in rounds[0]["products"]
+    }
     product = min(products, key=lambda name: products[name])
     bandwidth = max(r["bandwidth"] for r in rounds)
     moved = rounds[0]["bytes"]

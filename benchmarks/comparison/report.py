@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .works import MEMORY_TARGET
+from .works import MEMORY_TARGET, PEERS
 
 TARGET_THREADS = 2
 NAMES = {"tinytape": "tinytape", "eager": "PyTorch", "compile": "torch.compile", "jax": "JAX"}
@@ -21,6 +21,10 @@ def duration(seconds: float) -> str:
     raise AssertionError
 
 
+def _threads(n: int) -> str:
+    return "1 thread" if n == 1 else f"{n} threads"
+
+
 def _cell(row: dict[str, Any], engine: str) -> str:
     entry = row["engines"].get(engine)
     if entry is None:
@@ -33,10 +37,10 @@ def _cell(row: dict[str, Any], engine: str) -> str:
     return f"{duration(entry['min'])} ({duration(entry['median'])})"
 
 
-def _against_peers(row: dict[str, Any], key: str) -> float | None:
-    """How many times faster tinytape is than the best of the others."""
+def _against(row: dict[str, Any], names: Sequence[str], key: str = "min") -> float | None:
+    """How many times faster tinytape is than the best of these."""
     ours = row["engines"].get("tinytape", {}).get(key)
-    peers = [x[key] for e, x in row["engines"].items() if e != "tinytape" and key in x]
+    peers = [x[key] for e, x in row["engines"].items() if e in names and key in x]
     return min(peers) / ours if ours and peers else None
 
 
@@ -46,14 +50,14 @@ def _share(row: dict[str, Any]) -> float | None:
     return floor / ours if ours and floor else None
 
 
-def _verdict(row: dict[str, Any], ratio: float | None, share: float | None) -> str:
+def _verdict(row: dict[str, Any], share: float | None) -> str:
     """The targets, which are for two threads, and whether they were reached."""
     target = row["target"]
     if row["threads"] != TARGET_THREADS:
         return ""
     said = []
     for wanted, got, form in (
-        (target["ratio"], ratio, "{:.3g}x"),
+        (target["ratio"], _against(row, target["peers"]), "{:.3g}x"),
         (target["share"], share, "{:.0%}"),
     ):
         if wanted is not None and got is not None:
@@ -75,14 +79,14 @@ def _timed(result: dict[str, Any], threads: int, group: str, title: str) -> Tabl
     heading += ["(medians)", *(["floor", "share"] if with_floor else []), "wanted"]
     cells = []
     for row in rows:
-        ratio, share = _against_peers(row, "min"), _share(row)
+        share = _share(row)
         line = [row["name"], *(_cell(row, e) for e in engines)]
-        line += [_number(ratio, "{:.2f}"), _number(_against_peers(row, "median"), "{:.2f}")]
+        line += [_number(_against(row, PEERS, key), "{:.2f}") for key in ("min", "median")]
         if with_floor:
             seconds = (row["floor"] or {}).get("seconds")
             line += ["" if seconds is None else duration(seconds), _number(share, "{:.0%}")]
-        cells.append([*line, _verdict(row, ratio, share)])
-    return f"{title}, {threads} thread{'s' if threads > 1 else ''}: min (median)", heading, cells
+        cells.append([*line, _verdict(row, share)])
+    return f"{title}, {_threads(threads)}: min (median)", heading, cells
 
 
 def _floors(result: dict[str, Any]) -> Table | None:
@@ -184,8 +188,8 @@ def _growth(result: dict[str, Any]) -> list[Table]:
             )
         square = ", with attention's square" if series["what"] == "context" else ""
         title = (
-            f"Growth with {series['what']}, {NAMES[series['engine']]}, {series['threads']} threads "
-            f"(small, batch 4): furthest from the line{square}: time {series['time_off']:.0%}, "
+            f"Growth with {series['what']}, {NAMES[series['engine']]}, "
+            f"{_threads(series['threads'])} (small, batch 4): furthest from the line{square}: time {series['time_off']:.0%}, "
             f"memory {series['bytes_off']:.0%}"
         )
         kind = "arena" if series["engine"] == "tinytape" else "resident over import"

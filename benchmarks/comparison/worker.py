@@ -1,6 +1,6 @@
 """The process of one engine: reads a request a line from stdin, answers a line to stdout.
 
-    python -m comparison.worker ENGINE THREADS IDS.npy
+    python -m comparison.worker ENGINE THREADS IDS.npy CPU,CPU
 
 Started by crew.py, which also sets the environment that must be there before an engine is imported.
 """
@@ -100,7 +100,9 @@ def answer(request: dict[str, Any], engine: Any, ids: Any, tasks: dict[str, Task
 
 
 def main() -> None:
-    name, threads, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    name, threads, path, cpus = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    if cpus:  # the only bound that XLA's thread pool heeds; the same for all engines
+        os.sched_setaffinity(0, map(int, cpus.split(",")))
     # What libraries print to stdout must not come between the answers.
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+PEERS = ("eager", "compile", "jax")
+PYTORCH = ("eager", "compile")
 VOCABULARY = 65
 ALPHABET = 283  # of the LSTM model
 SHORTEST_TEXT = 100_000  # characters: 64 lanes with a few steps each
@@ -18,6 +20,7 @@ class Target:
     ratio: float | None = None
     share: float | None = None
     speed_up: float | None = None  # from one thread to two
+    peers: tuple[str, ...] = PEERS
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def _lstm(batch: int, length: int, *target: float | None) -> Work:
 
 
 def _op(name: str, op: str, ratio: float | None = None, **sizes: Any) -> Work:
-    return Work(name, "ops", "op", {"op": op, **sizes}, Target(ratio))
+    return Work(name, "ops", "op", {"op": op, **sizes}, Target(ratio, peers=PYTORCH))
 
 
 STEPS = [
@@ -62,7 +65,11 @@ STEPS = [
 ]
 
 # The cache is full after as many tokens as the context holds: no refilling is in it.
-GENERATE = [Work("generate-small", "generate", "generate", {**SMALL, "batch": 1}, Target(5.0))]
+GENERATE = [
+    Work(
+        "generate-small", "generate", "generate", {**SMALL, "batch": 1}, Target(5.0, peers=PYTORCH)
+    )
+]
 
 # (rows, into, from) of the products of `small` at 1 and 12, `medium` at 8, the gates of the LSTM.
 _PRODUCTS = [
