@@ -71,11 +71,13 @@ class Worker:
     def prepare(self, work: dict[str, Any]) -> Any:
         return self.ask(PREPARE_TIMEOUT, do="prepare", work=work)
 
-    def burst(self, name: str, seconds: float) -> list[float]:
+    def turn(self, seconds: float = 0.0, **request: Any) -> Any:
+        """Ask for what is timed."""
         time.sleep(PAUSE)
-        samples: list[float] = self.ask(
-            TURN_TIMEOUT + seconds, do="burst", name=name, seconds=seconds
-        )["samples"]
+        return self.ask(TURN_TIMEOUT + seconds, **request)
+
+    def burst(self, name: str, seconds: float) -> list[float]:
+        samples: list[float] = self.turn(seconds, do="burst", name=name, length=seconds)["samples"]
         return samples
 
     def _answer(self, timeout: float) -> Any:

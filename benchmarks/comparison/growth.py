@@ -76,7 +76,11 @@ def _point(run: Run, work: Work, engines: list[str], threads: int) -> dict[str, 
             if "error" in point:
                 run.say(f"{work.name}, {engine}: {point['error']}")
                 continue
-            memory = worker.ask(do="memory")
+            try:
+                memory = worker.ask(do="memory")
+            except WorkerError as error:
+                run.say(f"{work.name}, {engine}: {error}")
+                continue
             point.update(summary([s for burst in point["rounds"] for s in burst]))
             point["added_bytes"] = memory["peak"] - worker.base_bytes
             if "step_high_water" in memory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -17,6 +17,7 @@ from . import works
 from .crew import AbsentError, Worker, WorkerError
 from .works import Work
 
+OPS_SHARE = 0.3  # of a turn: single operations are many and short
 LOSS_TOLERANCE = 1e-3  # relative, between engines in their first steps
 
 
@@ -90,43 +91,43 @@ def time_works(run: Run, chosen: Sequence[Work]) -> list[dict[str, Any]]:
 
 
 def _time_one(run: Run, work: Work, threads: int, workers: dict[str, Worker]) -> dict[str, Any]:
-    row: dict[str, Any] = {**works.describe(work), "threads": threads, "engines": {}}
-    row["floor"] = None
-    ready: list[str] = []
-    for engine, worker in list(workers.items()):
-        if engine == "floor" and work.group != "steps":
-            continue
-        entry: dict[str, Any] = {"rounds": []}
+    with_floor = work.group == "steps"
+    entries: dict[str, dict[str, Any]] = {
+        engine: {"rounds": []} for engine in workers if with_floor or engine != "floor"
+    }
+
+    def attempt(engine: str, ask: Callable[[Worker], Any]) -> Any:
+        """One engine that fails does not end the run."""
+        if "error" in entries[engine]:
+            return None
         try:
-            prepared = worker.prepare(work.to_dict())
-            if engine != "floor":
-                entry["first"] = prepared["first"]
-            ready.append(engine)
+            return ask(workers[engine])
         except WorkerError as error:
-            entry["error"] = _failed(run, work, threads, engine, workers, error)
-        if engine == "floor":
-            row["floor"] = entry
-        else:
-            row["engines"][engine] = entry
-    seconds = run.seconds * (0.3 if work.group == "ops" else 1.0)
+            entries[engine]["error"] = _failed(run, work, threads, engine, workers, error)
+            return None
+
+    for engine, entry in entries.items():
+        prepared = attempt(engine, lambda worker: worker.prepare(work.to_dict()))
+        entry["first"] = prepared["first"] if prepared else []
+    seconds = run.seconds * (OPS_SHARE if work.group == "ops" else 1.0)
     for _ in range(run.rounds):
-        for engine in ready:
-            entry = row["floor"] if engine == "floor" else row["engines"][engine]
-            if "error" in entry:
-                continue
-            try:
-                if engine == "floor":
-                    entry["rounds"].append(workers[engine].ask(do="ask", what="measure"))
-                else:
-                    entry["rounds"].append(workers[engine].burst(work.name, seconds))
-            except WorkerError as error:
-                entry["error"] = _failed(run, work, threads, engine, workers, error)
-    for entry in row["engines"].values():
+        for engine, entry in entries.items():
+            if engine == "floor":
+                turn = attempt(engine, lambda worker: worker.turn(do="ask", what="measure"))
+            else:
+                turn = attempt(engine, lambda worker: worker.burst(work.name, seconds))
+            if turn:
+                entry["rounds"].append(turn)
+    floor = entries.pop("floor", None)
+    for entry in entries.values():
         if entry["rounds"]:
             entry.update(summary([s for burst in entry["rounds"] for s in burst]))
-    if row["floor"] and row["floor"]["rounds"]:
-        row["floor"] = _floor(row["floor"])
-    return row
+    return {
+        **works.describe(work),
+        "threads": threads,
+        "engines": entries,
+        "floor": _floor(floor) if floor and floor["rounds"] else floor,
+    }
 
 
 def _failed(
@@ -166,15 +167,17 @@ def _compare_losses(run: Run, rows: list[dict[str, Any]]) -> None:
     """All engines must do the same work; tinytape the same bits at any number of threads."""
     bits: dict[str, list[float]] = {}
     for row in rows:
-        if row["group"] != "steps" and row["group"] != "generate":
+        firsts = {e: x["first"] for e, x in row["engines"].items() if x["first"]}
+        if row["group"] != "steps" or not firsts:
             continue
-        ours = row["engines"].get("tinytape", {}).get("first")
-        if ours is not None and bits.setdefault(row["name"], ours) != ours:
+        ours = firsts.get("tinytape")
+        if ours and bits.setdefault(row["name"], ours) != ours:
             run.say(f"{row['name']}: tinytape's losses differ at {row['threads']} threads")
-        firsts = {e: x["first"] for e, x in row["engines"].items() if x.get("first")}
+        reference = ours or next(iter(firsts.values()))
         for engine, first in firsts.items():
-            reference = ours or next(iter(firsts.values()))
-            if any(
-                abs(a - b) > LOSS_TOLERANCE * abs(b) for a, b in zip(first, reference, strict=True)
-            ):
+            pairs = zip(first, reference, strict=True)
+            if any(abs(a - b) > LOSS_TOLERANCE * abs(b) for a, b in pairs):
                 run.say(f"{row['name']}: losses of {engine} are others: {first}, not {reference}")
+    if len(run.threads) > 1 and bits and not any("losses differ" in note for note in run.notes):
+        steps, counts = len(bits), ", ".join(map(str, run.threads))
+        run.say(f"tinytape's first losses have the same bits at {counts} threads ({steps} works)")

@@ -189,8 +189,8 @@ def _growth(result: dict[str, Any]) -> list[Table]:
         square = ", with attention's square" if series["what"] == "context" else ""
         title = (
             f"Growth with {series['what']}, {NAMES[series['engine']]}, "
-            f"{_threads(series['threads'])} (small, batch 4): furthest from the line{square}: time {series['time_off']:.0%}, "
-            f"memory {series['bytes_off']:.0%}"
+            f"{_threads(series['threads'])} (small, batch 4): furthest from the line{square}: "
+            f"time {series['time_off']:.0%}, memory {series['bytes_off']:.0%}"
         )
         kind = "arena" if series["engine"] == "tinytape" else "resident over import"
         heading = [series["what"], "time", "fit", "a token", "without square", f"{kind} MB", "fit"]

@@ -91,7 +91,7 @@ def answer(request: dict[str, Any], engine: Any, ids: Any, tasks: dict[str, Task
         task = tasks[work["name"]] = Task(step)
         return {"first": task.first, "inner": task.inner}
     if do == "burst":
-        return {"samples": tasks[request["name"]].burst(request["seconds"])}
+        return {"samples": tasks[request["name"]].burst(request["length"])}
     if do == "ask":  # something that only one engine can say
         return getattr(engine, request["what"])(**request.get("with", {}))
     if do == "memory":
