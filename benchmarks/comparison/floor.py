@@ -23,8 +23,8 @@ from .material import gpt_weights
 from .products import Product
 from .works import ALPHABET, LSTM_PARAMETERS
 
-SAMPLE_SECONDS = 0.02  # starting threads must not count
-HOPELESS = 1.5  # times the best
+SAMPLE_SECONDS = 0.005  # threads that start a little apart must run together for most of it
+HOPELESS = 2.0  # times the best; below a second it may be noise
 STREAM_BYTES = 512 << 20  # at most
 ATTENTION_BLOCK = 32  # queries a tile: keys behind its last query are never looked at
 
@@ -148,30 +148,30 @@ def lstm_bytes(sizes: dict[str, Any]) -> int:
 
 
 def _together(parts: Sequence[Callable[[], None]], times: int) -> float:
-    """Seconds for every part to be run that often, each in a thread of its own."""
+    """Seconds for every part to be run that often, each in a thread of its own, side by side."""
     gate = threading.Barrier(len(parts))
+    taken = [0.0] * len(parts)
 
-    def run(part: Callable[[], None]) -> None:
+    def run(i: int, part: Callable[[], None]) -> None:
         gate.wait()
+        began = time.perf_counter()  # here: waking up is no part of the work
         for _ in range(times):
             part()
+        taken[i] = time.perf_counter() - began
 
-    others = [threading.Thread(target=run, args=(part,)) for part in parts[1:]]
+    others = [threading.Thread(target=run, args=pair) for pair in enumerate(parts[1:], 1)]
     for thread in others:
         thread.start()
-    gate.wait()
-    began = time.perf_counter()
-    for _ in range(times):
-        parts[0]()
+    run(0, parts[0])
     for thread in others:
         thread.join()
-    return time.perf_counter() - began
+    return max(taken)
 
 
 def _best(parts: Sequence[Callable[[], None]], seconds: float) -> float:
     """Seconds for all parts once, at best."""
     once = _together(parts, 1)
-    times = max(1, round(SAMPLE_SECONDS / once))
+    times = 1 if len(parts) == 1 else max(1, round(SAMPLE_SECONDS / once))
     best, end = float("inf"), time.perf_counter() + seconds
     while best == float("inf") or time.perf_counter() < end:
         best = min(best, _together(parts, times) / times)
@@ -199,11 +199,11 @@ def bandwidth(working_set: int, threads: int, seconds: float) -> float:
 def measure(seconds: float = 0.5) -> dict[str, Any]:
     """One turn: the time of all products by each provider, and the bandwidth.
 
-    A provider that is far from the best takes part in the first turn only.
+    A provider that is slow and far from the best takes part in the first turn only.
     """
     times = {name: _best(parts, seconds) for name, parts in _prepared.items()}
     for name, taken in times.items():
-        if taken > HOPELESS * min(times.values()):
+        if taken > max(1.0, HOPELESS * min(times.values())):
             del _prepared[name]
     return {
         "products": times,
