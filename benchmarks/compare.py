@@ -140,9 +140,18 @@ def main(argv: list[str] | None = None) -> int:
             "seconds": run.seconds,
             "quick": args.quick,
         }
-        result["works"] = measure.time_works(run, chosen) if chosen else []
-        result["memory"] = growth.peak_memory(run) if "memory" in extra else []
-        result["growth"] = growth.growth(run) if "growth" in extra else []
+        result |= {"works": [], "memory": [], "growth": []}
+        interrupted = False
+        try:
+            if chosen:
+                measure.time_works(run, chosen, result["works"])
+            if "memory" in extra:
+                growth.peak_memory(run, result["memory"])
+            if "growth" in extra:
+                growth.growth(run, result["growth"])
+        except KeyboardInterrupt:
+            interrupted = True
+            run.say("interrupted: this is what there was by then")
         result.update(versions=run.versions, skipped=run.skipped, notes=run.notes)
     print(report.text(result))
     if args.markdown == "-":
@@ -151,11 +160,8 @@ def main(argv: list[str] | None = None) -> int:
         Path(args.markdown).write_text(report.markdown(result))
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
-    return 0
+    return 130 if interrupted else 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:  # workers have been closed on the way
-        sys.exit("compare.py: interrupted, nothing written")
+    sys.exit(main())

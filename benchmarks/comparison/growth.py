@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,8 @@ from .works import Work
 MEMORY_STEPS_SECONDS = 1.0
 
 
-def peak_memory(run: Run) -> list[dict[str, Any]]:
-    """Of a worker that trains `small` at batch 12 and nothing else, for each engine."""
-    out = []
+def peak_memory(run: Run, out: list[dict[str, Any]]) -> None:
+    """Adds to out, for each engine: of a worker that trains `small` at batch 12, no more."""
     for engine in run.engines:
         with run.crew([engine], max(run.threads)) as workers:
             if engine not in workers:
@@ -33,25 +31,22 @@ def peak_memory(run: Run) -> list[dict[str, Any]]:
                 entry["error"] = str(error)
                 run.say(f"memory, {engine}: {error}")
             out.append(entry)
-    return out
 
 
-def growth(run: Run) -> list[dict[str, Any]]:
-    """Time and memory of `small` against context and against layers, at the most threads."""
+def growth(run: Run, series: list[dict[str, Any]]) -> None:
+    """Adds to series: time and memory of `small` against context and layers, at most threads."""
     engines = [e for e in ("tinytape", "eager") if e in run.engines]
     threads = max(run.threads)
-    series = []
     for what, values in (("context", works.GROWTH_CONTEXTS), ("layers", works.GROWTH_LAYERS)):
         if run.quick:
             values = values[:3]
         found: dict[str, list[dict[str, Any]]] = {engine: [] for engine in engines}
-        for value in tqdm(values, desc=f"growth with {what}", disable=None, file=sys.stderr):
+        for value in tqdm(values, desc=f"growth with {what}"):
             for engine, point in _point(run, works.growth(what, value), engines, threads).items():
                 found[engine].append({"value": value, **point})
         for engine, points in found.items():
             one = {"what": what, "engine": engine, "threads": threads, "points": points}
             series.append({**one, **_fit(what, engine, points)})
-    return series
 
 
 def _point(run: Run, work: Work, engines: list[str], threads: int) -> dict[str, dict[str, Any]]:

@@ -75,11 +75,10 @@ def summary(samples: Sequence[float]) -> dict[str, float]:
     return {"min": min(samples), "median": statistics.median(samples)}
 
 
-def time_works(run: Run, chosen: Sequence[Work]) -> list[dict[str, Any]]:
-    """Each work in each engine at each number of threads."""
-    rows = []
+def time_works(run: Run, chosen: Sequence[Work], rows: list[dict[str, Any]]) -> None:
+    """Adds to rows: each work in each engine at each number of threads."""
     total = len(chosen) * len(run.threads)
-    with tqdm(total=total, desc="timing", unit="work", disable=None) as bar:
+    with tqdm(total=total, desc="timing", unit="work") as bar:
         for threads in run.threads:
             with run.crew([*run.engines, "floor"], threads) as workers:
                 for work in chosen:
@@ -87,7 +86,6 @@ def time_works(run: Run, chosen: Sequence[Work]) -> list[dict[str, Any]]:
                     rows.append(_time_one(run, work, threads, workers))
                     bar.update()
     _compare_losses(run, rows)
-    return rows
 
 
 def _time_one(run: Run, work: Work, threads: int, workers: dict[str, Worker]) -> dict[str, Any]:

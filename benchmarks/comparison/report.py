@@ -122,17 +122,19 @@ def _speed_ups(result: dict[str, Any]) -> Table | None:
     names = list(dict.fromkeys(name for name, _ in by))
     cells = []
     for name in names:
-        target = by[name, 1]["target"]["speed_up"]
+        target = next(r for (n, _), r in by.items() if n == name)["target"]["speed_up"]
         for engine in result["engines"]:
-            times = [by[name, n]["engines"].get(engine, {}).get("min") for n in threads]
+            found = [by.get((name, n), {"engines": {}})["engines"] for n in threads]
+            times = [entries.get(engine, {}).get("min") for entries in found]
             if times[0] is None:
                 continue
             line = ["" if t is None else f"{times[0] / t:.2f}" for t in times[1:]]
             verdict = ""
             if engine == "tinytape" and target and TARGET_THREADS in threads:
                 got = times[threads.index(TARGET_THREADS)]
-                reached = got is not None and times[0] / got >= target
-                verdict = f"{target:.2g} at 2 {'reached' if reached else 'missed'}"
+                if got is not None:
+                    reached = "reached" if times[0] / got >= target else "missed"
+                    verdict = f"{target:.2g} at {TARGET_THREADS} {reached}"
             cells.append([name, NAMES[engine], *line, verdict])
     if not cells:
         return None
