@@ -45,6 +45,8 @@ def growth(run: Run, series: list[dict[str, Any]]) -> None:
             for engine, point in _point(run, works.growth(what, value), engines, threads).items():
                 found[engine].append({"value": value, **point})
         for engine, points in found.items():
+            if not any("min" in point for point in points):
+                continue  # it was said why
             one = {"what": what, "engine": engine, "threads": threads, "points": points}
             series.append({**one, **_fit(what, engine, points)})
 
@@ -90,9 +92,7 @@ def _fit(what: str, engine: str, points: list[dict[str, Any]]) -> dict[str, floa
     the layers; memory is c0 + c1 x of both. Errors count relative to the value.
     """
     good = [p for p in points if "min" in p]
-    off = {"time_off": float("nan"), "bytes_off": float("nan")}
-    if not good:
-        return off
+    off: dict[str, float] = {}
     x = np.array([p["value"] for p in good], float)
     degree = max(0, min(2 if what == "context" else 1, len(good) - 2))
     times = np.array([p["min"] for p in good])

@@ -229,7 +229,8 @@ def preface(result: dict[str, Any]) -> list[str]:
         f"{'virtual, ' if machine['hypervisor'] else ''}load {machine['load']}",
         f"{machine['os']}, Python {machine['python']}; {', '.join(named)}",
         f"tinytape: {blas}, SIMD {versions.get('tinytape_simd', '?')}, "
-        f"{versions.get('tinytape_compiler', '')}; corpus: {result['corpus']['name']}",
+        f"{versions.get('tinytape_compiler', '')}; PyTorch: {versions.get('torch_blas', 'absent')} "
+        f"{versions.get('torch_cpu', '')}; corpus: {result['corpus']['name']}",
         f"{result['rounds']} rounds of {result['seconds']:g} s: {result['command']}",
     ]
     if result["quick"]:
