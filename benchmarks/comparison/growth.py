@@ -1,18 +1,20 @@
-"""Memory and growth: each point in a fresh process, which has done nothing else."""
+"""Memory and growth: each point in a fresh process, which does nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from . import works
-from .crew import WorkerError
+from .crew import Worker, WorkerError
 from .measure import Run, summary
 from .works import Work
 
 MEMORY_STEPS_SECONDS = 1.0
+TURN_SHARE = 0.5
 
 
 def peak_memory(run: Run, out: list[dict[str, Any]]) -> None:
@@ -34,55 +36,78 @@ def peak_memory(run: Run, out: list[dict[str, Any]]) -> None:
 
 
 def growth(run: Run, series: list[dict[str, Any]]) -> None:
-    """Adds to series: time and memory of `small` against context and layers, at most threads."""
-    engines = [e for e in ("tinytape", "eager") if e in run.engines]
+    """Adds to series: time and memory of `small` against context and layers, at most threads.
+
+    The workers of all points of a series live together and take turns, as engines do elsewhere.
+    """
+    engines = [engine for engine in ("tinytape", "eager") if engine in run.engines]
     threads = max(run.threads)
     for what, values in (("context", works.GROWTH_CONTEXTS), ("layers", works.GROWTH_LAYERS)):
-        if run.quick:
-            values = values[:3]
-        found: dict[str, list[dict[str, Any]]] = {engine: [] for engine in engines}
-        for value in tqdm(values, desc=f"growth with {what}"):
-            for engine, point in _point(run, works.growth(what, value), engines, threads).items():
-                found[engine].append({"value": value, **point})
-        for engine, points in found.items():
-            if not any("min" in point for point in points):
-                continue  # it was said why
-            one = {"what": what, "engine": engine, "threads": threads, "points": points}
-            series.append({**one, **_fit(what, engine, points)})
+        points = [
+            (engine, works.growth(what, value))
+            for value in (values[:3] if run.quick else values)
+            for engine in engines
+        ]
+        measured = _points(run, points, threads, f"growth with {what}")
+        for engine in engines:
+            found = [
+                {"value": work.sizes[what], **point}
+                for (of, work), point in zip(points, measured, strict=True)
+                if of == engine and "min" in point
+            ]
+            if found:
+                one = {"what": what, "engine": engine, "threads": threads, "points": found}
+                series.append({**one, **_fit(what, engine, found)})
 
 
-def _point(run: Run, work: Work, engines: list[str], threads: int) -> dict[str, dict[str, Any]]:
-    out: dict[str, dict[str, Any]] = {}
-    with run.crew(engines, threads) as workers:
-        for engine, worker in workers.items():
-            out[engine] = {"tokens": work.sizes["batch"] * work.sizes["context"], "rounds": []}
-            try:
-                worker.prepare(work.to_dict())
-            except WorkerError as error:
-                out[engine]["error"] = str(error)
+def _points(
+    run: Run, points: list[tuple[str, Work]], threads: int, title: str
+) -> list[dict[str, Any]]:
+    """Each of them in a process of its own; one that fails is said, and has no time."""
+    out: list[dict[str, Any]] = []
+    workers: list[Worker | None] = []
+
+    def attempt(i: int, ask: Callable[[Worker], Any]) -> Any:
+        worker, (engine, work) = workers[i], points[i]
+        if worker is None:
+            return None
+        try:
+            return ask(worker)
+        except WorkerError as error:
+            run.say(f"{work.name}, {engine}: {error}")
+            worker.close()
+            workers[i] = None
+            return None
+
+    try:
+        for i, (engine, work) in enumerate(tqdm(points, desc=title)):
+            workers.append(run.start(engine, threads))
+            tokens = work.sizes["batch"] * work.sizes["context"]
+            out.append({"tokens": tokens, "rounds": []})
+            attempt(i, lambda worker, work=work: worker.prepare(work.to_dict()))
+        share = run.seconds * TURN_SHARE
         for _ in range(run.rounds):
-            for engine, worker in workers.items():
-                point = out[engine]
-                try:
-                    if "error" not in point:
-                        point["rounds"].append(worker.burst(work.name, run.seconds * 0.5))
-                except WorkerError as error:
-                    point["error"] = str(error)
-        for engine, worker in workers.items():
-            point = out[engine]
-            if "error" in point:
-                run.say(f"{work.name}, {engine}: {point['error']}")
-                continue
-            try:
-                memory = worker.ask(do="memory")
-            except WorkerError as error:
-                run.say(f"{work.name}, {engine}: {error}")
-                continue
-            point.update(summary([s for burst in point["rounds"] for s in burst]))
-            point["added_bytes"] = memory["peak"] - worker.base_bytes
-            if "step_high_water" in memory:
-                point["arena_bytes"] = memory["step_high_water"] + memory["scratch_high_water"]
+            for i, (_, work) in enumerate(points):
+                burst = attempt(i, lambda worker, work=work: worker.burst(work.name, share))
+                out[i]["rounds"] += [burst] if burst else []
+        for i, point in enumerate(out):
+            memory = attempt(i, lambda worker: {"base": worker.base_bytes, **_memory(worker)})
+            if memory:
+                point.update(summary([s for burst in point["rounds"] for s in burst]))
+                point["added_bytes"] = memory["peak"] - memory["base"]
+                if "step_high_water" in memory:
+                    arenas = memory["step_high_water"] + memory["scratch_high_water"]
+                    point["arena_bytes"] = arenas
+    finally:
+        for worker in workers:
+            if worker is not None:
+                worker.close()
     return out
+
+
+def _memory(worker: Worker) -> dict[str, int]:
+    answer: dict[str, int] = worker.ask(do="memory")
+    return answer
 
 
 def _fit(what: str, engine: str, points: list[dict[str, Any]]) -> dict[str, float]:
@@ -91,17 +116,17 @@ def _fit(what: str, engine: str, points: list[dict[str, Any]]) -> dict[str, floa
     Time is c0 + c1 x + c2 x^2 of the context x, whose square is attention's own, and c0 + c1 x of
     the layers; memory is c0 + c1 x of both. Errors count relative to the value.
     """
-    good = [p for p in points if "min" in p]
     off: dict[str, float] = {}
-    x = np.array([p["value"] for p in good], float)
-    degree = max(0, min(2 if what == "context" else 1, len(good) - 2))
-    times = np.array([p["min"] for p in good])
+    x = np.array([p["value"] for p in points], float)
+    spare = len(points) - 2  # with no point to spare, everything fits
+    times = np.array([p["min"] for p in points])
+    degree = max(0, min(2 if what == "context" else 1, spare))
     c, fitted, off["time_off"] = _relative_fit(x, times, degree)
     square = c[2] * x**2 if degree == 2 else 0 * x
     key = "arena_bytes" if engine == "tinytape" else "added_bytes"
-    taken = np.array([p[key] for p in good], float)
-    _, fitted_bytes, off["bytes_off"] = _relative_fit(x, taken, max(0, min(1, len(good) - 2)))
-    for i, p in enumerate(good):
+    taken = np.array([p[key] for p in points], float)
+    _, fitted_bytes, off["bytes_off"] = _relative_fit(x, taken, max(0, min(1, spare)))
+    for i, p in enumerate(points):
         p["fitted_seconds"] = float(fitted[i])
         p["linear_seconds"] = float(times[i] - square[i])
         p["fitted_bytes"] = float(fitted_bytes[i])

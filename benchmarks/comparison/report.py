@@ -174,9 +174,6 @@ def _growth(result: dict[str, Any]) -> list[Table]:
         memory = "arena_bytes" if series["engine"] == "tinytape" else "added_bytes"
         cells = []
         for point in series["points"]:
-            if "min" not in point:
-                cells.append([str(point["value"]), "failed"] + [""] * 5)
-                continue
             cells.append(
                 [
                     str(point["value"]),
