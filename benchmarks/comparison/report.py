@@ -56,6 +56,9 @@ def _verdict(row: dict[str, Any], share: float | None) -> str:
     if row["threads"] != TARGET_THREADS:
         return ""
     said = []
+    if share is not None and share > 1.0 and target["share"] is not None:
+        said.append("share above 100%: noise")  # nothing is faster than its floor
+        share = None
     for wanted, got, form in (
         (target["ratio"], _against(row, target["peers"]), "{:.3g}x"),
         (target["share"], share, "{:.0%}"),
