@@ -132,9 +132,9 @@ FAULTS = (
     ),
     kernel(
         "scaled_dot_product_attention",
-        "fused/scaled_dot_product_attention.c",
-        "row[j] * (ds_row[j] - dot)",
-        "row[j] * ds_row[j]",
+        "fused/attention.h",
+        "x[j] * (g[j] - dot)",
+        "x[j] * g[j]",
     ),
     vjp(
         "scaled_dot_product_attention",
@@ -144,14 +144,14 @@ FAULTS = (
     ),
     kernel(
         "scaled_dot_product_attention",
-        "fused/scaled_dot_product_attention.c",
-        "if (p->drops) multiply_row(ds_row, keep + i * p->keys, seen);",
+        "fused/attention.h",
+        "if (keep != NULL) attention_times(ds_row, keep + i * keep_stride, seen);",
         ";",
     ),
     kernel(
         "scaled_dot_product_attention",
-        "fused/scaled_dot_product_attention.c",
-        "if (p->dmask != NULL) attention_dmask(p, head, first, n, keys, ds);",
+        "fused/attention.h",
+        "if (p->dmask != NULL) tile_dmask(p, &t, ds);",
         ";",
     ),
     vjp(
@@ -165,6 +165,24 @@ FAULTS = (
         "fused/scaled_dot_product_attention.c",
         "v_add(ctx, scores, mask)",
         "scores",
+    ),
+    kernel(
+        "scaled_dot_product_attention",
+        "fused/attention.h",
+        "first < begin || p->dk.acc, attention_at(p, &p->dk, pair, key)",
+        "1, attention_at(p, &p->dk, pair, key)",
+    ),
+    kernel(
+        "scaled_dot_product_attention_qkvpacked",
+        "fused/scaled_dot_product_attention_qkvpacked.c",
+        "p.dy.data = as_writable(c->dy[0]);",
+        ";",
+    ),
+    vjp(
+        "scaled_dot_product_attention_qkvpacked",
+        "fused/scaled_dot_product_attention_qkvpacked.c",
+        "{a->ints[1], a->ints[2], a->ints[3], a->ints[4]}",
+        "{0, a->ints[2], a->ints[3], a->ints[4]}",
     ),
     kernel("cross_entropy", "fused/cross_entropy.c", "dx[p->target[r]] -= at_target;", ";"),
     kernel(

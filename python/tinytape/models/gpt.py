@@ -25,6 +25,7 @@ from ..nn import (
     init,
 )
 from ..nn import functional as F
+from ..nn.linear import add_projection
 from ..random import Generator
 from ..tensor import Tensor
 
@@ -89,11 +90,10 @@ class MLP(Module):
         self.proj = Linear(4 * C, C, dtype=dtype, generator=generator)
         self.dropout = Dropout(config.dropout, generator=generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, C)."""
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """(B, T, C) -> (B, T, C), added to ``residual`` (B, T, C) if there is one."""
         hidden = F.linear_activation(x, self.fc.weight, self.fc.bias, activation="gelu")
-        out: Tensor = self.dropout(self.proj(hidden))
-        return out
+        return add_projection(residual, self.proj, self.dropout, hidden)
 
 
 class Block(Module):
@@ -110,8 +110,8 @@ class Block(Module):
 
     def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        x = x + self.attention(self.norm1(x), cache, layer)
-        x = x + self.mlp(self.norm2(x))
+        x = self.attention(self.norm1(x), cache, layer, residual=x)
+        x = self.mlp(self.norm2(x), residual=x)
         return x
 
 
