@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..autograd import is_grad_enabled
-from ..creation import arange
 from ..errors import ArgumentError, ShapeError, TapeStateError
 from ..nn import (
     CausalSelfAttention,
@@ -182,7 +181,10 @@ class GPT(Module):
                 )
             cache.reserve(batch_size, length)
             past = cache.length
-        x = self.token_embedding(idx) + self.position_embedding(arange(past, past + length))
+        positions = self.position_embedding.weight
+        if length < self.config.context:
+            positions = positions.narrow(0, past, length)
+        x = self.token_embedding(idx) + positions
         x = self.dropout(x)
         for layer, block in enumerate(self.blocks):
             x = block(x, cache, layer)
