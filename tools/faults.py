@@ -169,8 +169,8 @@ FAULTS = (
     kernel(
         "scaled_dot_product_attention",
         "fused/attention.h",
-        "first < begin || p->dk.acc, attention_at(p, &p->dk, pair, key)",
-        "1, attention_at(p, &p->dk, pair, key)",
+        "first < begin || p->dk.acc",
+        "1",
     ),
     kernel(
         "scaled_dot_product_attention_qkvpacked",
@@ -181,8 +181,8 @@ FAULTS = (
     vjp(
         "scaled_dot_product_attention_qkvpacked",
         "fused/scaled_dot_product_attention_qkvpacked.c",
-        "{a->ints[1], a->ints[2], a->ints[3], a->ints[4]}",
-        "{0, a->ints[2], a->ints[3], a->ints[4]}",
+        "v_slice(ctx, qkv, 2, i * channels, channels)",
+        "v_slice(ctx, qkv, 2, (i > 0) * channels, channels)",
     ),
     kernel("cross_entropy", "fused/cross_entropy.c", "dx[p->target[r]] -= at_target;", ";"),
     kernel(
