@@ -92,6 +92,12 @@ FAULTS = (
     kernel(
         "linear",
         "fused/linear.c",
+        "column_sums_block(arg, i, at_most(COLUMN_BLOCK, row + rows - i));",
+        ";",
+    ),
+    kernel(
+        "linear",
+        "fused/linear.c",
         "column_sums(dz, rows, out, c->dx[2], c->acc[2]);",
         "column_sums(dz, rows, out, c->dx[2], true);",
     ),

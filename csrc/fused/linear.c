@@ -80,6 +80,16 @@ static void epilogue_gradient_shard(void *arg, int64_t shard)
                         p->slopes != NULL ? p->slopes + at : NULL, p->dz + at, n);
 }
 
+/* The bias's gradient, on the way to the weight's: the columns of dz that a part of dW reads next
+ * are summed first. */
+static void sum_columns(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
+{
+    (void)cols;
+    if (col > 0) return; /* another part does it */
+    for (int64_t i = row; i < row + rows; i += COLUMN_BLOCK)
+        column_sums_block(arg, i, at_most(COLUMN_BLOCK, row + rows - i));
+}
+
 static tt_status linear_backward(tt_call *c)
 {
     const tt_tensor *x = c->in[0], *w = c->in[1];
@@ -99,10 +109,13 @@ static tt_status linear_backward(tt_call *c)
     if (c->dx[0] != NULL) /* dx (rows, in) = dz W */
         blas_matmul(false, false, rows, in, out, 1, dz, at_least_one(out), w->data,
                     at_least_one(in), c->acc[0], c->dx[0], at_least_one(in));
+    column_sums_plan sums = {dz, c->dx[2], rows, out, c->acc[2]};
+    blas_tiles tiles = {.before = c->dx[2] != NULL ? sum_columns : NULL, .arg = &sums};
     if (c->dx[1] != NULL) /* dW (out, in) = dz^T x */
-        blas_matmul(true, false, out, in, rows, 1, dz, at_least_one(out), x->data, at_least_one(in),
-                    c->acc[1], c->dx[1], at_least_one(in));
-    if (c->dx[2] != NULL) column_sums(dz, rows, out, c->dx[2], c->acc[2]);
+        blas_matmul_tiled(true, false, out, in, rows, 1, dz, at_least_one(out), x->data,
+                          at_least_one(in), c->acc[1], c->dx[1], at_least_one(in), &tiles);
+    if (c->dx[2] != NULL && (c->dx[1] == NULL || in == 0))
+        column_sums(dz, rows, out, c->dx[2], c->acc[2]);
     return TT_OK;
 }
 TT_KERNELS_OF(linear, linear_forward, linear_backward)
