@@ -55,10 +55,11 @@ static tt_status kvcache_prepare(tt_call *c)
         return tt_fail(TT_ERR_ARG, c->op->name,
                        "%lld positions and %lld more do not fit a cache of %lld",
                        (long long)a->ints[1], (long long)qkv->shape[1], (long long)cache->shape[1]);
-    if (cache->node != NULL || cache->block == NULL || cache->requires_grad || !cache->contiguous)
+    if (cache->place != PLACE_POOL || cache->node != NULL || cache->graph_freed ||
+        !cache->contiguous)
         return tt_fail(TT_ERR_STATE, c->op->name,
-                       "the cache is written in place: it must be contiguous, without a gradient "
-                       "and not the result of a recorded operation");
+                       "the cache is written in place: it must be contiguous, and not the result "
+                       "of a recorded operation");
     if (qkv->block == cache->block)
         return tt_fail(TT_ERR_STATE, c->op->name, "qkv must not share its memory with the cache");
     return TT_OK;

@@ -181,7 +181,7 @@ class GPT(Module):
                 )
             cache.reserve(batch_size, length)
             past = cache.length
-        positions = self.position_embedding.weight
+        positions: Tensor = self.position_embedding.weight
         if length < self.config.context:
             positions = positions.narrow(0, past, length)
         x = self.token_embedding(idx) + positions

@@ -155,7 +155,7 @@ def scaled_dot_product_attention_with_kvcache(
     Raises:
         ShapeError: shapes that do not fit.
         ArgumentError: no room for n more positions.
-        TapeStateError: a cache that is not contiguous, requires a gradient or was recorded.
+        TapeStateError: a cache that is not contiguous, or the result of a recorded operation.
 
     PyTorch has no name for it; FlashAttention's is ``flash_attn_with_kvcache``.
     """
