@@ -90,16 +90,22 @@ typedef struct {
 
 enum { COLUMN_BLOCK = 64 };
 
-static void column_sums_shard(void *arg, int64_t shard)
+/* The columns first..first+n, at most COLUMN_BLOCK of them. */
+static inline void column_sums_block(const column_sums_plan *p, int64_t first, int64_t n)
 {
-    const column_sums_plan *p = arg;
-    int64_t first = shard * COLUMN_BLOCK, n = at_most(COLUMN_BLOCK, p->cols - first);
     SUM s[COLUMN_BLOCK] = {0};
     for (int64_t r = 0; r < p->rows; r++) {
         const T *row = p->x + r * p->cols + first;
         for (int64_t i = 0; i < n; i++) s[i] += (SUM)row[i];
     }
     for (int64_t i = 0; i < n; i++) put(p->dst + first + i, (T)s[i], p->acc);
+}
+
+static void column_sums_shard(void *arg, int64_t shard)
+{
+    const column_sums_plan *p = arg;
+    int64_t first = shard * COLUMN_BLOCK;
+    column_sums_block(p, first, at_most(COLUMN_BLOCK, p->cols - first));
 }
 
 static inline void column_sums(const T *x, int64_t rows, int64_t cols, T *dst, bool acc)

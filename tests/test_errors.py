@@ -27,6 +27,18 @@ SHAPES = {
     "linear bias": (lambda: F.linear(X, tt.ones(4, 3), tt.ones(3)), r"linear: .*\(3,\)"),
     "linear 0-d": (lambda: F.linear(tt.tensor(1.0), tt.ones(4, 3)), r"linear: .*\(\)"),
     "linear weight": (lambda: F.linear(X, tt.ones(3)), r"linear: .*\(3,\)"),
+    "linear_add residual": (
+        lambda: F.linear_add(X, X, tt.ones(4, 3)),
+        r"linear_add: expected a residual \(\.\.\., out\) .*\(4, 3\), got \(2, 3\)",
+    ),
+    "linear_add axes": (
+        lambda: F.linear_add(tt.ones(1), X, tt.ones(1, 3)),
+        r"linear_add: .*got \(1,\)",
+    ),
+    "linear_add weight": (
+        lambda: F.linear_add(X, X, tt.ones(3, 2)),
+        r"linear_add: .*\(2, 3\), \(3, 2\)",
+    ),
     "linear_activation": (
         lambda: F.linear_activation(X, tt.ones(4, 2), activation="relu"),
         r"linear_activation: .*\(2, 3\), \(4, 2\)",
@@ -107,6 +119,30 @@ SHAPES = {
     "attention mask of more heads": (
         lambda: attention(*[(1, 1, 2, 3)] * 3, attn_mask=tt.ones(2, 2, 2)),
         r"attention: attn_mask \(2, 2, 2\)",
+    ),
+    "attention packed": (
+        lambda: F.scaled_dot_product_attention_qkvpacked(tt.ones(1, 2, 12), 3),
+        r"qkvpacked: .*\(1, 2, 12\) and heads 3",
+    ),
+    "attention packed axes": (
+        lambda: F.scaled_dot_product_attention_qkvpacked(X, 1),
+        r"qkvpacked: .*\(2, 3\) and heads 1",
+    ),
+    "attention packed no heads": (
+        lambda: F.scaled_dot_product_attention_qkvpacked(tt.ones(1, 2, 12), 0),
+        "qkvpacked: .*heads 0",
+    ),
+    "attention cache": (
+        lambda: F.scaled_dot_product_attention_with_kvcache(
+            tt.ones(1, 2, 12), tt.zeros(1, 5, 12), 2, 0
+        ),
+        r"kvcache: .*\(1, 2, 12\), \(1, 5, 12\) and heads 2",
+    ),
+    "attention cache of another batch": (
+        lambda: F.scaled_dot_product_attention_with_kvcache(
+            tt.ones(1, 2, 12), tt.zeros(2, 5, 8), 2, 0
+        ),
+        r"kvcache: .*\(2, 5, 8\)",
     ),
     "attention groups": (
         lambda: attention((1, 4, 2, 3), (1, 3, 2, 3), (1, 3, 2, 3), enable_gqa=True),
@@ -226,6 +262,20 @@ TYPES = {
     "matmul with an array": (lambda: X @ np.ones((3, 2)), "matmul: expected a Tensor, got ndarray"),
     "an array matmul": (lambda: np.ones((3, 2)) @ X, None),
     "linear of an array": (lambda: F.linear(np.ones((2, 3)), X), "linear: expected a Tensor"),
+    "linear_add of an array": (
+        lambda: F.linear_add(np.ones((2, 2)), X, W),
+        "linear_add: expected a Tensor",
+    ),
+    "attention packed heads": (
+        lambda: F.scaled_dot_product_attention_qkvpacked(tt.ones(1, 2, 12), 2.0),
+        "qkvpacked: heads must be integers, got float",
+    ),
+    "attention cache of an array": (
+        lambda: F.scaled_dot_product_attention_with_kvcache(
+            tt.ones(1, 2, 12), np.zeros((1, 5, 8)), 2, 0
+        ),
+        "kvcache: expected a Tensor, got ndarray",
+    ),
     "linear bias array": (lambda: F.linear(X, X, np.ones(2)), "linear: expected a Tensor"),
     "layer_norm weight": (lambda: F.layer_norm(X, 3, "w"), "layer_norm: expected a Tensor"),
     "embedding of a list": (lambda: F.embedding([0], X), "embedding: expected a Tensor, got list"),

@@ -114,6 +114,10 @@ VALUES = {
     "dropout negative": (lambda: F.dropout(X, -0.1), "dropout: .*got -0.1"),
     "dropout nan": (lambda: F.dropout(X, float("nan")), "dropout: .*nan"),
     "gelu": (lambda: F.gelu(X, "fast"), "gelu: .*'none' or 'tanh', got 'fast'"),
+    "attention packed dropout": (
+        lambda: F.scaled_dot_product_attention_qkvpacked(tt.ones(1, 2, 12), 2, 1.5),
+        "qkvpacked: dropout_p must be between 0 and 1, got 1.5",
+    ),
     "linear_activation": (
         lambda: F.linear_activation(X, W, activation="elu"),
         "linear_activation: .*relu, gelu, .*got 'elu'",

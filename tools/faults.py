@@ -92,6 +92,12 @@ FAULTS = (
     kernel(
         "linear",
         "fused/linear.c",
+        "column_sums_block(arg, i, at_most(COLUMN_BLOCK, row + rows - i));",
+        ";",
+    ),
+    kernel(
+        "linear",
+        "fused/linear.c",
         "column_sums(dz, rows, out, c->dx[2], c->acc[2]);",
         "column_sums(dz, rows, out, c->dx[2], true);",
     ),
@@ -132,9 +138,9 @@ FAULTS = (
     ),
     kernel(
         "scaled_dot_product_attention",
-        "fused/scaled_dot_product_attention.c",
-        "row[j] * (ds_row[j] - dot)",
-        "row[j] * ds_row[j]",
+        "fused/attention.h",
+        "x[j] * (g[j] - dot)",
+        "x[j] * g[j]",
     ),
     vjp(
         "scaled_dot_product_attention",
@@ -144,14 +150,14 @@ FAULTS = (
     ),
     kernel(
         "scaled_dot_product_attention",
-        "fused/scaled_dot_product_attention.c",
-        "if (p->drops) multiply_row(ds_row, keep + i * p->keys, seen);",
+        "fused/attention.h",
+        "if (keep != NULL) attention_times(ds_row, keep + i * keep_stride, seen);",
         ";",
     ),
     kernel(
         "scaled_dot_product_attention",
-        "fused/scaled_dot_product_attention.c",
-        "if (p->dmask != NULL) attention_dmask(p, head, first, n, keys, ds);",
+        "fused/attention.h",
+        "if (p->dmask != NULL) tile_dmask(p, &t, ds);",
         ";",
     ),
     vjp(
@@ -165,6 +171,24 @@ FAULTS = (
         "fused/scaled_dot_product_attention.c",
         "v_add(ctx, scores, mask)",
         "scores",
+    ),
+    kernel(
+        "scaled_dot_product_attention",
+        "fused/attention.h",
+        "first < begin || p->dk.acc",
+        "1",
+    ),
+    kernel(
+        "scaled_dot_product_attention_qkvpacked",
+        "fused/scaled_dot_product_attention_qkvpacked.c",
+        "p.dy.data = as_writable(c->dy[0]);",
+        ";",
+    ),
+    vjp(
+        "scaled_dot_product_attention_qkvpacked",
+        "fused/scaled_dot_product_attention_qkvpacked.c",
+        "v_slice(ctx, qkv, 2, i * channels, channels)",
+        "v_slice(ctx, qkv, 2, (i > 0) * channels, channels)",
     ),
     kernel("cross_entropy", "fused/cross_entropy.c", "dx[p->target[r]] -= at_target;", ";"),
     kernel(

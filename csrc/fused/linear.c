@@ -1,6 +1,8 @@
-/* linear: y = x W^T + b, x (..., in), W (out, in), b (out) or absent; and linear_activation, y =
- * a(x W^T + b) for the activation a of ints[0], which is applied to each part of the product while
- * that is in the cache. Saves a'(x W^T + b) where y does not tell it. */
+/* linear: y = x W^T + b, x (..., in), W (out, in), b (out) or absent; linear_activation, y = a(x
+ * W^T
+ * + b) for the activation a of ints[0], which is applied to each part of the product while that is
+ * in the cache, and saves a'(x W^T + b) where y does not tell it; and linear_add, y = r + x W^T +
+ * b, where each part of the product is added to r (..., out) and b, and the gradient of r is dy. */
 #include "../op.h"
 #include "../activations.h"
 
@@ -15,17 +17,22 @@ static int64_t row_count(const tt_tensor *x)
 }
 
 typedef struct {
-    const T *bias;
-    T *y, *slopes; /* (rows, cols); slopes, if any, for the backward */
+    const T *bias, *residual; /* (cols), (rows, cols); NULL: zeros */
+    T *y, *slopes;            /* (rows, cols); slopes, if any, for the backward */
     int64_t cols, activation;
 } epilogue;
 
-/* The product is added to the bias. */
-static void put_bias(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
+/* What the product is added to. */
+static void put_terms(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
 {
     const epilogue *e = arg;
-    for (int64_t r = row; r < row + rows; r++)
-        memcpy(e->y + r * e->cols + col, e->bias + col, (size_t)cols * sizeof(T));
+    for (int64_t r = row; r < row + rows; r++) {
+        T *restrict y = e->y + r * e->cols + col;
+        const T *term = e->residual != NULL ? e->residual + r * e->cols + col : e->bias + col;
+        if (e->residual != NULL && e->bias != NULL)
+            for (int64_t i = 0; i < cols; i++) y[i] = term[i] + e->bias[col + i];
+        else memcpy(y, term, (size_t)cols * sizeof(T));
+    }
 }
 
 static void apply_activation(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
@@ -42,6 +49,7 @@ static tt_status linear_forward(tt_call *c)
     const tt_tensor *w = c->in[1];
     int64_t out = w->shape[0], in = w->shape[1], rows = row_count(c->in[0]);
     epilogue e = {.bias = data_of(c->in[2]),
+                  .residual = c->n_in > 3 ? data_of(c->in[3]) : NULL,
                   .y = c->out[0]->data,
                   .cols = out,
                   .activation = c->attrs->ints[0]};
@@ -49,11 +57,12 @@ static tt_status linear_forward(tt_call *c)
         e.slopes = call_save(c, 0, (size_t)(rows * out) * sizeof(T));
         if (e.slopes == NULL) return TT_ERR_NOMEM;
     }
-    gemm_parts tiles = {.before = e.bias != NULL ? put_bias : NULL,
+    bool adds = e.bias != NULL || e.residual != NULL;
+    gemm_parts tiles = {.before = adds ? put_terms : NULL,
                         .after = e.activation != ACTIVATION_NONE ? apply_activation : NULL,
                         .arg = &e};
     parallel_gemm_tiled(false, true, rows, out, in, 1, c->in[0]->data, at_least_one(in), w->data,
-                        at_least_one(in), e.bias != NULL, e.y, at_least_one(out), &tiles);
+                        at_least_one(in), adds, e.y, at_least_one(out), &tiles);
     return TT_OK;
 }
 
@@ -69,6 +78,16 @@ static void epilogue_gradient_shard(void *arg, int64_t shard)
     int64_t at = shard * GRAIN, n = at_most(GRAIN, p->numel - at);
     activation_backward(p->activation, p->dy + at, p->y + at,
                         p->slopes != NULL ? p->slopes + at : NULL, p->dz + at, n);
+}
+
+/* The bias's gradient, on the way to the weight's: the columns of dz that a part of dW reads next
+ * are summed first. */
+static void sum_columns(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
+{
+    (void)cols;
+    if (col > 0) return; /* another part does it */
+    for (int64_t i = row; i < row + rows; i += COLUMN_BLOCK)
+        column_sums_block(arg, i, at_most(COLUMN_BLOCK, row + rows - i));
 }
 
 static tt_status linear_backward(tt_call *c)
@@ -90,14 +109,18 @@ static tt_status linear_backward(tt_call *c)
     if (c->dx[0] != NULL) /* dx (rows, in) = dz W */
         parallel_gemm(false, false, rows, in, out, 1, dz, at_least_one(out), w->data,
                       at_least_one(in), c->acc[0], c->dx[0], at_least_one(in));
+    column_sums_plan sums = {dz, c->dx[2], rows, out, c->acc[2]};
+    gemm_parts tiles = {.before = c->dx[2] != NULL ? sum_columns : NULL, .arg = &sums};
     if (c->dx[1] != NULL) /* dW (out, in) = dz^T x */
-        parallel_gemm(true, false, out, in, rows, 1, dz, at_least_one(out), x->data,
-                      at_least_one(in), c->acc[1], c->dx[1], at_least_one(in));
-    if (c->dx[2] != NULL) column_sums(dz, rows, out, c->dx[2], c->acc[2]);
+        parallel_gemm_tiled(true, false, out, in, rows, 1, dz, at_least_one(out), x->data,
+                            at_least_one(in), c->acc[1], c->dx[1], at_least_one(in), &tiles);
+    if (c->dx[2] != NULL && (c->dx[1] == NULL || in == 0))
+        column_sums(dz, rows, out, c->dx[2], c->acc[2]);
     return TT_OK;
 }
 TT_KERNELS_OF(linear, linear_forward, linear_backward)
 TT_KERNELS_OF(linear_activation, linear_forward, linear_backward)
+TT_KERNELS_OF(linear_add, linear_forward, linear_backward)
 
 #else
 
@@ -117,6 +140,19 @@ static tt_status linear_infer(tt_call *c)
     c->spec[0] = spec_like(x);
     c->spec[0].shape[x->ndim - 1] = w->shape[0];
     return TT_OK;
+}
+
+static tt_status linear_add_infer(tt_call *c)
+{
+    TT_TRY(linear_infer(c));
+    const tt_tensor *r = c->in[3];
+    const tt_spec *y = &c->spec[0];
+    bool fits = r->ndim == y->ndim;
+    for (int i = 0; i < y->ndim && fits; i++) fits = r->shape[i] == y->shape[i];
+    if (fits) return TT_OK;
+    return tt_fail(TT_ERR_SHAPE, c->op->name,
+                   "expected a residual (..., out) for input %s and weight %s, got %s",
+                   SHAPE_TEXT(c->in[0]), SHAPE_TEXT(c->in[1]), SHAPE_TEXT(r));
 }
 
 /* dz = dy a'(z), by the rule of the activation's own operation. Some slopes follow from y; for the
@@ -162,5 +198,7 @@ static void linear_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
 TT_OP(linear, .inputs = 3, .optional = 4, .keeps = 3, .infer = linear_infer, .vjp = linear_vjp)
 TT_OP(linear_activation, .inputs = 3, .optional = 4, .keeps = 7, .infer = linear_infer,
       .vjp = linear_vjp)
+TT_OP(linear_add, .inputs = 4, .optional = 4, .keeps = 3, .passes = 1 << 3,
+      .infer = linear_add_infer, .vjp = linear_vjp)
 
 #endif

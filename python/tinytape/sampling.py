@@ -11,6 +11,7 @@ import tinytape as tt
 
 from .random import philox_u64
 
+DRAWS = 64  # made at once
 _SAMPLE_STREAM = int.from_bytes(b"sample", "big")
 
 
@@ -69,7 +70,9 @@ def _generate(
             with tt.no_grad():  # closed before each yield: it must not leak into the caller
                 logits = model(tt.tensor(np.array([fresh], dtype=np.int64)), cache=cache)
                 last = logits.numpy()[0, -1]
-            token = choose(last, temperature, top_k, uniform(seed, count))
+            if count % DRAWS == 0:
+                draws = uniform(seed, count, DRAWS)
+            token = choose(last, temperature, top_k, draws[count % DRAWS])
             yield token
             fresh = [token]
             recent.append(token)
@@ -81,9 +84,11 @@ def _generate(
         model.train(was_training)
 
 
-def uniform(seed: int, count: int) -> float:
-    """The draw for token ``count``, in [0, 1) with 53 bits."""
-    return int(philox_u64(seed, _SAMPLE_STREAM, count, 1)[0] >> np.uint64(11)) * 2.0**-53
+def uniform(seed: int, count: int, n: int) -> list[float]:
+    """The draws for tokens ``count`` to ``count + n - 1``, in [0, 1) with 53 bits."""
+    words = philox_u64(seed, _SAMPLE_STREAM, count, n) >> np.uint64(11)
+    draws: list[float] = (words * 2.0**-53).tolist()
+    return draws
 
 
 def choose(logits: np.ndarray, temperature: float, top_k: int | None, draw: float) -> int:
@@ -93,11 +98,15 @@ def choose(logits: np.ndarray, temperature: float, top_k: int | None, draw: floa
     """
     if temperature == 0:
         return int(logits.argmax())
-    scaled = logits.astype(np.float64) / temperature
+    scaled = logits.astype(np.float64)
+    scaled /= temperature
     if top_k is not None and top_k < len(scaled):
         order = np.argsort(-scaled, kind="stable")
         scaled[order[top_k:]] = -np.inf
-    cumulative = np.cumsum(np.exp(scaled - scaled.max()))
+    weights = np.exp(scaled - scaled.max())
+    cumulative = weights.cumsum()
     # side="right": an id of probability zero has an empty interval and is never hit.
-    place = np.searchsorted(cumulative, draw * cumulative[-1], side="right")
-    return min(int(place), int(np.flatnonzero(scaled > -np.inf)[-1]))
+    place = int(cumulative.searchsorted(draw * cumulative[-1], side="right"))
+    if place == len(scaled):  # the product was rounded up
+        return int(np.flatnonzero(weights)[-1])
+    return place

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..autograd import is_grad_enabled
-from ..creation import arange
 from ..errors import ArgumentError, ShapeError, TapeStateError
 from ..nn import (
     CausalSelfAttention,
@@ -25,6 +24,7 @@ from ..nn import (
     init,
 )
 from ..nn import functional as F
+from ..nn.linear import add_projection
 from ..random import Generator
 from ..tensor import Tensor
 
@@ -89,11 +89,10 @@ class MLP(Module):
         self.proj = Linear(4 * C, C, dtype=dtype, generator=generator)
         self.dropout = Dropout(config.dropout, generator=generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, C)."""
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """(B, T, C) -> (B, T, C), added to ``residual`` (B, T, C) if there is one."""
         hidden = F.linear_activation(x, self.fc.weight, self.fc.bias, activation="gelu")
-        out: Tensor = self.dropout(self.proj(hidden))
-        return out
+        return add_projection(residual, self.proj, self.dropout, hidden)
 
 
 class Block(Module):
@@ -110,8 +109,8 @@ class Block(Module):
 
     def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        x = x + self.attention(self.norm1(x), cache, layer)
-        x = x + self.mlp(self.norm2(x))
+        x = self.attention(self.norm1(x), cache, layer, residual=x)
+        x = self.mlp(self.norm2(x), residual=x)
         return x
 
 
@@ -182,7 +181,10 @@ class GPT(Module):
                 )
             cache.reserve(batch_size, length)
             past = cache.length
-        x = self.token_embedding(idx) + self.position_embedding(arange(past, past + length))
+        positions: Tensor = self.position_embedding.weight
+        if length < self.config.context:
+            positions = positions.narrow(0, past, length)
+        x = self.token_embedding(idx) + positions
         x = self.dropout(x)
         for layer, block in enumerate(self.blocks):
             x = block(x, cache, layer)

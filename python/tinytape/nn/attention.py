@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .._ffi import lib
-from ..creation import tensor, zeros
+from ..creation import zeros
 from ..errors import ArgumentError
 from ..random import Generator
 from ..tensor import Tensor
 from . import functional as F
 from .dropout import Dropout
-from .linear import Linear
+from .linear import Linear, add_projection
 from .module import Module
 
 
@@ -29,6 +27,7 @@ class KVCache:
         dtype: of the buffers; float32 unless told.
 
     Attributes:
+        kv: of each layer (B, context, 2 H D), the keys and values of a token side by side.
         length: tokens held. It moves on only when all layers have written (``advance``), so a
             forward pass that fails half way leaves the cache as it was.
     """
@@ -42,11 +41,8 @@ class KVCache:
         head_dim: int,
         dtype: Any = None,
     ) -> None:
-        shape = (batch_size, heads, context, head_dim)
-        self.keys, self.values = (
-            [zeros(*shape, dtype=dtype, _pool=lib.TT_POOL_STATE) for _ in range(layers)]
-            for _ in range(2)
-        )
+        shape = (batch_size, context, 2 * heads * head_dim)
+        self.kv = [zeros(*shape, dtype=dtype, _pool=lib.TT_POOL_STATE) for _ in range(layers)]
         self.batch_size = batch_size
         self.context = context
         self.length = 0
@@ -62,13 +58,6 @@ class KVCache:
                 f"KVCache: {n} more tokens do not fit: {self.length} of {self.context} are taken; "
                 f"reset() it and start from a shorter text"
             )
-
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new k, v (B, H, n, D) of a layer; returns all of its (B, H, length + n, D)."""
-        t, n = self.length, k.shape[2]
-        self.keys[layer].narrow(2, t, n).copy_(k)
-        self.values[layer].narrow(2, t, n).copy_(v)
-        return self.keys[layer].narrow(2, 0, t + n), self.values[layer].narrow(2, 0, t + n)
 
     def advance(self, n: int) -> None:
         """Count ``n`` tokens as held."""
@@ -120,32 +109,33 @@ class CausalSelfAttention(Module):
         self.proj = Linear(width, width, dtype=dtype, generator=generator)
         self.dropout = Dropout(dropout, generator=generator)
 
-    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        cache: KVCache | None = None,
+        layer: int = 0,
+        residual: Tensor | None = None,
+    ) -> Tensor:
         """(B, T, C) -> (B, T, C).
 
         Args:
             x: the positions after those that the cache holds.
-            cache: keys and values of earlier positions; the new ones are written into it.
+            cache: keys and values of earlier positions; the new ones are written into it. With
+                one no attention weight is dropped, and no gradient comes.
             layer: which of the cache's layers this is.
+            residual: (B, T, C), what the result is added to.
         """
-        B, T, C = x.shape
-        q, k, v = (
-            part.reshape(B, T, self.heads, C // self.heads).transpose(1, 2)
-            for part in self.qkv(x).split(C, dim=-1)
-        )  # each (B, H, T, D)
-        past = 0 if cache is None else cache.length
+        qkv = self.qkv(x)
         if cache is not None:
-            k, v = cache.append(layer, k, v)
-        # One new position sees all the others; several see each other causally.
-        mask = tensor(np.tri(T, k.shape[2], past, dtype=bool)) if past and T > 1 else None
-        y = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            mask,
-            self.attention_dropout if self.training else 0.0,
-            is_causal=past == 0,
-            generator=self.dropout.generator,
-        )
-        out: Tensor = self.dropout(self.proj(y.transpose(1, 2).reshape(B, T, C)))
-        return out
+            y = F.scaled_dot_product_attention_with_kvcache(
+                qkv, cache.kv[layer], self.heads, cache.length
+            )
+        else:
+            y = F.scaled_dot_product_attention_qkvpacked(
+                qkv,
+                self.heads,
+                self.attention_dropout if self.training else 0.0,
+                is_causal=True,
+                generator=self.dropout.generator,
+            )
+        return add_projection(residual, self.proj, self.dropout, y)

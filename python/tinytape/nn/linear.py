@@ -10,6 +10,7 @@ from ..random import Generator
 from ..tensor import Tensor
 from . import functional as F
 from . import init
+from .dropout import Dropout
 from .module import Module
 from .parameter import Parameter
 
@@ -74,3 +75,13 @@ class Linear(Module):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
         )
+
+
+def add_projection(
+    residual: Tensor | None, linear: Linear, dropout: Dropout, input: Tensor
+) -> Tensor:
+    """residual + dropout(linear(input)): in one operation where nothing is dropped."""
+    if residual is not None and not (dropout.training and dropout.p > 0.0):
+        return F.linear_add(residual, input, linear.weight, linear.bias)
+    out: Tensor = dropout(linear(input))
+    return out if residual is None else residual + out

@@ -7,7 +7,7 @@ from tinytape.errors import ArgumentError
 from tinytape.functional._apply import apply, check_tensor
 from tinytape.tensor import Tensor
 
-__all__ = ["linear", "linear_activation"]
+__all__ = ["linear", "linear_activation", "linear_add"]
 
 _ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid")  # activations.h
 
@@ -44,3 +44,23 @@ def linear_activation(
         )
     ints = (_ACTIVATIONS.index(activation),)
     return apply(OPS["linear_activation"], (input, weight, bias), ints)
+
+
+def linear_add(
+    residual: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """residual + x W^T + b in one operation.
+
+    Residual (..., out), input (..., in), weight (out, in), bias (out,) -> (..., out).
+
+    The end of a residual branch: the same numbers as ``residual + linear(input, weight, bias)``
+    within rounding, without a pass over memory for the sum. The residual has the shape of the
+    result; its gradient is that of the result. ``torch.addmm`` is the nearest name.
+
+    Raises:
+        ShapeError, DTypeError: for shapes or types that do not fit.
+    """
+    check_tensor("linear_add", residual)
+    check_tensor("linear_add", input)
+    check_tensor("linear_add", weight)
+    return apply(OPS["linear_add"], (input, weight, bias, residual))

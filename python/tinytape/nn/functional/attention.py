@@ -10,15 +10,21 @@ from tinytape._ffi import OPS
 from tinytape.autograd.anomaly_mode import unchecked
 from tinytape.dtypes import bool_
 from tinytape.errors import ArgumentError, DTypeError, ShapeError
-from tinytape.functional._apply import apply, check_tensor
+from tinytape.functional._apply import apply, check_tensor, integers_of
 from tinytape.functional.elementwise import log
 from tinytape.functional.shape import expand, flatten, reshape, unsqueeze
 from tinytape.random import Generator, default_generator
 from tinytape.tensor import Tensor
 
-__all__ = ["scaled_dot_product_attention"]
+__all__ = [
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_qkvpacked",
+    "scaled_dot_product_attention_with_kvcache",
+]
 
 _NAME = "scaled_dot_product_attention"
+_PACKED = "scaled_dot_product_attention_qkvpacked"
+_CACHED = "scaled_dot_product_attention_with_kvcache"
 
 
 def scaled_dot_product_attention(
@@ -88,6 +94,89 @@ def scaled_dot_product_attention(
         reals += (dropout_p,)
     out = apply(OPS[_NAME], (*heads, mask), ints, reals)
     return out if len(lead) == 2 else reshape(out, [*lead, *out.shape[-2:]])
+
+
+def scaled_dot_product_attention_qkvpacked(
+    qkv: Tensor,
+    heads: int,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Attention of a sequence to itself, from a packed projection: (B, T, 3C) -> (B, T, C).
+
+    The same numbers, within rounding, as splitting the last axis of ``qkv`` into queries, keys and
+    values of C = heads * D channels, taking their heads apart, calling
+    :func:`scaled_dot_product_attention` and joining the heads again; but nothing is copied, and
+    backward writes the three gradients into one. PyTorch has no name for it; FlashAttention's is
+    ``flash_attn_qkvpacked_func``.
+
+    Args:
+        heads: H, a divisor of C.
+        dropout_p: probability with which a weight is dropped.
+        is_causal: each position sees those up to itself.
+        scale: 1 / sqrt(D) when left out.
+        generator: draws what is dropped; ``tt.default_generator`` unless told.
+
+    Raises:
+        ShapeError: qkv of another shape, or heads that do not divide C.
+        ArgumentError: dropout_p outside [0, 1].
+    """
+    if not 0.0 <= dropout_p <= 1.0:
+        raise ArgumentError(f"{_PACKED}: dropout_p must be between 0 and 1, got {dropout_p}")
+    heads, scale = _heads_and_scale(_PACKED, qkv, heads, scale)
+    ints: tuple[int, ...] = (heads, bool(is_causal))
+    if dropout_p == 0.0:
+        return apply(OPS[_PACKED], (qkv,), ints, (scale,))
+    source = generator if generator is not None else default_generator
+    B, T, _ = qkv.shape
+    ints += source._draw(B * heads * T * T)
+    return apply(OPS[_PACKED], (qkv,), ints, (scale, dropout_p))
+
+
+def scaled_dot_product_attention_with_kvcache(
+    qkv: Tensor, cache: Tensor, heads: int, length: int, scale: float | None = None
+) -> Tensor:
+    """A step of decoding: n new positions attend to those in a cache and, causally, to each other.
+
+    (B, n, 3C) -> (B, n, C). The new keys and values are written into the cache in place, behind the
+    ``length`` positions that it holds. There is no gradient.
+
+    Args:
+        qkv: queries, keys and values of the new positions, packed as in
+            :func:`scaled_dot_product_attention_qkvpacked`.
+        cache: (B, S, 2C), contiguous: the keys and values of a position side by side.
+        heads: H, a divisor of C.
+        length: positions in the cache; ``length + n`` is at most S.
+        scale: 1 / sqrt(D) when left out.
+
+    Raises:
+        ShapeError: shapes that do not fit.
+        ArgumentError: no room for n more positions.
+        TapeStateError: a cache that is not contiguous, or the result of a recorded operation.
+
+    PyTorch has no name for it; FlashAttention's is ``flash_attn_with_kvcache``.
+    """
+    check_tensor(_CACHED, cache)
+    heads, scale = _heads_and_scale(_CACHED, qkv, heads, scale)
+    return apply(OPS[_CACHED], (qkv, cache), (heads, length), (scale,))
+
+
+def _heads_and_scale(name: str, qkv: Tensor, heads: int, scale: float | None) -> tuple[int, float]:
+    """Both as they are meant, where qkv (B, n, 3C) has that many heads."""
+    check_tensor(name, qkv)
+    shape = qkv.shape
+    (heads,) = integers_of(name, (heads,), "heads")
+    if len(shape) != 3 or heads < 1 or shape[2] % (3 * heads):
+        raise ShapeError(
+            f"{name}: expected qkv (B, T, 3C) with heads that divide C, "
+            f"got {shape} and heads {heads}"
+        )
+    if scale is None:
+        scale = (shape[2] // (3 * heads) or 1) ** -0.5
+    return heads, scale
 
 
 def _misfit(query: Tensor, key: Tensor, value: Tensor) -> ShapeError:
