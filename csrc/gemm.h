@@ -16,6 +16,7 @@
 enum {
     PART_ROWS = 56,           /* the fewest rows for which a part packs its share of B again */
     TILED_ELEMENTS = 1 << 17, /* of C, between before and after: they stay in the second cache */
+    FEW_ROWS = 3,             /* which do not repay the packing of a transposed B */
     BLAS_PARTS = 16,
 };
 
@@ -42,7 +43,7 @@ static void gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, con
 }
 
 typedef struct {
-    bool ta, tb;
+    bool ta, tb, by_rows;
     int64_t m, n, k, lda, ldb, ldc;
     T alpha, beta;
     const T *a, *b;
@@ -64,9 +65,15 @@ static void gemm_part(void *arg, int64_t part)
     for (; row < end; row += step) {
         int64_t rows = at_most(step, end - row);
         if (p->parts.before != NULL) p->parts.before(p->parts.arg, row, rows, col, cols);
-        gemm(p->ta, p->tb, rows, cols, p->k, p->alpha, p->a + (p->ta ? row : row * p->lda), p->lda,
-             p->b + (p->tb ? col * p->ldb : col), p->ldb, p->beta, p->c + row * p->ldc + col,
-             p->ldc);
+        const T *a = p->a + (p->ta ? row : row * p->lda), *b = p->b + (p->tb ? col * p->ldb : col);
+        T *c = p->c + row * p->ldc + col;
+#ifdef TT_GEMM
+        if (p->by_rows)
+            gemm_by_rows(rows, cols, p->k, p->alpha, a, p->lda, b, p->ldb, p->beta, c, p->ldc);
+        else
+#endif
+            gemm(p->ta, p->tb, rows, cols, p->k, p->alpha, a, p->lda, b, p->ldb, p->beta, c,
+                 p->ldc);
         if (p->parts.after != NULL) p->parts.after(p->parts.arg, row, rows, col, cols);
     }
 }
@@ -108,6 +115,9 @@ static void parallel_gemm_tiled(bool ta, bool tb, int64_t m, int64_t n, int64_t 
                    .b = b,
                    .c = c,
                    .parts = *parts};
+#ifdef TT_GEMM
+    p.by_rows = m <= FEW_ROWS && !ta && tb && !blas_preferred();
+#endif
     p.rows = (m + down - 1) / down;
     p.cols = ((n + across - 1) / across + 31) / 32 * 32;
     p.across = (n + p.cols - 1) / p.cols;

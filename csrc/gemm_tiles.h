@@ -181,6 +181,48 @@ static void gemm_panel(bool ta, int64_t m, int64_t cols, int64_t k, T alpha, con
     }
 }
 
+/* The sums of LANES vectors, the sum of x[i] in lane i. */
+TT_INLINE vec vec_sums(vec x[LANES])
+{
+#pragma GCC unroll 4
+    for (int half = LANES / 2; half > 0; half /= 2) {
+#pragma GCC unroll 16
+        for (int i = 0; i < half; i++)
+            x[i] = VEC_SHUFFLE(x[i], x[i + half], LOWER) + VEC_SHUFFLE(x[i], x[i + half], UPPER);
+    }
+    return x[0];
+}
+
+/* C (m, n) = alpha A B^T + beta C for few rows, for which packing B is dearer than the product:
+ * each element is the product of two rows where they lie. */
+static void gemm_by_rows(int64_t m, int64_t n, int64_t k, T alpha, const T *a, int64_t lda,
+                         const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
+{
+    for (int64_t col = 0; col < n; col += LANES) {
+        int64_t cols = at_most(LANES, n - col);
+        const T *row[LANES]; /* those past the end are read again, and dropped */
+        for (int64_t j = 0; j < LANES; j++) row[j] = b + (col + at_most(j, cols - 1)) * ldb;
+        for (int64_t i = 0; i < m; i++) {
+            vec sum[LANES];
+            T out[LANES];
+#pragma GCC unroll 16
+            for (int j = 0; j < LANES; j++) sum[j] = (vec){0};
+            int64_t p = 0;
+            for (; p + LANES <= k; p += LANES) {
+                vec x = vec_load(a + i * lda + p);
+#pragma GCC unroll 16
+                for (int j = 0; j < LANES; j++) sum[j] += x * vec_load(row[j] + p);
+            }
+            vec_store(out, vec_sums(sum));
+            for (; p < k; p++)
+                for (int64_t j = 0; j < cols; j++) out[j] += a[i * lda + p] * row[j][p];
+            T *y = c + i * ldc + col;
+            for (int64_t j = 0; j < cols; j++)
+                y[j] = alpha * out[j] + (beta != 0 ? beta * y[j] : 0);
+        }
+    }
+}
+
 /* As blas_gemm: C (m, n) = alpha op(A) op(B) + beta C. */
 static void tiled_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,
                        int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)

@@ -110,7 +110,7 @@ int main(void)
         check_threads(301, 257, 200, t & 1, t & 2);
         check_threads(37, 701, 512, t & 1, t & 2);
         check_threads(1020, 128, 300, t & 1, t & 2);
-        check_threads(3, 33, 20, t & 1, t & 2);
+        check_threads(4, 33, 20, t & 1, t & 2);
     }
     check_parts(70, 40);
     check_parts(1500, 300);
