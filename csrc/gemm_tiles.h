@@ -181,6 +181,72 @@ static void gemm_panel(bool ta, int64_t m, int64_t cols, int64_t k, T alpha, con
     }
 }
 
+/* A row or two, by one panel, are too few sums to keep the arithmetic busy, and what they wait for is
+ * the panel: four panels at once. */
+enum { FOUR_ROWS = VECTOR_BYTES == 64 ? 3 : 1 };
+
+TT_INLINE void gemm_four_tile(const int rows, int64_t k, const T *a, int64_t lda, int64_t a_next,
+                              const T *b, int64_t b_next, T *y)
+{
+    vec sum[4][FOUR_ROWS][2];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+#pragma GCC unroll 3
+        for (int r = 0; r < rows; r++) sum[i][r][0] = sum[i][r][1] = (vec){0};
+    for (int64_t p = 0; p < k; p++, a++, b += TILE_COLS) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            vec b0 = vec_load(b + i * b_next), b1 = vec_load(b + i * b_next + LANES);
+#pragma GCC unroll 3
+            for (int r = 0; r < rows; r++) {
+                vec x = vec_all(a[i * a_next + r * lda]);
+                sum[i][r][0] += x * b0;
+                sum[i][r][1] += x * b1;
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+#pragma GCC unroll 3
+        for (int r = 0; r < rows; r++, y += TILE_COLS) {
+            vec_store(y, sum[i][r][0]);
+            vec_store(y + LANES, sum[i][r][1]);
+        }
+}
+
+static void gemm_four(int64_t m, int64_t k, const T *a, int64_t lda, int64_t a_next, const T *b,
+                      int64_t b_next, T *y)
+{
+    if (m == 1) gemm_four_tile(1, k, a, lda, a_next, b, b_next, y);
+    if (FOUR_ROWS > 1 && m == 2) gemm_four_tile(2, k, a, lda, a_next, b, b_next, y);
+    if (FOUR_ROWS > 2 && m == 3) gemm_four_tile(3, k, a, lda, a_next, b, b_next, y);
+}
+
+/* For four matrices A_i (m, k), a_next apart, and four of one width in panels over all of k, b_next
+ * apart:  C_i (m, cols) = A_i B_i + beta C_i,  c_next apart. With c_next == 0 it is one C, the sum
+ * of the four products. Each element is summed in the same order whatever m is. */
+static void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T *a, int64_t lda,
+                             int64_t a_next, const T *b, int64_t b_next, T beta, T *c, int64_t ldc,
+                             int64_t c_next)
+{
+    for (int64_t p = 0; p < k; p += DEPTH, a += DEPTH, b += DEPTH * TILE_COLS) {
+        int64_t depth = at_most(DEPTH, k - p);
+        T y[4 * FOUR_ROWS * TILE_COLS], *from = y;
+        if (m <= FOUR_ROWS) gemm_four(m, depth, a, lda, a_next, b, b_next, y);
+        for (int i = 0; i < 4; i++) {
+            T scale = p > 0 || (i > 0 && c_next == 0) ? 1 : beta, *to = c + i * c_next;
+            if (m > FOUR_ROWS) {
+                gemm_panel(false, m, cols, depth, 1, a + i * a_next, lda, b + i * b_next, scale, to,
+                           ldc);
+                continue;
+            }
+            for (int64_t r = 0; r < m; r++, to += ldc, from += TILE_COLS)
+                for (int64_t j = 0; j < cols; j++)
+                    to[j] = scale != 0 ? from[j] + scale * to[j] : from[j];
+        }
+    }
+}
+
 /* As blas_gemm: C (m, n) = alpha op(A) op(B) + beta C. */
 static void tiled_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,
                        int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
