@@ -181,9 +181,9 @@ static void gemm_panel(bool ta, int64_t m, int64_t cols, int64_t k, T alpha, con
     }
 }
 
-/* A row or two, by one panel, are too few sums to keep the arithmetic busy, and what they wait for is
- * the panel: four panels at once. */
-enum { FOUR_ROWS = VECTOR_BYTES == 64 ? 3 : 1 };
+/* A row or two, by one panel, are too few sums to keep the arithmetic busy, and what they wait for
+ * is the panel: four panels at once. */
+enum { FOUR_ROWS = VECTOR_BYTES == 64 ? 3 : 1, PANEL_AHEAD = 8 };
 
 TT_INLINE void gemm_four_tile(const int rows, int64_t k, const T *a, int64_t lda, int64_t a_next,
                               const T *b, int64_t b_next, T *y)
@@ -197,6 +197,8 @@ TT_INLINE void gemm_four_tile(const int rows, int64_t k, const T *a, int64_t lda
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
             vec b0 = vec_load(b + i * b_next), b1 = vec_load(b + i * b_next + LANES);
+            __builtin_prefetch(b + i * b_next + PANEL_AHEAD * TILE_COLS);
+            __builtin_prefetch(b + i * b_next + PANEL_AHEAD * TILE_COLS + LANES);
 #pragma GCC unroll 3
             for (int r = 0; r < rows; r++) {
                 vec x = vec_all(a[i * a_next + r * lda]);

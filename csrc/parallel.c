@@ -263,10 +263,8 @@ typedef struct {
 static void wait_for_step(step_job *job, int64_t end)
 {
     for (int64_t tries = 0; atomic_load_explicit(&job->done, memory_order_acquire) < end; tries++) {
-        if (tries < SPINS_BEFORE_YIELD)
-            cpu_relax();
-        else
-            sched_yield();
+        if (tries < SPINS_BEFORE_YIELD) cpu_relax();
+        else sched_yield();
     }
 }
 

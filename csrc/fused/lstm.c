@@ -50,6 +50,16 @@ static void lstm_put_bias(void *arg, int64_t row, int64_t rows, int64_t col, int
         memcpy(p->gates + r * p->z.ld_gates + col, p->bias + col, (size_t)cols * sizeof(T));
 }
 
+/* Asks for the gates of some units of a row of the next step: in a long batch first layout they lie
+ * where no hardware looks. */
+TT_INLINE void lstm_fetch(const T *gates, int64_t hidden, int64_t units)
+{
+    enum { LINE = 64 / sizeof(T) };
+    for (int64_t gate = 0; gate < 4; gate++)
+        for (int64_t j = 0; j < units; j += LINE)
+            __builtin_prefetch(gates + gate * hidden + j, 0, 2);
+}
+
 static void lstm_units(const lstm_steps *s, int64_t step, int64_t t, int64_t row, int64_t rows,
                        int64_t unit, int64_t units)
 {
@@ -60,6 +70,7 @@ static void lstm_units(const lstm_steps *s, int64_t step, int64_t t, int64_t row
         T *i = p->gates + at * z->ld_gates + unit, *f = i + n, *g = f + n, *o = g + n;
         T *h = p->h + at * n + unit, *c = p->c + at * n + unit;
         T *c_prev = p->c_prev + r * n + unit, *carry = lstm_carry(s, step) + r * n + unit;
+        if (t + 1 < z->steps) lstm_fetch(i + z->per_step * z->ld_gates, n, units);
 #pragma omp simd
         for (int64_t j = 0; j < units; j++) {
             i[j] = tt_sigmoid(i[j]);
@@ -128,10 +139,15 @@ static void lstm_units_backward(const lstm_steps *s, int64_t step, int64_t t, in
         T *di = p->dgates + at * z->ld_gates + unit, *df = di + n, *dg = df + n, *d_o = dg + n;
         T *to_i = lstm_carry(s, step) + r * s->ld_carry + unit, *to_f = to_i + n, *to_g = to_f + n,
           *to_o = to_g + n;
-        const T *c = p->c + at * n + unit, *c_prev = t > 0 ? c - z->per_step * n : p->c0 + r * n + unit;
+        const T *c = p->c + at * n + unit,
+                *c_prev = t > 0 ? c - z->per_step * n : p->c0 + r * n + unit;
         const T *dy_h = p->dy_h + at * p->ld_dy_h + unit, *dy_c = p->dy_c + at * p->ld_dy_c + unit;
         const T *dh = p->dh + r * n + unit;
         T *dc = p->dc + r * n + unit;
+        if (t > 0) {
+            lstm_fetch(i - z->per_step * z->ld_gates, n, units);
+            lstm_fetch(di - z->per_step * z->ld_gates, n, units);
+        }
 #pragma omp simd
         for (int64_t j = 0; j < units; j++) {
             T tanh_c = tt_tanh(c[j]), all_h = dh[j] + dy_h[j];
@@ -175,10 +191,11 @@ static void lstm_sum_rows(void *arg, int64_t shard)
 static tt_status lstm_gather(tt_call *c, lstm_backward_plan *p)
 {
     const lstm_sizes *z = &p->z;
-    int64_t in = z->in, hidden = z->hidden, wide = 4 * hidden, shards = shards_of(z->rows, LSTM_SHARD);
+    int64_t in = z->in, hidden = z->hidden, wide = 4 * hidden,
+            shards = shards_of(z->rows, LSTM_SHARD);
     if (c->dx[0] != NULL)
-        parallel_gemm(false, false, z->rows, in, wide, 1, p->dgates, z->ld_gates,
-                      data_of(c->in[3]), at_least_one(in), c->acc[0], c->dx[0], at_least_one(in));
+        parallel_gemm(false, false, z->rows, in, wide, 1, p->dgates, z->ld_gates, data_of(c->in[3]),
+                      at_least_one(in), c->acc[0], c->dx[0], at_least_one(in));
     if (c->dx[3] != NULL)
         parallel_gemm(true, false, wide, in, z->rows, 1, p->dgates, z->ld_gates, c->in[0]->data,
                       at_least_one(in), c->acc[3], c->dx[3], at_least_one(in));
@@ -263,8 +280,8 @@ static tt_status lstm_infer(tt_call *c)
         return tt_fail(TT_ERR_SHAPE, c->op->name,
                        "expected input %s, h and c (N, H), w_ih (4H, I) and w_hh (4H, H), "
                        "got %s, %s, %s, %s and %s",
-                       batch_first ? "(N, T, I)" : "(T, N, I)", SHAPE_TEXT(x), SHAPE_TEXT(h0), SHAPE_TEXT(c0), SHAPE_TEXT(w_ih),
-                       SHAPE_TEXT(w_hh));
+                       batch_first ? "(N, T, I)" : "(T, N, I)", SHAPE_TEXT(x), SHAPE_TEXT(h0),
+                       SHAPE_TEXT(c0), SHAPE_TEXT(w_ih), SHAPE_TEXT(w_hh));
     for (int i = 5; i < 7; i++) {
         const tt_tensor *b = c->in[i];
         if (b != NULL && (b->ndim != 1 || b->shape[0] != 4 * hidden))

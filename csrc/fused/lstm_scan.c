@@ -73,8 +73,8 @@ static void lstm_scan_units_reverse(const lstm_steps *s, int64_t step, int64_t t
             h[j] = s_h[j] + from_h[j];
             c[j] = s_c[j] + r[j] * h[j] + f[j] * c_next[j];
         }
-        lstm_spread(lstm_carry(s, step) + x * s->ld_carry + unit, p->k + 4 * line * n + unit, h, c, n,
-                    units, false);
+        lstm_spread(lstm_carry(s, step) + x * s->ld_carry + unit, p->k + 4 * line * n + unit, h, c,
+                    n, units, false);
     }
 }
 

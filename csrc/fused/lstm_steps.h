@@ -14,8 +14,8 @@ typedef void (*lstm_units_fn)(const lstm_steps *s, int64_t i, int64_t t, int64_t
 struct lstm_steps {
     lstm_units_fn units;
     const void *plan;
-    bool reverse;        /* from the last step to the first */
-    bool beyond;         /* one product more, when all steps are done */
+    bool reverse; /* from the last step to the first */
+    bool beyond;  /* one product more, when all steps are done */
     int64_t steps, n, hidden;
     const T *w;     /* (4H, H) */
     const T *first; /* what the product of the first step takes, (N, H); NULL: there is none */
@@ -34,10 +34,10 @@ struct lstm_steps {
 };
 
 enum {
-    LSTM_ROWS_LEAST = 4,  /* for fewer rows at a time, fetching the weights takes longest */
-    LSTM_ROWS_MOST = 56,  /* and more do not stay in the cache */
-    LSTM_ROWS_BLAS = 16,  /* a BLAS sums by the height of the product: no matter of threads */
-    LSTM_WORK = 1 << 15,  /* multiplications worth a meeting of threads */
+    LSTM_ROWS_LEAST = 4, /* for fewer rows at a time, fetching the weights takes longest */
+    LSTM_ROWS_MOST = 56, /* and more do not stay in the cache */
+    LSTM_ROWS_BLAS = 16, /* a BLAS sums by the height of the product: no matter of threads */
+    LSTM_WORK = 1 << 15, /* multiplications worth a meeting of threads */
 };
 
 /* The distance of rows of n elements of which a product reads a few at the same place: where it is
@@ -63,8 +63,9 @@ static void lstm_product(const lstm_steps *s, int64_t i, int64_t t, int64_t row,
 #ifdef TT_GEMM
     if (s->packed != NULL) {
         int64_t panel = hidden * TILE_COLS;
-        gemm_four_panels(rows, units, hidden, a, lda, a_next, s->packed + unit / TILE_COLS * 4 * panel,
-                         panel, s->beta, out, s->out_row, out_next);
+        gemm_four_panels(rows, units, hidden, a, lda, a_next,
+                         s->packed + unit / TILE_COLS * 4 * panel, panel, s->beta, out, s->out_row,
+                         out_next);
         return;
     }
 #endif
@@ -103,7 +104,8 @@ static void lstm_pack_block(void *arg, int64_t block)
     T *panel = s->packed + block * 4 * hidden * TILE_COLS;
     for (int64_t gate = 0; gate < 4; gate++, panel += hidden * TILE_COLS)
         gemm_pack(!s->reverse, hidden, units,
-                  s->w + gate * hidden * hidden + (s->reverse ? unit : unit * hidden), hidden, panel);
+                  s->w + gate * hidden * hidden + (s->reverse ? unit : unit * hidden), hidden,
+                  panel);
 }
 #endif
 
@@ -134,10 +136,8 @@ static tt_status lstm_run(tt_call *c, lstm_steps *s)
 #endif
     (void)c;
     down = shards_of(s->n, s->rows_per_part);
-    if (s->across == 1)
-        parallel_for(down, lstm_all_steps, s);
-    else
-        parallel_steps(count, down * s->across, lstm_step_part, s);
+    if (s->across == 1) parallel_for(down, lstm_all_steps, s);
+    else parallel_steps(count, down * s->across, lstm_step_part, s);
     return TT_OK;
 }
 

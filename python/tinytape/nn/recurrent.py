@@ -207,11 +207,12 @@ class LSTM(Module):
         for k in range(self.num_layers):
             if k > 0 and self.training and self.dropout > 0:
                 x = F.dropout(x, self.dropout, training=True, generator=self.generator)
-            b_ih, b_hh, *_ = (*self._layer(k)[2:], None, None)
-            weights = self._layer(k)[:2]
-            x, state = F.lstm(x, (h_0[k], c_0[k]), *weights, b_ih, b_hh, batch_first)
+            x, state = F.lstm(x, (h_0[k], c_0[k]), *self._layer(k), batch_first=batch_first)
             last.append(state)
-        h_n, c_n = (stack(states).reshape(shape) for states in zip(*last, strict=True))
+        h_n, c_n = (
+            (stack(states) if len(states) > 1 else states[0]).reshape(shape)
+            for states in zip(*last, strict=True)
+        )
         if not batched:
             x = x.squeeze(1)
         return x, (h_n, c_n)
