@@ -25,6 +25,8 @@
 #define SPIN_NANOSECONDS 40000
 /* Likewise within a job, before a thread lets others have its core. */
 #define SPINS_BEFORE_YIELD 2000
+/* What products keep on the stack is more than some systems give a thread that does not ask. */
+#define STACK_BYTES (2 << 20)
 
 static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER; /* held while a job runs */
 
@@ -154,11 +156,16 @@ static void start_workers(int wanted)
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
     while (pool.n_workers < wanted) {
         void *index = (void *)(intptr_t)(pool.n_workers + 1);
-        if (pthread_create(&pool.workers[pool.n_workers], NULL, worker_main, index) != 0) break;
+        if (pthread_create(&pool.workers[pool.n_workers], &attributes, worker_main, index) != 0)
+            break;
         pool.n_workers++;
     }
+    pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 

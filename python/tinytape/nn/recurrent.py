@@ -207,7 +207,7 @@ class LSTM(Module):
         for k in range(self.num_layers):
             if k > 0 and self.training and self.dropout > 0:
                 x = F.dropout(x, self.dropout, training=True, generator=self.generator)
-            x, state = F.lstm(x, (h_0[k], c_0[k]), *self._layer(k), batch_first=batch_first)
+            x, state = F.lstm(x, (h_0[k], c_0[k]), *self._layer(k), batch_first)
             last.append(state)
         h_n, c_n = (
             (stack(states) if len(states) > 1 else states[0]).reshape(shape)
@@ -217,9 +217,11 @@ class LSTM(Module):
             x = x.squeeze(1)
         return x, (h_n, c_n)
 
-    def _layer(self, k: int) -> list[Tensor]:
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")[: 4 if self.bias else 2]
-        return [getattr(self, f"{name}_l{k}") for name in names]
+    def _layer(self, k: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        w_ih, w_hh = getattr(self, f"weight_ih_l{k}"), getattr(self, f"weight_hh_l{k}")
+        if not self.bias:
+            return w_ih, w_hh, None, None
+        return w_ih, w_hh, getattr(self, f"bias_ih_l{k}"), getattr(self, f"bias_hh_l{k}")
 
     def extra_repr(self) -> str:
         changed = {
