@@ -11,6 +11,8 @@
 
 /* A product of fewer floating-point operations is not worth waking another thread for. */
 #define FLOPS_PER_PART 1e6
+/* With so many for each thread, two parts for each even out what other processes take of one. */
+#define FLOPS_UNEVEN 64e6
 enum {
     PART_ROWS = 56,           /* the fewest rows for which a part packs its share of B again */
     TILED_ELEMENTS = 1 << 17, /* of C, between before and after: they stay in the second cache */
@@ -73,15 +75,16 @@ static void gemm_part(void *arg, int64_t part)
  * not: there the cut must not depend on the number of threads. */
 static int64_t gemm_count_parts(int64_t m, int64_t n, int64_t k)
 {
-    int64_t threads = parallel_get_threads();
-    int64_t parts = threads > 1 ? 2 * threads : 1;
+    double work = 2.0 * (double)m * (double)n * (double)k;
+    int64_t parts = BLAS_PARTS;
 #ifdef TT_GEMM
-    if (blas_preferred()) parts = BLAS_PARTS;
-#else
-    parts = BLAS_PARTS;
+    if (!blas_preferred()) {
+        parts = parallel_get_threads();
+        if (parts > 1 && work > (double)parts * FLOPS_UNEVEN) parts *= 2;
+    }
 #endif
-    double worth = 2.0 * (double)m * (double)n * (double)k / FLOPS_PER_PART;
-    return worth < (double)parts ? at_least_one((int64_t)worth) : parts;
+    return work < (double)parts * FLOPS_PER_PART ? at_least_one((int64_t)(work / FLOPS_PER_PART))
+                                                 : parts;
 }
 
 static void parallel_gemm_tiled(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha,

@@ -17,8 +17,8 @@ enum {
     LANES = VECTOR_BYTES / sizeof(T),
     TILE_COLS = 2 * LANES,
     DEPTH = 256,                  /* a panel of B, DEPTH x TILE_COLS, stays in the first cache */
-    BLOCK_ROWS = 504,             /* and of A as many rows by DEPTH in the second */
-    COPY_ROWS = 1008 / sizeof(T), /* of a copy of A, which lies on the stack */
+    BLOCK_ROWS = 560,             /* and of A as many rows by DEPTH in the second */
+    COPY_ROWS = 1008 / sizeof(T), /* of a copy of A, on the stack; a multiple of TILE_ROWS */
     COPY_PANELS = 4,
     PAGE = 4096,
     LOOK_AHEAD = 16 /* rows of a transposed A lie far apart: no hardware foresees the next */
@@ -290,7 +290,7 @@ static void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T *a, int
 static void gemm_block(gemm_layout layout, bool tb, int64_t m, int64_t n, int64_t k, T alpha,
                        const T *a, int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
 {
-    T panel[DEPTH * TILE_COLS] __attribute__((aligned(VECTOR_BYTES)));
+    _Alignas(VECTOR_BYTES) T panel[DEPTH * TILE_COLS];
     for (int64_t col = 0; col < n; col += TILE_COLS) {
         int64_t cols = at_most(TILE_COLS, n - col);
         gemm_pack(tb, k, cols, tb ? b + col * ldb : b + col, ldb, panel);
@@ -305,7 +305,7 @@ static __attribute__((noinline)) void gemm_block_copied(bool tb, int64_t m, int6
                                                         const T *b, int64_t ldb, T beta, T *c,
                                                         int64_t ldc)
 {
-    T copy[COPY_ROWS * DEPTH] __attribute__((aligned(VECTOR_BYTES)));
+    _Alignas(VECTOR_BYTES) T copy[COPY_ROWS * DEPTH];
     gemm_copy_tiles(m, k, a, lda, copy);
     gemm_block(A_COPIED, tb, m, n, k, alpha, copy, 0, b, ldb, beta, c, ldc);
 }
@@ -315,9 +315,11 @@ static void tiled_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alph
                        int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
 {
     bool copies = ta && lda * (int64_t)sizeof(T) >= PAGE && n >= COPY_PANELS * TILE_COLS;
-    int64_t block = copies ? COPY_ROWS : BLOCK_ROWS;
-    for (int64_t row = 0; row < m; row += block) {
-        int64_t rows = at_most(block, m - row), p = 0;
+    int64_t most = copies ? COPY_ROWS : BLOCK_ROWS, blocks = (m + most - 1) / most;
+    int64_t height = (m + blocks - 1) / blocks; /* nearly equal blocks of whole tiles */
+    height = (height + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+    for (int64_t row = 0; row < m; row += height) {
+        int64_t rows = at_most(height, m - row), p = 0;
         T *out = c + row * ldc;
         do { /* with k == 0 once, for beta C */
             int64_t depth = at_most(DEPTH, k - p);

@@ -22,7 +22,7 @@
 #define CLOSED (-(1 << 20))
 /* How long an idle thread watches for work before it sleeps. Long enough to bridge the gap between
  * two kernels of a step, short enough not to be felt by other processes. */
-#define SPIN_NANOSECONDS 40000
+#define SPIN_NANOSECONDS 100000
 /* Likewise within a job, before a thread lets others have its core. */
 #define SPINS_BEFORE_YIELD 2000
 /* What products keep on the stack is more than some systems give a thread that does not ask. */
@@ -34,25 +34,26 @@ static struct {
     /* The job; written by the owner while the gate is closed and empty. */
     parallel_fn fn;
     void *arg;
-    int64_t n_shards;
-    int n_threads; /* workers with a higher index leave the job alone */
-    _Atomic int64_t next;
+    atomic_int n_threads; /* workers with a higher index leave the job alone */
+    struct {
+        _Alignas(64) _Atomic int64_t next; /* a cache line for each thread */
+        int64_t end;
+    } ranges[PARALLEL_MAX_THREADS]; /* the shards that each thread begins with */
 
     atomic_int gate;
     atomic_int epoch;     /* one more for each job, so that a worker sees a new one */
-    atomic_int n_asleep;  /* workers inside or about to enter pthread_cond_wait */
     atomic_bool stopping; /* workers must return */
 
-    pthread_mutex_t lock; /* guards the two conditions, nothing else */
-    pthread_cond_t work;  /* epoch changed, or stopping */
+    pthread_mutex_t lock; /* guards the conditions, nothing else */
     pthread_cond_t empty; /* the gate is closed and nobody is inside */
 
     int n_workers; /* running; changed by the owner only */
-    pthread_t workers[PARALLEL_MAX_THREADS - 1];
-} pool = {.gate = CLOSED,
-          .lock = PTHREAD_MUTEX_INITIALIZER,
-          .work = PTHREAD_COND_INITIALIZER,
-          .empty = PTHREAD_COND_INITIALIZER};
+    struct {
+        pthread_t thread;
+        pthread_cond_t work;         /* epoch changed, or stopping */
+        atomic_bool asleep;          /* inside or about to enter pthread_cond_wait */
+    } workers[PARALLEL_MAX_THREADS]; /* by index: 0, the caller, is unused */
+} pool = {.gate = CLOSED, .lock = PTHREAD_MUTEX_INITIALIZER, .empty = PTHREAD_COND_INITIALIZER};
 
 static atomic_int n_threads; /* the knob; 0 until first asked */
 static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
@@ -77,9 +78,8 @@ static int64_t now_ns(void)
 }
 
 /* Watches until `*word != seen` (or, with `equal`, until `*word == seen`) or the time is up. */
-static bool spin(atomic_int *word, int seen, bool equal)
+static bool spin(atomic_int *word, int seen, bool equal, int64_t end)
 {
-    int64_t end = now_ns() + SPIN_NANOSECONDS;
     do {
         for (int i = 0; i < 16; i++) {
             if ((atomic_load_explicit(word, memory_order_acquire) == seen) == equal) return true;
@@ -89,49 +89,68 @@ static bool spin(atomic_int *word, int seen, bool equal)
     return false;
 }
 
+/* A thread runs the shards of its own range, then what is left of the others'. So in the kernels of
+ * one step, which cut their rows alike, a thread mostly meets the rows that are in its cache. */
 static void run_shards(void)
 {
     bool outer = inside_shard;
     inside_shard = true;
-    int64_t shard;
-    while ((shard = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed)) < pool.n_shards)
-        pool.fn(pool.arg, shard);
+    int threads = atomic_load_explicit(&pool.n_threads, memory_order_relaxed);
+    for (int i = 0, from = worker_index; i < threads;
+         i++, from = from + 1 < threads ? from + 1 : 0) {
+        int64_t shard, end = pool.ranges[from].end;
+        while ((shard = atomic_fetch_add_explicit(&pool.ranges[from].next, 1,
+                                                  memory_order_relaxed)) < end)
+            pool.fn(pool.arg, shard);
+    }
     inside_shard = outer;
 }
 
-static void try_to_help(void)
+static bool is_wanted(void)
 {
+    return worker_index < atomic_load_explicit(&pool.n_threads, memory_order_relaxed);
+}
+
+/* Whether there is a job for this worker, or was one that it came too late for. */
+static bool try_to_help(void)
+{
+    if (!is_wanted()) return false;
     int inside = atomic_load_explicit(&pool.gate, memory_order_relaxed);
     do {
-        if (inside < 0) return;
+        if (inside < 0) return true;
     } while (!atomic_compare_exchange_weak_explicit(&pool.gate, &inside, inside + 1,
                                                     memory_order_acquire, memory_order_relaxed));
-    if (worker_index < pool.n_threads) run_shards();
+    bool wanted = is_wanted(); /* by the job that is known to run now */
+    if (wanted) run_shards();
     if (atomic_fetch_sub_explicit(&pool.gate, 1, memory_order_acq_rel) == CLOSED + 1) {
         pthread_mutex_lock(&pool.lock);
         pthread_cond_signal(&pool.empty);
         pthread_mutex_unlock(&pool.lock);
     }
+    return wanted;
 }
 
-static void wait_for_job(int seen)
+static void wait_for_job(int seen, int64_t sleep_at)
 {
-    if (spin(&pool.epoch, seen, false)) return;
-    /* The count is raised before the epoch is read again, and publish() raises the epoch before it
-     * reads the count: one of the two sees the other. */
+    if (spin(&pool.epoch, seen, false, sleep_at)) return;
+    /* asleep is set before the epoch is read again, and publish() raises the epoch before it reads
+     * asleep: one of the two sees the other. */
     pthread_mutex_lock(&pool.lock);
-    atomic_fetch_add(&pool.n_asleep, 1);
-    while (atomic_load(&pool.epoch) == seen) pthread_cond_wait(&pool.work, &pool.lock);
-    atomic_fetch_sub(&pool.n_asleep, 1);
+    atomic_store(&pool.workers[worker_index].asleep, true);
+    while (atomic_load(&pool.epoch) == seen)
+        pthread_cond_wait(&pool.workers[worker_index].work, &pool.lock);
+    atomic_store(&pool.workers[worker_index].asleep, false);
     pthread_mutex_unlock(&pool.lock);
 }
 
-static void publish(void)
+/* Wakes the workers that a job is for, and lets the others sleep. */
+static void publish(int threads)
 {
     atomic_fetch_add(&pool.epoch, 1);
-    if (atomic_load(&pool.n_asleep) > 0) {
+    for (int i = 1; i < threads; i++) {
+        if (!atomic_load(&pool.workers[i].asleep)) continue;
         pthread_mutex_lock(&pool.lock);
-        pthread_cond_broadcast(&pool.work);
+        pthread_cond_signal(&pool.workers[i].work);
         pthread_mutex_unlock(&pool.lock);
     }
 }
@@ -139,11 +158,12 @@ static void publish(void)
 static void *worker_main(void *index)
 {
     worker_index = (int)(intptr_t)index;
+    int64_t sleep_at = 0; /* jobs for others do not keep this worker awake */
     for (;;) {
         int seen = atomic_load(&pool.epoch);
         if (atomic_load(&pool.stopping)) return NULL;
-        try_to_help();
-        wait_for_job(seen);
+        if (try_to_help()) sleep_at = now_ns() + SPIN_NANOSECONDS;
+        wait_for_job(seen, sleep_at);
     }
 }
 
@@ -160,8 +180,11 @@ static void start_workers(int wanted)
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     while (pool.n_workers < wanted) {
-        void *index = (void *)(intptr_t)(pool.n_workers + 1);
-        if (pthread_create(&pool.workers[pool.n_workers], &attributes, worker_main, index) != 0)
+        int index = pool.n_workers + 1;
+        pthread_cond_init(&pool.workers[index].work, NULL);
+        atomic_store(&pool.workers[index].asleep, false);
+        if (pthread_create(&pool.workers[index].thread, &attributes, worker_main,
+                           (void *)(intptr_t)index) != 0)
             break;
         pool.n_workers++;
     }
@@ -173,8 +196,8 @@ static void stop_workers(void)
 {
     if (pool.n_workers == 0) return;
     atomic_store(&pool.stopping, true);
-    publish();
-    for (int i = 0; i < pool.n_workers; i++) pthread_join(pool.workers[i], NULL);
+    publish(pool.n_workers + 1);
+    for (int i = 1; i <= pool.n_workers; i++) pthread_join(pool.workers[i].thread, NULL);
     pool.n_workers = 0;
     atomic_store(&pool.stopping, false);
 }
@@ -231,17 +254,20 @@ void parallel_for_on(int threads, int64_t n_shards, parallel_fn fn, void *arg)
         for (int64_t shard = 0; shard < n_shards; shard++) fn(arg, shard);
         return;
     }
+    if (threads > n_shards) threads = (int)n_shards; /* the others may go on sleeping */
     start_workers(threads - 1);
     pool.fn = fn;
     pool.arg = arg;
-    pool.n_shards = n_shards;
-    pool.n_threads = threads;
-    atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool.n_threads, threads, memory_order_relaxed);
+    for (int i = 0; i < threads; i++) {
+        atomic_store_explicit(&pool.ranges[i].next, n_shards * i / threads, memory_order_relaxed);
+        pool.ranges[i].end = n_shards * (i + 1) / threads;
+    }
     atomic_store_explicit(&pool.gate, 0, memory_order_release);
-    publish();
+    publish(threads);
     run_shards();
     atomic_fetch_add_explicit(&pool.gate, CLOSED, memory_order_acq_rel);
-    if (!spin(&pool.gate, CLOSED, true)) {
+    if (!spin(&pool.gate, CLOSED, true, now_ns() + SPIN_NANOSECONDS)) {
         pthread_mutex_lock(&pool.lock);
         while (atomic_load(&pool.gate) != CLOSED) pthread_cond_wait(&pool.empty, &pool.lock);
         pthread_mutex_unlock(&pool.lock);

@@ -1,0 +1,120 @@
+/* gemm.h at one SIMD level and dtype, against a naive product; the same bits at any number of
+ * threads and, where it is ours, however it is cut. */
+#include "product_check.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "op.h"
+
+#ifdef TT_F32
+DEFINE_PRODUCT_CHECKS(float, f32, FLT_EPSILON)
+#define CHECK_PRODUCT check_f32
+#define CHECK_ALL check_all_f32
+#define RANDOM random_f32
+#else
+DEFINE_PRODUCT_CHECKS(double, f64, DBL_EPSILON)
+#define CHECK_PRODUCT check_f64
+#define CHECK_ALL check_all_f64
+#define RANDOM random_f64
+#endif
+
+static void check_threads(int64_t m, int64_t n, int64_t k, bool ta, bool tb)
+{
+    T *a = RANDOM(1, m * k), *b = RANDOM(2, k * n);
+    T *one = RANDOM(3, m * n), *more = malloc((size_t)(m * n) * sizeof(T));
+    T *start = malloc((size_t)(m * n) * sizeof(T));
+    int64_t lda = ta ? m : k, ldb = tb ? k : n;
+    memcpy(start, one, (size_t)(m * n) * sizeof(T));
+    parallel_set_threads(1);
+    parallel_gemm(ta, tb, m, n, k, 1, a, lda, b, ldb, (T)0.5, one, n);
+    for (int threads = 2; threads <= 5; threads++) {
+        parallel_set_threads(threads);
+        memcpy(more, start, (size_t)(m * n) * sizeof(T));
+        parallel_gemm(ta, tb, m, n, k, 1, a, lda, b, ldb, (T)0.5, more, n);
+        CHECK(memcmp(one, more, (size_t)(m * n) * sizeof(T)) == 0,
+              "m=%d n=%d k=%d: other bits at %d threads", (int)m, (int)n, (int)k, threads);
+    }
+#ifdef TT_GEMM
+    for (int64_t cut = 1; cut < m; cut += m / 3) {
+        memcpy(more, start, (size_t)(m * n) * sizeof(T));
+        gemm(ta, tb, cut, n, k, 1, a, lda, b, ldb, (T)0.5, more, n);
+        gemm(ta, tb, m - cut, n, k, 1, a + (ta ? cut : cut * lda), lda, b, ldb, (T)0.5,
+             more + cut * n, n);
+        CHECK(memcmp(one, more, (size_t)(m * n) * sizeof(T)) == 0,
+              "m=%d n=%d k=%d: other bits when cut at row %d", (int)m, (int)n, (int)k, (int)cut);
+    }
+#endif
+    free(a), free(b), free(one), free(more), free(start);
+    parallel_set_threads(3);
+    CHECK_PRODUCT(parallel_gemm, "parallel_gemm", ta, tb, m, n, k, 1, 0, 5);
+}
+
+/* Each element is seen once before its product and once after, and the product does not touch it
+ * at other times. */
+typedef struct {
+    T *c;
+    int64_t ldc;
+} marked;
+
+static void put_five(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
+{
+    const marked *m = arg;
+    for (int64_t r = row; r < row + rows; r++)
+        for (int64_t j = col; j < col + cols; j++) m->c[r * m->ldc + j] = 5;
+}
+
+static void twice(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
+{
+    const marked *m = arg;
+    for (int64_t r = row; r < row + rows; r++)
+        for (int64_t j = col; j < col + cols; j++) m->c[r * m->ldc + j] *= 2;
+}
+
+static void check_parts(int64_t m, int64_t n)
+{
+    T *ones = malloc((size_t)(m + n) * sizeof(T)), *c = malloc((size_t)(m * n) * sizeof(T));
+    for (int64_t i = 0; i < m + n; i++) ones[i] = 1;
+    marked mark = {c, n};
+    gemm_parts parts = {put_five, twice, &mark};
+    parallel_gemm_tiled(false, false, m, n, 1, 3, ones, 1, ones + m, n, 1, c, n, &parts);
+    for (int64_t i = 0; i < m * n; i++)
+        CHECK(c[i] == 16, "%d x %d: element %d is %g", (int)m, (int)n, (int)i, (double)c[i]);
+    free(ones), free(c);
+}
+
+/* The pool works in a child as in its parent. */
+static void check_fork(void)
+{
+    parallel_set_threads(2);
+    CHECK_PRODUCT(parallel_gemm, "before fork", false, true, 400, 128, 400, 1, 0, 0);
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK_PRODUCT(parallel_gemm, "child", false, true, 400, 128, 400, 1, 0, 0);
+        _exit(check_result());
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    CHECK(status == 0, "the child ended with status %d", status);
+    CHECK_PRODUCT(parallel_gemm, "after fork", false, true, 400, 128, 400, 1, 0, 0);
+}
+
+int main(void)
+{
+#ifdef TT_LEVEL_NAME
+    if (!__builtin_cpu_supports(TT_LEVEL_NAME)) return 77;
+#endif
+    CHECK_ALL(gemm, "gemm");
+    CHECK_ALL(parallel_gemm, "parallel_gemm");
+    for (int t = 0; t < 4; t++) {
+        check_threads(301, 257, 200, t & 1, t & 2);
+        check_threads(37, 701, 512, t & 1, t & 2);
+        check_threads(1020, 128, 300, t & 1, t & 2);
+        check_threads(3, 33, 20, t & 1, t & 2);
+    }
+    check_parts(70, 40);
+    check_parts(1500, 300);
+    check_parts(20, 1000);
+    check_fork();
+    return check_result();
+}
