@@ -253,8 +253,8 @@ TT_INLINE void gemm_four_tile(const int rows, int64_t k, const T *a, int64_t lda
         }
 }
 
-static void gemm_four(int64_t m, int64_t k, const T *a, int64_t lda, int64_t a_next, const T *b,
-                      int64_t b_next, T *y)
+static inline void gemm_four(int64_t m, int64_t k, const T *a, int64_t lda, int64_t a_next,
+                             const T *b, int64_t b_next, T *y)
 {
     if (m == 1) gemm_four_tile(1, k, a, lda, a_next, b, b_next, y);
     if (FOUR_ROWS > 1 && m == 2) gemm_four_tile(2, k, a, lda, a_next, b, b_next, y);
@@ -264,9 +264,9 @@ static void gemm_four(int64_t m, int64_t k, const T *a, int64_t lda, int64_t a_n
 /* For four matrices A_i (m, k), a_next apart, and four of one width in panels over all of k, b_next
  * apart:  C_i (m, cols) = A_i B_i + beta C_i,  c_next apart. With c_next == 0 it is one C, the sum
  * of the four products. Each element is summed in the same order whatever m is. */
-static void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T *a, int64_t lda,
-                             int64_t a_next, const T *b, int64_t b_next, T beta, T *c, int64_t ldc,
-                             int64_t c_next)
+static inline void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T *a, int64_t lda,
+                                    int64_t a_next, const T *b, int64_t b_next, T beta, T *c,
+                                    int64_t ldc, int64_t c_next)
 {
     for (int64_t p = 0; p < k; p += DEPTH, a += DEPTH, b += DEPTH * TILE_COLS) {
         int64_t depth = at_most(DEPTH, k - p);

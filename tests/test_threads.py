@@ -25,28 +25,6 @@ def same_bits(a: np.ndarray, b: np.ndarray, what: object) -> None:
     assert a.tobytes() == b.tobytes(), (what, np.abs(a - b).max())
 
 
-# ---- products ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", [tt.float32, tt.float64])
-@pytest.mark.parametrize(
-    ("m", "n", "k"), [(1100, 130, 300), (1037, 300, 70), (3, 300, 520), (600, 129, 17)]
-)
-def test_a_product_however_it_is_cut(threads, kind, m, n, k):
-    """A as it is and transposed; rows of more than a page, and fewer."""
-    rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
-    tight = {"rtol": 1e-4, "atol": 1e-4} if kind is tt.float32 else {"rtol": 1e-10, "atol": 1e-12}
-    for turned in (False, True):
-        left = tt.tensor(a.T.copy() if turned else a, dtype=kind)
-        found = []
-        for number in (1, 2, 3, 7):
-            threads(number)
-            found.append(((left.T if turned else left) @ tt.tensor(b, dtype=kind)).numpy())
-            same_bits(found[-1], found[0], (turned, number))
-        np.testing.assert_allclose(found[0], a @ b, **tight)
-
-
 # ---- every operation -----------------------------------------------------------------------------
 
 
