@@ -14,9 +14,12 @@
 /* With so many for each thread, two parts for each even out what other processes take of one. */
 #define FLOPS_UNEVEN 64e6
 enum {
-    PART_ROWS = 56,           /* the fewest rows for which a part packs its share of B again */
+    PART_ROWS = 14,
+    PART_COLS = 32, /* parts are multiples of these, which tiles divide */
+    PACKING = 6, /* of an element of B costs as much as so many terms; twice that when transposed */
     TILED_ELEMENTS = 1 << 17, /* of C, between before and after: they stay in the second cache */
-    FEW_ROWS = 3,             /* which do not repay the packing of a transposed B */
+    TILED_ROWS = 56,
+    FEW_ROWS = 3, /* which do not repay the packing of a transposed B */
     BLAS_PARTS = 16,
 };
 
@@ -59,8 +62,8 @@ static void gemm_part(void *arg, int64_t part)
     int64_t col = part % p->across * p->cols, cols = at_most(p->cols, p->n - col);
     int64_t step = end - row;
     if (p->parts.before != NULL || p->parts.after != NULL) {
-        step = TILED_ELEMENTS / at_least_one(cols) / PART_ROWS * PART_ROWS;
-        if (step < PART_ROWS) step = PART_ROWS;
+        step = TILED_ELEMENTS / at_least_one(cols) / TILED_ROWS * TILED_ROWS;
+        if (step < TILED_ROWS) step = TILED_ROWS;
     }
     for (; row < end; row += step) {
         int64_t rows = at_most(step, end - row);
@@ -80,9 +83,9 @@ static void gemm_part(void *arg, int64_t part)
 
 /* How many parts are worth while. Our own product has the same bits however it is cut, a BLAS has
  * not: there the cut must not depend on the number of threads. */
-static int64_t gemm_count_parts(int64_t m, int64_t n, int64_t k)
+static int64_t gemm_count_parts(const gemm_plan *p)
 {
-    double work = 2.0 * (double)m * (double)n * (double)k;
+    double work = 2.0 * (double)p->m * (double)p->n * (double)p->k;
     int64_t parts = BLAS_PARTS;
 #ifdef TT_GEMM
     if (!blas_preferred()) {
@@ -94,13 +97,33 @@ static int64_t gemm_count_parts(int64_t m, int64_t n, int64_t k)
                                                  : parts;
 }
 
+/* Sets the shape of the parts so that the threads are done soonest: a part costs its elements, in
+ * whole tiles, and the packing of its share of B. */
+static void gemm_choose_parts(gemm_plan *p)
+{
+    int64_t parts = gemm_count_parts(p), panels = (p->n + PART_COLS - 1) / PART_COLS;
+    double least = INFINITY;
+    for (int64_t across = 1; across <= at_most(parts, panels); across++) {
+        int64_t cols = (panels + across - 1) / across * PART_COLS;
+        int64_t down = (parts + across - 1) / across;
+        int64_t rows = (p->m + down - 1) / down;
+        if (down > 1) rows = (rows + PART_ROWS - 1) / PART_ROWS * PART_ROWS;
+        int64_t made = (p->m + rows - 1) / rows * ((p->n + cols - 1) / cols);
+        double each = (double)cols * ((double)rows + (p->tb ? 2 : 1) * PACKING);
+        double cost = (double)((made + parts - 1) / parts) * each;
+        if (cost >= least) continue;
+        least = cost;
+        p->rows = rows;
+        p->cols = cols;
+        p->across = (p->n + cols - 1) / cols;
+    }
+}
+
 static void parallel_gemm_tiled(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha,
                                 const T *a, int64_t lda, const T *b, int64_t ldb, T beta, T *c,
                                 int64_t ldc, const gemm_parts *parts)
 {
     if (m <= 0 || n <= 0) return;
-    int64_t count = gemm_count_parts(m, n, k), down = at_most(count, at_least_one(m / PART_ROWS));
-    int64_t across = at_most((count + down - 1) / down, (n + 31) / 32);
     gemm_plan p = {.ta = ta,
                    .tb = tb,
                    .m = m,
@@ -118,9 +141,7 @@ static void parallel_gemm_tiled(bool ta, bool tb, int64_t m, int64_t n, int64_t 
 #ifdef TT_GEMM
     p.by_rows = m <= FEW_ROWS && !ta && tb && !blas_preferred();
 #endif
-    p.rows = (m + down - 1) / down;
-    p.cols = ((n + across - 1) / across + 31) / 32 * 32;
-    p.across = (n + p.cols - 1) / p.cols;
+    gemm_choose_parts(&p);
     parallel_for((m + p.rows - 1) / p.rows * p.across, gemm_part, &p);
 }
 

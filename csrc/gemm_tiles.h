@@ -16,9 +16,12 @@ enum { VECTOR_BYTES = 32, TILE_ROWS = 6 }; /* 12 of 16 */
 enum {
     LANES = VECTOR_BYTES / sizeof(T),
     TILE_COLS = 2 * LANES,
-    DEPTH = 256,      /* a panel of B, DEPTH x TILE_COLS, stays in the first cache */
-    BLOCK_ROWS = 560, /* and of A as many rows by DEPTH in the second */
-    LOOK_AHEAD = 16   /* rows of a transposed A lie far apart: no hardware foresees the next */
+    DEPTH = 256,                 /* a panel of B, DEPTH x TILE_COLS, stays in the first cache */
+    BLOCK_ROWS = 560,            /* and of A as many rows by DEPTH in the second */
+    COPY_ROWS = 336 / sizeof(T), /* of a copy of A, on the stack; a multiple of TILE_ROWS */
+    COPY_PANELS = 4,
+    PAGE = 4096,
+    LOOK_AHEAD = 16 /* rows of a transposed A lie far apart: no hardware foresees the next */
 };
 
 typedef T vec __attribute__((vector_size(VECTOR_BYTES)));
@@ -63,9 +66,11 @@ TT_INLINE void gemm_tile(const int rows, int64_t k, const T *a, int64_t down, in
     }
 }
 
-/* One function for each number of rows, and for A as it is and transposed. */
+/* One function for each number of rows, and for A as it is and transposed; and one that copies what
+ * such a tile takes from a transposed A. */
 typedef void gemm_tile_fn(int64_t k, const T *a, int64_t lda, const T *b, T *c, int64_t ldc,
                           T alpha, T beta);
+typedef void gemm_copy_fn(int64_t k, const T *a, int64_t lda, T *out);
 #define GEMM_TILES(rows)                                                                          \
     static void gemm_tile_##rows(int64_t k, const T *a, int64_t lda, const T *b, T *c,            \
                                  int64_t ldc, T alpha, T beta)                                    \
@@ -76,6 +81,10 @@ typedef void gemm_tile_fn(int64_t k, const T *a, int64_t lda, const T *b, T *c, 
                                             int64_t ldc, T alpha, T beta)                         \
     {                                                                                             \
         gemm_tile(rows, k, a, 1, lda, b, c, ldc, alpha, beta);                                    \
+    }                                                                                             \
+    static void gemm_copy_##rows(int64_t k, const T *a, int64_t lda, T *out)                      \
+    {                                                                                             \
+        for (int64_t p = 0; p < k; p++, a += lda, out += rows) memcpy(out, a, rows * sizeof(T));  \
     }
 #define GEMM_TILE_ENTRY(rows) {gemm_tile_##rows, gemm_tile_transposed_##rows},
 #if defined __AVX512F__
@@ -85,6 +94,8 @@ typedef void gemm_tile_fn(int64_t k, const T *a, int64_t lda, const T *b, T *c, 
 #endif
 EACH_TILE(GEMM_TILES)
 static gemm_tile_fn *const gemm_tiles[TILE_ROWS][2] = {EACH_TILE(GEMM_TILE_ENTRY)};
+#define GEMM_COPY_ENTRY(rows) gemm_copy_##rows,
+static gemm_copy_fn *const gemm_copies[TILE_ROWS] = {EACH_TILE(GEMM_COPY_ENTRY)};
 
 /* a0 b0 a1 b1 ... of the lower halves and of the upper ones */
 #if defined __has_builtin
@@ -158,26 +169,52 @@ static void gemm_pack(bool tb, int64_t k, int64_t cols, const T *b, int64_t ldb,
     }
 }
 
-/* C (m, cols) for a panel, tile below tile, of nearly equal heights. */
-static void gemm_panel(bool ta, int64_t m, int64_t cols, int64_t k, T alpha, const T *a,
+/* A and how it lies: as it is; transposed; or transposed and copied by gemm_copy_tiles, where each
+ * tile has its rows side by side. */
+typedef enum { A_AS_IT_IS, A_TRANSPOSED, A_COPIED } gemm_layout;
+
+/* Tiles below each other, of nearly equal heights: the next one's. */
+typedef struct {
+    int64_t least, taller, left;
+} gemm_heights;
+
+static gemm_heights gemm_cut(int64_t m)
+{
+    int64_t tiles = (m + TILE_ROWS - 1) / TILE_ROWS;
+    return (gemm_heights){m / tiles, m % tiles, tiles};
+}
+
+static inline int64_t gemm_height(gemm_heights *h) /* 0 after the last */
+{
+    return h->left-- <= 0 ? 0 : h->least + (h->taller-- > 0);
+}
+
+static void gemm_copy_tiles(int64_t m, int64_t k, const T *a, int64_t lda, T *out)
+{
+    gemm_heights heights = gemm_cut(m);
+    for (int64_t rows; (rows = gemm_height(&heights)) > 0; a += rows, out += rows * k)
+        gemm_copies[rows - 1](k, a, lda, out);
+}
+
+/* C (m, cols) for a panel, tile below tile. */
+static void gemm_panel(gemm_layout layout, int64_t m, int64_t cols, int64_t k, T alpha, const T *a,
                        int64_t lda, const T *panel, T beta, T *c, int64_t ldc)
 {
-    int64_t tiles = (m + TILE_ROWS - 1) / TILE_ROWS, least = m / tiles, taller = m % tiles;
+    gemm_heights heights = gemm_cut(m);
     T edge[TILE_ROWS * TILE_COLS];
-    for (int64_t tile = 0; tile < tiles; tile++) {
-        int64_t rows = least + (tile < taller);
-        gemm_tile_fn *run = gemm_tiles[rows - 1][ta];
+    for (int64_t rows; (rows = gemm_height(&heights)) > 0; c += rows * ldc) {
+        gemm_tile_fn *run = gemm_tiles[rows - 1][layout != A_AS_IT_IS];
+        int64_t ld = layout == A_COPIED ? rows : lda;
         if (cols == TILE_COLS) {
-            run(k, a, lda, panel, c, ldc, alpha, beta);
+            run(k, a, ld, panel, c, ldc, alpha, beta);
         } else {
             size_t width = (size_t)cols * sizeof(T);
             for (int64_t r = 0; beta != 0 && r < rows; r++)
                 memcpy(edge + r * TILE_COLS, c + r * ldc, width);
-            run(k, a, lda, panel, edge, TILE_COLS, alpha, beta);
+            run(k, a, ld, panel, edge, TILE_COLS, alpha, beta);
             for (int64_t r = 0; r < rows; r++) memcpy(c + r * ldc, edge + r * TILE_COLS, width);
         }
-        a += ta ? rows : rows * lda;
-        c += rows * ldc;
+        a += layout == A_TRANSPOSED ? rows : rows * (layout == A_COPIED ? k : lda);
     }
 }
 
@@ -223,23 +260,119 @@ static void gemm_by_rows(int64_t m, int64_t n, int64_t k, T alpha, const T *a, i
     }
 }
 
+/* A row or two, by one panel, are too few sums to keep the arithmetic busy, and what they wait for
+ * is the panel: four panels at once. */
+enum { FOUR_ROWS = VECTOR_BYTES == 64 ? 3 : 1, PANEL_AHEAD = 8 };
+
+TT_INLINE void gemm_four_tile(const int rows, int64_t k, const T *a, int64_t lda, int64_t a_next,
+                              const T *b, int64_t b_next, T *y)
+{
+    vec sum[4][FOUR_ROWS][2];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+#pragma GCC unroll 3
+        for (int r = 0; r < rows; r++) sum[i][r][0] = sum[i][r][1] = (vec){0};
+    for (int64_t p = 0; p < k; p++, a++, b += TILE_COLS) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            vec b0 = vec_load(b + i * b_next), b1 = vec_load(b + i * b_next + LANES);
+            __builtin_prefetch(b + i * b_next + PANEL_AHEAD * TILE_COLS);
+            __builtin_prefetch(b + i * b_next + PANEL_AHEAD * TILE_COLS + LANES);
+#pragma GCC unroll 3
+            for (int r = 0; r < rows; r++) {
+                vec x = vec_all(a[i * a_next + r * lda]);
+                sum[i][r][0] += x * b0;
+                sum[i][r][1] += x * b1;
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+#pragma GCC unroll 3
+        for (int r = 0; r < rows; r++, y += TILE_COLS) {
+            vec_store(y, sum[i][r][0]);
+            vec_store(y + LANES, sum[i][r][1]);
+        }
+}
+
+static inline void gemm_four(int64_t m, int64_t k, const T *a, int64_t lda, int64_t a_next,
+                             const T *b, int64_t b_next, T *y)
+{
+    if (m == 1) gemm_four_tile(1, k, a, lda, a_next, b, b_next, y);
+    if (FOUR_ROWS > 1 && m == 2) gemm_four_tile(2, k, a, lda, a_next, b, b_next, y);
+    if (FOUR_ROWS > 2 && m == 3) gemm_four_tile(3, k, a, lda, a_next, b, b_next, y);
+}
+
+/* For four matrices A_i (m, k), a_next apart, and four of one width in panels over all of k, b_next
+ * apart:  C_i (m, cols) = A_i B_i + beta C_i,  c_next apart. With c_next == 0 it is one C, the sum
+ * of the four products. Each element is summed in the same order whatever m is. */
+static inline void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T *a, int64_t lda,
+                                    int64_t a_next, const T *b, int64_t b_next, T beta, T *c,
+                                    int64_t ldc, int64_t c_next)
+{
+    for (int64_t p = 0; p < k; p += DEPTH, a += DEPTH, b += DEPTH * TILE_COLS) {
+        int64_t depth = at_most(DEPTH, k - p);
+        T y[4 * FOUR_ROWS * TILE_COLS], *from = y;
+        if (m <= FOUR_ROWS) gemm_four(m, depth, a, lda, a_next, b, b_next, y);
+        for (int i = 0; i < 4; i++) {
+            T scale = p > 0 || (i > 0 && c_next == 0) ? 1 : beta, *to = c + i * c_next;
+            if (m > FOUR_ROWS) {
+                gemm_panel(A_AS_IT_IS, m, cols, depth, 1, a + i * a_next, lda, b + i * b_next,
+                           scale, to, ldc);
+                continue;
+            }
+            for (int64_t r = 0; r < m; r++, to += ldc, from += TILE_COLS)
+                for (int64_t j = 0; j < cols; j++)
+                    to[j] = scale != 0 ? from[j] + scale * to[j] : from[j];
+        }
+    }
+}
+
+/* A block of C: A at its row, B at its start. */
+static void gemm_block(gemm_layout layout, bool tb, int64_t m, int64_t n, int64_t k, T alpha,
+                       const T *a, int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
+{
+    _Alignas(VECTOR_BYTES) T panel[DEPTH * TILE_COLS];
+    for (int64_t col = 0; col < n; col += TILE_COLS) {
+        int64_t cols = at_most(TILE_COLS, n - col);
+        gemm_pack(tb, k, cols, tb ? b + col * ldb : b + col, ldb, panel);
+        gemm_panel(layout, m, cols, k, alpha, a, lda, panel, beta, c + col, ldc);
+    }
+}
+
+/* The terms of a transposed A may lie on a page each, more pages than the processor has at hand:
+ * where several panels come past, A is copied for them. */
+static __attribute__((noinline)) void gemm_block_copied(bool tb, int64_t m, int64_t n, int64_t k,
+                                                        T alpha, const T *a, int64_t lda,
+                                                        const T *b, int64_t ldb, T beta, T *c,
+                                                        int64_t ldc)
+{
+    _Alignas(VECTOR_BYTES) T copy[COPY_ROWS * DEPTH];
+    gemm_copy_tiles(m, k, a, lda, copy);
+    gemm_block(A_COPIED, tb, m, n, k, alpha, copy, 0, b, ldb, beta, c, ldc);
+}
+
 /* As blas_gemm: C (m, n) = alpha op(A) op(B) + beta C. */
 static void tiled_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,
                        int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
 {
-    _Alignas(VECTOR_BYTES) T panel[DEPTH * TILE_COLS];
-    int64_t blocks = (m + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    int64_t height = (m / blocks + TILE_ROWS) / TILE_ROWS * TILE_ROWS; /* nearly equal blocks */
+    bool copies = ta && lda * (int64_t)sizeof(T) >= PAGE && n >= COPY_PANELS * TILE_COLS;
+    int64_t most = copies ? COPY_ROWS : BLOCK_ROWS, blocks = (m + most - 1) / most;
+    int64_t height = (m + blocks - 1) / blocks; /* nearly equal blocks of whole tiles */
+    height = (height + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
     for (int64_t row = 0; row < m; row += height) {
         int64_t rows = at_most(height, m - row), p = 0;
+        T *out = c + row * ldc;
         do { /* with k == 0 once, for beta C */
             int64_t depth = at_most(DEPTH, k - p);
-            for (int64_t col = 0; col < n; col += TILE_COLS) {
-                int64_t cols = at_most(TILE_COLS, n - col);
-                gemm_pack(tb, depth, cols, tb ? b + col * ldb + p : b + p * ldb + col, ldb, panel);
-                gemm_panel(ta, rows, cols, depth, alpha, ta ? a + p * lda + row : a + row * lda + p,
-                           lda, panel, p == 0 ? beta : 1, c + row * ldc + col, ldc);
-            }
+            const T *from = ta ? a + p * lda + row : a + row * lda + p;
+            const T *by = b + (tb ? p : p * ldb);
+            T scale = p == 0 ? beta : 1;
+            if (copies)
+                gemm_block_copied(tb, rows, n, depth, alpha, from, lda, by, ldb, scale, out, ldc);
+            else
+                gemm_block(ta ? A_TRANSPOSED : A_AS_IT_IS, tb, rows, n, depth, alpha, from, lda, by,
+                           ldb, scale, out, ldc);
             p += depth;
         } while (p < k);
     }

@@ -10,6 +10,7 @@
 #include "parallel.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,6 +23,10 @@
 /* How long an idle thread watches for work before it sleeps. Long enough to bridge the gap between
  * two kernels of a step, short enough not to be felt by other processes. */
 #define SPIN_NANOSECONDS 100000
+/* Likewise within a job, before a thread lets others have its core. */
+#define SPINS_BEFORE_YIELD 2000
+/* What products keep on the stack is more than some systems give a thread that does not ask. */
+#define STACK_BYTES (2 << 20)
 
 static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER; /* held while a job runs */
 
@@ -171,15 +176,19 @@ static void start_workers(int wanted)
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
     while (pool.n_workers < wanted) {
         int index = pool.n_workers + 1;
         pthread_cond_init(&pool.workers[index].work, NULL);
         atomic_store(&pool.workers[index].asleep, false);
-        if (pthread_create(&pool.workers[index].thread, NULL, worker_main,
+        if (pthread_create(&pool.workers[index].thread, &attributes, worker_main,
                            (void *)(intptr_t)index) != 0)
             break;
         pool.n_workers++;
     }
+    pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
@@ -269,4 +278,55 @@ void parallel_for_on(int threads, int64_t n_shards, parallel_fn fn, void *arg)
 void parallel_for(int64_t n_shards, parallel_fn fn, void *arg)
 {
     parallel_for_on(parallel_get_threads(), n_shards, fn, arg);
+}
+
+/* A part is run by whoever claims it, by preference always the same thread, whose cache then holds
+ * what the part needs. A thread waits only for parts that a running thread has claimed, so it does
+ * not matter how many threads the pool sends. */
+typedef struct {
+    parallel_step_fn fn;
+    void *arg;
+    int64_t n_steps, n_parts;
+    _Alignas(64) _Atomic int64_t done; /* parts, of all steps together */
+    struct {
+        _Alignas(64) _Atomic int64_t steps;
+    } claimed[PARALLEL_MAX_THREADS]; /* of each part */
+} step_job;
+
+static void wait_for_step(step_job *job, int64_t end)
+{
+    for (int64_t tries = 0; atomic_load_explicit(&job->done, memory_order_acquire) < end; tries++) {
+        if (tries < SPINS_BEFORE_YIELD) cpu_relax();
+        else sched_yield();
+    }
+}
+
+static void run_steps(void *arg, int64_t shard)
+{
+    step_job *job = arg;
+    int64_t parts = job->n_parts;
+    int64_t first = atomic_load_explicit(&job->done, memory_order_acquire) / parts;
+    for (int64_t step = first; step < job->n_steps; step++) {
+        for (int64_t i = 0; i < parts; i++) {
+            int64_t part = shard + i < parts ? shard + i : shard + i - parts, claimed = step;
+            if (!atomic_compare_exchange_strong_explicit(&job->claimed[part].steps, &claimed,
+                                                         step + 1, memory_order_relaxed,
+                                                         memory_order_relaxed))
+                continue;
+            job->fn(job->arg, step, part);
+            atomic_fetch_add_explicit(&job->done, 1, memory_order_acq_rel);
+        }
+        wait_for_step(job, (step + 1) * parts);
+    }
+}
+
+void parallel_steps(int64_t n_steps, int64_t n_parts, parallel_step_fn fn, void *arg)
+{
+    if (n_parts == 1 || n_parts > PARALLEL_MAX_THREADS) {
+        for (int64_t step = 0; step < n_steps; step++)
+            for (int64_t part = 0; part < n_parts; part++) fn(arg, step, part);
+        return;
+    }
+    step_job job = {.fn = fn, .arg = arg, .n_steps = n_steps, .n_parts = n_parts};
+    parallel_for(n_parts, run_steps, &job);
 }

@@ -19,6 +19,12 @@ void parallel_for(int64_t n_shards, parallel_fn fn, void *arg);
  */
 void parallel_for_on(int n_threads, int64_t n_shards, parallel_fn fn, void *arg);
 
+/* Runs fn(arg, step, part) for each of n_parts parts of each of n_steps steps, all parts of a step
+ * before any of the next: for a recurrence that is too narrow to be shared by rows. Where a thread
+ * is late or never comes, the others take its parts. At most PARALLEL_MAX_THREADS parts. */
+typedef void (*parallel_step_fn)(void *arg, int64_t step, int64_t part);
+void parallel_steps(int64_t n_steps, int64_t n_parts, parallel_step_fn fn, void *arg);
+
 /* The default is TINYTAPE_NUM_THREADS if it is a whole number >= 1, else the CPUs that this process
  * may use (affinity mask, limited by the cgroup's CPU quota). At most PARALLEL_MAX_THREADS. */
 int parallel_get_threads(void);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -152,6 +153,52 @@ def test_names_and_initial_values():
     assert list(nn.LSTMCell(4, 3, bias=False).state_dict()) == ["weight_ih", "weight_hh"]
     assert repr(nn.LSTM(4, 3, 2, batch_first=True)) == "LSTM(4, 3, num_layers=2, batch_first=True)"
     assert repr(nn.LSTMCell(4, 3, bias=False)) == "LSTMCell(4, 3, bias=False)"
+
+
+def lstm_run(steps, n, hidden, batch_first, dtype):
+    """Output, states and all gradients, of numbers that are always the same."""
+    rng = np.random.default_rng([steps, n, hidden])
+    lead = (n, steps) if batch_first else (steps, n)
+    shapes = [(*lead, 5), (n, hidden), (n, hidden), (4 * hidden, 5), (4 * hidden, hidden)]
+    scale = 1 / math.sqrt(hidden)
+    arrays = [rng.standard_normal(s) * scale for s in (*shapes, (4 * hidden,))]
+    leaves = [tt.tensor(a, dtype=dtype, requires_grad=True) for a in arrays]
+    output, (h, c) = F.lstm(leaves[0], leaves[1:3], *leaves[3:], batch_first=batch_first)
+    grads = tt.grad((output * output).sum() + (h * c).sum(), leaves)
+    return arrays, [x.detach().numpy() for x in (output, h, c)], [g.numpy() for g in grads]
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(
+    ("steps", "n", "hidden"),
+    [
+        (9, 1, 1),
+        (1, 1, 70),
+        (2, 3, 40),
+        (6, 1, 300),  # more than the depth of one product, and units shared by threads
+        (5, 2, 288),
+        (5, 3, 256),
+        (4, 17, 70),
+        (3, 33, 96),
+        (3, 130, 16),  # several groups of rows for each thread
+    ],
+)
+def test_lstm_is_the_same_at_any_number_of_threads(threads, steps, n, hidden, batch_first):
+    threads(1)
+    arrays, (output, h, c), grads = lstm_run(steps, n, hidden, batch_first, tt.float32)
+    x, *rest = arrays
+    expected = lstm_reference(x.swapaxes(0, 1) if batch_first else x, *rest)
+    all_h = output.swapaxes(0, 1) if batch_first else output
+    for found, wanted in ((all_h, expected[0]), (h, expected[0][-1]), (c, expected[1][-1])):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    _, _, exact = lstm_run(steps, n, hidden, batch_first, tt.float64)
+    for found, wanted in zip(grads, exact, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+    for number in (2, 3, 8):
+        threads(number)
+        _, *again = lstm_run(steps, n, hidden, batch_first, tt.float32)
+        for a, b in zip((output, h, c, *grads), (*again[0], *again[1]), strict=True):
+            assert np.array_equal(a, b)
 
 
 # ---- LSTMCell ------------------------------------------------------------------------------------

@@ -231,5 +231,6 @@ FAULTS = (
     ),
     kernel("lstm", "fused/lstm.c", "all_h * o[j] * (1 - tanh_c * tanh_c)", "all_h * o[j]"),
     kernel("lstm", "fused/lstm.c", "all_c * c_prev[j] * f[j] * (1 - f[j])", "all_c * c_prev[j]"),
+    kernel("lstm", "fused/lstm.c", "p->h + (at - z->per_step) * n", "p->h + at * n"),
     vjp("lstm", "fused/lstm.c", "lstm_past_logistic(ctx, f, c_prev)", "c_prev"),
 )

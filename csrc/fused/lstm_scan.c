@@ -5,6 +5,8 @@
 
 #ifdef TT_KERNELS
 
+#include "lstm_steps.h"
+
 /* With k (T, N, 4H), as wide as the gates, and r, f (T, N, H); lstm_vjp says what they are.
  * Forward, where nothing comes before the first step:
  *     c_t = s_c + f c_(t-1) + sum of k_i, k_f, k_g times those of G_t,   G_t = h_(t-1) W^T
@@ -13,105 +15,100 @@
  *     h_t = s_h + P_(t+1) W,   P_t = k (c_t, c_t, c_t, h_t)
  *     c_t = s_c + r h_t + f_(t+1) c_(t+1) */
 typedef struct {
-    const T *s_h, *s_c; /* (T, N, H), or zeros with stride 0 */
-    int64_t s_h_step, s_c_step;
+    const T *s_h, *s_c; /* (T, N, H), or a row of zeros with stride 0 */
+    int64_t ld_s_h, ld_s_c;
     const T *k, *r, *f; /* (T, N, 4H), (T, N, H), (T, N, H) */
     T *h, *c;           /* (T, N, H) */
-    T *gates, *from_h;  /* (N, 4H): G or P; (N, H): P W */
-    const T *zeros;     /* (N, H) */
-    int64_t t, steps, n, hidden, rows_per_shard;
+    T *product;         /* forward G (N, 4H), in reverse P W (N, H) */
+    const T *zeros;     /* (H) */
 } lstm_scan_plan;
 
-static void lstm_scan_shard(void *arg, int64_t shard)
+static void lstm_scan_units(const lstm_steps *s, int64_t step, int64_t t, int64_t row, int64_t rows,
+                            int64_t unit, int64_t units)
 {
-    const lstm_scan_plan *p = arg;
-    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->n),
-            n = p->hidden, state = p->n * n;
-    const T *before = p->t > 0 ? p->c + (p->t - 1) * state : p->zeros;
-    for (int64_t row = begin; row < end; row++) {
-        int64_t at = p->t * state + row * n;
-        const T *ki = p->k + 4 * at, *kf = ki + n, *kg = kf + n, *ko = kg + n;
-        const T *gi = p->gates + 4 * row * n, *gf = gi + n, *gg = gf + n, *go = gg + n;
-        const T *r = p->r + at, *f = p->f + at, *c_prev = before + row * n;
-        const T *s_h = p->s_h + p->t * p->s_h_step + row * n;
-        const T *s_c = p->s_c + p->t * p->s_c_step + row * n;
-        T *h = p->h + at, *c = p->c + at;
+    const lstm_scan_plan *p = s->plan;
+    int64_t n = s->hidden;
+    for (int64_t x = row; x < row + rows; x++) {
+        int64_t line = t * s->n + x, at = line * n + unit;
+        const T *ki = p->k + 4 * line * n + unit, *kf = ki + n, *kg = kf + n, *ko = kg + n;
+        const T *gi = p->product + 4 * x * n + unit, *gf = gi + n, *gg = gf + n, *go = gg + n;
+        const T *r = p->r + at, *f = p->f + at,
+                *c_prev = t > 0 ? p->c + at - s->n * n : p->zeros + unit;
+        const T *s_h = p->s_h + line * p->ld_s_h + unit, *s_c = p->s_c + line * p->ld_s_c + unit;
+        T *h = p->h + at, *c = p->c + at, *carry = lstm_carry(s, step) + x * n + unit;
 #pragma omp simd
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = 0; j < units; j++) {
             c[j] = s_c[j] + f[j] * c_prev[j] + ki[j] * gi[j] + kf[j] * gf[j] + kg[j] * gg[j];
-            h[j] = s_h[j] + ko[j] * go[j] + r[j] * c[j];
+            h[j] = carry[j] = s_h[j] + ko[j] * go[j] + r[j] * c[j];
         }
     }
 }
 
-/* gates = k (c, c, c, h) of one row */
-static inline void lstm_spread(T *gates, const T *k, const T *h, const T *c, int64_t n, bool acc)
+/* gates = k (c, c, c, h) of one row; the gates of a unit are n apart */
+static inline void lstm_spread(T *gates, const T *k, const T *h, const T *c, int64_t n,
+                               int64_t units, bool acc)
 {
     for (int64_t gate = 0; gate < 4; gate++) {
         const T *with = gate < 3 ? c : h;
-        for (int64_t j = 0; j < n; j++) put(gates + gate * n + j, k[gate * n + j] * with[j], acc);
+        for (int64_t j = 0; j < units; j++)
+            put(gates + gate * n + j, k[gate * n + j] * with[j], acc);
     }
 }
 
-static void lstm_scan_shard_reverse(void *arg, int64_t shard)
+static void lstm_scan_units_reverse(const lstm_steps *s, int64_t step, int64_t t, int64_t row,
+                                    int64_t rows, int64_t unit, int64_t units)
 {
-    const lstm_scan_plan *p = arg;
-    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->n),
-            n = p->hidden, state = p->n * n;
-    bool last = p->t == p->steps - 1;
-    for (int64_t row = begin; row < end; row++) {
-        int64_t at = p->t * state + row * n;
-        const T *f = last ? p->zeros : p->f + at + state,
-                *c_next = last ? p->zeros : p->c + at + state;
-        const T *r = p->r + at, *from_h = p->from_h + row * n;
-        const T *s_h = p->s_h + p->t * p->s_h_step + row * n;
-        const T *s_c = p->s_c + p->t * p->s_c_step + row * n;
+    const lstm_scan_plan *p = s->plan;
+    int64_t n = s->hidden, later = s->n * n;
+    for (int64_t x = row; x < row + rows; x++) {
+        int64_t line = t * s->n + x, at = line * n + unit;
+        bool last = t == s->steps - 1;
+        const T *f = last ? p->zeros + unit : p->f + at + later;
+        const T *c_next = last ? p->zeros + unit : p->c + at + later;
+        const T *r = p->r + at, *from_h = p->product + x * n + unit;
+        const T *s_h = p->s_h + line * p->ld_s_h + unit, *s_c = p->s_c + line * p->ld_s_c + unit;
         T *h = p->h + at, *c = p->c + at;
 #pragma omp simd
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = 0; j < units; j++) {
             h[j] = s_h[j] + from_h[j];
             c[j] = s_c[j] + r[j] * h[j] + f[j] * c_next[j];
         }
-        lstm_spread(p->gates + 4 * row * n, p->k + 4 * at, h, c, n, false);
+        lstm_spread(lstm_carry(s, step) + x * s->ld_carry + unit, p->k + 4 * line * n + unit, h, c,
+                    n, units, false);
     }
 }
 
 static tt_status lstm_scan_run(tt_call *call, bool reverse, const T *s_h, const T *s_c, T *h, T *c)
 {
     const tt_tensor *k = call->in[2], *w = call->in[5];
-    int64_t n = k->shape[1], hidden = w->shape[1], state = n * hidden;
-    T *work = call_scratch(call, (size_t)(6 * state) * sizeof(T));
+    int64_t n = k->shape[1], hidden = w->shape[1], wide = 4 * hidden;
+    int64_t product = n * (reverse ? hidden : wide), ld_carry = reverse ? lstm_ld(wide) : hidden;
+    T *work = call_scratch(call, (size_t)(hidden + product + 2 * n * ld_carry) * sizeof(T));
     if (work == NULL) return TT_ERR_NOMEM;
-    memset(work, 0, (size_t)(6 * state) * sizeof(T));
+    memset(work, 0, (size_t)(hidden + product) * sizeof(T));
     lstm_scan_plan p = {.s_h = s_h != NULL ? s_h : work,
                         .s_c = s_c != NULL ? s_c : work,
-                        .s_h_step = s_h != NULL ? state : 0,
-                        .s_c_step = s_c != NULL ? state : 0,
+                        .ld_s_h = s_h != NULL ? hidden : 0,
+                        .ld_s_c = s_c != NULL ? hidden : 0,
                         .k = k->data,
                         .r = data_of(call->in[3]),
                         .f = data_of(call->in[4]),
                         .h = h,
                         .c = c,
                         .zeros = work,
-                        .from_h = work + state,
-                        .gates = work + 2 * state,
+                        .product = work + hidden};
+    lstm_steps steps = {.units = reverse ? lstm_scan_units_reverse : lstm_scan_units,
+                        .plan = &p,
+                        .reverse = reverse,
                         .steps = k->shape[0],
                         .n = n,
                         .hidden = hidden,
-                        .rows_per_shard = rows_per_shard(4 * hidden)};
-    int64_t shards = shards_of(n, p.rows_per_shard), wide = 4 * hidden;
-    for (int64_t i = 0; i < p.steps; i++) {
-        p.t = reverse ? p.steps - 1 - i : i;
-        if (i > 0 && reverse)
-            parallel_gemm(false, false, n, hidden, wide, 1, p.gates, at_least_one(wide), w->data,
-                          at_least_one(hidden), 0, p.from_h, at_least_one(hidden));
-        else if (i > 0)
-            parallel_gemm(false, true, n, wide, hidden, 1, h + (p.t - 1) * state,
-                          at_least_one(hidden), w->data, at_least_one(hidden), 0, p.gates,
-                          at_least_one(wide));
-        parallel_for(shards, reverse ? lstm_scan_shard_reverse : lstm_scan_shard, &p);
-    }
-    return TT_OK;
+                        .w = w->data,
+                        .carry = work + hidden + product,
+                        .ld_carry = ld_carry,
+                        .out = p.product,
+                        .out_row = reverse ? hidden : wide};
+    return lstm_run(call, &steps);
 }
 
 static tt_status lstm_scan_forward(tt_call *c)
@@ -138,10 +135,10 @@ static void lstm_scan_products_shard(void *arg, int64_t shard)
     for (int64_t at = begin * n; at < end * n; at += n) {
         const T *dh = p->dh + at, *dc = p->dc + at;
         if (p->spread) {
-            lstm_spread(p->gates + 4 * at, p->k + 4 * at, dh, dc, n, false);
+            lstm_spread(p->gates + 4 * at, p->k + 4 * at, dh, dc, n, n, false);
             continue;
         }
-        if (p->dk != NULL) lstm_spread(p->dk + 4 * at, p->gates + 4 * at, dh, dc, n, p->acc_k);
+        if (p->dk != NULL) lstm_spread(p->dk + 4 * at, p->gates + 4 * at, dh, dc, n, n, p->acc_k);
         if (p->dr != NULL)
             for (int64_t j = 0; j < n; j++) put(p->dr + at + j, dh[j] * p->c[at + j], p->acc_r);
         if (p->df != NULL)

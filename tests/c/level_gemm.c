@@ -83,6 +83,39 @@ static void check_parts(int64_t m, int64_t n)
     free(ones), free(c);
 }
 
+#ifdef TT_GEMM
+/* Four products by packed panels, each to a C of its own and all to one, of few rows and many: each
+ * row has the same bits whatever rows are with it. */
+static void check_four_panels(int64_t m, int64_t cols, int64_t k)
+{
+    T *a = RANDOM(1, m * 4 * k), *b = RANDOM(2, 4 * k * cols), *c = RANDOM(3, 4 * m * cols);
+    T *panels = malloc((size_t)(4 * k * TILE_COLS + 1) * sizeof(T));
+    T *alone = malloc((size_t)(4 * m * cols) * sizeof(T));
+    T *start = malloc((size_t)(4 * m * cols) * sizeof(T));
+    memcpy(start, c, (size_t)(4 * m * cols) * sizeof(T));
+    for (int64_t i = 0; i < 4; i++)
+        gemm_pack(false, k, cols, b + i * k * cols, cols, panels + i * k * TILE_COLS);
+    for (int one = 0; one < 2; one++) {
+        int64_t panel = k * TILE_COLS, next = one ? 0 : m * cols;
+        memcpy(c, start, (size_t)(4 * m * cols) * sizeof(T));
+        memcpy(alone, start, (size_t)(4 * m * cols) * sizeof(T));
+        gemm_four_panels(m, cols, k, a, 4 * k, k, panels, panel, 1, c, cols, next);
+        for (int64_t r = 0; r < m; r++)
+            gemm_four_panels(1, cols, k, a + r * 4 * k, 4 * k, k, panels, panel, 1,
+                             alone + r * cols, cols, next);
+        CHECK(memcmp(c, alone, (size_t)(4 * m * cols) * sizeof(T)) == 0, "m=%d: other bits",
+              (int)m);
+        for (int64_t i = 0; i < 4; i++)
+            blas_gemm(false, false, m, cols, k, -1, a + i * k, 4 * k, b + i * k * cols, cols, 1,
+                      c + i * next, cols);
+        for (int64_t i = 0; i < 4 * m * cols; i++)
+            CHECK(fabs((double)(c[i] - start[i])) < 1e-6 * (double)k * (sizeof(T) == 4 ? 1 : 1e-8),
+                  "m=%d cols=%d k=%d: %g", (int)m, (int)cols, (int)k, (double)(c[i] - start[i]));
+    }
+    free(a), free(b), free(c), free(panels), free(alone), free(start);
+}
+#endif
+
 /* The pool works in a child as in its parent. */
 static void check_fork(void)
 {
@@ -111,10 +144,17 @@ int main(void)
         check_threads(37, 701, 512, t & 1, t & 2);
         check_threads(1020, 128, 300, t & 1, t & 2);
         check_threads(4, 33, 20, t & 1, t & 2);
+        check_threads(1037, 130, 300, t & 1, t & 2); /* rows of more than a page, when transposed */
     }
     check_parts(70, 40);
     check_parts(1500, 300);
     check_parts(20, 1000);
+#ifdef TT_GEMM
+    for (int m = 1; m < 20; m += m < 5 ? 1 : 6)
+        for (int k = 1; k < 700; k = k * 5 + 3)
+            for (int cols = 1; cols <= TILE_COLS; cols += TILE_COLS - 1)
+                check_four_panels(m, cols, k);
+#endif
     check_fork();
     return check_result();
 }

@@ -217,6 +217,58 @@ static void test_bounds(void)
     parallel_set_threads(1);
 }
 
+/* ---- steps ---- */
+
+enum { N_STEPS = 200, N_PARTS = 7 };
+
+struct walk {
+    int64_t value[2][N_PARTS]; /* by turns: what a step writes, the next reads */
+    atomic_int ran;
+    int uneven;
+};
+
+/* Each part takes from all parts of the step before. */
+static void walk_part(void *arg, int64_t step, int64_t part)
+{
+    struct walk *w = arg;
+    if (w->uneven && (step + part) % 50 == 0) usleep(200);
+    int64_t sum = part;
+    for (int i = 0; i < N_PARTS; i++) sum += w->value[!(step & 1)][i] * (i + 1);
+    w->value[step & 1][part] = sum % 1000003;
+    atomic_fetch_add(&w->ran, 1);
+}
+
+static void walk_from_a_shard(void *arg, int64_t shard)
+{
+    struct walk *w = arg;
+    parallel_steps(N_STEPS, N_PARTS, walk_part, w + shard);
+}
+
+static void test_steps_wait_for_each_other(void)
+{
+    static struct walk expected, w, inner[3];
+    for (int step = 0; step < N_STEPS; step++)
+        for (int part = 0; part < N_PARTS; part++) walk_part(&expected, step, part);
+    for (int threads = 1; threads <= 4; threads++) {
+        parallel_set_threads(threads);
+        for (int round = 0; round < 6; round++) {
+            memset(&w, 0, sizeof w);
+            w.uneven = round % 2;
+            parallel_steps(N_STEPS, N_PARTS, walk_part, &w);
+            CHECK(atomic_load(&w.ran) == N_STEPS * N_PARTS, "%d parts", atomic_load(&w.ran));
+            CHECK(memcmp(w.value, expected.value, sizeof w.value) == 0, "%d threads", threads);
+        }
+        memset(inner, 0, sizeof inner);
+        parallel_for(3, walk_from_a_shard, inner); /* on the thread of the shard alone */
+        for (int i = 0; i < 3; i++)
+            CHECK(memcmp(inner[i].value, expected.value, sizeof w.value) == 0, "inside %d", i);
+    }
+    memset(&w, 0, sizeof w);
+    parallel_steps(0, N_PARTS, walk_part, &w);
+    parallel_steps(N_STEPS, 0, walk_part, &w);
+    CHECK(atomic_load(&w.ran) == 0, "%d parts of nothing", atomic_load(&w.ran));
+}
+
 int main(void)
 {
     CHECK(parallel_get_threads() >= 1, "%d", parallel_get_threads());
@@ -230,5 +282,6 @@ int main(void)
     test_fewer_threads_than_the_knob();
     test_fork();
     test_bounds();
+    test_steps_wait_for_each_other();
     return check_result();
 }

@@ -26,14 +26,15 @@ def lstm_reference(x, h, c, w_ih, w_hh, *biases):
     return all_h, all_c
 
 
-def inputs(steps, n, width, hidden, biases):
+def inputs(steps, n, width, hidden, biases, batch_first=False):
     """x, h0, c0, w_ih, w_hh and as many biases."""
     state = Float((n, hidden))
     weights = [Float((4 * hidden, width), -1, 1), Float((4 * hidden, hidden), -1, 1)]
-    return [Float((steps, n, width)), state, state, *weights, *[Float((4 * hidden,))] * biases]
+    lead = (n, steps) if batch_first else (steps, n)
+    return [Float((*lead, width)), state, state, *weights, *[Float((4 * hidden,))] * biases]
 
 
-def _call(steps, n, width, hidden, which, states):
+def _call(steps, n, width, hidden, which, states, batch_first=False):
     """which: whether there are b_ih and b_hh; states: whether y and the last h and c come out, as
     from the public function, or all h and c, as from the operation."""
 
@@ -41,21 +42,25 @@ def _call(steps, n, width, hidden, which, states):
         rest = list(given[5:])
         biases = [rest.pop(0) if there else None for there in which]
         if states:
-            output, (h, c) = F.lstm(given[0], given[1:3], *given[3:5], *biases)
+            output, (h, c) = F.lstm(given[0], given[1:3], *given[3:5], *biases, batch_first)
             return output, h, c
-        return apply_many(OPS["lstm"], (*given[:5], *biases))
+        return apply_many(OPS["lstm"], (*given[:5], *biases), (int(batch_first),))
 
-    def reference(*given):
-        h, c = lstm_reference(*given)
-        return (h, h[-1], c[-1]) if states else (h, c)
+    def turned(x):
+        return x.swapaxes(0, 1) if batch_first else x
 
-    return Call(inputs(steps, n, width, hidden, sum(which)), run, reference)
+    def reference(x, *given):
+        h, c = lstm_reference(turned(x), *given)
+        return (turned(h), h[-1], c[-1]) if states else (turned(h), turned(c))
+
+    return Call(inputs(steps, n, width, hidden, sum(which), batch_first), run, reference)
 
 
 def case(draw):
     which = draw(st.sampled_from(((True, True), (False, False), (True, False), (False, True))))
     steps, *sizes = (draw(SIDES) for _ in range(4))
-    return _call(steps, *sizes, which, steps > 0 and draw(st.booleans()))
+    states = steps > 0 and draw(st.booleans())
+    return _call(steps, *sizes, which, states, draw(st.booleans()))
 
 
-ROW = Row(case, _call(5, 70, 40, 65, (True, True), False))
+ROW = Row(case, _call(5, 70, 40, 65, (True, True), False, True))

@@ -196,10 +196,9 @@ class LSTM(Module):
         """
         _check_input("LSTM", input, (2, 3), self.input_size)
         batched = input.ndim == 3
+        batch_first = batched and self.batch_first
         x = input if batched else input.unsqueeze(1)
-        if batched and self.batch_first:
-            x = x.transpose(0, 1)
-        batch = (x.shape[1],) if batched else ()
+        batch = (x.shape[0 if batch_first else 1],) if batched else ()
         shape = (self.num_layers, *batch, self.hidden_size)
         h_0, c_0 = _initial("LSTM", hx, shape, input)
         if not batched:
@@ -208,18 +207,21 @@ class LSTM(Module):
         for k in range(self.num_layers):
             if k > 0 and self.training and self.dropout > 0:
                 x = F.dropout(x, self.dropout, training=True, generator=self.generator)
-            x, state = F.lstm(x, (h_0[k], c_0[k]), *self._layer(k))
+            x, state = F.lstm(x, (h_0[k], c_0[k]), *self._layer(k), batch_first)
             last.append(state)
-        h_n, c_n = (stack(states).reshape(shape) for states in zip(*last, strict=True))
+        h_n, c_n = (
+            (stack(states) if len(states) > 1 else states[0]).reshape(shape)
+            for states in zip(*last, strict=True)
+        )
         if not batched:
             x = x.squeeze(1)
-        elif self.batch_first:
-            x = x.transpose(0, 1)
         return x, (h_n, c_n)
 
-    def _layer(self, k: int) -> list[Tensor]:
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")[: 4 if self.bias else 2]
-        return [getattr(self, f"{name}_l{k}") for name in names]
+    def _layer(self, k: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        w_ih, w_hh = getattr(self, f"weight_ih_l{k}"), getattr(self, f"weight_hh_l{k}")
+        if not self.bias:
+            return w_ih, w_hh, None, None
+        return w_ih, w_hh, getattr(self, f"bias_ih_l{k}"), getattr(self, f"bias_hh_l{k}")
 
     def extra_repr(self) -> str:
         changed = {

@@ -27,6 +27,7 @@ def lstm(
     w_hh: Tensor,
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
+    batch_first: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """One layer of long short-term memory over a sequence, as one operation of the tape.
 
@@ -42,6 +43,7 @@ def lstm(
         w_hh: (4H, H).
         b_ih: (4H,).
         b_hh: (4H,).
+        batch_first: whether input and output are (N, T, ...) instead of (T, N, ...).
 
     Returns:
         output (T, N, H), all h_t; and (h_n, c_n), both (N, H): the state after the last step.
@@ -53,9 +55,10 @@ def lstm(
     h, c = _state("lstm", hx)
     for x in (input, w_ih, w_hh):
         check_tensor("lstm", x)
-    output, cells = apply_many(OPS["lstm"], (input, h, c, w_ih, w_hh, b_ih, b_hh))
-    if output.shape[0] > 0:
-        h, c = output[-1], cells[-1]
+    given = (input, h, c, w_ih, w_hh, b_ih, b_hh)
+    output, cells = apply_many(OPS["lstm"], given, (int(batch_first),))
+    if output.shape[1 if batch_first else 0] > 0:
+        h, c = (all[:, -1] if batch_first else all[-1] for all in (output, cells))
     return output, (h, c)
 
 
