@@ -1,11 +1,10 @@
 /* One pool of POSIX threads that runs numbered shards.
  *
- * The thread that wins `owner` publishes a job, opens the gate, takes shards like everyone else,
- * closes the gate and waits until the workers inside have left. The gate is one integer: its value
- * is the number of workers inside, and CLOSED is added to it while nobody may enter. A worker that
- * wakes too late finds it closed and touches nothing, so a job needs no acknowledgement from
- * workers that never came, and job fields are only written while nobody is inside.
- */
+ * The thread that wins `owner` describes a job, posts it to each worker that it wants, takes shards
+ * like everyone else, takes back what no worker has taken up yet, and waits for those that have.
+ * Each worker has a state of its own, on a cache line of its own: the owner makes IDLE POSTED, the
+ * worker makes that RUNNING and, when it is through, IDLE. The job is only written while all are
+ * idle, and only read by those that run. */
 #define _GNU_SOURCE
 #include "parallel.h"
 
@@ -19,7 +18,7 @@
 
 #include "cpu_count.h"
 
-#define CLOSED (-(1 << 20))
+enum { IDLE, POSTED, RUNNING };
 /* How long an idle thread watches for work before it sleeps. Long enough to bridge the gap between
  * two kernels of a step, short enough not to be felt by other processes. */
 #define SPIN_NANOSECONDS 100000
@@ -31,29 +30,27 @@
 static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER; /* held while a job runs */
 
 static struct {
-    /* The job; written by the owner while the gate is closed and empty. */
     parallel_fn fn;
     void *arg;
-    atomic_int n_threads; /* workers with a higher index leave the job alone */
+    int n_threads; /* the owner, and the workers below this */
     struct {
-        _Alignas(64) _Atomic int64_t next; /* a cache line for each thread */
+        _Alignas(64) _Atomic int64_t next;
         int64_t end;
     } ranges[PARALLEL_MAX_THREADS]; /* the shards that each thread begins with */
+} current;                          /* the job */
 
-    atomic_int gate;
-    atomic_int epoch;     /* one more for each job, so that a worker sees a new one */
-    atomic_bool stopping; /* workers must return */
+static struct {
+    _Alignas(64) atomic_int state;
+    atomic_bool asleep; /* inside or about to enter pthread_cond_wait */
+    pthread_cond_t work;
+    pthread_t thread;
+} workers[PARALLEL_MAX_THREADS]; /* by index: 0, the caller, is unused */
 
-    pthread_mutex_t lock; /* guards the conditions, nothing else */
-    pthread_cond_t empty; /* the gate is closed and nobody is inside */
-
-    int n_workers; /* running; changed by the owner only */
-    struct {
-        pthread_t thread;
-        pthread_cond_t work;         /* epoch changed, or stopping */
-        atomic_bool asleep;          /* inside or about to enter pthread_cond_wait */
-    } workers[PARALLEL_MAX_THREADS]; /* by index: 0, the caller, is unused */
-} pool = {.gate = CLOSED, .lock = PTHREAD_MUTEX_INITIALIZER, .empty = PTHREAD_COND_INITIALIZER};
+static int n_workers;                                    /* running; changed by the owner only */
+static atomic_bool stopping;                             /* workers must return */
+static atomic_bool owner_waiting;                        /* on idle */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the conditions, nothing else */
+static pthread_cond_t idle = PTHREAD_COND_INITIALIZER;   /* a worker became IDLE */
 
 static atomic_int n_threads; /* the knob; 0 until first asked */
 static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
@@ -77,12 +74,14 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Watches until `*word != seen` (or, with `equal`, until `*word == seen`) or the time is up. */
-static bool spin(atomic_int *word, int seen, bool equal, int64_t end)
+/* Watches until the worker's state is `wanted` or the time is up. */
+static bool spin(int worker, int wanted)
 {
+    int64_t end = now_ns() + SPIN_NANOSECONDS;
     do {
         for (int i = 0; i < 16; i++) {
-            if ((atomic_load_explicit(word, memory_order_acquire) == seen) == equal) return true;
+            if (atomic_load_explicit(&workers[worker].state, memory_order_acquire) == wanted)
+                return true;
             cpu_relax();
         }
     } while (now_ns() < end);
@@ -95,83 +94,84 @@ static void run_shards(void)
 {
     bool outer = inside_shard;
     inside_shard = true;
-    int threads = atomic_load_explicit(&pool.n_threads, memory_order_relaxed);
+    int threads = current.n_threads;
     for (int i = 0, from = worker_index; i < threads;
          i++, from = from + 1 < threads ? from + 1 : 0) {
-        int64_t shard, end = pool.ranges[from].end;
-        while ((shard = atomic_fetch_add_explicit(&pool.ranges[from].next, 1,
+        int64_t shard, end = current.ranges[from].end;
+        while ((shard = atomic_fetch_add_explicit(&current.ranges[from].next, 1,
                                                   memory_order_relaxed)) < end)
-            pool.fn(pool.arg, shard);
+            current.fn(current.arg, shard);
     }
     inside_shard = outer;
 }
 
-static bool is_wanted(void)
+static void run_if_posted(int worker)
 {
-    return worker_index < atomic_load_explicit(&pool.n_threads, memory_order_relaxed);
-}
-
-/* Whether there is a job for this worker, or was one that it came too late for. */
-static bool try_to_help(void)
-{
-    if (!is_wanted()) return false;
-    int inside = atomic_load_explicit(&pool.gate, memory_order_relaxed);
-    do {
-        if (inside < 0) return true;
-    } while (!atomic_compare_exchange_weak_explicit(&pool.gate, &inside, inside + 1,
-                                                    memory_order_acquire, memory_order_relaxed));
-    bool wanted = is_wanted(); /* by the job that is known to run now */
-    if (wanted) run_shards();
-    if (atomic_fetch_sub_explicit(&pool.gate, 1, memory_order_acq_rel) == CLOSED + 1) {
-        pthread_mutex_lock(&pool.lock);
-        pthread_cond_signal(&pool.empty);
-        pthread_mutex_unlock(&pool.lock);
-    }
-    return wanted;
-}
-
-static void wait_for_job(int seen, int64_t sleep_at)
-{
-    if (spin(&pool.epoch, seen, false, sleep_at)) return;
-    /* asleep is set before the epoch is read again, and publish() raises the epoch before it reads
-     * asleep: one of the two sees the other. */
-    pthread_mutex_lock(&pool.lock);
-    atomic_store(&pool.workers[worker_index].asleep, true);
-    while (atomic_load(&pool.epoch) == seen)
-        pthread_cond_wait(&pool.workers[worker_index].work, &pool.lock);
-    atomic_store(&pool.workers[worker_index].asleep, false);
-    pthread_mutex_unlock(&pool.lock);
-}
-
-/* Wakes the workers that a job is for, and lets the others sleep. */
-static void publish(int threads)
-{
-    atomic_fetch_add(&pool.epoch, 1);
-    for (int i = 1; i < threads; i++) {
-        if (!atomic_load(&pool.workers[i].asleep)) continue;
-        pthread_mutex_lock(&pool.lock);
-        pthread_cond_signal(&pool.workers[i].work);
-        pthread_mutex_unlock(&pool.lock);
+    int posted = POSTED;
+    if (!atomic_compare_exchange_strong(&workers[worker].state, &posted, RUNNING)) return;
+    run_shards();
+    /* The owner raises owner_waiting before it looks at the state again: one sees the other. */
+    atomic_store(&workers[worker].state, IDLE);
+    if (atomic_load(&owner_waiting)) {
+        pthread_mutex_lock(&lock);
+        pthread_cond_signal(&idle);
+        pthread_mutex_unlock(&lock);
     }
 }
 
 static void *worker_main(void *index)
 {
-    worker_index = (int)(intptr_t)index;
-    int64_t sleep_at = 0; /* jobs for others do not keep this worker awake */
-    for (;;) {
-        int seen = atomic_load(&pool.epoch);
-        if (atomic_load(&pool.stopping)) return NULL;
-        if (try_to_help()) sleep_at = now_ns() + SPIN_NANOSECONDS;
-        wait_for_job(seen, sleep_at);
+    int self = worker_index = (int)(intptr_t)index;
+    while (!atomic_load(&stopping)) {
+        if (spin(self, POSTED)) {
+            run_if_posted(self);
+            continue;
+        }
+        /* asleep is set before the state is read again, and post() changes the state before it
+         * reads asleep: one of the two sees the other. A worker that wakes too late watches for the
+         * next job before it sleeps again. */
+        pthread_mutex_lock(&lock);
+        atomic_store(&workers[self].asleep, true);
+        if (atomic_load(&workers[self].state) != POSTED && !atomic_load(&stopping))
+            pthread_cond_wait(&workers[self].work, &lock);
+        atomic_store(&workers[self].asleep, false);
+        pthread_mutex_unlock(&lock);
     }
+    return NULL;
+}
+
+static void wake(int worker)
+{
+    if (!atomic_load(&workers[worker].asleep)) return;
+    pthread_mutex_lock(&lock);
+    pthread_cond_signal(&workers[worker].work);
+    pthread_mutex_unlock(&lock);
+}
+
+static void post(int worker)
+{
+    atomic_store(&workers[worker].state, POSTED);
+    wake(worker);
+}
+
+/* Waits until a worker is idle, or finds that it had not begun. */
+static void take_back(int worker)
+{
+    int posted = POSTED;
+    if (atomic_compare_exchange_strong(&workers[worker].state, &posted, IDLE)) return;
+    if (spin(worker, IDLE)) return;
+    pthread_mutex_lock(&lock);
+    atomic_store(&owner_waiting, true);
+    while (atomic_load(&workers[worker].state) != IDLE) pthread_cond_wait(&idle, &lock);
+    atomic_store(&owner_waiting, false);
+    pthread_mutex_unlock(&lock);
 }
 
 /* The next two are called by the owner. */
 
 static void start_workers(int wanted)
 {
-    if (pool.n_workers >= wanted) return;
+    if (n_workers >= wanted) return;
     /* Signals belong to the program's own threads. */
     sigset_t all, old;
     sigfillset(&all);
@@ -179,14 +179,15 @@ static void start_workers(int wanted)
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    while (pool.n_workers < wanted) {
-        int index = pool.n_workers + 1;
-        pthread_cond_init(&pool.workers[index].work, NULL);
-        atomic_store(&pool.workers[index].asleep, false);
-        if (pthread_create(&pool.workers[index].thread, &attributes, worker_main,
+    while (n_workers < wanted) {
+        int index = n_workers + 1;
+        atomic_store(&workers[index].state, IDLE);
+        atomic_store(&workers[index].asleep, false);
+        pthread_cond_init(&workers[index].work, NULL);
+        if (pthread_create(&workers[index].thread, &attributes, worker_main,
                            (void *)(intptr_t)index) != 0)
             break;
-        pool.n_workers++;
+        n_workers++;
     }
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -194,12 +195,12 @@ static void start_workers(int wanted)
 
 static void stop_workers(void)
 {
-    if (pool.n_workers == 0) return;
-    atomic_store(&pool.stopping, true);
-    publish(pool.n_workers + 1);
-    for (int i = 1; i <= pool.n_workers; i++) pthread_join(pool.workers[i].thread, NULL);
-    pool.n_workers = 0;
-    atomic_store(&pool.stopping, false);
+    if (n_workers == 0) return;
+    atomic_store(&stopping, true);
+    for (int i = 1; i <= n_workers; i++) wake(i);
+    for (int i = 1; i <= n_workers; i++) pthread_join(workers[i].thread, NULL);
+    n_workers = 0;
+    atomic_store(&stopping, false);
 }
 
 /* A fork copies only the calling thread. The pool is emptied before it, and both sides start their
@@ -256,22 +257,18 @@ void parallel_for_on(int threads, int64_t n_shards, parallel_fn fn, void *arg)
     }
     if (threads > n_shards) threads = (int)n_shards; /* the others may go on sleeping */
     start_workers(threads - 1);
-    pool.fn = fn;
-    pool.arg = arg;
-    atomic_store_explicit(&pool.n_threads, threads, memory_order_relaxed);
+    if (threads > n_workers + 1) threads = n_workers + 1; /* the system refused some */
+    current.fn = fn;
+    current.arg = arg;
+    current.n_threads = threads;
     for (int i = 0; i < threads; i++) {
-        atomic_store_explicit(&pool.ranges[i].next, n_shards * i / threads, memory_order_relaxed);
-        pool.ranges[i].end = n_shards * (i + 1) / threads;
+        atomic_store_explicit(&current.ranges[i].next, n_shards * i / threads,
+                              memory_order_relaxed);
+        current.ranges[i].end = n_shards * (i + 1) / threads;
     }
-    atomic_store_explicit(&pool.gate, 0, memory_order_release);
-    publish(threads);
+    for (int i = 1; i < threads; i++) post(i);
     run_shards();
-    atomic_fetch_add_explicit(&pool.gate, CLOSED, memory_order_acq_rel);
-    if (!spin(&pool.gate, CLOSED, true, now_ns() + SPIN_NANOSECONDS)) {
-        pthread_mutex_lock(&pool.lock);
-        while (atomic_load(&pool.gate) != CLOSED) pthread_cond_wait(&pool.empty, &pool.lock);
-        pthread_mutex_unlock(&pool.lock);
-    }
+    for (int i = 1; i < threads; i++) take_back(i);
     pthread_mutex_unlock(&owner);
 }
 
