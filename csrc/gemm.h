@@ -11,8 +11,9 @@
 
 /* A product of fewer floating-point operations is not worth waking another thread for. */
 #define FLOPS_PER_PART 1e6
-/* With so many for each thread, two parts for each even out what other processes take of one. */
-#define FLOPS_UNEVEN 64e6
+/* Several parts for each thread even out what other processes take of one, where each part still
+ * has so many operations. */
+#define FLOPS_PER_PART_OF_MANY 48e6
 enum {
     PART_ROWS = 14,
     PART_COLS = 32, /* parts are multiples of these, which tiles divide */
@@ -20,6 +21,7 @@ enum {
     TILED_ELEMENTS = 1 << 17, /* of C, between before and after: they stay in the second cache */
     TILED_ROWS = 56,
     FEW_ROWS = 3, /* which do not repay the packing of a transposed B */
+    MOST_PARTS_EACH = 4,
     BLAS_PARTS = 16,
 };
 
@@ -90,7 +92,8 @@ static int64_t gemm_count_parts(const gemm_plan *p)
 #ifdef TT_GEMM
     if (!blas_preferred()) {
         parts = parallel_get_threads();
-        if (parts > 1 && work > (double)parts * FLOPS_UNEVEN) parts *= 2;
+        double each = work / (double)parts / FLOPS_PER_PART_OF_MANY;
+        if (parts > 1 && each > 1) parts *= at_most((int64_t)each, MOST_PARTS_EACH);
     }
 #endif
     return work < (double)parts * FLOPS_PER_PART ? at_least_one((int64_t)(work / FLOPS_PER_PART))
