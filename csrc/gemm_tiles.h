@@ -21,6 +21,7 @@ enum {
     COPY_ROWS = 336 / sizeof(T), /* of a copy of A, on the stack; a multiple of TILE_ROWS */
     COPY_PANELS = 4,
     PAGE = 4096,
+    LINE_TERMS = 64 / sizeof(T), /* of the caches */
     LOOK_AHEAD = 16 /* rows of a transposed A lie far apart: no hardware foresees the next */
 };
 
@@ -32,10 +33,12 @@ TT_INLINE void vec_store(T *p, vec x) { *(vec_anywhere *)p = x; }
 TT_INLINE vec vec_all(T x) { return x - (vec){0}; }
 
 /* C (rows, TILE_COLS) = alpha A B + beta C for a panel of B: k rows of TILE_COLS. Row r of A begins
- * at a + r * down, and its terms are `along` apart; one of the two is 1. */
-TT_INLINE void gemm_tile(const int rows, int64_t k, const T *a, int64_t down, int64_t along,
-                         const T *b, T *c, int64_t ldc, T alpha, T beta)
+ * at a + r * down, and its terms are `along` apart; one of the two is 1. Where A is new to the
+ * caches, the tile below is asked for: term by term, a line of one of its rows. */
+TT_INLINE void gemm_tile(const int rows, const bool is_new, int64_t k, const T *a, int64_t down,
+                         int64_t along, const T *b, T *c, int64_t ldc, T alpha, T beta)
 {
+    const T *below = a + rows * down;
     vec sum[TILE_ROWS][2];
 #pragma GCC unroll 14
     for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = (vec){0};
@@ -45,6 +48,7 @@ TT_INLINE void gemm_tile(const int rows, int64_t k, const T *a, int64_t down, in
             __builtin_prefetch(a + LOOK_AHEAD * along);
             __builtin_prefetch(a + LOOK_AHEAD * along + rows - 1);
         }
+        if (is_new) __builtin_prefetch(below + (p & (LINE_TERMS - 1)) * down + (p & -LINE_TERMS));
 #pragma GCC unroll 14
         for (int r = 0; r < rows; r++) {
             vec x = vec_all(a[r * down]);
@@ -66,8 +70,8 @@ TT_INLINE void gemm_tile(const int rows, int64_t k, const T *a, int64_t down, in
     }
 }
 
-/* One function for each number of rows, and for A as it is and transposed; and one that copies what
- * such a tile takes from a transposed A. */
+/* One function for each number of rows and layout of A; and one that copies what a tile takes from
+ * a transposed A. */
 typedef void gemm_tile_fn(int64_t k, const T *a, int64_t lda, const T *b, T *c, int64_t ldc,
                           T alpha, T beta);
 typedef void gemm_copy_fn(int64_t k, const T *a, int64_t lda, T *out);
@@ -75,25 +79,32 @@ typedef void gemm_copy_fn(int64_t k, const T *a, int64_t lda, T *out);
     static void gemm_tile_##rows(int64_t k, const T *a, int64_t lda, const T *b, T *c,            \
                                  int64_t ldc, T alpha, T beta)                                    \
     {                                                                                             \
-        gemm_tile(rows, k, a, lda, 1, b, c, ldc, alpha, beta);                                    \
+        gemm_tile(rows, false, k, a, lda, 1, b, c, ldc, alpha, beta);                             \
+    }                                                                                             \
+    static void gemm_tile_new_##rows(int64_t k, const T *a, int64_t lda, const T *b, T *c,        \
+                                     int64_t ldc, T alpha, T beta)                                \
+    {                                                                                             \
+        gemm_tile(rows, true, k, a, lda, 1, b, c, ldc, alpha, beta);                              \
     }                                                                                             \
     static void gemm_tile_transposed_##rows(int64_t k, const T *a, int64_t lda, const T *b, T *c, \
                                             int64_t ldc, T alpha, T beta)                         \
     {                                                                                             \
-        gemm_tile(rows, k, a, 1, lda, b, c, ldc, alpha, beta);                                    \
+        gemm_tile(rows, false, k, a, 1, lda, b, c, ldc, alpha, beta);                             \
     }                                                                                             \
     static void gemm_copy_##rows(int64_t k, const T *a, int64_t lda, T *out)                      \
     {                                                                                             \
         for (int64_t p = 0; p < k; p++, a += lda, out += rows) memcpy(out, a, rows * sizeof(T));  \
     }
-#define GEMM_TILE_ENTRY(rows) {gemm_tile_##rows, gemm_tile_transposed_##rows},
+#define GEMM_TILE_ENTRY(rows)                                             \
+    {gemm_tile_##rows, gemm_tile_new_##rows, gemm_tile_transposed_##rows, \
+     gemm_tile_transposed_##rows},
 #if defined __AVX512F__
 #define EACH_TILE(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #else
 #define EACH_TILE(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #endif
 EACH_TILE(GEMM_TILES)
-static gemm_tile_fn *const gemm_tiles[TILE_ROWS][2] = {EACH_TILE(GEMM_TILE_ENTRY)};
+static gemm_tile_fn *const gemm_tiles[TILE_ROWS][4] = {EACH_TILE(GEMM_TILE_ENTRY)};
 #define GEMM_COPY_ENTRY(rows) gemm_copy_##rows,
 static gemm_copy_fn *const gemm_copies[TILE_ROWS] = {EACH_TILE(GEMM_COPY_ENTRY)};
 
@@ -169,9 +180,9 @@ static void gemm_pack(bool tb, int64_t k, int64_t cols, const T *b, int64_t ldb,
     }
 }
 
-/* A and how it lies: as it is; transposed; or transposed and copied by gemm_copy_tiles, where each
- * tile has its rows side by side. */
-typedef enum { A_AS_IT_IS, A_TRANSPOSED, A_COPIED } gemm_layout;
+/* A and how it lies: as it is; likewise, and new to the caches; transposed; or transposed and
+ * copied by gemm_copy_tiles, where each tile has its rows side by side. */
+typedef enum { A_AS_IT_IS, A_NEW, A_TRANSPOSED, A_COPIED } gemm_layout;
 
 /* Tiles below each other, of nearly equal heights: the next one's. */
 typedef struct {
@@ -203,7 +214,7 @@ static void gemm_panel(gemm_layout layout, int64_t m, int64_t cols, int64_t k, T
     gemm_heights heights = gemm_cut(m);
     T edge[TILE_ROWS * TILE_COLS];
     for (int64_t rows; (rows = gemm_height(&heights)) > 0; c += rows * ldc) {
-        gemm_tile_fn *run = gemm_tiles[rows - 1][layout != A_AS_IT_IS];
+        gemm_tile_fn *run = gemm_tiles[rows - 1][layout];
         int64_t ld = layout == A_COPIED ? rows : lda;
         if (cols == TILE_COLS) {
             run(k, a, ld, panel, c, ldc, alpha, beta);
@@ -336,7 +347,8 @@ static void gemm_block(gemm_layout layout, bool tb, int64_t m, int64_t n, int64_
     for (int64_t col = 0; col < n; col += TILE_COLS) {
         int64_t cols = at_most(TILE_COLS, n - col);
         gemm_pack(tb, k, cols, tb ? b + col * ldb : b + col, ldb, panel);
-        gemm_panel(layout, m, cols, k, alpha, a, lda, panel, beta, c + col, ldc);
+        gemm_panel(col == 0 && layout == A_AS_IT_IS ? A_NEW : layout, m, cols, k, alpha, a, lda,
+                   panel, beta, c + col, ldc);
     }
 }
 
