@@ -119,8 +119,8 @@ FAULTS = (
     kernel(
         "slice",
         "ops/slice.c",
-        "if (!c->acc[0]) memset(c->dx[0], 0, tensor_bytes(c->in[0]));",
-        ";",
+        "dst[j] += src[i * p->run + j];",
+        "dst[j] = src[i * p->run + j];",
     ),
     vjp("slice", "ops/slice.c", "attrs.n_ints = 5;", "attrs.n_ints = 5, attrs.ints[1] = 0;"),
     kernel("embedding", "ops/embedding.c", "dst[i] += src[i];", "dst[i] = src[i];"),
