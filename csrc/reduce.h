@@ -5,6 +5,40 @@
 #ifndef TT_REDUCE_H
 #define TT_REDUCE_H
 
+/* The sum of value, an expression in i, over i < n, for rows that are short. It is kept in lanes,
+ * the last of which may be empty at the end: a row of any length is vector code to its end, and its
+ * lanes are joined by halves. `value` is not worked out beyond n. */
+enum { SUM_LANES = 16 };
+
+static inline __attribute__((always_inline)) T lanes_sum(const T *s)
+{
+    T h[SUM_LANES / 2];
+    for (int k = 0; k < 8; k++) h[k] = s[k] + s[k + 8];
+    for (int k = 0; k < 4; k++) h[k] += h[k + 4];
+    return (h[0] + h[2]) + (h[1] + h[3]);
+}
+
+#define TT_LANES_SUM(total, n, value)                                  \
+    do {                                                               \
+        T lanes_[SUM_LANES] = {0};                                     \
+        const int64_t whole_ = (n) - (n) % SUM_LANES;                  \
+        for (int64_t j_ = 0; j_ < whole_; j_ += SUM_LANES) {           \
+            _Pragma("omp simd") for (int k_ = 0; k_ < SUM_LANES; k_++) \
+            {                                                          \
+                const int64_t i = j_ + k_;                             \
+                lanes_[k_] += (value);                                 \
+            }                                                          \
+        }                                                              \
+        if (whole_ < (n)) {                                            \
+            _Pragma("omp simd") for (int k_ = 0; k_ < SUM_LANES; k_++) \
+            {                                                          \
+                const int64_t i = whole_ + k_;                         \
+                lanes_[k_] += i < (n) ? (value) : 0;                   \
+            }                                                          \
+        }                                                              \
+        (total) = lanes_sum(lanes_);                                   \
+    } while (0)
+
 static inline SUM row_sum(const T *x, int64_t n, int64_t stride)
 {
     SUM s = 0;
@@ -54,8 +88,17 @@ static inline T line_max(const T *x, int64_t n, int64_t stride)
 {
     T m = x[0];
     if (stride == 1) {
-#pragma omp simd reduction(max : m)
-        for (int64_t i = 0; i < n; i++) m = x[i] > m ? x[i] : m;
+        T most[SUM_LANES];
+        for (int k = 0; k < SUM_LANES; k++) most[k] = m;
+        int64_t whole = n - n % SUM_LANES;
+        for (int64_t j = 0; j < whole; j += SUM_LANES) {
+#pragma omp simd
+            for (int k = 0; k < SUM_LANES; k++) most[k] = x[j + k] > most[k] ? x[j + k] : most[k];
+        }
+        for (int64_t i = whole; i < n; i++) m = x[i] > m ? x[i] : m;
+        for (int k = 0; k < 8; k++) most[k] = most[k + 8] > most[k] ? most[k + 8] : most[k];
+        for (int k = 0; k < 4; k++) most[k] = most[k + 4] > most[k] ? most[k + 4] : most[k];
+        for (int k = 0; k < 4; k++) m = most[k] > m ? most[k] : m;
     } else {
         for (int64_t i = 1; i < n; i++) m = x[i * stride] > m ? x[i * stride] : m;
     }
@@ -70,8 +113,7 @@ static inline T line_exp_sum(const T *x, int64_t n, int64_t stride, T m)
 {
     T s = 0;
     if (stride == 1) {
-#pragma omp simd reduction(+ : s)
-        for (int64_t i = 0; i < n; i++) s += tt_exp_negative(x[i] - m);
+        TT_LANES_SUM(s, n, tt_exp_negative(x[i] - m));
     } else {
         for (int64_t i = 0; i < n; i++) s += tt_exp_negative(x[i * stride] - m);
     }

@@ -40,12 +40,10 @@ static void layer_norm_shard(void *arg, int64_t shard)
         const T *x = p->x + r * n;
         T *restrict y = p->y + r * n, mean = 0, var = 0;
         if (p->centred) {
-#pragma omp simd reduction(+ : mean)
-            for (int64_t i = 0; i < n; i++) mean += x[i];
+            TT_LANES_SUM(mean, n, x[i]);
             mean /= (T)n;
         }
-#pragma omp simd reduction(+ : var)
-        for (int64_t i = 0; i < n; i++) var += (x[i] - mean) * (x[i] - mean);
+        TT_LANES_SUM(var, n, (x[i] - mean) * (x[i] - mean));
         T rstd = 1 / tt_sqrt(var / (T)n + p->eps);
         if (p->w != NULL && p->b != NULL) {
             for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * p->w[i] + p->b[i];
@@ -80,17 +78,11 @@ static void layer_norm_backward_row(const layer_norm_plan *p, int64_t r)
     T *restrict dx = p->dx + r * n;
     T mean = p->mean[r], rstd = p->rstd[r], sum_g = 0, sum_gh = 0;
     if (w != NULL) {
-#pragma omp simd reduction(+ : sum_g, sum_gh)
-        for (int64_t i = 0; i < n; i++) {
-            sum_g += dy[i] * w[i];
-            sum_gh += dy[i] * w[i] * (x[i] - mean);
-        }
+        TT_LANES_SUM(sum_g, n, dy[i] * w[i]);
+        TT_LANES_SUM(sum_gh, n, dy[i] * w[i] * (x[i] - mean));
     } else {
-#pragma omp simd reduction(+ : sum_g, sum_gh)
-        for (int64_t i = 0; i < n; i++) {
-            sum_g += dy[i];
-            sum_gh += dy[i] * (x[i] - mean);
-        }
+        TT_LANES_SUM(sum_g, n, dy[i]);
+        TT_LANES_SUM(sum_gh, n, dy[i] * (x[i] - mean));
     }
     sum_g = p->centred ? sum_g / (T)n : 0;
     sum_gh *= rstd * rstd / (T)n;

@@ -25,8 +25,7 @@ TT_INLINE void softmax_line(const softmax_plan *p, int64_t offset, int64_t strid
         for (int64_t i = 0; i < p->n; i++) y[i * stride] = x[i * stride] - m - log_sum;
         return;
     }
-#pragma omp simd reduction(+ : s)
-    for (int64_t i = 0; i < p->n; i++) s += y[i * stride] = tt_exp_negative(x[i * stride] - m);
+    TT_LANES_SUM(s, p->n, (y[i * stride] = tt_exp_negative(x[i * stride] - m)));
     T scale = s == 0 ? 0 : 1 / s; /* 0 where m was put to 0 */
     for (int64_t i = 0; i < p->n; i++) y[i * stride] *= scale;
 }
@@ -37,13 +36,11 @@ TT_INLINE void softmax_line_backward(const softmax_plan *p, int64_t offset, int6
     const T *y = p->y + offset, *dy = p->dy + offset;
     T *restrict dx = p->out + offset, s = 0;
     if (p->log) {
-#pragma omp simd reduction(+ : s)
-        for (int64_t i = 0; i < p->n; i++) s += dy[i * stride];
+        TT_LANES_SUM(s, p->n, dy[i * stride]);
         for (int64_t i = 0; i < p->n; i++)
             put(dx + i * stride, dy[i * stride] - tt_exp_negative(y[i * stride]) * s, p->acc);
     } else {
-#pragma omp simd reduction(+ : s)
-        for (int64_t i = 0; i < p->n; i++) s += y[i * stride] * dy[i * stride];
+        TT_LANES_SUM(s, p->n, y[i * stride] * dy[i * stride]);
         for (int64_t i = 0; i < p->n; i++)
             put(dx + i * stride, y[i * stride] * (dy[i * stride] - s), p->acc);
     }
