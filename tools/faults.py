@@ -119,6 +119,12 @@ FAULTS = (
     kernel(
         "slice",
         "ops/slice.c",
+        "memcpy(first, src, (size_t)p->run * sizeof(T));",
+        "memcpy(row, src, (size_t)p->run * sizeof(T));",
+    ),
+    kernel(
+        "split",
+        "ops/slice.c",
         "dst[j] += src[i * p->run + j];",
         "dst[j] = src[i * p->run + j];",
     ),
