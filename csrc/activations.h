@@ -29,24 +29,28 @@ static inline bool activation_saves_slope(int64_t activation)
 
 #ifdef TT_KERNELS
 
-/* The normal distribution function. */
-TT_INLINE T normal_cdf(T x) { return (T)0.5 * (1 + tt_erf(x * (T)SQRT_HALF)); }
+TT_INLINE T gelu_of(T x)
+{
+    T bell;
+    return x * tt_normal(x, &bell);
+}
 
 TT_INLINE T gelu_slope(T x)
 {
-    return normal_cdf(x) + x * (T)INVERSE_SQRT_2PI * tt_exp((T)-0.5 * x * x);
+    T bell, distribution = tt_normal(x, &bell);
+    return distribution + x * (T)INVERSE_SQRT_2PI * bell;
 }
 
-TT_INLINE T gelu_tanh_of(T x)
+/* (1 + tanh(u)) / 2 is sigmoid(2 u). */
+TT_INLINE T gelu_tanh_gate(T x)
 {
-    return tt_tanh((T)GELU_TANH_SCALE * x * (1 + (T)GELU_TANH_CUBIC * x * x));
+    return tt_sigmoid(2 * (T)GELU_TANH_SCALE * x * (1 + (T)GELU_TANH_CUBIC * x * x));
 }
 
 TT_INLINE T gelu_tanh_slope(T x)
 {
-    T t = gelu_tanh_of(x);
-    return (T)0.5 * (1 + t) +
-           (T)0.5 * x * (1 - t * t) * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x * x);
+    T s = gelu_tanh_gate(x);
+    return s + x * s * (1 - s) * 2 * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x * x);
 }
 
 TT_INLINE T silu_slope(T x)
@@ -79,9 +83,9 @@ static void activate(int64_t activation, T *restrict values, T *restrict slopes,
     case ACTIVATION_RELU: TT_EACH_VALUE(z <= 0 ? 0 : z) break; /* NaN stays */
     case ACTIVATION_TANH: TT_EACH_VALUE(tt_tanh(z)) break;
     case ACTIVATION_SIGMOID: TT_EACH_VALUE(tt_sigmoid(z)) break;
-    case ACTIVATION_GELU: TT_EACH_VALUE_AND_SLOPE(z * normal_cdf(z), gelu_slope(z)) break;
+    case ACTIVATION_GELU: TT_EACH_VALUE_AND_SLOPE(gelu_of(z), gelu_slope(z)) break;
     case ACTIVATION_GELU_TANH:
-        TT_EACH_VALUE_AND_SLOPE((T)0.5 * z * (1 + gelu_tanh_of(z)), gelu_tanh_slope(z))
+        TT_EACH_VALUE_AND_SLOPE(z * gelu_tanh_gate(z), gelu_tanh_slope(z))
         break;
     case ACTIVATION_SILU: TT_EACH_VALUE_AND_SLOPE(z * tt_sigmoid(z), silu_slope(z)) break;
     default: break;

@@ -9,6 +9,7 @@
 #include "ops_include.h" /* every operation's loops: its file, read with TT_KERNELS */
 
 #include "optim_kernels.h"
+#include "philox.h"
 #endif
 
 #ifndef TT_I64
@@ -42,5 +43,6 @@ const tt_kernel_set TABLE_NAME = {
     .sgd = sgd_range,
     .power_sum = power_sum,
     .scale = scale_range,
+    .philox = philox_batch,
 #endif
 };

@@ -8,6 +8,7 @@
 
 #include "context.h"
 #include "ops_gen.h"
+#include "random.h"
 
 enum { TT_MAX_IN = 8, TT_MAX_OUT = 3, TT_MAX_SAVED = 3, TT_MAX_INTS = 12, TT_MAX_REALS = 4 };
 
@@ -123,6 +124,8 @@ typedef struct {
     /* sum |x|^power; for power infinity the largest |x| */
     double (*power_sum)(const void *x, int64_t n, double power);
     void (*scale)(void *x, int64_t n, double factor);
+    /* Blocks first .. first + PHILOX_BATCH - 1 of the generator; word w of block j is out[w][j]. */
+    void (*philox)(uint64_t seed, uint64_t stream, uint64_t first, uint32_t out[4][PHILOX_BATCH]);
 } tt_kernel_set;
 const tt_kernel_set *kernels_for(int dtype);
 

@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+enum { PHILOX_BATCH = 16 }; /* blocks computed side by side, so that the compiler can use vectors */
+
 /* One block: four 32-bit words. The counter's low half is `block`, its high half `stream`. */
 void philox_u32x4(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4]);
 

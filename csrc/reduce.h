@@ -5,6 +5,40 @@
 #ifndef TT_REDUCE_H
 #define TT_REDUCE_H
 
+/* The sum of value, an expression in i, over i < n, for rows that are short. It is kept in lanes,
+ * the last of which may be empty at the end: a row of any length is vector code to its end, and its
+ * lanes are joined by halves. `value` is not worked out beyond n. */
+enum { SUM_LANES = 16 };
+
+static inline __attribute__((always_inline)) T lanes_sum(const T *s)
+{
+    T h[SUM_LANES / 2];
+    for (int k = 0; k < 8; k++) h[k] = s[k] + s[k + 8];
+    for (int k = 0; k < 4; k++) h[k] += h[k + 4];
+    return (h[0] + h[2]) + (h[1] + h[3]);
+}
+
+#define TT_LANES_SUM(total, n, value)                                  \
+    do {                                                               \
+        T lanes_[SUM_LANES] = {0};                                     \
+        const int64_t whole_ = (n) - (n) % SUM_LANES;                  \
+        for (int64_t j_ = 0; j_ < whole_; j_ += SUM_LANES) {           \
+            _Pragma("omp simd") for (int k_ = 0; k_ < SUM_LANES; k_++) \
+            {                                                          \
+                const int64_t i = j_ + k_;                             \
+                lanes_[k_] += (value);                                 \
+            }                                                          \
+        }                                                              \
+        if (whole_ < (n)) {                                            \
+            _Pragma("omp simd") for (int k_ = 0; k_ < SUM_LANES; k_++) \
+            {                                                          \
+                const int64_t i = whole_ + k_;                         \
+                lanes_[k_] += i < (n) ? (value) : 0;                   \
+            }                                                          \
+        }                                                              \
+        (total) = lanes_sum(lanes_);                                   \
+    } while (0)
+
 static inline SUM row_sum(const T *x, int64_t n, int64_t stride)
 {
     SUM s = 0;
@@ -54,8 +88,17 @@ static inline T line_max(const T *x, int64_t n, int64_t stride)
 {
     T m = x[0];
     if (stride == 1) {
-#pragma omp simd reduction(max : m)
-        for (int64_t i = 0; i < n; i++) m = x[i] > m ? x[i] : m;
+        T most[SUM_LANES];
+        for (int k = 0; k < SUM_LANES; k++) most[k] = m;
+        int64_t whole = n - n % SUM_LANES;
+        for (int64_t j = 0; j < whole; j += SUM_LANES) {
+#pragma omp simd
+            for (int k = 0; k < SUM_LANES; k++) most[k] = x[j + k] > most[k] ? x[j + k] : most[k];
+        }
+        for (int64_t i = whole; i < n; i++) m = x[i] > m ? x[i] : m;
+        for (int k = 0; k < 8; k++) most[k] = most[k + 8] > most[k] ? most[k + 8] : most[k];
+        for (int k = 0; k < 4; k++) most[k] = most[k + 4] > most[k] ? most[k + 4] : most[k];
+        for (int k = 0; k < 4; k++) m = most[k] > m ? most[k] : m;
     } else {
         for (int64_t i = 1; i < n; i++) m = x[i * stride] > m ? x[i * stride] : m;
     }
@@ -64,18 +107,17 @@ static inline T line_max(const T *x, int64_t n, int64_t stride)
 
 #ifndef TT_I64
 
-/* The largest element and ln sum e^(x - m). A line that is -inf throughout has no softmax and gives
- * NaN. */
-static inline T line_log_sum(const T *x, int64_t n, int64_t stride, T m)
+/* The sum of e^(x - m), m being the largest element. A line that is -inf throughout has no softmax
+ * and gives NaN. */
+static inline T line_exp_sum(const T *x, int64_t n, int64_t stride, T m)
 {
     T s = 0;
     if (stride == 1) {
-#pragma omp simd reduction(+ : s)
-        for (int64_t i = 0; i < n; i++) s += tt_exp(x[i] - m);
+        TT_LANES_SUM(s, n, tt_exp_negative(x[i] - m));
     } else {
-        for (int64_t i = 0; i < n; i++) s += tt_exp(x[i * stride] - m);
+        for (int64_t i = 0; i < n; i++) s += tt_exp_negative(x[i * stride] - m);
     }
-    return tt_log(s);
+    return s;
 }
 
 #endif
@@ -94,10 +136,16 @@ enum { COLUMN_BLOCK = 64 };
 static inline void column_sums_block(const column_sums_plan *p, int64_t first, int64_t n)
 {
     SUM s[COLUMN_BLOCK] = {0};
-    for (int64_t r = 0; r < p->rows; r++) {
-        const T *row = p->x + r * p->cols + first;
-        for (int64_t i = 0; i < n; i++) s[i] += (SUM)row[i];
+    const T *x = p->x + first;
+    int64_t r = 0, cols = p->cols;
+    for (; r + 8 <= p->rows; r += 8, x += 8 * cols) { /* so few lose nothing in T */
+        for (int64_t i = 0; i < n; i++)
+            s[i] +=
+                (SUM)(((x[i] + x[i + cols]) + (x[i + 2 * cols] + x[i + 3 * cols])) +
+                      ((x[i + 4 * cols] + x[i + 5 * cols]) + (x[i + 6 * cols] + x[i + 7 * cols])));
     }
+    for (; r < p->rows; r++, x += cols)
+        for (int64_t i = 0; i < n; i++) s[i] += (SUM)x[i];
     for (int64_t i = 0; i < n; i++) put(p->dst + first + i, (T)s[i], p->acc);
 }
 

@@ -37,28 +37,28 @@ FAULTS = (
     kernel(
         "softmax",
         "ops/softmax.c",
-        "y[i * p->inner] * (dy[i * p->inner] - s)",
-        "y[i * p->inner] * dy[i * p->inner]",
+        "y[i * stride] * (dy[i * stride] - s)",
+        "y[i * stride] * dy[i * stride]",
     ),
     vjp("softmax", "ops/softmax.c", "v_mul(ctx, y, v_sub(ctx, dy[0], total))", "weighted"),
     kernel(
         "log_softmax",
         "ops/softmax.c",
-        "dy[i * p->inner] - tt_exp(y[i * p->inner]) * s",
-        "dy[i * p->inner] - tt_exp(y[i * p->inner])",
+        "dy[i * stride] - tt_exp_negative(y[i * stride]) * s",
+        "dy[i * stride] - tt_exp_negative(y[i * stride])",
     ),
     vjp("log_softmax", "ops/softmax.c", "v_unary(ctx, TT_OP_exp, y)", "y"),
     kernel(
         "layer_norm",
         "fused/layer_norm.c",
-        "rstd * (g - sum_g - (x[i] - mean) * rstd * sum_gh)",
+        "rstd * (g - sum_g - (x[i] - mean) * sum_gh)",
         "rstd * (g - sum_g)",
     ),
     kernel(
         "layer_norm",
         "fused/layer_norm.c",
-        "(double)(dy[i] * (x[i] - mean) * rstd)",
-        "(double)(dy[i] * (x[i] - mean))",
+        "(x[r * p->n + i] - mean[r]) * rstd[r]",
+        "(x[r * p->n + i] - mean[r])",
     ),
     vjp("layer_norm", "fused/layer_norm.c", "v_mul(ctx, h, mean_gh)", "v_mul(ctx, x, mean_gh)"),
     vjp(
@@ -71,8 +71,8 @@ FAULTS = (
     kernel(
         "gelu",
         "activations.h",
-        "(T)INVERSE_SQRT_2PI * tt_exp((T)-0.5 * x * x)",
-        "(T)INVERSE_SQRT_2PI * tt_exp(-x * x)",
+        "(T)INVERSE_SQRT_2PI * bell",
+        "(T)INVERSE_SQRT_2PI * bell * bell",
     ),
     kernel(
         "gelu",
@@ -125,8 +125,14 @@ FAULTS = (
     kernel(
         "slice",
         "ops/slice.c",
-        "if (!c->acc[0]) memset(c->dx[0], 0, tensor_bytes(c->in[0]));",
-        ";",
+        "memcpy(first, src, (size_t)p->run * sizeof(T));",
+        "memcpy(row, src, (size_t)p->run * sizeof(T));",
+    ),
+    kernel(
+        "split",
+        "ops/slice.c",
+        "dst[j] += src[i * p->run + j];",
+        "dst[j] = src[i * p->run + j];",
     ),
     vjp("slice", "ops/slice.c", "attrs.n_ints = 5;", "attrs.n_ints = 5, attrs.ints[1] = 0;"),
     kernel("embedding", "ops/embedding.c", "dst[i] += src[i];", "dst[i] = src[i];"),

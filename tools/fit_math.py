@@ -86,6 +86,10 @@ def nonzero(x: mp.mpf) -> mp.mpf:
     return x if abs(x) > mp.mpf("1e-10") else mp.mpf("1e-10")
 
 
+def normal_tail(a: mp.mpf) -> mp.mpf:
+    return mp.erfc(nonzero(a) / mp.sqrt(2)) / 2 * mp.exp(nonzero(a) ** 2 / 2)
+
+
 HALF_LN2 = mp.log(2) / 2
 QUARTER_PI = mp.pi / 4
 LARGEST_S = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
@@ -127,6 +131,15 @@ FITS = [
         SPLIT_ERF,
         mp.mpf(4),
         6,
+    ),
+    Fit(
+        "normal",
+        "F(-a) exp(a^2/2) = 1/2 + a p(a), F the normal distribution function, 0 <= a <= 5",
+        lambda a: (normal_tail(a) - mp.mpf(0.5)) / nonzero(a),
+        lambda a: a * mp.exp(-(a**2) / 2),
+        mp.mpf(0),
+        mp.mpf(5),
+        10,
     ),
     Fit(
         "log",

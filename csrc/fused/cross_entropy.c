@@ -103,9 +103,13 @@ static void cross_entropy_shard(void *arg, int64_t shard)
     int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows);
     for (int64_t r = begin; r < end; r++) {
         const T *x = p->x + r * p->n;
-        T m = line_max(x, p->n, 1), log_sum = line_log_sum(x, p->n, 1, m);
-        p->most[r] = m;
-        p->log_sum[r] = log_sum;
+        p->most[r] = line_max(x, p->n, 1);
+        p->log_sum[r] = line_exp_sum(x, p->n, 1, p->most[r]);
+    }
+    for (int64_t r = begin; r < end; r++) p->log_sum[r] = tt_log(p->log_sum[r]);
+    for (int64_t r = begin; r < end; r++) {
+        const T *x = p->x + r * p->n;
+        T m = p->most[r], log_sum = p->log_sum[r];
         p->loss[r] = 0;
         if (p->target[r] == p->ignored) continue;
         p->loss[r] = weight_of_row(p, r) * (log_sum - (x[p->target[r]] - m));
@@ -140,7 +144,8 @@ static void cross_entropy_backward_shard(void *arg, int64_t shard)
         }
         T g = row_gradient(p, r), at_target = (1 - p->smoothing) * weight_of_row(p, r) * g,
           all = at_target + share * p->w_sum * g, each = share * g;
-        for (int64_t i = 0; i < p->n; i++) put(dx + i, tt_exp(x[i] - most - log_sum) * all, p->acc);
+        for (int64_t i = 0; i < p->n; i++)
+            put(dx + i, tt_exp_negative(x[i] - most - log_sum) * all, p->acc);
         if (p->smoothing > 0)
             for (int64_t i = 0; i < p->n; i++) dx[i] -= p->w != NULL ? each * p->w[i] : each;
         dx[p->target[r]] -= at_target;

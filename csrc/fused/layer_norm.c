@@ -38,20 +38,21 @@ static void layer_norm_shard(void *arg, int64_t shard)
             n = p->n;
     for (int64_t r = begin; r < end; r++) {
         const T *x = p->x + r * n;
-        T *y = p->y + r * n, mean = 0, var = 0;
+        T *restrict y = p->y + r * n, mean = 0, var = 0;
         if (p->centred) {
-#pragma omp simd reduction(+ : mean)
-            for (int64_t i = 0; i < n; i++) mean += x[i];
+            TT_LANES_SUM(mean, n, x[i]);
             mean /= (T)n;
         }
-#pragma omp simd reduction(+ : var)
-        for (int64_t i = 0; i < n; i++) var += (x[i] - mean) * (x[i] - mean);
+        TT_LANES_SUM(var, n, (x[i] - mean) * (x[i] - mean));
         T rstd = 1 / tt_sqrt(var / (T)n + p->eps);
-        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd;
-        if (p->w != NULL)
-            for (int64_t i = 0; i < n; i++) y[i] *= p->w[i];
-        if (p->b != NULL)
-            for (int64_t i = 0; i < n; i++) y[i] += p->b[i];
+        if (p->w != NULL && p->b != NULL) {
+            for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * p->w[i] + p->b[i];
+        } else if (p->w != NULL) {
+            for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * p->w[i];
+        } else {
+            for (int64_t i = 0; i < n; i++)
+                y[i] = (x[i] - mean) * rstd + (p->b != NULL ? p->b[i] : 0);
+        }
         p->mean[r] = mean;
         p->rstd[r] = rstd;
     }
@@ -70,41 +71,60 @@ static tt_status normalize(tt_call *c, bool centred)
 
 /* With h = (x - mean) rstd and g = dy w:  dx = rstd (g - mean(g) - h mean(g h)),  dw = sum dy h, db
  * = sum dy. Where no mean was taken away, none of g is. */
+static void layer_norm_backward_row(const layer_norm_plan *p, int64_t r)
+{
+    int64_t n = p->n;
+    const T *x = p->x + r * n, *dy = p->dy + r * n, *w = p->w;
+    T *restrict dx = p->dx + r * n;
+    T mean = p->mean[r], rstd = p->rstd[r], sum_g = 0, sum_gh = 0;
+    if (w != NULL) {
+        TT_LANES_SUM(sum_g, n, dy[i] * w[i]);
+        TT_LANES_SUM(sum_gh, n, dy[i] * w[i] * (x[i] - mean));
+    } else {
+        TT_LANES_SUM(sum_g, n, dy[i]);
+        TT_LANES_SUM(sum_gh, n, dy[i] * (x[i] - mean));
+    }
+    sum_g = p->centred ? sum_g / (T)n : 0;
+    sum_gh *= rstd * rstd / (T)n;
+    for (int64_t i = 0; i < n; i++) {
+        T g = w != NULL ? dy[i] * w[i] : dy[i];
+        put(dx + i, rstd * (g - sum_g - (x[i] - mean) * sum_gh), p->acc);
+    }
+}
+
+/* Adds to dw and db what `rows` rows have for them. */
+TT_INLINE void layer_norm_backward_columns(const layer_norm_plan *p, int64_t row, int rows,
+                                           double *restrict dw, double *restrict db)
+{
+    const T *x = p->x + row * p->n, *dy = p->dy + row * p->n;
+    const T *mean = p->mean + row, *rstd = p->rstd + row;
+    for (int64_t i = 0; i < p->n; i++) {
+        T w = 0, b = 0;
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            T g = dy[r * p->n + i];
+            w += g * ((x[r * p->n + i] - mean[r]) * rstd[r]);
+            b += g;
+        }
+        dw[i] += (double)w;
+        db[i] += (double)b;
+    }
+}
+
+enum { NORM_ROWS = 4 }; /* so few are summed in T, which loses nothing */
+
 static void layer_norm_backward_shard(void *arg, int64_t shard)
 {
     const layer_norm_plan *p = arg;
-    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows),
-            n = p->n;
-    double *dw = p->partial + shard * 2 * n, *db = dw + n;
-    for (int64_t i = 0; i < 2 * n; i++) dw[i] = 0;
-    for (int64_t r = begin; r < end; r++) {
-        const T *x = p->x + r * n, *dy = p->dy + r * n, *w = p->w;
-        T mean = p->mean[r], rstd = p->rstd[r], sum_g = 0, sum_gh = 0;
-        for (int64_t i = 0; i < n; i++) {
-            dw[i] += (double)(dy[i] * (x[i] - mean) * rstd);
-            db[i] += (double)dy[i];
-        }
-        if (p->dx == NULL) continue;
-        T *dx = p->dx + r * n;
-        if (w != NULL) {
-#pragma omp simd reduction(+ : sum_g, sum_gh)
-            for (int64_t i = 0; i < n; i++) {
-                sum_g += dy[i] * w[i];
-                sum_gh += dy[i] * w[i] * (x[i] - mean) * rstd;
-            }
-        } else {
-#pragma omp simd reduction(+ : sum_g, sum_gh)
-            for (int64_t i = 0; i < n; i++) {
-                sum_g += dy[i];
-                sum_gh += dy[i] * (x[i] - mean) * rstd;
-            }
-        }
-        sum_g = p->centred ? sum_g / (T)n : 0;
-        sum_gh /= (T)n;
-        for (int64_t i = 0; i < n; i++) {
-            T g = w != NULL ? dy[i] * w[i] : dy[i];
-            put(dx + i, rstd * (g - sum_g - (x[i] - mean) * rstd * sum_gh), p->acc);
-        }
+    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows);
+    double *dw = p->partial + shard * 2 * p->n, *db = dw + p->n;
+    for (int64_t i = 0; i < 2 * p->n; i++) dw[i] = 0;
+    for (int64_t r = begin; r < end; r += NORM_ROWS) {
+        int64_t last = at_most(r + NORM_ROWS, end);
+        for (int64_t k = r; k < last && p->dx != NULL; k++) layer_norm_backward_row(p, k);
+        if (last - r == NORM_ROWS) layer_norm_backward_columns(p, r, NORM_ROWS, dw, db);
+        else
+            for (int64_t k = r; k < last; k++) layer_norm_backward_columns(p, k, 1, dw, db);
     }
 }
 

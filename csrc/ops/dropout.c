@@ -16,15 +16,17 @@ typedef struct {
 
 static void dropout_shard(void *arg, int64_t shard)
 {
-    enum { PIECE = 256 };
+    enum { PIECE = 512 };
     const dropout_plan *p = arg;
-    T u[PIECE];
+    T u[PIECE], chance = p->p, scale = p->scale;
     int64_t end = at_most((shard + 1) * GRAIN, p->n);
     for (int64_t begin = shard * GRAIN; begin < end; begin += PIECE) {
         int64_t n = at_most(PIECE, end - begin);
+        const T *x = p->x + begin;
+        T *restrict y = p->y + begin;
+        bool acc = p->acc;
         philox_uniform(p->seed, p->stream, p->offset + (uint64_t)begin, n, u);
-        for (int64_t i = 0; i < n; i++)
-            put(p->y + begin + i, u[i] < p->p ? 0 : p->x[begin + i] * p->scale, p->acc);
+        for (int64_t i = 0; i < n; i++) put(y + i, u[i] < chance ? 0 : x[i] * scale, acc);
     }
 }
 

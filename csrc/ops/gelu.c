@@ -6,9 +6,9 @@
 
 #ifdef TT_KERNELS
 
-TT_ROW(gelu_row, a *normal_cdf(a))
+TT_ROW(gelu_row, gelu_of(a))
 TT_ROW(gelu_row_backward, d *gelu_slope(a))
-TT_ROW(gelu_tanh_row, (T)0.5 * a * (1 + gelu_tanh_of(a)))
+TT_ROW(gelu_tanh_row, a *gelu_tanh_gate(a))
 TT_ROW(gelu_tanh_row_backward, d *gelu_tanh_slope(a))
 
 static tt_status gelu_forward(tt_call *c)

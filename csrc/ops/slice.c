@@ -5,59 +5,88 @@
 
 #ifdef TT_KERNELS
 
-/* The full tensor as (outer, size, inner), of which the slice takes `length` of the middle. */
+/* A row of the full tensor is everything from the axis on. Of each the slice takes `runs` runs of
+ * `run` elements, `stride` apart; a slice without steps is one run. */
 typedef struct {
-    int64_t outer, size, inner, start, step, length;
-} slice_shape;
+    T *full, *part;
+    int64_t rows, row, first, stride, runs, run;
+    bool acc;
+} slice_plan;
 
-static slice_shape slice_shape_of(const tt_tensor *full, const tt_attrs *attrs)
+static slice_plan slice_plan_of(const tt_tensor *full, const tt_attrs *attrs)
 {
     const int64_t *ints = attrs->ints;
     tt_span s = span_of_axis(full, normal_axis(ints[0], full->ndim));
-    return (slice_shape){s.outer, s.n, s.inner, ints[1], ints[2], ints[3]};
+    bool together = ints[2] == 1;
+    return (slice_plan){.rows = s.outer,
+                        .row = s.n * s.inner,
+                        .first = ints[1] * s.inner,
+                        .stride = ints[2] * s.inner,
+                        .runs = together ? 1 : ints[3],
+                        .run = together ? ints[3] * s.inner : s.inner};
 }
 
-static void slice_put(slice_shape s, T *full, const T *part)
+static void slice_put_shard(void *arg, int64_t shard)
 {
-    for (int64_t o = 0; o < s.outer; o++) {
-        for (int64_t i = 0; i < s.length; i++) {
-            T *dst = full + (o * s.size + s.start + i * s.step) * s.inner;
-            const T *src = part + (o * s.length + i) * s.inner;
-            for (int64_t j = 0; j < s.inner; j++) dst[j] += src[j];
+    const slice_plan *p = arg;
+    int64_t rows = rows_per_shard(p->row), end = at_most((shard + 1) * rows, p->rows);
+    for (int64_t r = shard * rows; r < end; r++) {
+        T *row = p->full + r * p->row, *first = row + p->first, *after = first + p->run;
+        const T *src = p->part + r * p->runs * p->run;
+        if (!p->acc && p->runs == 1) { /* each element is written once */
+            memset(row, 0, (size_t)p->first * sizeof(T));
+            memcpy(first, src, (size_t)p->run * sizeof(T));
+            memset(after, 0, (size_t)(row + p->row - after) * sizeof(T));
+            continue;
+        }
+        if (!p->acc) memset(row, 0, (size_t)p->row * sizeof(T));
+        for (int64_t i = 0; i < p->runs; i++) {
+            T *restrict dst = first + i * p->stride;
+            for (int64_t j = 0; j < p->run; j++) dst[j] += src[i * p->run + j];
         }
     }
 }
 
-static void slice_get(slice_shape s, const T *full, T *part, bool acc)
+static void slice_get_shard(void *arg, int64_t shard)
 {
-    for (int64_t o = 0; o < s.outer; o++) {
-        for (int64_t i = 0; i < s.length; i++) {
-            const T *src = full + (o * s.size + s.start + i * s.step) * s.inner;
-            T *dst = part + (o * s.length + i) * s.inner;
-            for (int64_t j = 0; j < s.inner; j++) put(dst + j, src[j], acc);
+    const slice_plan *p = arg;
+    int64_t rows = rows_per_shard(p->row), end = at_most((shard + 1) * rows, p->rows);
+    for (int64_t r = shard * rows; r < end; r++) {
+        for (int64_t i = 0; i < p->runs; i++) {
+            const T *src = p->full + r * p->row + p->first + i * p->stride;
+            T *restrict dst = p->part + (r * p->runs + i) * p->run;
+            for (int64_t j = 0; j < p->run; j++) put(dst + j, src[j], p->acc);
         }
     }
+}
+
+static tt_status slice_run(slice_plan p, const void *full, const void *part, bool acc,
+                           parallel_fn shard)
+{
+    p.full = as_writable(full);
+    p.part = as_writable(part);
+    p.acc = acc;
+    parallel_for(shards_of(p.rows, rows_per_shard(p.row)), shard, &p);
+    return TT_OK;
 }
 
 static tt_status slice_backward_kernel(tt_call *c)
 {
-    if (!c->acc[0]) memset(c->dx[0], 0, tensor_bytes(c->in[0]));
-    slice_put(slice_shape_of(c->in[0], c->attrs), c->dx[0], c->dy[0]);
-    return TT_OK;
+    return slice_run(slice_plan_of(c->in[0], c->attrs), c->dx[0], c->dy[0], c->acc[0],
+                     slice_put_shard);
 }
 TT_KERNELS_OF(slice, NULL, slice_backward_kernel)
 
 static tt_status slice_backward_forward(tt_call *c)
 {
-    memset(c->out[0]->data, 0, tensor_bytes(c->out[0]));
-    slice_put(slice_shape_of(c->out[0], c->attrs), c->out[0]->data, data_of(c->in[0]));
-    return TT_OK;
+    return slice_run(slice_plan_of(c->out[0], c->attrs), c->out[0]->data, c->in[0]->data, false,
+                     slice_put_shard);
 }
 
 static tt_status slice_backward_backward(tt_call *c)
 {
-    slice_get(slice_shape_of(c->out[0], c->attrs), c->dy[0], c->dx[0], c->acc[0]);
-    return TT_OK;
+    return slice_run(slice_plan_of(c->out[0], c->attrs), c->dy[0], c->dx[0], c->acc[0],
+                     slice_get_shard);
 }
 TT_KERNELS_OF(slice_backward, slice_backward_forward, slice_backward_backward)
 

@@ -13,38 +13,36 @@ typedef struct {
     bool log, masked, acc;
 } softmax_plan;
 
-static void softmax_line(const softmax_plan *p, int64_t offset)
+/* The stride is p->inner, and a constant where it is 1. */
+TT_INLINE void softmax_line(const softmax_plan *p, int64_t offset, int64_t stride)
 {
     const T *x = p->x + offset;
-    T *y = p->out + offset;
-    T m = line_max(x, p->n, p->inner);
+    T *restrict y = p->out + offset;
+    T m = line_max(x, p->n, stride), s = 0;
     if (p->masked && m == -INFINITY) m = 0;
-    T log_sum = line_log_sum(x, p->n, p->inner, m);
     if (p->log) {
-        for (int64_t i = 0; i < p->n; i++) y[i * p->inner] = x[i * p->inner] - m - log_sum;
+        T log_sum = tt_log(line_exp_sum(x, p->n, stride, m));
+        for (int64_t i = 0; i < p->n; i++) y[i * stride] = x[i * stride] - m - log_sum;
         return;
     }
-    T scale = log_sum == -INFINITY ? 0 : tt_exp(-log_sum); /* the sum is 0 where m was put to 0 */
-    if (p->inner == 1) {
-        for (int64_t i = 0; i < p->n; i++) y[i] = tt_exp(x[i] - m) * scale;
-    } else {
-        for (int64_t i = 0; i < p->n; i++) y[i * p->inner] = tt_exp(x[i * p->inner] - m) * scale;
-    }
+    TT_LANES_SUM(s, p->n, (y[i * stride] = tt_exp_negative(x[i * stride] - m)));
+    T scale = s == 0 ? 0 : 1 / s; /* 0 where m was put to 0 */
+    for (int64_t i = 0; i < p->n; i++) y[i * stride] *= scale;
 }
 
 /* softmax: dx = y (dy - sum y dy); log_softmax: dx = dy - e^y sum dy */
-static void softmax_line_backward(const softmax_plan *p, int64_t offset)
+TT_INLINE void softmax_line_backward(const softmax_plan *p, int64_t offset, int64_t stride)
 {
     const T *y = p->y + offset, *dy = p->dy + offset;
-    T *dx = p->out + offset, s = 0;
+    T *restrict dx = p->out + offset, s = 0;
     if (p->log) {
-        for (int64_t i = 0; i < p->n; i++) s += dy[i * p->inner];
+        TT_LANES_SUM(s, p->n, dy[i * stride]);
         for (int64_t i = 0; i < p->n; i++)
-            put(dx + i * p->inner, dy[i * p->inner] - tt_exp(y[i * p->inner]) * s, p->acc);
+            put(dx + i * stride, dy[i * stride] - tt_exp_negative(y[i * stride]) * s, p->acc);
     } else {
-        for (int64_t i = 0; i < p->n; i++) s += y[i * p->inner] * dy[i * p->inner];
+        TT_LANES_SUM(s, p->n, y[i * stride] * dy[i * stride]);
         for (int64_t i = 0; i < p->n; i++)
-            put(dx + i * p->inner, y[i * p->inner] * (dy[i * p->inner] - s), p->acc);
+            put(dx + i * stride, y[i * stride] * (dy[i * stride] - s), p->acc);
     }
 }
 
@@ -55,8 +53,10 @@ static void softmax_shard(void *arg, int64_t shard)
             end = at_most(begin + p->lines_per_shard, p->outer * p->inner);
     for (int64_t line = begin; line < end; line++) {
         int64_t offset = line / p->inner * p->n * p->inner + line % p->inner;
-        if (p->dy != NULL) softmax_line_backward(p, offset);
-        else softmax_line(p, offset);
+        if (p->dy != NULL && p->inner == 1) softmax_line_backward(p, offset, 1);
+        else if (p->dy != NULL) softmax_line_backward(p, offset, p->inner);
+        else if (p->inner == 1) softmax_line(p, offset, 1);
+        else softmax_line(p, offset, p->inner);
     }
 }
 

@@ -51,6 +51,33 @@ DEFINE_SWEEP(tt_tanhf_, tanh)
 DEFINE_SWEEP(tt_erff_, erf)
 DEFINE_SWEEP(tt_logf_, log)
 
+/* Arguments that are not positive, and normal results. */
+static float exp_negative(float x) { return tt_exp_negativef_(-fabsf(x)); }
+static double exact_exp_negative(double x) { return fabs(x) > 87 ? 0 : exp(-fabs(x)); }
+DEFINE_SWEEP(exp_negative, exact_exp_negative)
+
+/* Both are at most 1: what counts is the distance, in units of the last place below 1. */
+static void check_normal(uint32_t step)
+{
+    double worst = 0;
+    for (uint64_t u = 0; u <= UINT32_MAX; u += step) {
+        float x = tt_from_bits_((uint32_t)u), bell, got = tt_normalf_(x, &bell);
+        if (isnan(x)) {
+            CHECK(isnan(got) && isnan(bell), "normal(NaN) = %a, %a", got, bell);
+            continue;
+        }
+        double error = fmax(fabs(got - 0.5 * erfc(-sqrt(0.5) * x)), fabs(bell - exp(-0.5 * x * x)));
+        if (!(error <= worst)) worst = error;
+    }
+    printf("%-10s %.3f ulp of 1\n", "normal", worst * 0x1p24);
+    CHECK(worst <= BOUND * 0x1p-24, "normal is off by %g", worst);
+    float bell;
+    CHECK(tt_normalf_(INFINITY, &bell) == 1 && bell == 0 && tt_normalf_(-INFINITY, &bell) == 0,
+          "normal at the infinities");
+    CHECK(tt_normalf_(-FLT_MAX, &bell) == 0 && tt_normalf_(0.0f, &bell) == 0.5f && bell == 1,
+          "normal at zero and far away");
+}
+
 /* libm's float functions come after this range. */
 static float near_sin(float x) { return tt_trig_near(x) ? tt_sin_near(x) : sinf(x); }
 static float near_cos(float x) { return tt_trig_near(x) ? tt_cos_near(x) : cosf(x); }
@@ -123,6 +150,8 @@ int main(int argc, char **argv)
     uint32_t step = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1021;
     check_specials();
     sweep_tt_expf_(step);
+    sweep_exp_negative(step);
+    check_normal(step);
     sweep_tt_tanhf_(step);
     sweep_tt_erff_(step);
     sweep_tt_logf_(step);
