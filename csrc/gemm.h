@@ -32,6 +32,9 @@ typedef void (*part_fn)(void *arg, int64_t row, int64_t rows, int64_t col, int64
 typedef struct {
     part_fn before, after;
     void *arg;
+    bool whole_rows; /* no part begins or ends within a row */
+    const T *add;    /* what is added instead of C: a matrix like it, or one row for all; or NULL */
+    int64_t add_ld;  /* 0: one row */
 } gemm_parts;
 
 static void gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,
@@ -40,7 +43,7 @@ static void gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, con
     if (m <= 0 || n <= 0) return;
 #ifdef TT_GEMM
     if (!blas_preferred()) {
-        tiled_gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        tiled_gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, c, ldc);
         return;
     }
 #endif
@@ -57,6 +60,29 @@ typedef struct {
     int64_t rows, cols, across; /* of a part; parts side by side */
 } gemm_plan;
 
+/* The product of some rows and columns of C. */
+static void gemm_rows(const gemm_plan *p, int64_t row, int64_t rows, int64_t col, int64_t cols)
+{
+    const T *a = p->a + (p->ta ? row : row * p->lda), *b = p->b + (p->tb ? col * p->ldb : col);
+    T *c = p->c + row * p->ldc + col, beta = p->parts.add != NULL ? 1 : p->beta;
+    const T *d = p->parts.add != NULL ? p->parts.add + row * p->parts.add_ld + col : c;
+#ifdef TT_GEMM
+    int64_t ldd = p->parts.add != NULL ? p->parts.add_ld : p->ldc;
+    if (p->by_rows) {
+        gemm_by_rows(rows, cols, p->k, p->alpha, a, p->lda, b, p->ldb, beta, d, ldd, c, p->ldc);
+        return;
+    }
+    if (!blas_preferred()) {
+        tiled_gemm(p->ta, p->tb, rows, cols, p->k, p->alpha, a, p->lda, b, p->ldb, beta, d, ldd, c,
+                   p->ldc);
+        return;
+    }
+#endif
+    for (int64_t r = 0; d != c && r < rows; r++)
+        memcpy(c + r * p->ldc, d + r * p->parts.add_ld, (size_t)cols * sizeof(T));
+    blas_gemm(p->ta, p->tb, rows, cols, p->k, p->alpha, a, p->lda, b, p->ldb, beta, c, p->ldc);
+}
+
 static void gemm_part(void *arg, int64_t part)
 {
     const gemm_plan *p = arg;
@@ -70,15 +96,7 @@ static void gemm_part(void *arg, int64_t part)
     for (; row < end; row += step) {
         int64_t rows = at_most(step, end - row);
         if (p->parts.before != NULL) p->parts.before(p->parts.arg, row, rows, col, cols);
-        const T *a = p->a + (p->ta ? row : row * p->lda), *b = p->b + (p->tb ? col * p->ldb : col);
-        T *c = p->c + row * p->ldc + col;
-#ifdef TT_GEMM
-        if (p->by_rows)
-            gemm_by_rows(rows, cols, p->k, p->alpha, a, p->lda, b, p->ldb, p->beta, c, p->ldc);
-        else
-#endif
-            gemm(p->ta, p->tb, rows, cols, p->k, p->alpha, a, p->lda, b, p->ldb, p->beta, c,
-                 p->ldc);
+        gemm_rows(p, row, rows, col, cols);
         if (p->parts.after != NULL) p->parts.after(p->parts.arg, row, rows, col, cols);
     }
 }
@@ -106,7 +124,8 @@ static void gemm_choose_parts(gemm_plan *p)
 {
     int64_t parts = gemm_count_parts(p), panels = (p->n + PART_COLS - 1) / PART_COLS;
     double least = INFINITY;
-    for (int64_t across = 1; across <= at_most(parts, panels); across++) {
+    int64_t most = p->parts.whole_rows ? 1 : at_most(parts, panels);
+    for (int64_t across = 1; across <= most; across++) {
         int64_t cols = (panels + across - 1) / across * PART_COLS;
         int64_t down = (parts + across - 1) / across;
         int64_t rows = (p->m + down - 1) / down;

@@ -32,11 +32,13 @@ TT_INLINE vec vec_load(const T *p) { return *(const vec_anywhere *)p; }
 TT_INLINE void vec_store(T *p, vec x) { *(vec_anywhere *)p = x; }
 TT_INLINE vec vec_all(T x) { return x - (vec){0}; }
 
-/* C (rows, TILE_COLS) = alpha A B + beta C for a panel of B: k rows of TILE_COLS. Row r of A begins
- * at a + r * down, and its terms are `along` apart; one of the two is 1. Where A is new to the
+/* C (rows, TILE_COLS) = alpha A B + beta D for a panel of B: k rows of TILE_COLS. Row r of A begins
+ * at a + r * down, and its terms are `along` apart; one of the two is 1. D is C itself or another
+ * matrix; with ldd == 0 all its rows are one. Where A is new to the
  * caches, the tile below is asked for: term by term, a line of one of its rows. */
 TT_INLINE void gemm_tile(const int rows, const bool is_new, int64_t k, const T *a, int64_t down,
-                         int64_t along, const T *b, T *c, int64_t ldc, T alpha, T beta)
+                         int64_t along, const T *b, T alpha, T beta, const T *d, int64_t ldd, T *c,
+                         int64_t ldc)
 {
     const T *below = a + rows * down;
     vec sum[TILE_ROWS][2];
@@ -59,11 +61,11 @@ TT_INLINE void gemm_tile(const int rows, const bool is_new, int64_t k, const T *
         b += TILE_COLS;
     }
 #pragma GCC unroll 14
-    for (int r = 0; r < rows; r++, c += ldc) {
+    for (int r = 0; r < rows; r++, c += ldc, d += ldd) {
         vec y0 = sum[r][0] * vec_all(alpha), y1 = sum[r][1] * vec_all(alpha);
         if (beta != 0) {
-            y0 += vec_all(beta) * vec_load(c);
-            y1 += vec_all(beta) * vec_load(c + LANES);
+            y0 += vec_all(beta) * vec_load(d);
+            y1 += vec_all(beta) * vec_load(d + LANES);
         }
         vec_store(c, y0);
         vec_store(c + LANES, y1);
@@ -72,24 +74,25 @@ TT_INLINE void gemm_tile(const int rows, const bool is_new, int64_t k, const T *
 
 /* One function for each number of rows and layout of A; and one that copies what a tile takes from
  * a transposed A. */
-typedef void gemm_tile_fn(int64_t k, const T *a, int64_t lda, const T *b, T *c, int64_t ldc,
-                          T alpha, T beta);
+typedef void gemm_tile_fn(int64_t k, const T *a, int64_t lda, const T *b, T alpha, T beta,
+                          const T *d, int64_t ldd, T *c, int64_t ldc);
 typedef void gemm_copy_fn(int64_t k, const T *a, int64_t lda, T *out);
 #define GEMM_TILES(rows)                                                                          \
-    static void gemm_tile_##rows(int64_t k, const T *a, int64_t lda, const T *b, T *c,            \
-                                 int64_t ldc, T alpha, T beta)                                    \
+    static void gemm_tile_##rows(int64_t k, const T *a, int64_t lda, const T *b, T alpha, T beta, \
+                                 const T *d, int64_t ldd, T *c, int64_t ldc)                      \
     {                                                                                             \
-        gemm_tile(rows, false, k, a, lda, 1, b, c, ldc, alpha, beta);                             \
+        gemm_tile(rows, false, k, a, lda, 1, b, alpha, beta, d, ldd, c, ldc);                     \
     }                                                                                             \
-    static void gemm_tile_new_##rows(int64_t k, const T *a, int64_t lda, const T *b, T *c,        \
-                                     int64_t ldc, T alpha, T beta)                                \
+    static void gemm_tile_new_##rows(int64_t k, const T *a, int64_t lda, const T *b, T alpha,     \
+                                     T beta, const T *d, int64_t ldd, T *c, int64_t ldc)          \
     {                                                                                             \
-        gemm_tile(rows, true, k, a, lda, 1, b, c, ldc, alpha, beta);                              \
+        gemm_tile(rows, true, k, a, lda, 1, b, alpha, beta, d, ldd, c, ldc);                      \
     }                                                                                             \
-    static void gemm_tile_transposed_##rows(int64_t k, const T *a, int64_t lda, const T *b, T *c, \
-                                            int64_t ldc, T alpha, T beta)                         \
+    static void gemm_tile_transposed_##rows(int64_t k, const T *a, int64_t lda, const T *b,       \
+                                            T alpha, T beta, const T *d, int64_t ldd, T *c,       \
+                                            int64_t ldc)                                          \
     {                                                                                             \
-        gemm_tile(rows, false, k, a, 1, lda, b, c, ldc, alpha, beta);                             \
+        gemm_tile(rows, false, k, a, 1, lda, b, alpha, beta, d, ldd, c, ldc);                     \
     }                                                                                             \
     static void gemm_copy_##rows(int64_t k, const T *a, int64_t lda, T *out)                      \
     {                                                                                             \
@@ -209,20 +212,21 @@ static void gemm_copy_tiles(int64_t m, int64_t k, const T *a, int64_t lda, T *ou
 
 /* C (m, cols) for a panel, tile below tile. */
 static void gemm_panel(gemm_layout layout, int64_t m, int64_t cols, int64_t k, T alpha, const T *a,
-                       int64_t lda, const T *panel, T beta, T *c, int64_t ldc)
+                       int64_t lda, const T *panel, T beta, const T *d, int64_t ldd, T *c,
+                       int64_t ldc)
 {
     gemm_heights heights = gemm_cut(m);
     T edge[TILE_ROWS * TILE_COLS];
-    for (int64_t rows; (rows = gemm_height(&heights)) > 0; c += rows * ldc) {
+    for (int64_t rows; (rows = gemm_height(&heights)) > 0; c += rows * ldc, d += rows * ldd) {
         gemm_tile_fn *run = gemm_tiles[rows - 1][layout];
         int64_t ld = layout == A_COPIED ? rows : lda;
         if (cols == TILE_COLS) {
-            run(k, a, ld, panel, c, ldc, alpha, beta);
+            run(k, a, ld, panel, alpha, beta, d, ldd, c, ldc);
         } else {
             size_t width = (size_t)cols * sizeof(T);
             for (int64_t r = 0; beta != 0 && r < rows; r++)
-                memcpy(edge + r * TILE_COLS, c + r * ldc, width);
-            run(k, a, ld, panel, edge, TILE_COLS, alpha, beta);
+                memcpy(edge + r * TILE_COLS, d + r * ldd, width);
+            run(k, a, ld, panel, alpha, beta, edge, TILE_COLS, edge, TILE_COLS);
             for (int64_t r = 0; r < rows; r++) memcpy(c + r * ldc, edge + r * TILE_COLS, width);
         }
         a += layout == A_TRANSPOSED ? rows : rows * (layout == A_COPIED ? k : lda);
@@ -241,10 +245,11 @@ TT_INLINE vec vec_sums(vec x[LANES])
     return x[0];
 }
 
-/* C (m, n) = alpha A B^T + beta C for few rows, for which packing B is dearer than the product:
+/* C (m, n) = alpha A B^T + beta D for few rows, for which packing B is dearer than the product:
  * each element is the product of two rows where they lie. */
 static void gemm_by_rows(int64_t m, int64_t n, int64_t k, T alpha, const T *a, int64_t lda,
-                         const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
+                         const T *b, int64_t ldb, T beta, const T *d, int64_t ldd, T *c,
+                         int64_t ldc)
 {
     for (int64_t col = 0; col < n; col += LANES) {
         int64_t cols = at_most(LANES, n - col);
@@ -265,8 +270,9 @@ static void gemm_by_rows(int64_t m, int64_t n, int64_t k, T alpha, const T *a, i
             for (; p < k; p++)
                 for (int64_t j = 0; j < cols; j++) out[j] += a[i * lda + p] * row[j][p];
             T *y = c + i * ldc + col;
+            const T *add = d + i * ldd + col;
             for (int64_t j = 0; j < cols; j++)
-                y[j] = alpha * out[j] + (beta != 0 ? beta * y[j] : 0);
+                y[j] = alpha * out[j] + (beta != 0 ? beta * add[j] : 0);
         }
     }
 }
@@ -329,7 +335,7 @@ static inline void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T 
             T scale = p > 0 || (i > 0 && c_next == 0) ? 1 : beta, *to = c + i * c_next;
             if (m > FOUR_ROWS) {
                 gemm_panel(A_AS_IT_IS, m, cols, depth, 1, a + i * a_next, lda, b + i * b_next,
-                           scale, to, ldc);
+                           scale, to, ldc, to, ldc);
                 continue;
             }
             for (int64_t r = 0; r < m; r++, to += ldc, from += TILE_COLS)
@@ -339,16 +345,17 @@ static inline void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T 
     }
 }
 
-/* A block of C: A at its row, B at its start. */
+/* A block of C: A and D at its row, B at its start. */
 static void gemm_block(gemm_layout layout, bool tb, int64_t m, int64_t n, int64_t k, T alpha,
-                       const T *a, int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
+                       const T *a, int64_t lda, const T *b, int64_t ldb, T beta, const T *d,
+                       int64_t ldd, T *c, int64_t ldc)
 {
     _Alignas(VECTOR_BYTES) T panel[DEPTH * TILE_COLS];
     for (int64_t col = 0; col < n; col += TILE_COLS) {
         int64_t cols = at_most(TILE_COLS, n - col);
         gemm_pack(tb, k, cols, tb ? b + col * ldb : b + col, ldb, panel);
         gemm_panel(col == 0 && layout == A_AS_IT_IS ? A_NEW : layout, m, cols, k, alpha, a, lda,
-                   panel, beta, c + col, ldc);
+                   panel, beta, d + col, ldd, c + col, ldc);
     }
 }
 
@@ -356,17 +363,18 @@ static void gemm_block(gemm_layout layout, bool tb, int64_t m, int64_t n, int64_
  * where several panels come past, A is copied for them. */
 static __attribute__((noinline)) void gemm_block_copied(bool tb, int64_t m, int64_t n, int64_t k,
                                                         T alpha, const T *a, int64_t lda,
-                                                        const T *b, int64_t ldb, T beta, T *c,
-                                                        int64_t ldc)
+                                                        const T *b, int64_t ldb, T beta, const T *d,
+                                                        int64_t ldd, T *c, int64_t ldc)
 {
     _Alignas(VECTOR_BYTES) T copy[COPY_ROWS * DEPTH];
     gemm_copy_tiles(m, k, a, lda, copy);
-    gemm_block(A_COPIED, tb, m, n, k, alpha, copy, 0, b, ldb, beta, c, ldc);
+    gemm_block(A_COPIED, tb, m, n, k, alpha, copy, 0, b, ldb, beta, d, ldd, c, ldc);
 }
 
-/* As blas_gemm: C (m, n) = alpha op(A) op(B) + beta C. */
+/* C (m, n) = alpha op(A) op(B) + beta D. D is C, or overlaps it nowhere. */
 static void tiled_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,
-                       int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
+                       int64_t lda, const T *b, int64_t ldb, T beta, const T *d, int64_t ldd, T *c,
+                       int64_t ldc)
 {
     bool copies = ta && lda * (int64_t)sizeof(T) >= PAGE && n >= COPY_PANELS * TILE_COLS;
     int64_t most = copies ? COPY_ROWS : BLOCK_ROWS, blocks = (m + most - 1) / most;
@@ -375,16 +383,17 @@ static void tiled_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alph
     for (int64_t row = 0; row < m; row += height) {
         int64_t rows = at_most(height, m - row), p = 0;
         T *out = c + row * ldc;
-        do { /* with k == 0 once, for beta C */
-            int64_t depth = at_most(DEPTH, k - p);
+        do { /* with k == 0 once, for beta D */
+            int64_t depth = at_most(DEPTH, k - p), ld = p == 0 ? ldd : ldc;
             const T *from = ta ? a + p * lda + row : a + row * lda + p;
-            const T *by = b + (tb ? p : p * ldb);
+            const T *by = b + (tb ? p : p * ldb), *add = p == 0 ? d + row * ldd : out;
             T scale = p == 0 ? beta : 1;
             if (copies)
-                gemm_block_copied(tb, rows, n, depth, alpha, from, lda, by, ldb, scale, out, ldc);
+                gemm_block_copied(tb, rows, n, depth, alpha, from, lda, by, ldb, scale, add, ld,
+                                  out, ldc);
             else
                 gemm_block(ta ? A_TRANSPOSED : A_AS_IT_IS, tb, rows, n, depth, alpha, from, lda, by,
-                           ldb, scale, out, ldc);
+                           ldb, scale, add, ld, out, ldc);
             p += depth;
         } while (p < k);
     }

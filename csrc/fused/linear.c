@@ -17,22 +17,16 @@ static int64_t row_count(const tt_tensor *x)
 }
 
 typedef struct {
-    const T *bias, *residual; /* (cols), (rows, cols); NULL: zeros */
-    T *y, *slopes;            /* (rows, cols); slopes, if any, for the backward */
+    const T *bias;
+    T *y, *slopes; /* (rows, cols); slopes, if any, for the backward */
     int64_t cols, activation;
 } epilogue;
 
-/* What the product is added to. */
-static void put_terms(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
+static void add_bias(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
 {
     const epilogue *e = arg;
-    for (int64_t r = row; r < row + rows; r++) {
-        T *restrict y = e->y + r * e->cols + col;
-        const T *term = e->residual != NULL ? e->residual + r * e->cols + col : e->bias + col;
-        if (e->residual != NULL && e->bias != NULL)
-            for (int64_t i = 0; i < cols; i++) y[i] = term[i] + e->bias[col + i];
-        else memcpy(y, term, (size_t)cols * sizeof(T));
-    }
+    for (int64_t r = row; r < row + rows; r++)
+        for (int64_t i = col; i < col + cols; i++) e->y[r * e->cols + i] += e->bias[i];
 }
 
 static void apply_activation(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
@@ -48,8 +42,8 @@ static tt_status linear_forward(tt_call *c)
 {
     const tt_tensor *w = c->in[1];
     int64_t out = w->shape[0], in = w->shape[1], rows = row_count(c->in[0]);
+    const T *residual = c->n_in > 3 ? data_of(c->in[3]) : NULL;
     epilogue e = {.bias = data_of(c->in[2]),
-                  .residual = c->n_in > 3 ? data_of(c->in[3]) : NULL,
                   .y = c->out[0]->data,
                   .cols = out,
                   .activation = c->attrs->ints[0]};
@@ -57,27 +51,37 @@ static tt_status linear_forward(tt_call *c)
         e.slopes = call_save(c, 0, (size_t)(rows * out) * sizeof(T));
         if (e.slopes == NULL) return TT_ERR_NOMEM;
     }
-    bool adds = e.bias != NULL || e.residual != NULL;
-    gemm_parts tiles = {.before = adds ? put_terms : NULL,
-                        .after = e.activation != ACTIVATION_NONE ? apply_activation : NULL,
+    /* The product is added to the residual or the bias, with both to the residual. */
+    gemm_parts parts = {.add = residual != NULL ? residual : e.bias,
+                        .add_ld = residual != NULL ? out : 0,
                         .arg = &e};
+    if (e.activation != ACTIVATION_NONE) parts.after = apply_activation;
+    else if (residual != NULL && e.bias != NULL) parts.after = add_bias;
     parallel_gemm_tiled(false, true, rows, out, in, 1, c->in[0]->data, at_least_one(in), w->data,
-                        at_least_one(in), adds, e.y, at_least_one(out), &tiles);
+                        at_least_one(in), 0, e.y, at_least_one(out), &parts);
     return TT_OK;
 }
 
 typedef struct {
     const T *dy, *y, *slopes;
     T *dz;
-    int64_t numel, activation;
+    int64_t rows, cols, activation, rows_per_shard;
 } epilogue_gradient;
 
-static void epilogue_gradient_shard(void *arg, int64_t shard)
+static void past_activation(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols)
 {
-    const epilogue_gradient *p = arg;
-    int64_t at = shard * GRAIN, n = at_most(GRAIN, p->numel - at);
-    activation_backward(p->activation, p->dy + at, p->y + at,
-                        p->slopes != NULL ? p->slopes + at : NULL, p->dz + at, n);
+    const epilogue_gradient *e = arg;
+    int64_t at = row * e->cols;
+    (void)col, (void)cols; /* of dx: it takes whole rows of dz */
+    activation_backward(e->activation, e->dy + at, e->y + at,
+                        e->slopes != NULL ? e->slopes + at : NULL, e->dz + at, rows * e->cols);
+}
+
+static void past_activation_shard(void *arg, int64_t shard)
+{
+    const epilogue_gradient *e = arg;
+    int64_t row = shard * e->rows_per_shard;
+    past_activation(arg, row, at_most(e->rows_per_shard, e->rows - row), 0, 0);
 }
 
 /* The bias's gradient, on the way to the weight's: the columns of dz that a part of dW reads next
@@ -95,20 +99,23 @@ static tt_status linear_backward(tt_call *c)
     const tt_tensor *x = c->in[0], *w = c->in[1];
     int64_t out = w->shape[0], in = w->shape[1], rows = row_count(c->in[0]);
     const T *dz = c->dy[0];
-    if (c->attrs->ints[0] != ACTIVATION_NONE) {
-        epilogue_gradient p = {.dy = c->dy[0],
-                               .y = c->out[0]->data,
-                               .slopes = c->saved[0],
-                               .dz = call_scratch(c, (size_t)(rows * out) * sizeof(T)),
-                               .numel = rows * out,
-                               .activation = c->attrs->ints[0]};
-        if (p.dz == NULL) return TT_ERR_NOMEM;
-        parallel_for(shards_of(p.numel, GRAIN), epilogue_gradient_shard, &p);
-        dz = p.dz;
+    gemm_parts dx_parts = {.whole_rows = c->attrs->ints[0] != ACTIVATION_NONE};
+    epilogue_gradient e = {.dy = c->dy[0],
+                           .y = c->out[0]->data,
+                           .slopes = c->saved[0],
+                           .rows = rows,
+                           .cols = out,
+                           .activation = c->attrs->ints[0],
+                           .rows_per_shard = rows_per_shard(out)};
+    if (e.activation != ACTIVATION_NONE) {
+        dz = e.dz = call_scratch(c, (size_t)(rows * out) * sizeof(T));
+        if (dz == NULL) return TT_ERR_NOMEM;
+        if (c->dx[0] != NULL && in > 0) dx_parts.before = past_activation, dx_parts.arg = &e;
+        else parallel_for(shards_of(rows, e.rows_per_shard), past_activation_shard, &e);
     }
-    if (c->dx[0] != NULL) /* dx (rows, in) = dz W */
-        parallel_gemm(false, false, rows, in, out, 1, dz, at_least_one(out), w->data,
-                      at_least_one(in), c->acc[0], c->dx[0], at_least_one(in));
+    if (c->dx[0] != NULL) /* dx (rows, in) = dz W, rows of dz just before those of dx */
+        parallel_gemm_tiled(false, false, rows, in, out, 1, dz, at_least_one(out), w->data,
+                            at_least_one(in), c->acc[0], c->dx[0], at_least_one(in), &dx_parts);
     column_sums_plan sums = {dz, c->dx[2], rows, out, c->acc[2]};
     gemm_parts tiles = {.before = c->dx[2] != NULL ? sum_columns : NULL, .arg = &sums};
     if (c->dx[1] != NULL) /* dW (out, in) = dz^T x */

@@ -76,7 +76,7 @@ static void check_parts(int64_t m, int64_t n)
     T *ones = malloc((size_t)(m + n) * sizeof(T)), *c = malloc((size_t)(m * n) * sizeof(T));
     for (int64_t i = 0; i < m + n; i++) ones[i] = 1;
     marked mark = {c, n};
-    gemm_parts parts = {put_five, twice, &mark};
+    gemm_parts parts = {.before = put_five, .after = twice, .arg = &mark};
     parallel_gemm_tiled(false, false, m, n, 1, 3, ones, 1, ones + m, n, 1, c, n, &parts);
     for (int64_t i = 0; i < m * n; i++)
         CHECK(c[i] == 16, "%d x %d: element %d is %g", (int)m, (int)n, (int)i, (double)c[i]);
@@ -116,6 +116,20 @@ static void check_four_panels(int64_t m, int64_t cols, int64_t k)
 }
 #endif
 
+/* What is added may be another matrix, or one row for all. */
+static void check_add(int64_t m, int64_t n, int64_t k, bool one_row)
+{
+    T *a = RANDOM(1, m * k), *b = RANDOM(2, n * k), *d = RANDOM(3, m * n);
+    T *want = malloc((size_t)(m * n) * sizeof(T)), *c = malloc((size_t)(m * n) * sizeof(T));
+    for (int64_t i = 0; i < m * n; i++) want[i] = d[one_row ? i % n : i], c[i] = (T)NAN;
+    gemm_parts parts = {.add = d, .add_ld = one_row ? 0 : n};
+    parallel_gemm(false, true, m, n, k, 1, a, k, b, k, 1, want, n);
+    parallel_gemm_tiled(false, true, m, n, k, 1, a, k, b, k, 0, c, n, &parts);
+    CHECK(memcmp(want, c, (size_t)(m * n) * sizeof(T)) == 0, "%d x %d x %d: another sum", (int)m,
+          (int)n, (int)k);
+    free(a), free(b), free(c), free(d), free(want);
+}
+
 /* The pool works in a child as in its parent. */
 static void check_fork(void)
 {
@@ -145,6 +159,12 @@ int main(void)
         check_threads(1020, 128, 300, t & 1, t & 2);
         check_threads(4, 33, 20, t & 1, t & 2);
         check_threads(1037, 130, 300, t & 1, t & 2); /* rows of more than a page, when transposed */
+    }
+    for (int one_row = 0; one_row < 2; one_row++) {
+        check_add(2, 40, 33, one_row);
+        check_add(70, 45, 300, one_row);
+        check_add(600, 300, 64, one_row);
+        check_add(5, 7, 0, one_row);
     }
     check_parts(70, 40);
     check_parts(1500, 300);
