@@ -148,6 +148,12 @@ FAULTS = (
         "x[k] * (g[k] - dot[k])",
         "x[k] * g[k]",
     ),
+    kernel(
+        "scaled_dot_product_attention",
+        "fused/attention.h",
+        "x[j] * (g[j] - dot)",
+        "x[j] * g[j]",
+    ),
     vjp(
         "scaled_dot_product_attention",
         "fused/scaled_dot_product_attention.c",

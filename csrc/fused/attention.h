@@ -85,9 +85,9 @@ typedef struct {
     int64_t width; /* of a row */
 } attention_tile;
 
-static attention_tile tile_of(int64_t pair, int64_t first, int64_t n, int64_t key, int64_t keys,
-                              bool by_query)
+static attention_tile tile_of(int64_t pair, int64_t first, int64_t n, int64_t key, int64_t keys)
 {
+    bool by_query = n <= FEW_QUERIES;
     return (attention_tile){pair, first, n, key, keys, by_query, in_lanes(by_query ? keys : n)};
 }
 
@@ -98,30 +98,58 @@ static int64_t tile_seen(const attention_plan *p, const attention_tile *t, int64
     return seen < 0 ? 0 : at_most(seen, t->keys);
 }
 
+/* out[j, i] = x[i, j] */
+static void transpose(int64_t rows, int64_t columns, const T *x, int64_t down, T *out,
+                      int64_t out_down)
+{
+    int64_t row = 0;
+#ifdef TT_GEMM
+    for (; row + LANES <= rows; row += LANES) {
+        int64_t column = 0;
+        for (; column + LANES <= columns; column += LANES)
+            vec_transpose(x + row * down + column, down, out + column * out_down + row, out_down);
+        for (; column < columns; column++)
+            for (int64_t i = row; i < row + LANES; i++)
+                out[column * out_down + i] = x[i * down + column];
+    }
+#endif
+    for (; row < rows; row++)
+        for (int64_t j = 0; j < columns; j++) out[j * out_down + row] = x[row * down + j];
+}
+
 static void tile_mask(const attention_plan *p, const attention_tile *t, T *s)
 {
     const int64_t *strides = p->mask->strides;
     const T *mask = data_of(p->mask) + t->pair / p->heads * strides[0] +
                     t->pair % p->heads * strides[1] + t->first * strides[2] + t->key * strides[3];
-    int64_t rows = t->by_query ? t->n : t->keys, columns = t->by_query ? t->keys : t->n;
-    int64_t down = strides[t->by_query ? 2 : 3], along = strides[t->by_query ? 3 : 2];
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) s[i * t->width + j] = mask[i * down + j * along];
+    if (!t->by_query && strides[3] == 1) {
+        transpose(t->n, t->keys, mask, strides[2], s, t->width);
+        return;
+    }
+    int64_t down = t->by_query ? t->width : 1, along = t->by_query ? 1 : t->width;
+    for (int64_t i = 0; i < t->n; i++)
+        for (int64_t j = 0; j < t->keys; j++)
+            s[i * down + j * along] = mask[i * strides[2] + j * strides[3]];
+}
+
+/* s = alpha a b^T + beta s, for rows a of the queries of the tile and b of its keys. */
+static void tile_product(const attention_plan *p, const attention_tile *t, int64_t dim, T alpha,
+                         const attention_rows *of_queries, const attention_rows *of_keys, T beta,
+                         T *s)
+{
+    const T *a = attention_at(p, of_queries, t->pair, t->first);
+    const T *b = attention_at(p, of_keys, t->pair, t->key);
+    int64_t lda = of_queries->row, ldb = of_keys->row;
+    if (t->by_query)
+        gemm(false, true, t->n, t->keys, dim, alpha, a, lda, b, ldb, beta, s, t->width);
+    else gemm(false, true, t->keys, t->n, dim, alpha, b, ldb, a, lda, beta, s, t->width);
 }
 
 /* scale q k^T + mask */
 static void tile_scores(const attention_plan *p, const attention_tile *t, T *s)
 {
-    const T *q = attention_at(p, &p->q, t->pair, t->first);
-    const T *k = attention_at(p, &p->k, t->pair, t->key);
-    T beta = p->mask != NULL;
     if (p->mask != NULL) tile_mask(p, t, s);
-    if (t->by_query)
-        gemm(false, true, t->n, t->keys, p->dim, p->scale, q, p->q.row, k, p->k.row, beta, s,
-             t->width);
-    else
-        gemm(false, true, t->keys, t->n, p->dim, p->scale, k, p->k.row, q, p->q.row, beta, s,
-             t->width);
+    tile_product(p, t, p->dim, p->scale, &p->q, &p->k, p->mask != NULL, s);
 }
 
 /* By what dropout multiplies the weights; returns the row stride. A draw works in batches: where
@@ -257,7 +285,7 @@ static void attention_queries(const attention_plan *p, int64_t pair, int64_t fir
     hide(sum, 0, QUERY_TILE, 0);
     for (int64_t key = 0; key < last; key += KEY_TILE) {
         int64_t keys = at_most(KEY_TILE, last - key);
-        attention_tile t = tile_of(pair, first, n, key, keys, n <= FEW_QUERIES);
+        attention_tile t = tile_of(pair, first, n, key, keys);
         tile_scores(p, &t, s);
         tile_softmax(p, &t, s, most, sum, y);
         if (keep != NULL) tile_drop(&t, s, keep, tile_keep(p, &t, keep));
@@ -323,8 +351,14 @@ static tt_status attention_forward(tt_call *c, attention_plan *p)
 static void tile_dmask(const attention_plan *p, const attention_tile *t, const T *ds)
 {
     T *dmask = p->dmask + (t->pair * p->queries + t->first) * p->keys + t->key;
-    for (int64_t i = 0; i < t->n; i++, ds++, dmask += p->keys)
-        for (int64_t j = 0; j < t->keys; j++) put(dmask + j, ds[j * t->width], p->acc_mask);
+    if (!t->by_query && !p->acc_mask) {
+        transpose(t->keys, t->n, ds, t->width, dmask, p->keys);
+        return;
+    }
+    int64_t down = t->by_query ? t->width : 1, along = t->by_query ? 1 : t->width;
+    for (int64_t i = 0; i < t->n; i++)
+        for (int64_t j = 0; j < t->keys; j++)
+            put(dmask + i * p->keys + j, ds[i * down + j * along], p->acc_mask);
 }
 
 static void clear_rows(T *x, int64_t stride, int64_t rows, int64_t width)
@@ -339,8 +373,16 @@ static T attention_dot(const T *a, const T *b, int64_t n)
     return sum;
 }
 
-/* The weights of the scores x, and of their gradients g those of the scores, for the queries of
- * ATTENTION_LANES columns and n keys. */
+/* The weights of the scores x of one query, and of their gradients g those of the scores. */
+static void row_softmax_gradient(T *restrict x, T *restrict g, T most, T share, T dot, int64_t n)
+{
+    for (int64_t j = 0; j < (n & -(int64_t)ATTENTION_LANES); j++) {
+        x[j] = tt_exp_negative(x[j] - most) * share;
+        g[j] = x[j] * (g[j] - dot);
+    }
+}
+
+/* The same for the queries of ATTENTION_LANES columns and n keys. */
 static void lanes_softmax_gradient(T *restrict x, T *restrict g, int64_t width, int64_t n,
                                    const T *restrict most, const T *restrict share,
                                    const T *restrict dot)
@@ -375,6 +417,18 @@ static void attention_lines_of(const attention_plan *p, int64_t pair, int64_t fi
 static void tile_softmax_gradient(const attention_plan *p, const attention_tile *t, T *weights,
                                   T *ds, const attention_lines *of)
 {
+    if (t->by_query) {
+        for (int64_t i = 0; i < t->n; i++) {
+            T *row = weights + i * t->width, *ds_row = ds + i * t->width;
+            int64_t seen = tile_seen(p, t, i), lanes = in_lanes(seen);
+            hide(row, seen, lanes, -INFINITY);
+            hide(ds_row, seen, lanes, 0);
+            row_softmax_gradient(row, ds_row, of->most[i], of->share[i], of->dot[i], lanes);
+            hide(row, lanes, t->keys, 0);
+            hide(ds_row, lanes, t->keys, 0);
+        }
+        return;
+    }
     tile_hide(p, t, weights, -INFINITY);
     tile_hide(p, t, ds, 0);
     for (int64_t i = 0; i < t->n; i += ATTENTION_LANES) {
@@ -408,25 +462,24 @@ static void attention_keys_backward(const attention_plan *p, int64_t pair, int64
         attention_lines_of(p, pair, first, n, &lines);
         for (int64_t key = from; key < last; key += KEY_TILE) {
             int64_t keys = at_most(KEY_TILE, last - key), keep_stride = 0;
-            attention_tile t = tile_of(pair, first, n, key, keys, false);
+            attention_tile t = tile_of(pair, first, n, key, keys);
             tile_scores(p, &t, weights);
-            gemm(false, true, keys, n, p->out_dim, 1, attention_at(p, &p->v, pair, key), p->v.row,
-                 g, p->dy.row, 0, ds, t.width);
+            tile_product(p, &t, p->out_dim, 1, &p->dy, &p->v, 0, ds);
             if (keep != NULL) keep_stride = tile_keep(p, &t, keep);
             if (keep != NULL) tile_drop(&t, ds, keep, keep_stride);
             tile_softmax_gradient(p, &t, weights, ds, &lines);
             if (keep != NULL) tile_drop(&t, weights, keep, keep_stride);
             if (p->dmask != NULL) tile_dmask(p, &t, ds);
             if (dq->data != NULL)
-                gemm(true, false, n, p->dim, keys, p->scale, ds, t.width,
+                gemm(!t.by_query, false, n, p->dim, keys, p->scale, ds, t.width,
                      attention_at(p, &p->k, pair, key), p->k.row, key > from || dq->acc,
                      attention_at(p, dq, pair, first), dq->row);
             if (p->dk.data != NULL)
-                gemm(false, false, keys, p->dim, n, p->scale, ds, t.width,
+                gemm(t.by_query, false, keys, p->dim, n, p->scale, ds, t.width,
                      attention_at(p, &p->q, pair, first), p->q.row, first < begin || p->dk.acc,
                      attention_at(p, &p->dk, pair, key), p->dk.row);
             if (p->dv.data != NULL)
-                gemm(false, false, keys, p->out_dim, n, 1, weights, t.width, g, p->dy.row,
+                gemm(t.by_query, false, keys, p->out_dim, n, 1, weights, t.width, g, p->dy.row,
                      first < begin || p->dv.acc, attention_at(p, &p->dv, pair, key), p->dv.row);
         }
         int64_t hidden = last > from ? last : from;
