@@ -145,6 +145,12 @@ FAULTS = (
     kernel(
         "scaled_dot_product_attention",
         "fused/attention.h",
+        "x[k] * (g[k] - dot[k])",
+        "x[k] * g[k]",
+    ),
+    kernel(
+        "scaled_dot_product_attention",
+        "fused/attention.h",
         "x[j] * (g[j] - dot)",
         "x[j] * g[j]",
     ),
@@ -157,7 +163,7 @@ FAULTS = (
     kernel(
         "scaled_dot_product_attention",
         "fused/attention.h",
-        "if (keep != NULL) attention_times(ds_row, keep + i * keep_stride, seen);",
+        "if (keep != NULL) tile_drop(&t, ds, keep, keep_stride);",
         ";",
     ),
     kernel(

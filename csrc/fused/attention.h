@@ -5,7 +5,11 @@
  * score so far and the sum of e^(score - largest), and scales what it has when a larger one comes
  * (online softmax; Milakov and Gimelshein, 2018; Dao et al., 2022). Both are saved for backward,
  * which computes the weights again. What a causal mask hides is left out, but for the corner of the
- * last tile of each query. */
+ * last tile of each query.
+ *
+ * A tile lies transposed, a key to a row: the largest score and the sum of each query are then
+ * those of a lane, and a product packs few queries and not many keys. A few queries alone would
+ * leave most lanes empty, so theirs lie the other way. */
 #ifndef TT_ATTENTION_H
 #define TT_ATTENTION_H
 
@@ -14,6 +18,7 @@
 enum {
     QUERY_TILE = 32,
     KEY_TILE = 128,
+    FEW_QUERIES = 8,
     ATTENTION_LANES = 16,      /* rows of a tile are this many elements, or a multiple */
     ATTENTION_SHARD = 1 << 20, /* multiplications worth waking a thread for */
     ATTENTION_EXP = 16,        /* as many multiplications as e^x costs */
@@ -75,8 +80,16 @@ static int64_t in_lanes(int64_t n) { return (n + ATTENTION_LANES - 1) & -(int64_
 
 /* One tile: the queries first..first+n against the keys key..key+keys of a head. */
 typedef struct {
-    int64_t pair, first, n, key, keys, width; /* width: of a row of the tile */
+    int64_t pair, first, n, key, keys;
+    bool by_query; /* a query to a row; else a key */
+    int64_t width; /* of a row */
 } attention_tile;
+
+static attention_tile tile_of(int64_t pair, int64_t first, int64_t n, int64_t key, int64_t keys)
+{
+    bool by_query = n <= FEW_QUERIES;
+    return (attention_tile){pair, first, n, key, keys, by_query, in_lanes(by_query ? keys : n)};
+}
 
 /* How many keys of the tile query i of it sees. */
 static int64_t tile_seen(const attention_plan *p, const attention_tile *t, int64_t i)
@@ -85,24 +98,58 @@ static int64_t tile_seen(const attention_plan *p, const attention_tile *t, int64
     return seen < 0 ? 0 : at_most(seen, t->keys);
 }
 
+/* out[j, i] = x[i, j] */
+static void transpose(int64_t rows, int64_t columns, const T *x, int64_t down, T *out,
+                      int64_t out_down)
+{
+    int64_t row = 0;
+#ifdef TT_GEMM
+    for (; row + LANES <= rows; row += LANES) {
+        int64_t column = 0;
+        for (; column + LANES <= columns; column += LANES)
+            vec_transpose(x + row * down + column, down, out + column * out_down + row, out_down);
+        for (; column < columns; column++)
+            for (int64_t i = row; i < row + LANES; i++)
+                out[column * out_down + i] = x[i * down + column];
+    }
+#endif
+    for (; row < rows; row++)
+        for (int64_t j = 0; j < columns; j++) out[j * out_down + row] = x[row * down + j];
+}
+
 static void tile_mask(const attention_plan *p, const attention_tile *t, T *s)
 {
-    int64_t down = p->mask->strides[2], along = p->mask->strides[3];
-    const T *mask = data_of(p->mask) + t->pair / p->heads * p->mask->strides[0] +
-                    t->pair % p->heads * p->mask->strides[1] + t->first * down + t->key * along;
-    for (int64_t i = 0; i < t->n; i++, mask += down, s += t->width) {
-        if (along == 1) memcpy(s, mask, (size_t)t->keys * sizeof(T));
-        else
-            for (int64_t j = 0; j < t->keys; j++) s[j] = mask[j * along];
+    const int64_t *strides = p->mask->strides;
+    const T *mask = data_of(p->mask) + t->pair / p->heads * strides[0] +
+                    t->pair % p->heads * strides[1] + t->first * strides[2] + t->key * strides[3];
+    if (!t->by_query && strides[3] == 1) {
+        transpose(t->n, t->keys, mask, strides[2], s, t->width);
+        return;
     }
+    int64_t down = t->by_query ? t->width : 1, along = t->by_query ? 1 : t->width;
+    for (int64_t i = 0; i < t->n; i++)
+        for (int64_t j = 0; j < t->keys; j++)
+            s[i * down + j * along] = mask[i * strides[2] + j * strides[3]];
+}
+
+/* s = alpha a b^T + beta s, for rows a of the queries of the tile and b of its keys. */
+static void tile_product(const attention_plan *p, const attention_tile *t, int64_t dim, T alpha,
+                         const attention_rows *of_queries, const attention_rows *of_keys, T beta,
+                         T *s)
+{
+    const T *a = attention_at(p, of_queries, t->pair, t->first);
+    const T *b = attention_at(p, of_keys, t->pair, t->key);
+    int64_t lda = of_queries->row, ldb = of_keys->row;
+    if (t->by_query)
+        gemm(false, true, t->n, t->keys, dim, alpha, a, lda, b, ldb, beta, s, t->width);
+    else gemm(false, true, t->keys, t->n, dim, alpha, b, ldb, a, lda, beta, s, t->width);
 }
 
 /* scale q k^T + mask */
 static void tile_scores(const attention_plan *p, const attention_tile *t, T *s)
 {
     if (p->mask != NULL) tile_mask(p, t, s);
-    gemm(false, true, t->n, t->keys, p->dim, p->scale, attention_at(p, &p->q, t->pair, t->first),
-         p->q.row, attention_at(p, &p->k, t->pair, t->key), p->k.row, p->mask != NULL, s, t->width);
+    tile_product(p, t, p->dim, p->scale, &p->q, &p->k, p->mask != NULL, s);
 }
 
 /* By what dropout multiplies the weights; returns the row stride. A draw works in batches: where
@@ -120,9 +167,14 @@ static int64_t tile_keep(const attention_plan *p, const attention_tile *t, T *ke
     return stride;
 }
 
-static void attention_times(T *restrict x, const T *restrict by, int64_t n)
+/* The tile s times what dropout keeps. */
+static void tile_drop(const attention_tile *t, T *restrict s, const T *restrict keep,
+                      int64_t stride)
 {
-    for (int64_t i = 0; i < n; i++) x[i] *= by[i];
+    int64_t rows = t->by_query ? t->n : t->keys, columns = t->by_query ? t->keys : t->n;
+    int64_t down = t->by_query ? stride : 1, along = t->by_query ? 1 : stride;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) s[i * t->width + j] *= keep[i * down + j * along];
 }
 
 static void attention_scale(T *x, T factor, int64_t n)
@@ -130,57 +182,98 @@ static void attention_scale(T *x, T factor, int64_t n)
     for (int64_t i = 0; i < n; i++) x[i] *= factor;
 }
 
-/* The next two go over whole lanes: what is hidden at the end of a row is -inf. */
-
-static T scores_row(T *x, T most, int64_t n)
-{
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < (n & -(int64_t)ATTENTION_LANES); j++) {
-        x[j] = tt_exp(x[j] - most);
-        sum += x[j];
-    }
-    return sum;
-}
-
-/* The weights of the scores x, and of their gradients g those of the scores. */
-static void softmax_gradient_row(T *restrict x, T *restrict g, T most, T share, T dot, int64_t n)
-{
-    for (int64_t j = 0; j < (n & -(int64_t)ATTENTION_LANES); j++) {
-        x[j] = tt_exp(x[j] - most) * share;
-        g[j] = x[j] * (g[j] - dot);
-    }
-}
-
 static void hide(T *row, int64_t from, int64_t to, T value)
 {
     for (int64_t j = from; j < to; j++) row[j] = value;
 }
 
+/* e^-inf - -inf is to be 0 where all is masked, not NaN. */
+static T finite_most(T most) { return most == -INFINITY ? 0 : most; }
+
+/* Scores of one query become e^(score - *most) and are added to *sum, which is scaled to the same.
+ * Returns by what. What is hidden at the end of a row is -inf up to whole lanes. */
+static T row_softmax(T *x, int64_t n, T *most, T *sum)
+{
+    T m = line_max(x, n, 1), before = *most, here;
+    *most = m > before ? m : before;
+    m = finite_most(*most);
+    T factor = tt_exp_negative(before - m);
+    TT_LANES_SUM(here, n, x[i] = tt_exp_negative(x[i] - m));
+    *sum = *sum * factor + here;
+    return factor;
+}
+
+/* The same for the queries of ATTENTION_LANES columns and n keys. */
+static void lanes_softmax(T *x, int64_t width, int64_t n, T *most, T *sum, T *factor)
+{
+    T m[ATTENTION_LANES], total[ATTENTION_LANES];
+    for (int k = 0; k < ATTENTION_LANES; k++) m[k] = most[k];
+    for (int64_t j = 0; j < n; j++) {
+        const T *row = x + j * width;
+#pragma omp simd
+        for (int k = 0; k < ATTENTION_LANES; k++) m[k] = row[k] > m[k] ? row[k] : m[k];
+    }
+    for (int k = 0; k < ATTENTION_LANES; k++) {
+        T before = most[k];
+        most[k] = m[k];
+        m[k] = finite_most(m[k]);
+        factor[k] = tt_exp_negative(before - m[k]);
+        total[k] = sum[k] * factor[k];
+    }
+    for (int64_t j = 0; j < n; j++) {
+        T *row = x + j * width;
+#pragma omp simd
+        for (int k = 0; k < ATTENTION_LANES; k++) {
+            T e = tt_exp_negative(row[k] - m[k]);
+            row[k] = e;
+            total[k] += e;
+        }
+    }
+    for (int k = 0; k < ATTENTION_LANES; k++) sum[k] = total[k];
+}
+
+/* Of a tile with a key to a row: what queries do not see becomes `value`, and columns without a
+ * query 0. */
+static void tile_hide(const attention_plan *p, const attention_tile *t, T *s, T value)
+{
+    int64_t all = tile_seen(p, t, 0); /* the keys that all queries see */
+    for (int64_t j = all; j < t->keys; j++)
+        hide(s + j * t->width, 0, at_most(j + 1 - all, t->n), value);
+    if (t->n < t->width)
+        for (int64_t j = 0; j < t->keys; j++) hide(s + j * t->width, t->n, t->width, 0);
+}
+
+/* How many keys of the tile any query of the lanes from i on sees. */
+static int64_t lanes_seen(const attention_plan *p, const attention_tile *t, int64_t i)
+{
+    return tile_seen(p, t, at_most(i + ATTENTION_LANES, t->n) - 1);
+}
+
 /* Scores become e^(score - most), and what y has of the keys before is scaled to the same `most`.
  */
-static void tile_softmax(const attention_plan *p, const attention_tile *t, T *s, const T *keep,
-                         int64_t keep_stride, T *most, T *sum, T *y)
+static void tile_softmax(const attention_plan *p, const attention_tile *t, T *s, T *most, T *sum,
+                         T *y)
 {
-    for (int64_t i = 0; i < t->n; i++) {
-        T *row = s + i * t->width;
-        int64_t seen = tile_seen(p, t, i), lanes = in_lanes(seen);
-        hide(row, seen, lanes, -INFINITY);
-        hide(row, lanes, t->keys, 0);
-        if (seen == 0) continue;
-        T m = line_max(row, lanes, 1), before = most[i];
-        m = m > before ? m : before;
-        most[i] = m;
-        if (m == -INFINITY) m = 0; /* all masked: e^(score - m) is 0, not NaN */
-        T here = scores_row(row, m, lanes);
-        if (t->key > 0 && before != most[i]) {
-            T factor = tt_exp(before - m);
-            sum[i] *= factor;
-            attention_scale(y + i * p->y.row, factor, p->out_dim);
+    T factor[QUERY_TILE];
+    if (t->by_query) {
+        for (int64_t i = 0; i < t->n; i++) {
+            T *row = s + i * t->width;
+            int64_t seen = tile_seen(p, t, i), lanes = in_lanes(seen);
+            hide(row, seen, lanes, -INFINITY);
+            hide(row, lanes, t->keys, 0);
+            factor[i] = seen > 0 ? row_softmax(row, lanes, most + i, sum + i) : 1;
         }
-        sum[i] += here;
-        if (keep != NULL) attention_times(row, keep + i * keep_stride, seen);
+    } else {
+        tile_hide(p, t, s, -INFINITY);
+        for (int64_t i = 0; i < t->n; i += ATTENTION_LANES) {
+            int64_t seen = lanes_seen(p, t, i);
+            lanes_softmax(s + i, t->width, seen, most + i, sum + i, factor + i);
+            for (int64_t j = seen; j < t->keys; j++)
+                hide(s + j * t->width + i, 0, ATTENTION_LANES, 0);
+        }
     }
+    for (int64_t i = 0; t->key > 0 && i < t->n; i++)
+        if (factor[i] != 1) attention_scale(y + i * p->y.row, factor[i], p->out_dim);
 }
 
 static void attention_queries(const attention_plan *p, int64_t pair, int64_t first, T *s)
@@ -188,20 +281,20 @@ static void attention_queries(const attention_plan *p, int64_t pair, int64_t fir
     T most[QUERY_TILE], sum[QUERY_TILE], *keep = p->drops ? s + QUERY_TILE * KEY_TILE : NULL;
     T *y = attention_at(p, &p->y, pair, first);
     int64_t n = at_most(QUERY_TILE, p->queries - first), last = keys_seen(p, first + n - 1);
-    hide(most, 0, n, -INFINITY);
-    hide(sum, 0, n, 0);
+    hide(most, 0, QUERY_TILE, -INFINITY);
+    hide(sum, 0, QUERY_TILE, 0);
     for (int64_t key = 0; key < last; key += KEY_TILE) {
         int64_t keys = at_most(KEY_TILE, last - key);
-        attention_tile t = {pair, first, n, key, keys, in_lanes(keys)};
+        attention_tile t = tile_of(pair, first, n, key, keys);
         tile_scores(p, &t, s);
-        int64_t keep_stride = keep != NULL ? tile_keep(p, &t, keep) : 0;
-        tile_softmax(p, &t, s, keep, keep_stride, most, sum, y);
-        gemm(false, false, n, p->out_dim, keys, 1, s, t.width, attention_at(p, &p->v, pair, key),
-             p->v.row, key > 0, y, p->y.row);
+        tile_softmax(p, &t, s, most, sum, y);
+        if (keep != NULL) tile_drop(&t, s, keep, tile_keep(p, &t, keep));
+        gemm(!t.by_query, false, n, p->out_dim, keys, 1, s, t.width,
+             attention_at(p, &p->v, pair, key), p->v.row, key > 0, y, p->y.row);
     }
     for (int64_t i = 0; i < n; i++) {
         int64_t query = pair * p->queries + first + i;
-        p->most[query] = most[i] == -INFINITY ? 0 : most[i];
+        p->most[query] = finite_most(most[i]);
         p->share[query] = sum[i] == 0 ? 0 : 1 / sum[i];
         attention_scale(y + i * p->y.row, p->share[query], p->out_dim);
     }
@@ -258,8 +351,14 @@ static tt_status attention_forward(tt_call *c, attention_plan *p)
 static void tile_dmask(const attention_plan *p, const attention_tile *t, const T *ds)
 {
     T *dmask = p->dmask + (t->pair * p->queries + t->first) * p->keys + t->key;
-    for (int64_t i = 0; i < t->n; i++, ds += t->width, dmask += p->keys)
-        for (int64_t j = 0; j < t->keys; j++) put(dmask + j, ds[j], p->acc_mask);
+    if (!t->by_query && !p->acc_mask) {
+        transpose(t->keys, t->n, ds, t->width, dmask, p->keys);
+        return;
+    }
+    int64_t down = t->by_query ? t->width : 1, along = t->by_query ? 1 : t->width;
+    for (int64_t i = 0; i < t->n; i++)
+        for (int64_t j = 0; j < t->keys; j++)
+            put(dmask + i * p->keys + j, ds[i * down + j * along], p->acc_mask);
 }
 
 static void clear_rows(T *x, int64_t stride, int64_t rows, int64_t width)
@@ -269,27 +368,77 @@ static void clear_rows(T *x, int64_t stride, int64_t rows, int64_t width)
 
 static T attention_dot(const T *a, const T *b, int64_t n)
 {
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
+    T sum;
+    TT_LANES_SUM(sum, n, a[i] * b[i]);
     return sum;
+}
+
+/* The weights of the scores x of one query, and of their gradients g those of the scores. */
+static void row_softmax_gradient(T *restrict x, T *restrict g, T most, T share, T dot, int64_t n)
+{
+    for (int64_t j = 0; j < (n & -(int64_t)ATTENTION_LANES); j++) {
+        x[j] = tt_exp_negative(x[j] - most) * share;
+        g[j] = x[j] * (g[j] - dot);
+    }
+}
+
+/* The same for the queries of ATTENTION_LANES columns and n keys. */
+static void lanes_softmax_gradient(T *restrict x, T *restrict g, int64_t width, int64_t n,
+                                   const T *restrict most, const T *restrict share,
+                                   const T *restrict dot)
+{
+    for (int64_t j = 0; j < n; j++, x += width, g += width) {
+#pragma omp simd
+        for (int k = 0; k < ATTENTION_LANES; k++) {
+            x[k] = tt_exp_negative(x[k] - most[k]) * share[k];
+            g[k] = x[k] * (g[k] - dot[k]);
+        }
+    }
+}
+
+/* What backward needs of each query of a tile. */
+typedef struct {
+    T most[QUERY_TILE], share[QUERY_TILE], dot[QUERY_TILE]; /* dot: of dy and y */
+} attention_lines;
+
+static void attention_lines_of(const attention_plan *p, int64_t pair, int64_t first, int64_t n,
+                               attention_lines *of)
+{
+    const T *g = attention_at(p, &p->dy, pair, first), *y = attention_at(p, &p->y, pair, first);
+    memset(of, 0, sizeof *of);
+    for (int64_t i = 0; i < n; i++, g += p->dy.row, y += p->y.row) {
+        of->most[i] = p->most[pair * p->queries + first + i];
+        of->share[i] = p->share[pair * p->queries + first + i];
+        of->dot[i] = attention_dot(g, y, p->out_dim);
+    }
 }
 
 /* Of a tile with gradients ds of its weights: the weights, and dS in place of ds. */
 static void tile_softmax_gradient(const attention_plan *p, const attention_tile *t, T *weights,
-                                  T *ds, const T *keep, int64_t keep_stride, const T *dot)
+                                  T *ds, const attention_lines *of)
 {
-    for (int64_t i = 0; i < t->n; i++) {
-        T *row = weights + i * t->width, *ds_row = ds + i * t->width;
-        int64_t query = t->pair * p->queries + t->first + i;
-        int64_t seen = tile_seen(p, t, i), lanes = in_lanes(seen);
-        hide(row, seen, lanes, -INFINITY);
-        hide(ds_row, seen, lanes, 0);
-        if (keep != NULL) attention_times(ds_row, keep + i * keep_stride, seen);
-        softmax_gradient_row(row, ds_row, p->most[query], p->share[query], dot[i], lanes);
-        if (keep != NULL) attention_times(row, keep + i * keep_stride, seen);
-        hide(row, lanes, t->keys, 0);
-        hide(ds_row, lanes, t->keys, 0);
+    if (t->by_query) {
+        for (int64_t i = 0; i < t->n; i++) {
+            T *row = weights + i * t->width, *ds_row = ds + i * t->width;
+            int64_t seen = tile_seen(p, t, i), lanes = in_lanes(seen);
+            hide(row, seen, lanes, -INFINITY);
+            hide(ds_row, seen, lanes, 0);
+            row_softmax_gradient(row, ds_row, of->most[i], of->share[i], of->dot[i], lanes);
+            hide(row, lanes, t->keys, 0);
+            hide(ds_row, lanes, t->keys, 0);
+        }
+        return;
+    }
+    tile_hide(p, t, weights, -INFINITY);
+    tile_hide(p, t, ds, 0);
+    for (int64_t i = 0; i < t->n; i += ATTENTION_LANES) {
+        int64_t seen = lanes_seen(p, t, i);
+        lanes_softmax_gradient(weights + i, ds + i, t->width, seen, of->most + i, of->share + i,
+                               of->dot + i);
+        for (int64_t j = seen; j < t->keys; j++) {
+            hide(weights + j * t->width + i, 0, ATTENTION_LANES, 0);
+            hide(ds + j * t->width + i, 0, ATTENTION_LANES, 0);
+        }
     }
 }
 
@@ -302,34 +451,35 @@ static void tile_softmax_gradient(const attention_plan *p, const attention_tile 
 static void attention_keys_backward(const attention_plan *p, int64_t pair, int64_t from, int64_t to,
                                     const attention_rows *dq, T *scratch)
 {
-    T *weights = scratch, *ds = weights + QUERY_TILE * KEY_TILE, dot[QUERY_TILE];
+    T *weights = scratch, *ds = weights + QUERY_TILE * KEY_TILE;
+    attention_lines lines;
     T *keep = p->drops ? ds + QUERY_TILE * KEY_TILE : NULL;
     const int64_t begin = (p->queries - 1) / QUERY_TILE * QUERY_TILE;
     for (int64_t first = begin; first >= 0; first -= QUERY_TILE) {
         int64_t n = at_most(QUERY_TILE, p->queries - first);
         int64_t last = at_most(to, keys_seen(p, first + n - 1));
-        const T *g = attention_at(p, &p->dy, pair, first), *y = attention_at(p, &p->y, pair, first);
-        for (int64_t i = 0; i < n; i++)
-            dot[i] = attention_dot(g + i * p->dy.row, y + i * p->y.row, p->out_dim);
+        const T *g = attention_at(p, &p->dy, pair, first);
+        attention_lines_of(p, pair, first, n, &lines);
         for (int64_t key = from; key < last; key += KEY_TILE) {
-            int64_t keys = at_most(KEY_TILE, last - key);
-            attention_tile t = {pair, first, n, key, keys, in_lanes(keys)};
+            int64_t keys = at_most(KEY_TILE, last - key), keep_stride = 0;
+            attention_tile t = tile_of(pair, first, n, key, keys);
             tile_scores(p, &t, weights);
-            gemm(false, true, n, keys, p->out_dim, 1, g, p->dy.row,
-                 attention_at(p, &p->v, pair, key), p->v.row, 0, ds, t.width);
-            int64_t keep_stride = keep != NULL ? tile_keep(p, &t, keep) : 0;
-            tile_softmax_gradient(p, &t, weights, ds, keep, keep_stride, dot);
+            tile_product(p, &t, p->out_dim, 1, &p->dy, &p->v, 0, ds);
+            if (keep != NULL) keep_stride = tile_keep(p, &t, keep);
+            if (keep != NULL) tile_drop(&t, ds, keep, keep_stride);
+            tile_softmax_gradient(p, &t, weights, ds, &lines);
+            if (keep != NULL) tile_drop(&t, weights, keep, keep_stride);
             if (p->dmask != NULL) tile_dmask(p, &t, ds);
             if (dq->data != NULL)
-                gemm(false, false, n, p->dim, keys, p->scale, ds, t.width,
+                gemm(!t.by_query, false, n, p->dim, keys, p->scale, ds, t.width,
                      attention_at(p, &p->k, pair, key), p->k.row, key > from || dq->acc,
                      attention_at(p, dq, pair, first), dq->row);
             if (p->dk.data != NULL)
-                gemm(true, false, keys, p->dim, n, p->scale, ds, t.width,
+                gemm(t.by_query, false, keys, p->dim, n, p->scale, ds, t.width,
                      attention_at(p, &p->q, pair, first), p->q.row, first < begin || p->dk.acc,
                      attention_at(p, &p->dk, pair, key), p->dk.row);
             if (p->dv.data != NULL)
-                gemm(true, false, keys, p->out_dim, n, 1, weights, t.width, g, p->dy.row,
+                gemm(t.by_query, false, keys, p->out_dim, n, 1, weights, t.width, g, p->dy.row,
                      first < begin || p->dv.acc, attention_at(p, &p->dv, pair, key), p->dv.row);
         }
         int64_t hidden = last > from ? last : from;
