@@ -244,3 +244,59 @@ def test_exchange_keeps_to_one_context():
     with pytest.raises(TypeError):
         x._exchange(3)
     assert copy.deepcopy(x).tolist() == [0.0] * 3
+
+
+# ---- code of the caller that runs in the middle ----
+
+
+def test_a_gradient_that_is_let_go_may_change_the_gradient():
+    class Meddling(tt.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, dy):
+            others.append(ctx.saved_tensors[0])  # another object for the same leaf
+            return dy * 2
+
+    others = []
+    x = tt.ones(2).requires_grad_(True)
+    Meddling.apply(x).sum().backward()
+    weakref.finalize(x.grad, lambda: setattr(x, "grad", None))
+    others[0].grad = None
+    (x * 3).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]  # the finalizer ran and took it away meanwhile
+    assert x.grad is None
+    (x * 4).sum().backward()
+    assert x.grad.tolist() == [4.0, 4.0]
+
+
+def test_a_number_that_converts_itself_does_not_get_to_the_list():
+    class Clearing(int):
+        def __float__(self):
+            reals.clear()
+            return 1.0
+
+    reals = [Clearing(1), 2.0, 3.0]
+    with pytest.raises((ArgumentError, IndexError, TypeError, ValueError)):
+        calls.apply(OPS["clamp"], (tt.ones(2),), (), reals)
+
+
+def test_a_flag_with_nothing_behind_it_is_lowered():
+    context = current()
+    context._orphaned = True
+    tt.ones(2) + 1
+    assert not context._orphaned
+
+
+def test_a_gradient_of_nothing_lies_within_its_bounds():
+    with pytest.raises(ValueError, match="slice_backward"):
+        calls.apply(OPS["slice_backward"], (tt.zeros(2, 0),), (1, 1000000, 1, 0, 4))
+
+
+def test_a_sum_has_no_activation():
+    x, w, b = tt.ones(2, 3), tt.ones(4, 3), tt.ones(4)
+    with pytest.raises(ValueError, match="linear_add"):
+        calls.apply(OPS["linear_add"], (x, w, b, tt.ones(2, 4)), (1,))

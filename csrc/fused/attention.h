@@ -335,7 +335,7 @@ static tt_status attention_forward(tt_call *c, attention_plan *p)
     p->share = call_save(c, 1, lines);
     if (p->most == NULL || p->share == NULL) return TT_ERR_NOMEM;
     TT_TRY(attention_take_scratch(c, p, 1));
-    if (p->keys == 0) {
+    if (p->keys == 0 || p->queries == 0) {
         memset(p->y.data, 0, tensor_bytes(c->out[0]));
         return TT_OK;
     }

@@ -152,6 +152,9 @@ static tt_status linear_infer(tt_call *c)
 static tt_status linear_add_infer(tt_call *c)
 {
     TT_TRY(linear_infer(c));
+    if (c->attrs->ints[0] != ACTIVATION_NONE)
+        return tt_fail(TT_ERR_ARG, c->op->name, "a sum has no activation, got %lld",
+                       (long long)c->attrs->ints[0]);
     const tt_tensor *r = c->in[3];
     const tt_spec *y = &c->spec[0];
     bool fits = r->ndim == y->ndim;

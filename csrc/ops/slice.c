@@ -129,7 +129,7 @@ static tt_status slice_backward_infer(tt_call *c)
     const tt_tensor *x = c->in[0];
     const int64_t *a = c->attrs->ints;
     int axis = c->attrs->n_ints == 5 ? normal_axis(a[0], x->ndim) : -1;
-    bool fits = axis >= 0 && x->shape[axis] == a[3] && a[1] >= 0 && a[2] >= 1 &&
+    bool fits = axis >= 0 && x->shape[axis] == a[3] && a[1] >= 0 && a[1] <= a[4] && a[2] >= 1 &&
                 (a[3] == 0 || (a[1] < a[4] && a[3] - 1 <= (a[4] - 1 - a[1]) / a[2]));
     if (!fits)
         return tt_fail(TT_ERR_SHAPE, c->op->name, "shape %s is no slice of axis %lld of size %lld",

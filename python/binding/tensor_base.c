@@ -284,10 +284,15 @@ static PyObject *tensor_grad(PyObject *object, void *closure)
     if (seen != NULL && seen->handle == handle) { /* it holds it already */
         tt_release(self->context->core, handle);
     } else {
-        PyObject *grad = wrap((PyTypeObject *)tensor_class, self->context, handle);
+        /* Making one object and letting go of another may run the caller's code, which may come
+         * back here: what is returned is held first, and the old one is looked up after. */
+        PyObject *grad = wrap((PyTypeObject *)tensor_class, self->context, handle), *old;
         if (grad == NULL) return NULL;
+        Py_INCREF(grad);
+        old = self->grad;
         self->grad = grad;
-        Py_XDECREF(seen);
+        Py_XDECREF(old);
+        return grad;
     }
     Py_INCREF(self->grad);
     return self->grad;
@@ -429,7 +434,8 @@ static int read_call(call *c, PyObject *const *args, Py_ssize_t n_args)
     }
     c->n_reals = n_args > 3 ? (int)elements(args[3], numbers, MOST_REALS) : 0;
     for (int i = 0; i < c->n_reals; i++) {
-        if (!PyFloat_Check(numbers[i]) && !PyLong_Check(numbers[i])) return 0;
+        /* What converts itself could change the list meanwhile. */
+        if (!PyFloat_Check(numbers[i]) && !PyLong_CheckExact(numbers[i])) return 0;
         c->reals[i] = PyFloat_AsDouble(numbers[i]);
     }
     return c->n_ints >= 0 && c->n_reals >= 0;

@@ -76,10 +76,9 @@ class Context(calls.ContextBase):
                 "this tensor belongs to another thread: make tensors in the thread that uses them, "
                 "or pass values between threads as numpy arrays"
             )
-        if self.orphans:
-            self._orphaned = False  # first: another thread may leave more at any time
-            while self.orphans:
-                lib.tt_release(self.pointer, self.orphans.popleft())
+        self._orphaned = False  # first: another thread may leave more at any time
+        while self.orphans:
+            lib.tt_release(self.pointer, self.orphans.popleft())
 
     def leave(self, handle: int) -> None:
         """Have a handle released by the thread that owns it, at its next call."""
