@@ -11,9 +11,6 @@
 
 /* A product of fewer floating-point operations is not worth waking another thread for. */
 #define FLOPS_PER_PART 1e6
-/* Several parts for each thread even out what other processes take of one, where each part still
- * has so many operations. */
-#define FLOPS_PER_PART_OF_MANY 48e6
 enum {
     PART_ROWS = 14,
     PART_COLS = 32, /* parts are multiples of these, which tiles divide */
@@ -21,7 +18,6 @@ enum {
     TILED_ELEMENTS = 1 << 17, /* of C, between before and after: they stay in the second cache */
     TILED_ROWS = 56,
     FEW_ROWS = 3, /* which do not repay the packing of a transposed B */
-    MOST_PARTS_EACH = 4,
     BLAS_PARTS = 16,
 };
 
@@ -108,11 +104,7 @@ static int64_t gemm_count_parts(const gemm_plan *p)
     double work = 2.0 * (double)p->m * (double)p->n * (double)p->k;
     int64_t parts = BLAS_PARTS;
 #ifdef TT_GEMM
-    if (!blas_preferred()) {
-        parts = parallel_get_threads();
-        double each = work / (double)parts / FLOPS_PER_PART_OF_MANY;
-        if (parts > 1 && each > 1) parts *= at_most((int64_t)each, MOST_PARTS_EACH);
-    }
+    if (!blas_preferred()) parts = parallel_get_threads(); /* more would read A or B more often */
 #endif
     return work < (double)parts * FLOPS_PER_PART ? at_least_one((int64_t)(work / FLOPS_PER_PART))
                                                  : parts;
