@@ -135,7 +135,7 @@ def plant(csrc: Path) -> None:
 def build(work: Path) -> Path:
     """The site folder with the package and the core that has the faults."""
     tree, out, site = work / "tree", work / "build", work / "site"
-    for folder in ("csrc", "cmake"):
+    for folder in ("csrc", "cmake", "python/binding"):
         shutil.copytree(ROOT / folder, tree / folder)
     for file in ("CMakeLists.txt", "pyproject.toml"):
         shutil.copy(ROOT / file, tree / file)
