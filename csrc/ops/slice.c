@@ -21,7 +21,7 @@ static slice_plan slice_plan_of(const tt_tensor *full, const tt_attrs *attrs)
     return (slice_plan){.rows = s.outer,
                         .row = s.n * s.inner,
                         .first = ints[1] * s.inner,
-                        .stride = ints[2] * s.inner,
+                        .stride = ints[3] > 1 ? ints[2] * s.inner : 0, /* a lone one has any */
                         .runs = together ? 1 : ints[3],
                         .run = together ? ints[3] * s.inner : s.inner};
 }
