@@ -30,14 +30,14 @@ static inline float tt_from_bits_(uint32_t u)
     return x;
 }
 
-/* x = n ln(2) + r with |r| <= ln(2)/2, so exp(x) = 2^n exp(r). */
-TT_INLINE float tt_expf_(float x)
+/* A number and this have for sum the number rounded to a whole one, in the low bits. */
+#define TT_ROUNDING_SHIFT 0x1.8p23f
+
+/* exp(r) - 1, and n with the shift in t, for x = n ln(2) + r with |r| <= ln(2)/2. */
+TT_INLINE float tt_exp_reduced_(float x, float *t)
 {
-    const float shift = 0x1.8p23f; /* t + shift is t rounded to a whole number, in the low bits */
-    x = x > 89.0f ? 89.0f : x;     /* infinity from here on; NaN passes both comparisons */
-    x = x < -104.0f ? -104.0f : x; /* zero from here on */
-    float t = x * 1.44269504f + shift;
-    float n = t - shift;
+    *t = x * 1.44269504f + TT_ROUNDING_SHIFT;
+    float n = *t - TT_ROUNDING_SHIFT;
     float r = x - n * 0.693145752f; /* exact: this half of ln(2) has few bits */
     r = r - n * 1.42860682e-6f;
     float p = 1.38146131e-3f;
@@ -45,9 +45,17 @@ TT_INLINE float tt_expf_(float x)
     p = p * r + 0.0416683874f;
     p = p * r + 0.166665207f;
     p = p * r + 0.499999935f;
-    p = p * (r * r) + r;
+    return p * (r * r) + r;
+}
+
+/* exp(x) = 2^n exp(r). */
+TT_INLINE float tt_expf_(float x)
+{
+    x = x > 89.0f ? 89.0f : x;     /* infinity from here on; NaN passes both comparisons */
+    x = x < -104.0f ? -104.0f : x; /* zero from here on */
+    float t, p = tt_exp_reduced_(x, &t);
     /* 2^n in two factors, because 2^-150 and 2^128 are not floats; the first product is exact. */
-    int32_t e = (int32_t)(tt_bits_(t) - tt_bits_(shift));
+    int32_t e = (int32_t)(tt_bits_(t) - tt_bits_(TT_ROUNDING_SHIFT));
     int32_t half = e >> 1;
     float s0 = tt_from_bits_((uint32_t)(half + 127) << 23);
     float s1 = tt_from_bits_((uint32_t)(e - half + 127) << 23);
@@ -57,16 +65,7 @@ TT_INLINE float tt_expf_(float x)
 /* The same for x <= 0 and to a normal number: what would be smaller than e^-87 is 0. */
 TT_INLINE float tt_exp_negativef_(float x)
 {
-    float t = x * 1.44269504f + 0x1.8p23f;
-    float n = t - 0x1.8p23f;
-    float r = x - n * 0.693145752f;
-    r = r - n * 1.42860682e-6f;
-    float p = 1.38146131e-3f;
-    p = p * r + 8.36870982e-3f;
-    p = p * r + 0.0416683874f;
-    p = p * r + 0.166665207f;
-    p = p * r + 0.499999935f;
-    p = p * (r * r) + r;
+    float t, p = tt_exp_reduced_(x, &t);
     float power = tt_from_bits_((tt_bits_(t) << 23) + 0x3f800000u); /* the shift leaves n's bits */
     float y = (p + 1.0f) * power;
     return x < -87.0f ? 0.0f : y;

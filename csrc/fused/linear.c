@@ -1,8 +1,7 @@
-/* linear: y = x W^T + b, x (..., in), W (out, in), b (out) or absent; linear_activation, y = a(x
- * W^T
- * + b) for the activation a of ints[0], which is applied to each part of the product while that is
- * in the cache, and saves a'(x W^T + b) where y does not tell it; and linear_add, y = r + x W^T +
- * b, where each part of the product is added to r (..., out) and b, and the gradient of r is dy. */
+/* linear: y = x W^T + b, x (..., in), W (out, in), b (out) or absent. linear_activation: y = a(z),
+ * z = x W^T + b, for the activation a of ints[0], which is applied to each part of the product
+ * while that is in the cache; saves a'(z) where y does not tell it. linear_add: y = r + x W^T + b,
+ * where the product is added to r (..., out), whose gradient is dy. */
 #include "../op.h"
 #include "../activations.h"
 
