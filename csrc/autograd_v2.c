@@ -73,6 +73,7 @@ static void *cot_new(tt_pass *p, const tt_tensor *t, const char *op)
 void pass_spare(tt_pass *p, tt_tensor *t)
 {
     if (t->cot == NULL || t->captured || p->n_spare == SPARE_BUFFERS) return;
+    if (t->cot == p->borrowed) return;
     p->spare[p->n_spare++] = (spare_buffer){t->cot, align_up(tensor_bytes(t))};
     t->cot = NULL;
 }
@@ -150,7 +151,7 @@ static tt_status pass_through(tt_pass *p, tt_node *node, void *dy)
         tt_tensor *t = node->in[i];
         if (!(node->op->passes >> i & 1) || !pass_wants_input(p, node, i)) continue;
         bool takes_over = i == last && !has_cot(p, t) && !node->out[0]->captured &&
-                          !(p->into_leaves && t->node == NULL);
+                          dy != p->borrowed && !(p->into_leaves && t->node == NULL);
         if (takes_over) {
             t->cot = dy;
             t->cot_epoch = p->epoch;

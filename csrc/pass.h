@@ -38,6 +38,7 @@ typedef struct tt_pass {
     int n_roots, n_inputs;
     tt_tensor **roots, **inputs;
     kept_tensor *kept;
+    const void *borrowed; /* a cotangent that is the caller's own memory: read, never written */
     tape_mark mark;
     int n_spare;
     spare_buffer spare[SPARE_BUFFERS];

@@ -157,6 +157,36 @@ def test_backward_with_a_gradient():
     close(x.grad, np.full((2, 3), 4.0))
 
 
+@pytest.mark.parametrize(
+    "through",
+    [
+        lambda x: x + 0.0,  # passes its gradient on as it is
+        lambda x: x.view(6) + x.view(6),
+        lambda x: (x * 1.0).view(6) * 1.0,  # buffers of one size are used again
+        lambda x: (x * 1.0 + x).exp().log(),
+    ],
+)
+def test_backward_reads_the_given_gradient_and_leaves_it(through):
+    x = tt.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
+    y = through(x)
+    given = tt.arange(6.0).view(y.shape)
+    y.backward(given, retain_graph=True)
+    first = x.grad.numpy()
+    assert given.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+    (again,) = tt.grad(y, x, given)
+    np.testing.assert_array_equal(again.numpy(), first)
+    assert given.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_leaf_may_be_given_its_own_gradient():
+    x = tt.tensor([1.0, 2.0], requires_grad=True)
+    (x * 3).sum().backward()
+    (x * 2).backward(x.grad)
+    assert x.grad.tolist() == [9.0, 9.0]
+    (x + 0.0).backward(x.grad)
+    assert x.grad.tolist() == [18.0, 18.0]
+
+
 def test_zero_sizes():
     x = tt.zeros(0, 3, requires_grad=True)
     (x * 2).sum().backward()

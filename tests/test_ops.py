@@ -110,6 +110,14 @@ def turned(x: tt.Tensor) -> tt.Tensor:
     return tt.tensor(x.numpy().transpose(order), dtype=x.dtype).permute(order)
 
 
+def shifted(x: tt.Tensor) -> tt.Tensor:
+    """The same values, contiguous, one element behind where memory is aligned."""
+    return tt.tensor(np.append(0.0, x.numpy()), dtype=x.dtype)[1:].view(x.shape)
+
+
+PLACEMENTS = (lambda x: x, turned, shifted)
+
+
 def gradients(roots, cotangents, variables, **options) -> list[tt.Tensor]:
     """Of <roots, cotangents>; zeros where no path leads."""
     there = [(y, c) for y, c in zip(roots, cotangents, strict=True) if y.requires_grad]
@@ -153,15 +161,17 @@ def with_wanted(problem: Problem, leaves: list, changed: list) -> list:
 class Derivatives:
     """All that is asked of one problem in one dtype: outputs, and gradients of two orders."""
 
-    def __init__(self, problem: Problem, dtype: tt.dtype, cotangents, weights, turn: bool) -> None:
+    def __init__(self, problem: Problem, dtype: tt.dtype, cotangents, weights, place) -> None:
         leaves = problem.tensors(dtype)
         wanted = problem.wanted_of(leaves)
         outputs = problem.run(leaves)
         self.outputs = [y.numpy() for y in outputs[: len(problem.expected)]]
         roots = problem.roots(outputs)
         given = as_tensors(cotangents, dtype, requires_grad=True)
-        seen = [turned(c) for c in given] if turn else given
+        seen = [place(c) for c in given]
         raw = gradients(roots, seen, wanted, retain_graph=True)
+        for c, before in zip(seen, given, strict=True):
+            assert (c.numpy() == before.numpy()).all(), ("a given gradient was changed", problem)
         assert any(y.requires_grad for y in roots) and not raw[0].requires_grad, problem
 
         by_vjp = gradients(roots, given, wanted, create_graph=True)
@@ -191,9 +201,9 @@ def check_problem(problem: Problem, row: Row) -> None:
     seen = problem.wanted_of(list(problem.seen(problem.leaves).values()))
     outputs = [problem.expected[k] for k in problem.judged] + (seen if problem.busy else [])
     cotangents, weights = problem.like(outputs), problem.like(wanted)
-    turn = bool(problem.rng.integers(2))
+    place = PLACEMENTS[problem.rng.integers(len(PLACEMENTS))]
 
-    got = Derivatives(problem, tt.float64, cotangents, weights, turn)
+    got = Derivatives(problem, tt.float64, cotangents, weights, place)
     all_close(got.outputs, problem.expected, 1e-12, ("forward", problem))
     all_close(got.raw, got.by_vjp, 1e-11, ("kernel and vjp", problem))
     direction = problem.like(wanted)
@@ -231,7 +241,7 @@ def check_problem(problem: Problem, row: Row) -> None:
             close(found, times * g, 1e-12, (".grad", times, problem))
     assert all(x.grad is None for x, w in zip(leaves, problem.wanted, strict=True) if not w)
 
-    single = Derivatives(problem, tt.float32, cotangents, weights, turn)
+    single = Derivatives(problem, tt.float32, cotangents, weights, place)
     for part in ("outputs", "raw", "by_vjp", "second", "second_by_vjp"):
         tolerance = row.float32 if "second" not in part else min(10 * row.float32, 1e-3)
         follows, leads = getattr(single, part), getattr(got, part)
