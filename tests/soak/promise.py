@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -39,11 +40,9 @@ _OTHERS = {"promise", "__main__"}
 
 def promises() -> dict[str, Promise]:
     """Every promise by the name of its module."""
-    import tests.soak as room
-
-    names = sorted(m.name for m in pkgutil.iter_modules(room.__path__))
+    names = sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]))
     return {
-        name: importlib.import_module(f"{room.__name__}.{name}").PROMISE
+        name: importlib.import_module(f".{name}", __package__).PROMISE
         for name in names
         if name not in _OTHERS and not name.startswith("_")
     }
