@@ -136,16 +136,33 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
     good = 0
     for path in list_checkpoints(folder):
         if good >= keep:
-            # Renamed first: a kill in the middle must not leave half a checkpoint.
-            doomed = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
-            path.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+            remove_checkpoint(path)
         else:
             try:
                 verify_checkpoint(path)
                 good += 1
             except CheckpointError:
                 pass
+
+
+def copy_checkpoint(path: Path, folder: Path) -> Path:
+    """Copy one checkpoint into another folder, all of it or nothing; returns the copy's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    publish_folder(folder / path.name, {p.name: _read(p) for p in path.iterdir()})
+    return folder / path.name
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove one checkpoint, all of it or nothing."""
+    # Renamed first: a kill in the middle must not leave half a checkpoint.
+    doomed = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
+    path.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether the folder's name is that of a checkpoint."""
+    return _STEP_FOLDER.fullmatch(path.name) is not None
 
 
 def verify_checkpoint(path: Path) -> None:
