@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import tinytape as tt
 from tinytape.nn import functional as F
@@ -35,7 +34,9 @@ def train_step(
     """
     config, counters = session.config, session.counters
     batches = config.gradient_accumulation_steps
-    generators = []  # where the generator was before each batch: to run it again
+    generators: list[
+        dict[str, int]
+    ] = []  # where the generator was before each batch: to run it again
     while counters.micro_step < batches:
         if generators and should_stop():
             return None
@@ -46,13 +47,15 @@ def train_step(
         if check_gradients and len(generators) == 1:
             require_gradients(session.model)
         if not math.isfinite(value):
-            return _leave_out(session, folder, "the loss", value, generators[-1:], note)
+            _leave_out(session, folder, "the loss", value, generators[-1:], note)
+            return None
         counters.micro_step += 1
         counters.loss_of_step += value / batches
     norm = tt.nn.utils.clip_grad_norm_(session.model.parameters(), config.clip or math.inf).item()
     if not math.isfinite(norm):
         counters.micro_step -= len(generators)
-        return _leave_out(session, folder, "the gradient norm", norm, generators, note)
+        _leave_out(session, folder, "the gradient norm", norm, generators, note)
+        return None
     value = counters.loss_of_step
     session.optimizer.step()
     _next_step(session)
@@ -94,18 +97,17 @@ def _leave_out(
     folder: RunFolder,
     what: str,
     value: float,
-    generators: list[dict[str, Any]],
+    generators: list[dict[str, int]],
     note: Callable[[str], None],
 ) -> None:
     """Go on without this step where the settings allow it; else NonFiniteError."""
     counters, allowed = session.counters, session.config.skip_nonfinite
-    origin = first_bad_operation(
-        session,
-        lambda: [
-            batch_loss(session, session.next_batch + i).backward() for i in range(len(generators))
-        ],
-        generators[0],
-    )
+
+    def again() -> None:
+        for i in range(len(generators)):
+            batch_loss(session, session.next_batch + i).backward()
+
+    origin = first_bad_operation(session, again, generators[0])
     if counters.skipped_in_a_row >= allowed:
         hint = f" ({allowed} in a row were left out before it)" if allowed else ""
         raise nonfinite_error(
