@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import tinytape as tt
 
 from .. import models
+from .._files import read_file
 from ..data import CharTokenizer
 from .arrays import require_finite, require_same_arrays, unpack_arrays
 from .checkpoint import latest_checkpoint
+from .config import SETTINGS
 from .errors import CheckpointError, RunError
+from .record_types import CONFIG, require_types
 from .run_folder import RunFolder
 
 
@@ -26,31 +34,71 @@ def load_run(
     """
     folder = RunFolder(run)
     record = folder.read_config()
+    require_types(record, CONFIG, folder.config)
     tokenizer = CharTokenizer.load(folder.tokenizer)
     if folder.model.is_file():
-        source = folder.model
-        weights = unpack_arrays(source.read_bytes(), source)
-        require_finite(weights, source)
+        source, weights = folder.model, read_weights(folder.model)
     else:
         checkpoint, problems = latest_checkpoint(folder.checkpoints)
         if checkpoint is None:
             why = f" ({'; '.join(problems)})" if problems else ""
             raise RunError(f"{folder}: there are no weights yet{why}")
         source, weights = checkpoint.path, checkpoint.model
-    try:
-        model = models.from_config(record["model"], dtype=getattr(tt, record["train"]["dtype"]))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{folder.config}: {error}") from error
+    model = build_model(record, folder.config, weights, source)
     if model.config.vocab_size != tokenizer.vocab_size:
         raise RunError(
             f"{folder.tokenizer}: {tokenizer.vocab_size} characters, "
             f"but the model was made for {model.config.vocab_size}"
         )
+    if threads is not None:
+        tt.set_num_threads(threads)
+    return model.eval(), tokenizer
+
+
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a ``model.safetensors``; CheckpointError unless they are all finite."""
+    try:
+        data = read_file(path)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    weights = unpack_arrays(data, path)
+    require_finite(weights, path)
+    return weights
+
+
+def build_model(
+    record: Mapping[str, Any], config: Path, weights: Mapping[str, np.ndarray], source: Path
+) -> tt.nn.Module:
+    """The model that a run's ``config.json`` describes, with these weights.
+
+    Args:
+        record: what that file holds, its types checked.
+        config, source: where the record and the weights come from, for the message.
+
+    Raises:
+        CheckpointError: settings that describe no model, or another one than the weights are of.
+    """
+    try:
+        dtype, described = record["train"]["dtype"], record["model"]
+        if dtype not in SETTINGS["dtype"].metadata["choices"]:
+            raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
+        number, values = models.count_parameters(described)
+    except KeyError as error:
+        raise CheckpointError(f"{config}: expected the key {error}") from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{config}: {error}") from error
+    there = sum(array.size for array in weights.values())
+    # Before it is built: sizes that somebody made up could ask for all the memory there is. What
+    # is only a little larger is built, since its names and shapes tell better what differs.
+    if number > 2 * len(weights) or values > 2 * there:
+        raise CheckpointError(
+            f"{source}: {len(weights)} arrays of {there} values in all, but {config} describes a "
+            f"model of {number} arrays and {values} values"
+        )
+    model = models.from_config(described, dtype=getattr(tt, dtype))
     require_same_arrays(weights, model.state_dict(), source)
     try:
         model.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{source}: {error}") from error
-    if threads is not None:
-        tt.set_num_threads(threads)
-    return model.eval(), tokenizer
+    return model

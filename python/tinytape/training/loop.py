@@ -12,7 +12,7 @@ from typing import Any
 
 import tinytape as tt
 
-from .._files import replace_file
+from .._files import discard_folder, replace_file
 from ..data import CharTokenizer
 from .arrays import is_finite, pack_arrays
 from .checkpoint import (
@@ -22,7 +22,6 @@ from .checkpoint import (
     list_checkpoints,
     load_checkpoint,
     prune_checkpoints,
-    remove_checkpoint,
     save_checkpoint,
     step_of,
 )
@@ -95,6 +94,7 @@ def resume(
     console = console or Console()
     check_names(allow_change, "--allow-change")
     folder.require_run()
+    folder.remove_leftovers()
     found = _starting_point(folder, checkpoint, console)
     # Killed before its first checkpoint, a run has its settings and nothing to lose.
     record = folder.read_config() if found is None else found.config
@@ -127,8 +127,6 @@ def resume(
         session.tokenizer.save(folder.tokenizer)
         for path in best:
             copy_checkpoint(path, folder.best)
-    else:
-        folder.remove_leftovers()
     folder.write_metrics([m for m in metrics if m["step"] <= session.counters.evaluated_step])
     folder.write_config(session.record())
     return _run(session, folder, console, resumed=found)
@@ -261,7 +259,7 @@ def _evaluate(
         best = _save(session, folder, folder.best)
         for path in list_checkpoints(folder.best):
             if path != best:
-                remove_checkpoint(path)
+                discard_folder(path)
     progress.evaluated(counters.step, train, held_out, lr)
 
 

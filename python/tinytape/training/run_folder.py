@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .._files import remove_leftovers, replace_file
-from .checkpoint import is_checkpoint, pack_json, unpack_json
+from .checkpoint import is_checkpoint_name, pack_json, unpack_json
 from .errors import RunError
 
 
@@ -121,6 +121,6 @@ class RunFolder:
 def run_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None]:
     """A run folder and None; or, if ``path`` is a checkpoint, its run and the checkpoint."""
     path = Path(path)
-    if is_checkpoint(path):
+    if is_checkpoint_name(path):
         return path.parent.parent, path
     return path, None
