@@ -173,6 +173,14 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
                 pass
 
 
+def copy_checkpoint(path: Path, folder: Path) -> Path:
+    """Copy one checkpoint that verifies into another folder, all of it or nothing."""
+    make_folder(folder)
+    manifest = {MANIFEST: _read(path / MANIFEST, _MANIFEST_LIMIT)}
+    publish_folder(folder / path.name, {**_read_verified(path), **manifest})
+    return folder / path.name
+
+
 def verify_checkpoint(path: Path) -> None:
     """Compare every file with the manifest, in little memory; CheckpointError says what differs."""
     for name, expected in _read_manifest(path).items():

@@ -65,6 +65,10 @@ STATE: Mapping[str, Any] = {
     "step": COUNT,
     "counters": {
         "step": COUNT,
+        "micro_step": COUNT,
+        "loss_of_step": NUMBER,
+        "skipped": COUNT,
+        "skipped_in_a_row": COUNT,
         "loss_sum": NUMBER,
         "loss_count": COUNT,
         "evaluated_step": WHOLE,
@@ -74,7 +78,7 @@ STATE: Mapping[str, Any] = {
         "grad_norm": NUMBER_OR_NULL,
         "seconds": NUMBER,
     },
-    "data": {"sha256": TEXT, "seed": COUNT, "next_step": COUNT},
+    "data": {"sha256": TEXT, "seed": COUNT, "next_batch": COUNT},
     "generators": NamesTo({"seed": UINT64, "stream": UINT64, "offset": UINT64}),
     "optimizer": {
         "param_groups": ListOf(NamesTo(OPTION)),

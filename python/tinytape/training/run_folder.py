@@ -4,6 +4,7 @@ config.json         resolved settings, model, corpus with its hash
 tokenizer.json      characters and their ids
 metrics.jsonl       one line per evaluation
 checkpoints/        see checkpoint.py
+best/               the checkpoint of the best held-out loss
 model.safetensors   the final weights, written when the run is complete
 curve.png           drawn by ``python -m tinytape.plot``
 """
@@ -13,12 +14,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .._files import remove_leftovers, replace_file
-from .checkpoint import pack_json, unpack_json
+from .checkpoint import is_checkpoint_name, pack_json, unpack_json
 from .errors import RunError
 
 
@@ -31,6 +32,7 @@ class RunFolder:
         self.tokenizer = self.path / "tokenizer.json"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
+        self.best = self.path / "best"
         self.model = self.path / "model.safetensors"
         self.curve = self.path / "curve.png"
         self._files = (self.model, self.metrics, self.tokenizer, self.curve, self.config)
@@ -48,7 +50,8 @@ class RunFolder:
             raise RunError(f"--out {self}: this is a file, expected a folder")
         self.remove_leftovers()
         held = {p.name for p in self.path.iterdir()} if self.path.is_dir() else set()
-        foreign = sorted(held - {p.name for p in (*self._files, self.checkpoints)})
+        own = (*self._files, self.checkpoints, self.best)
+        foreign = sorted(held - {p.name for p in own})
         if foreign and self.config.name not in held:
             raise RunError(
                 f"--out {self}: the folder holds {foreign[0]!r} and is not a run; choose another"
@@ -59,7 +62,8 @@ class RunFolder:
                 f"start it again, or --out for another folder"
             )
         # Only what a run writes is removed, the config last: without it this is no run any more.
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for folder in (self.checkpoints, self.best):
+            shutil.rmtree(folder, ignore_errors=True)
         for file in self._files:
             file.unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
@@ -80,7 +84,7 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files of a process that was killed."""
-        for folder in (self.path, self.checkpoints):
+        for folder in (self.path, self.checkpoints, self.best):
             if folder.is_dir():
                 remove_leftovers(folder)
 
@@ -109,7 +113,14 @@ class RunFolder:
             records.append(record)
         return records
 
-    def truncate_metrics(self, last_step: int) -> None:
-        """Keep the evaluations up to ``last_step``; what came later will be done again."""
-        kept = [r for r in self.read_metrics() if r["step"] <= last_step]
-        replace_file(self.metrics, "".join(json.dumps(r) + "\n" for r in kept).encode())
+    def write_metrics(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Replace the evaluations."""
+        replace_file(self.metrics, "".join(json.dumps(r) + "\n" for r in records).encode())
+
+
+def run_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None]:
+    """A run folder and None; or, if ``path`` is a checkpoint, its run and the checkpoint."""
+    path = Path(path)
+    if is_checkpoint_name(path):
+        return path.parent.parent, path
+    return path, None
