@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -102,10 +103,8 @@ def test_an_exception_at_any_point_leaves_no_litter(
 
         with pytest.MonkeyPatch.context() as patch:
             watched = Watched(patch, interrupt)
-            try:
+            with contextlib.suppress(error):
                 _files.publish_folder(path, NEW)
-            except error:
-                pass
         _files.remove_leftovers(tmp_path)  # an interrupt may have come while it cleaned up
         assert os.listdir(tmp_path) == ["step"]
         assert content(path) in (OLD, NEW)
