@@ -34,6 +34,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
     """A run with checkpoints of steps 2, 4 and 6, that of step 4 being the best."""
     copy = tmp_path / "rome"
     shutil.copytree(finished, copy)
+    shutil.rmtree(copy / "best")
     shutil.copytree(copy / "checkpoints" / "step-00000004", copy / "best" / "step-00000004")
     return copy
 
@@ -141,14 +142,14 @@ def test_show_has_everything(run: Path, capsys: pytest.CaptureFixture[str]) -> N
     code, lines = said(capsys, "show", run)
     text = "\n".join(lines)
     assert code == 0 and lines[0].endswith("step-00000006")
-    for words in ("next_step", "best_loss", "train.lr", "blas_core", "model.offset"):
+    for words in ("next_batch", "best_loss", "train.lr", "blas_core", "model.offset"):
         assert words in text
     head = next(line for line in lines if line.split()[:1] == ["head.weight"])
     vocabulary = len(set(TEXT))
     assert head.split()[1:] == ["float32", str(vocabulary), "x", "64", f"{vocabulary * 256:,}"]
     one = run / "checkpoints" / "step-00000002"
     about = record_of(capsys, "show", one)
-    assert about["step"] == 2 and about["data"]["next_step"] == 2
+    assert about["step"] == 2 and about["data"]["next_batch"] == 2
     names = {array["name"] for array in about["arrays"]["train_state.safetensors"]}
     assert "optimizer.state.head.weight.exp_avg" in names
 

@@ -61,7 +61,7 @@ def write_run(folder: Path, steps: tuple[int, ...] = (1, 2)) -> Path:
             state={
                 "optimizer": state, "scheduler": scheduler.state_dict(),
                 "generators": {"model": generator.get_state()},
-                "data": {"sha256": _sha256(TEXT), "seed": 1, "next_step": step},
+                "data": {"sha256": _sha256(TEXT), "seed": 1, "next_batch": step},
                 "counters": dataclasses.asdict(counters),
             },
         )  # fmt: skip
