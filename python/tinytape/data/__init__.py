@@ -11,6 +11,7 @@ from .corpora import (
 )
 from .errors import DataError
 from .statistics import bigram_entropy, unigram_entropy
+from .streams import ContiguousStreams, document_starts
 from .tokenizer import CharTokenizer
 
 __all__ = [
@@ -18,12 +19,14 @@ __all__ = [
     "FALLBACK_CORPUS",
     "KNOWN_CORPORA",
     "CharTokenizer",
+    "ContiguousStreams",
     "Corpus",
     "DataError",
     "KnownCorpus",
     "RandomWindows",
     "Splits",
     "bigram_entropy",
+    "document_starts",
     "held_out_batches",
     "load_corpus",
     "split_corpus",

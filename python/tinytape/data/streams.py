@@ -1,0 +1,74 @@
+"""Contiguous streams: every row of a batch reads on where it stopped, so that a state can be carried.
+
+The rows begin at equal distances in the text and each goes on through all of it, from its end to
+its beginning. A batch is a function of its number alone, so a resumed run needs one integer to go on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class ContiguousStreams:
+    """Batches of windows that follow one another in each row.
+
+    Args:
+        ids: the split, shape (N,) with N > context.
+        batch_size: rows (B).
+        context: characters per window (T).
+        starts: positions in ``ids`` where a document begins, such as :func:`document_starts` finds
+            them; the beginning of the text is one in any case.
+    """
+
+    def __init__(
+        self, ids: np.ndarray, *, batch_size: int, context: int, starts: np.ndarray | None = None
+    ) -> None:
+        if batch_size < 1 or context < 1:
+            raise ValueError(
+                f"ContiguousStreams: expected batch_size and context of at least 1, "
+                f"got {batch_size} and {context}"
+            )
+        if len(ids) < context + 1 or len(ids) - 1 < batch_size:
+            raise ValueError(
+                f"ContiguousStreams: expected more than context = {context} and batch_size = "
+                f"{batch_size} ids, got {len(ids)}"
+            )
+        self.ids = ids
+        self.batch_size = batch_size
+        self.context = context
+        self._places = len(ids) - 1  # each has a target
+        self._first = np.arange(batch_size, dtype=np.int64) * (self._places // batch_size)
+        self._begins = np.zeros(self._places, dtype=bool)
+        self._begins[0] = True
+        if starts is not None:
+            self._begins[starts[starts < self._places]] = True
+
+    def batch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs x and targets y of batch ``number``, both int64 of shape (B, T)."""
+        at = self._at(number)
+        return self.ids[at].astype(np.int64), self.ids[at + 1].astype(np.int64)
+
+    def boundaries(self, number: int) -> np.ndarray:
+        """Where a document begins in batch ``number``: bool of shape (B, T)."""
+        return self._begins[self._at(number)]
+
+    def _at(self, number: int) -> np.ndarray:
+        """The places in the text of a batch, shape (B, T)."""
+        step = np.arange(number * self.context, (number + 1) * self.context, dtype=np.int64)
+        return (self._first[:, None] + step) % self._places
+
+
+def document_starts(text: str, separator: str) -> np.ndarray:
+    """The positions right after each ``separator`` in ``text``, in order, as int64.
+
+    Raises:
+        ValueError: an empty separator.
+    """
+    if not separator:
+        raise ValueError("document_starts: expected a separator, got an empty text")
+    found, at = [], text.find(separator)
+    while at >= 0:
+        at += len(separator)
+        found.append(at)
+        at = text.find(separator, at)
+    return np.array(found, dtype=np.int64)
