@@ -25,7 +25,9 @@ from .soak._miniature import seal, write_run
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("miniature"))
+    folder = tmp_path_factory.mktemp("miniature")
+    write_run(folder)
+    return folder
 
 
 @pytest.fixture

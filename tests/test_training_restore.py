@@ -15,9 +15,9 @@ from tinytape.training import TrainConfig
 from tinytape.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinytape.training.config import resolve
 from tinytape.training.environment import environment
-from tinytape.training.step import train_step
 from tinytape.training.run_folder import RunFolder
 from tinytape.training.session import Session, build_session
+from tinytape.training.step import train_step
 
 HEAD = "optimizer.state.head.bias.exp_avg"
 GRADIENT = "gradient.head.bias"
@@ -96,9 +96,7 @@ BREAKS: dict[str, Any] = {
     "a gradient is missing": lambda c: c.arrays.pop(GRADIENT),
     "a gradient of another shape": lambda c: c.arrays.update({GRADIENT: np.zeros((), "f4")}),
     "no gradients are expected": lambda c: c.state["counters"].update(micro_step=0),
-    "another number of batches": lambda c: (
-        c.config["train"].update(gradient_accumulation_steps=3)
-    ),
+    "another number of batches": lambda c: c.config["train"].update(gradient_accumulation_steps=3),
     "no settings": lambda c: c.config.pop("train"),
     "no state of a parameter": lambda c: c.state["optimizer"]["state"].pop("head.bias"),
     "no moment of a parameter": lambda c: c.state["optimizer"]["state"]["head.bias"].pop("exp_avg"),

@@ -52,7 +52,7 @@ def spoil_bytes(data: bytes, random: Random) -> tuple[str, bytes]:
     return f"{token[:20]!r} over {at}", _put(data, at, token)
 
 
-def spoil_json(data: bytes, random: Random) -> tuple[str, bytes]:
+def spoil_json(data: bytes, random: Random, indent: int | None = None) -> tuple[str, bytes]:
     """Change what a JSON file says, and leave it JSON (or as near as makes trouble)."""
     record = json.loads(data)
     node, key, path = _choose(record, random)
@@ -75,7 +75,13 @@ def spoil_json(data: bytes, random: Random) -> tuple[str, bytes]:
         value = VALUES[int(random.integers(len(VALUES)))]
         node[key] = value
         words = f"{path} = {str(value)[:20]!r}"
-    return words, json.dumps(record, indent=2, sort_keys=True).encode()
+    return words, json.dumps(record, indent=indent, sort_keys=indent is not None).encode()
+
+
+def spoil_manifest(data: bytes, random: Random) -> tuple[str, bytes]:
+    """Change what a manifest says, and leave it in the form in which manifests are written."""
+    words, data = spoil_json(data, random, indent=2)
+    return words, data + b"\n"
 
 
 def spoil_safetensors(data: bytes, random: Random) -> tuple[str, bytes]:

@@ -26,7 +26,7 @@ from tinytape.training.environment import resident_mb
 from tinytape.training.examine import require_usable
 
 from ._miniature import TEXT, manifest_of, write_run
-from ._mutations import one_of, spoil_bytes, spoil_json, spoil_safetensors
+from ._mutations import one_of, spoil_bytes, spoil_json, spoil_manifest, spoil_safetensors
 from .promise import Outcome, Promise
 
 DOCUMENTED = (TinytapeError, OSError, MemoryError)
@@ -69,13 +69,15 @@ class Target:
 
 def targets(home: Path) -> dict[str, Target]:
     """Everything that tinytape reads, by name, in a run folder at ``home``."""
-    write_run(home, (STEP,))
+    session = write_run(home, (STEP,))
     path = home / "checkpoints" / f"step-{STEP:08d}"
     parts = {p: p.read_bytes() for p in path.iterdir() if p.name != MANIFEST}
     manifest = (path / MANIFEST).read_bytes()
 
     def checkpoint() -> None:
-        require_usable(load_checkpoint(path))
+        checkpoint = load_checkpoint(path)
+        session.restore(checkpoint)
+        require_usable(checkpoint)
 
     def seal(changed: Path, data: bytes) -> None:
         contents = {p.name: data if p == changed else old for p, old in parts.items()}
@@ -115,7 +117,8 @@ def targets(home: Path) -> dict[str, Target]:
     return {
         "checkpoint arrays": part(".safetensors", arrays),
         "checkpoint records": part(".json", record),
-        "manifest": Target({path / MANIFEST: manifest}, record, checkpoint),
+        "manifest": Target({path / MANIFEST: manifest}, one_of(spoil_manifest, spoil_bytes),
+                           checkpoint),
         "settings": Target(own("run.toml", TOML), spoil_bytes, settings),
         "tokenizer": Target(own("tokenizer.json"), record, tokenizer),
         "corpus": Target(own("text.txt", TEXT.encode()), _another_text, corpus),
