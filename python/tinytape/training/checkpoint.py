@@ -36,6 +36,7 @@ from .json_records import MEBIBYTE, RECORD_LIMIT
 from .json_records import pack_json as pack_json
 from .json_records import unpack_json as unpack_json
 from .record_types import CONFIG, COUNT, ENVIRONMENT, STATE, Kind, require_types
+from .state_tree import references
 
 FORMAT = "tinytape-checkpoint"
 VERSION = 1
@@ -116,6 +117,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     for name in ("model.safetensors", "train_state.safetensors"):
         arrays[name] = unpack_arrays(files[name], path / name)
         require_finite(arrays[name], path / name)
+    for reference in references(state):
+        if reference not in arrays["train_state.safetensors"]:
+            raise CheckpointError(
+                f"{path / 'state.json'}: refers to {reprlib.repr(reference)}, "
+                f"which train_state.safetensors does not hold"
+            )
     return Checkpoint(
         path=path,
         step=step,

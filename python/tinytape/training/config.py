@@ -174,7 +174,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
             table = tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"cannot read --config {path}: {error.strerror or error}") from error
-    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError
         raise ConfigError(f"{path}: not TOML: {error}") from error
     return checked_names(table, str(path))
 

@@ -19,9 +19,8 @@ from .checkpoint import (
     load_checkpoint,
     step_of,
 )
-from .config import TrainConfig, checked_names
-from .errors import CheckpointError, ConfigError, RunError
-from .load import build_model, read_weights
+from .errors import CheckpointError, RunError
+from .load import build_model, read_weights, settings_of
 from .record_types import CONFIG, require_types
 from .run_folder import RunFolder
 from .session import build_optimizer
@@ -100,13 +99,9 @@ def require_usable(checkpoint: Checkpoint) -> None:
     """Raise CheckpointError unless weights and training state fit the checkpoint's own config."""
     path, state = checkpoint.path, checkpoint.state
     model = build_model(checkpoint.config, path / "config.json", checkpoint.model, path)
-    try:
-        config = TrainConfig(**checked_names(checkpoint.config["train"], "train"))
-    except ConfigError as error:
-        raise CheckpointError(f"{path / 'config.json'}: {error}") from error
     if "optimizer" not in state:
         raise CheckpointError(f"{path / 'state.json'}: expected the key 'optimizer'")
-    optimizer = build_optimizer(model, config)
+    optimizer = build_optimizer(model, settings_of(checkpoint.config, path / "config.json"))
     try:
         optimizer.load_state_dict(join_state(state["optimizer"], checkpoint.arrays))
     except (TypeError, ValueError, RuntimeError) as error:

@@ -16,8 +16,8 @@ from .._files import read_file
 from ..data import CharTokenizer
 from .arrays import require_finite, require_same_arrays, unpack_arrays
 from .checkpoint import latest_checkpoint
-from .config import SETTINGS
-from .errors import CheckpointError, RunError
+from .config import SETTINGS, TrainConfig, checked_names
+from .errors import CheckpointError, ConfigError, RunError
 from .record_types import CONFIG, require_types
 from .run_folder import RunFolder
 
@@ -64,6 +64,22 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     weights = unpack_arrays(data, path)
     require_finite(weights, path)
     return weights
+
+
+def settings_of(record: Mapping[str, Any], config: Path) -> TrainConfig:
+    """The settings in a run's ``config.json``, all of them resolved.
+
+    Raises:
+        CheckpointError: one is absent, unknown or out of range; ``config`` is for the message.
+    """
+    try:
+        settings = TrainConfig(**checked_names(record.get("train", {}), "train"))
+    except ConfigError as error:
+        raise CheckpointError(f"{config}: {error}") from error
+    for name in SETTINGS:
+        if getattr(settings, name) is None and name != "threads":
+            raise CheckpointError(f"{config}: train.{name}: expected a value, there is none")
+    return settings
 
 
 def build_model(

@@ -106,7 +106,7 @@ class RunFolder:
                 record = json.loads(line)
                 if not isinstance(record, dict) or not isinstance(record.get("step"), int):
                     raise ValueError("expected an object with a step")
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if number == len(lines):
                     break
                 raise RunError(f"{self.metrics} line {number}: {error}") from error

@@ -6,7 +6,7 @@ mapping under their dotted path; in the JSON tree a reference stands in their pl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,15 @@ def _split(node: Any, path: str, arrays: dict[str, Array]) -> Any:
 def is_reference(node: Any) -> bool:
     """Whether a node of the JSON tree stands for an array."""
     return isinstance(node, dict) and node.keys() == {_REFERENCE} and type(node[_REFERENCE]) is str
+
+
+def references(tree: Any) -> Iterator[str]:
+    """The arrays that a JSON tree refers to."""
+    if is_reference(tree):
+        yield tree[_REFERENCE]
+    elif isinstance(tree, dict | list):
+        for child in tree.values() if isinstance(tree, dict) else tree:
+            yield from references(child)
 
 
 def join_state(tree: Any, arrays: Mapping[str, Array]) -> Any:

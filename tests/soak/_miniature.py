@@ -1,0 +1,72 @@
+"""A run so small that it can be broken a million times: a GPT of a few hundred weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from tinytape import models
+from tinytape.training.arrays import pack_arrays
+from tinytape.training.checkpoint import MANIFEST, save_checkpoint
+from tinytape.training.config import TrainConfig, resolve
+from tinytape.training.environment import environment
+from tinytape.training.json_records import pack_json
+from tinytape.training.run_folder import RunFolder
+from tinytape.training.session import Session, build_session
+from tinytape.training.step import train_step
+
+TEXT = "abacabadabacaba\n" * 4
+SIZES = {"context": 4, "width": 4, "heads": 2, "layers": 1}
+
+
+def session_of(folder: Path) -> Session:
+    """A new session of the miniature; its text lies in ``folder``."""
+    text = folder / "abacaba.txt"
+    text.write_text(TEXT)
+    config = TrainConfig(
+        model="miniature", data=str(text), iters=100, batch_size=1, lr=0.01, dropout=0.1,
+        gradient_accumulation_steps=2,
+    )  # fmt: skip
+    with mock.patch.dict(models._PRESETS, {"miniature": ("gpt", SIZES)}):
+        return build_session(resolve(config))
+
+
+def write_run(folder: Path, steps: tuple[int, ...] = (1, 2)) -> Session:
+    """Write a run folder with a checkpoint of each of these steps, and final weights.
+
+    Each checkpoint is of the middle of a step, so that there are gradients in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    session, run = session_of(folder), RunFolder(folder)
+    session.tokenizer.save(run.tokenizer)
+    run.write_config(session.record())
+    for step in range(1, max(steps) + 1):
+        train_step(session, run)
+        if step in steps:
+            train_step(session, run, should_stop=lambda: True)
+            state, arrays = session.state()
+            save_checkpoint(
+                run.checkpoints, step, model=session.weights(), arrays=arrays, state=state,
+                config=session.record(), env=environment(),
+            )  # fmt: skip
+    run.model.write_bytes(pack_arrays(session.weights()))
+    return session
+
+
+def manifest_of(files: dict[str, bytes], step: int) -> bytes:
+    """A manifest that fits these contents, whatever they are."""
+    entries: dict[str, Any] = {
+        name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in files.items()
+    }
+    return pack_json(
+        {"format": "tinytape-checkpoint", "version": 1, "step": step, "files": entries}
+    )
+
+
+def seal(path: Path) -> None:
+    """Give a checkpoint folder that was tampered with a manifest that fits."""
+    files = {p.name: p.read_bytes() for p in path.iterdir() if p.name != MANIFEST}
+    (path / MANIFEST).write_bytes(manifest_of(files, int(path.name.split("-")[1])))
