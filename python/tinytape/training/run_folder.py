@@ -4,12 +4,14 @@ config.json         resolved settings, model, corpus with its hash
 tokenizer.json      characters and their ids
 metrics.jsonl       one line per evaluation
 checkpoints/        see checkpoint.py
+best/               the checkpoint of the lowest held-out loss so far
 model.safetensors   the final weights, written when the run is complete
 curve.png           drawn by ``python -m tinytape.plot``
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .._files import remove_leftovers, replace_file
+from .._files import remove_leftovers, replace_file, sync_folder
 from .checkpoint import pack_json, unpack_json
 from .errors import RunError
 
@@ -31,8 +33,10 @@ class RunFolder:
         self.tokenizer = self.path / "tokenizer.json"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
+        self.best = self.path / "best"
         self.model = self.path / "model.safetensors"
         self.curve = self.path / "curve.png"
+        self._folders = (self.checkpoints, self.best)
         self._files = (self.model, self.metrics, self.tokenizer, self.curve, self.config)
 
     def __str__(self) -> str:
@@ -48,7 +52,7 @@ class RunFolder:
             raise RunError(f"--out {self}: this is a file, expected a folder")
         self.remove_leftovers()
         held = {p.name for p in self.path.iterdir()} if self.path.is_dir() else set()
-        foreign = sorted(held - {p.name for p in (*self._files, self.checkpoints)})
+        foreign = sorted(held - {p.name for p in (*self._files, *self._folders)})
         if foreign and self.config.name not in held:
             raise RunError(
                 f"--out {self}: the folder holds {foreign[0]!r} and is not a run; choose another"
@@ -59,7 +63,8 @@ class RunFolder:
                 f"start it again, or --out for another folder"
             )
         # Only what a run writes is removed, the config last: without it this is no run any more.
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
         for file in self._files:
             file.unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
@@ -80,16 +85,17 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files of a process that was killed."""
-        for folder in (self.path, self.checkpoints):
+        for folder in (self.path, *self._folders):
             if folder.is_dir():
                 remove_leftovers(folder)
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Add one line to ``metrics.jsonl`` and sync it, ahead of the checkpoint that counts it."""
-        with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Add one line to ``metrics.jsonl`` and sync it, ahead of the checkpoint that counts it.
+
+        Raises:
+            OSError: it could not be written, and none of it is there.
+        """
+        _append(self.metrics, (json.dumps(record) + "\n").encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The evaluations in order. A last line that a kill cut short is left out."""
@@ -102,7 +108,7 @@ class RunFolder:
                 record = json.loads(line)
                 if not isinstance(record, dict) or not isinstance(record.get("step"), int):
                     raise ValueError("expected an object with a step")
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if number == len(lines):
                     break
                 raise RunError(f"{self.metrics} line {number}: {error}") from error
@@ -113,3 +119,25 @@ class RunFolder:
         """Keep the evaluations up to ``last_step``; what came later will be done again."""
         kept = [r for r in self.read_metrics() if r["step"] <= last_step]
         replace_file(self.metrics, "".join(json.dumps(r) + "\n" for r in kept).encode())
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add a line to a file and sync it, or leave the file as it was and raise OSError."""
+    new = not path.exists()
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, size)
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
+    if new:
+        sync_folder(path.parent)
