@@ -81,6 +81,7 @@ class Launcher:
 
     def start(self, module: str, argv: Sequence[str], log: Path, hook: Any = None) -> Started:
         """Fork ``python -m tinytape.MODULE ARGV``, its output to ``log``."""
+        log.write_bytes(b"")  # it may be killed before it can do so
         self.tell({"module": module, "argv": list(argv), "log": str(log), "hook": hook})
         return Started(self.answer(), log, self, None)
 
@@ -126,7 +127,7 @@ def _run(asked: dict[str, Any]) -> int:
 
 
 def _child(asked: dict[str, Any]) -> int:
-    log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    log = os.open(asked["log"], os.O_WRONLY)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(log, 1)

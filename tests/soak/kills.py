@@ -87,9 +87,11 @@ class Try:
         while kills < wanted:
             ended = self.killed()
             if ended.status == -signal.SIGKILL:
-                kills += 1
+                if self.folder.config.is_file():  # else the run had not begun
+                    kills += 1
+                    self.all.count("kills")
                 yield from self.judge()
-            elif kills or ended.status:
+            elif kills or ended.status or not self.folder.model.is_file():
                 break
             else:  # the run was finished before the kill
                 shutil.rmtree(self.folder.path)
@@ -118,7 +120,6 @@ class Try:
 
     def judge(self) -> Iterator[str]:
         """The folder as the kill left it."""
-        self.all.count("kills")
         folder = self.folder
         if any(
             left.parent in (folder.checkpoints, folder.best) for left in _runs.leftovers(folder)
