@@ -18,6 +18,7 @@ import pytest
 
 import tinytape as tt
 from tinytape import train as train_command
+from tinytape.data import CharTokenizer, DataError
 from tinytape.training import (
     CheckpointError,
     ConfigError,
@@ -28,6 +29,7 @@ from tinytape.training import (
     resume,
     train,
 )
+from tinytape.training import step as step_room
 from tinytape.training.progress import Console
 
 pytestmark = pytest.mark.slow
@@ -231,6 +233,118 @@ def test_a_longer_constant_run_continues(text: Path, tmp_path: Path) -> None:
     train(settings(text, short, schedule="constant", iters=10, warmup=2), console=silent())
     resume(RunFolder(short), {"iters": 20}, console=silent())
     assert sha256(short) == sha256(long)
+
+
+def test_a_stop_between_the_batches_of_a_step(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradients so far are in the checkpoint; the step goes on with the next batch."""
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    three = {"gradient_accumulation_steps": 3, "iters": 12}
+    train(settings(text, whole, **three), console=silent())
+    seen = []
+    real = step_room.batch_loss
+
+    def batch_loss(session: Any, number: int) -> tt.Tensor:
+        seen.append(number)
+        if number in (1, 9, 10, 20, 35):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(session, number)
+
+    monkeypatch.setattr(step_room, "batch_loss", batch_loss)
+    done = train(settings(text, out, **three), console=silent())
+    positions = []
+    while done.stopped:
+        positions.append(done.session.position)
+        checkpoint, _ = latest_checkpoint(RunFolder(out).checkpoints)
+        assert checkpoint is not None
+        held = [name for name in checkpoint.arrays if name.startswith("gradient.")]
+        assert bool(held) == bool(done.session.counters.micro_step)
+        done = resume(RunFolder(out), {}, console=silent())
+    assert positions == [(0, 2), (3, 1), (3, 2), (7, 0), (12, 0)][: len(positions)]
+    assert len(positions) >= 4
+    assert seen == list(range(36))  # each batch once, in order
+    assert sha256(out) == sha256(whole) and losses(out) == losses(whole)
+
+
+def test_an_unfinished_step_keeps_its_number_of_batches(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = step_room.batch_loss
+
+    def batch_loss(session: Any, number: int) -> tt.Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(session, number)
+
+    monkeypatch.setattr(step_room, "batch_loss", batch_loss)
+    done = train(settings(text, tmp_path / "run", gradient_accumulation_steps=3), console=silent())
+    assert done.session.position == (0, 1)
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="in the middle of a step, after 1 of 3 batches"):
+        resume(
+            RunFolder(tmp_path / "run"),
+            {"gradient_accumulation_steps": 2},
+            allow_change=["gradient_accumulation_steps"],
+            console=silent(),
+        )
+
+
+def test_resume_from_any_checkpoint(text: Path, whole: Path, tmp_path: Path) -> None:
+    """Into another folder, since the run went on; the same run comes out, and the old one stays."""
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    old = run / "checkpoints" / "step-00000010"
+    assert train_command.main(["--resume", str(old)]) == 2  # newer ones are there
+    out = tmp_path / "branch"
+    for _ in range(2):  # any number of times
+        flags = ["--resume", str(old), "--out", str(out), "--overwrite"]
+        assert train_command.main(flags) == 0
+        assert sha256(out) == sha256(whole) and losses(out) == losses(whole)
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+    # The newest goes on in its place, and so does the best, in another.
+    (run / "model.safetensors").unlink()
+    newest = run / "checkpoints" / f"step-{ITERS:08d}"
+    assert train_command.main(["--resume", str(newest)]) == 0
+    (best,) = (run / "best").iterdir()
+    assert train_command.main(["--resume", str(best), "--out", str(out), "--overwrite"]) == 0
+    assert sha256(run) == sha256(out) == sha256(whole)
+
+
+def test_what_may_change_is_said(text: Path, whole: Path, tmp_path: Path) -> None:
+    """A rate, the number of steps, the text: the weights go on, the settings are the new ones."""
+    run = RunFolder(whole)
+    old = whole / "checkpoints" / "step-00000010"
+    out = str(tmp_path / "run")
+    with pytest.raises(ConfigError, match="unknown setting 'learning_rate'"):
+        resume(run, {}, allow_change=["learning_rate"], console=silent())
+    changes: dict[str, Any] = {"lr": 0.01, "iters": 40, "schedule": "constant", "out": out}
+    with pytest.raises(ConfigError, match=r"another iters.*--allow-change iters"):
+        resume(run, changes, checkpoint=old, allow_change=["lr"], console=silent())
+    done = resume(
+        run, changes, checkpoint=old, allow_change=["lr", "iters", "schedule"], console=silent()
+    )
+    assert done.session.counters.step == 40
+    rates = {m["step"]: m["lr"] for m in done.folder.read_metrics()}
+    assert rates[7] < 0.01 and rates[14] == rates[40] == 0.01
+    assert done.session.optimizer.param_groups[0]["lr"] == 0.01
+    assert RunFolder(out).read_config()["train"]["lr"] == 0.01
+
+    other = tmp_path / "other.txt"
+    other.write_text(text.read_text()[::-1])
+    changes = {"data": str(other), "out": str(tmp_path / "text")}
+    done = resume(run, changes, checkpoint=old, allow_change=["data"], console=silent())
+    assert done.session.corpus.text == other.read_text()
+    assert done.session.tokenizer.characters == CharTokenizer.load(run.tokenizer).characters
+    other.write_text(text.read_text() + "\u00e9")  # a character that the weights do not know
+    with pytest.raises(DataError, match="\u00e9"):
+        resume(run, changes, checkpoint=old, allow_change=["data"], console=silent())
+    with pytest.raises(CheckpointError, match="of shape"):
+        resume(
+            run, {"model": "small", "out": out}, checkpoint=old, allow_change=["model"],
+            overwrite=True, console=silent(),
+        )  # fmt: skip
+    assert RunFolder(out).read_config()["train"]["lr"] == 0.01  # nothing was touched
 
 
 def test_resume_refuses_other_settings_and_another_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -27,10 +28,12 @@ from tinytape.training import (
     resolve,
     train,
 )
+from tinytape.training.nonfinite import first_bad_operation
 from tinytape.training.progress import Console, Progress
 from tinytape.training.report import planned_memory
 from tinytape.training.session import Session, build_optimizer, build_session
 from tinytape.training.state_tree import join_state, split_state
+from tinytape.training.step import batch_loss
 
 WORDS = "the cat sat on a mat; who knows why? nobody does, said the dog.\n"
 
@@ -78,6 +81,7 @@ def test_it_learns_and_leaves_a_complete_run(text: Path, tmp_path: Path) -> None
     folder = RunFolder(tmp_path / "run")
     assert (done.stopped, done.exit_code) == (None, 0)
     assert sorted(p.name for p in folder.path.iterdir()) == [
+        "best",
         "checkpoints",
         "config.json",
         "metrics.jsonl",
@@ -101,6 +105,9 @@ def test_it_learns_and_leaves_a_complete_run(text: Path, tmp_path: Path) -> None
     for name, array in weights(done.session.model).items():
         assert np.array_equal(last.model[name], array)
     assert len(list(folder.checkpoints.iterdir())) == 3
+    # The best ones, apart.
+    (best,) = folder.best.iterdir()
+    assert load_checkpoint(best).step == done.session.counters.best_step
     said = output.getvalue()
     assert "\r" not in said  # not a terminal: plain lines
     assert said.count("held-out") >= len(metrics)
@@ -222,6 +229,19 @@ def test_a_step_is_the_plain_loop(text: Path, tmp_path: Path) -> None:
         assert np.array_equal(array, weights(plain.model)[name]), name
 
 
+def test_a_step_of_several_batches_is_one_of_their_mean(text: Path, tmp_path: Path) -> None:
+    """Batches of 2 in threes, as one batch of the same six windows."""
+    ours = session_of(text, tmp_path, batch_size=2, gradient_accumulation_steps=3, dtype="float64")
+    plain = session_of(text, tmp_path, batch_size=6, dtype="float64")
+    for _ in range(3):
+        loss = loop.train_step(ours, RunFolder(tmp_path))
+        assert loss == pytest.approx(loop.train_step(plain, RunFolder(tmp_path)), rel=1e-12)
+    assert ours.counters.step == 3 and ours.counters.micro_step == 0
+    assert ours.tokens_per_step == plain.tokens_per_step
+    for name, array in weights(ours.model).items():
+        np.testing.assert_allclose(array, weights(plain.model)[name], rtol=1e-9, atol=1e-12)
+
+
 def test_a_parameter_without_a_gradient_stops_the_run(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,44 +268,102 @@ def test_weights_that_are_not_finite_are_not_saved(text: Path, tmp_path: Path) -
     session = session_of(text, tmp_path)
     session.model.head.bias.fill_(math.inf)
     with pytest.raises(NonFiniteError, match=r"head\.bias is nan; .* no checkpoint yet"):
-        loop._save(session, RunFolder(tmp_path))
+        loop._save(session, RunFolder(tmp_path), tmp_path / "checkpoints")
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("where", ["loss", "gradient norm"])
+class Planted:
+    """A loss or gradient norm that is not finite in the steps ``at``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, where: str, at: set[int]) -> None:
+        self.before: list[dict[str, np.ndarray]] = []  # the weights before each step
+        self.session: Session | None = None
+        step, loss, clip = loop.train_step, F.cross_entropy, tt.nn.utils.clip_grad_norm_
+
+        def recorded(session: Session, *args: Any, **named: Any) -> float | None:
+            self.session = session
+            self.before.append(weights(session.model))
+            return step(session, *args, **named)
+
+        def bad() -> bool:
+            session = self.session
+            return session is not None and session.model.training and session.counters.step in at
+
+        def bad_loss(*args: Any, **named: Any) -> tt.Tensor:
+            value = loss(*args, **named)
+            return (value - value.detach() - 1).sqrt() if bad() else value  # sqrt(-1)
+
+        def bad_norm(*args: Any, **named: Any) -> tt.Tensor:
+            return clip(*args, **named) * (math.inf if bad() else 1.0)
+
+        monkeypatch.setattr(loop, "train_step", recorded)
+        if where == "the loss":
+            monkeypatch.setattr(F, "cross_entropy", bad_loss)
+        else:
+            monkeypatch.setattr(tt.nn.utils, "clip_grad_norm_", bad_norm)
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+@pytest.mark.parametrize(
+    ("where", "origin"), [("the loss", "sqrt"), ("the gradient norm", "no single operation")]
+)
 def test_a_value_that_is_not_finite_never_reaches_the_weights(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, origin: str,
+    batches: int,
+) -> None:  # fmt: skip
+    """Planted at step 7, after the checkpoint at step 6."""
+    planted = Planted(monkeypatch, where, {7})
+    given = settings(text, tmp_path / "run", eval_interval=100, gradient_accumulation_steps=batches)
+    with pytest.raises(NonFiniteError) as error:
+        train(given, console=silent())
+    message = str(error.value)
+    assert f"step 7: {where} is" in message and f"first in {origin}" in message
+    last = tmp_path / "run" / "checkpoints" / "step-00000006"
+    assert f"the last good checkpoint is {last}" in message
+    assert planted.session is not None
+    after = weights(planted.session.model)
+    assert all(np.array_equal(after[name], array) for name, array in planted.before[-1].items())
+    assert not np.array_equal(planted.before[-1]["head.weight"], planted.before[-2]["head.weight"])
+
+
+@pytest.mark.parametrize("where", ["the loss", "the gradient norm"])
+def test_steps_that_are_not_finite_can_be_left_out(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """Planted at step 7, after the checkpoint at step 6."""
-    seen: list[dict[str, np.ndarray]] = []
-    real_step, real_loss, real_clip = loop.train_step, F.cross_entropy, tt.nn.utils.clip_grad_norm_
+    """Two in a row are, a third is not; in between the count begins anew."""
+    planted = Planted(monkeypatch, where, {2, 4, 5})
+    output = io.StringIO()
+    given = settings(text, tmp_path / "run", skip_nonfinite=2, dropout=0.1)
+    done = train(given, console=Console(output))
+    assert done.exit_code == 0
+    counters = done.session.counters
+    assert (counters.step, counters.skipped, counters.skipped_in_a_row) == (12, 3, 0)
+    for step in range(11):
+        same = np.array_equal(
+            planted.before[step]["head.weight"], planted.before[step + 1]["head.weight"]
+        )
+        assert same == (step in {2, 4, 5}), step
+    assert output.getvalue().count("the step was left out") == 3
+    assert "2 in a row of at most 2" in output.getvalue()
+    assert all(math.isfinite(m["train_loss"]) for m in done.folder.read_metrics()[1:])
 
-    def step(session: Session, *args: Any, **named: Any) -> float:
-        seen.append(weights(session.model))
-        sessions.append(session)
-        return real_step(session, *args, **named)
+    planted = Planted(monkeypatch, where, {7, 8, 9})
+    with pytest.raises(NonFiniteError, match=r"step 9: .*2 in a row were left out before it"):
+        train(dataclasses.replace(given, out=str(tmp_path / "other")), console=silent())
 
-    sessions: list[Session] = []
 
-    def loss(*args: Any, **named: Any) -> tt.Tensor:
-        return real_loss(*args, **named) * (math.nan if len(seen) == 8 else 1.0)
-
-    def clip(*args: Any, **named: Any) -> tt.Tensor:
-        return real_clip(*args, **named) * (math.inf if len(seen) == 8 else 1.0)
-
-    monkeypatch.setattr(loop, "train_step", step)
-    if where == "loss":
-        monkeypatch.setattr(F, "cross_entropy", loss)
-    else:
-        monkeypatch.setattr(tt.nn.utils, "clip_grad_norm_", clip)
-    with pytest.raises(NonFiniteError) as error:
-        train(settings(text, tmp_path / "run", eval_interval=100), console=silent())
-    message = str(error.value)
-    assert f"step 7: the {where} is" in message
-    assert str(tmp_path / "run" / "checkpoints" / "step-00000006") in message
-    after = weights(sessions[-1].model)
-    assert all(np.array_equal(after[name], array) for name, array in seen[-1].items())
-    assert not np.array_equal(seen[-1]["head.weight"], seen[-2]["head.weight"])
+def test_looking_for_the_first_bad_operation_moves_nothing(text: Path, tmp_path: Path) -> None:
+    """A step that is left out draws what a good one would have drawn."""
+    session = session_of(text, tmp_path, dropout=0.3)
+    before = session.generator.get_state()
+    loop.train_step(session, RunFolder(tmp_path))
+    drawn = session.generator.offset - before["offset"]
+    assert drawn > 0
+    session.generator.set_state(before)
+    session.model.head.bias.fill_(math.nan)
+    said = first_bad_operation(session, lambda: batch_loss(session, 0).backward(), before)
+    assert "linear" in said and session.generator.get_state() == before
+    assert all(p.grad is None for p in session.model.parameters())
 
 
 def test_decay_is_for_matrices(text: Path, tmp_path: Path) -> None:

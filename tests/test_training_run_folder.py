@@ -57,16 +57,16 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
         RunFolder(tmp_path).read_config()
 
 
-def test_metrics_come_back_and_are_cut_to_a_step(tmp_path: Path) -> None:
+def test_metrics_come_back_and_can_be_replaced(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert folder.read_metrics() == []
     records = [{"step": step, "val_loss": 1 / (step + 3)} for step in (0, 10, 20, 30)]
     for record in records:
         folder.append_metrics(record)
     assert folder.read_metrics() == records
-    folder.truncate_metrics(20)
+    folder.write_metrics(records[:3])
     assert folder.read_metrics() == records[:3]
-    folder.truncate_metrics(-1)
+    folder.write_metrics([])
     assert folder.read_metrics() == []
 
 
@@ -76,7 +76,7 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
     with open(folder.metrics, "a") as file:
         file.write('{"step": 10, "val_')
     assert folder.read_metrics() == [{"step": 0}]
-    folder.truncate_metrics(0)
+    folder.write_metrics(folder.read_metrics())
     folder.append_metrics({"step": 10})
     assert folder.read_metrics() == [{"step": 0}, {"step": 10}]
 

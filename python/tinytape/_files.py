@@ -3,16 +3,26 @@
 The order is always the same: write, fsync the file, rename, fsync the folder. A rename without the
 first fsync can leave a correctly named file of zeros after a power loss; a rename without the
 second can be forgotten. Modes are what the user's umask says.
+
+Reading is for files that somebody else may have put there: regular ones only, and no more of them
+than is expected.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
-TEMPORARY_PREFIX = ".tmp-"  # what a killed process can leave behind; never read, safe to remove
+# What a killed process can leave behind; never read. All of it may be removed but a folder that
+# was moved out of the way and whose successor never got its name: see remove_leftovers.
+TEMPORARY_PREFIX = ".tmp-"
+_ASIDE = re.compile(re.escape(TEMPORARY_PREFIX) + r"old-(.+)-[0-9]+")
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
@@ -31,30 +41,45 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
 def publish_folder(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
     """Create the folder ``path`` with ``files``, contents by name, or raise OSError.
 
-    A reader sees the whole folder or none of it. A folder that is there already is replaced.
+    A reader sees the whole folder or none of it. A folder that is there already is replaced; a
+    kill while it is can leave it under another name, which ``remove_leftovers`` puts right.
     """
     path = Path(path)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
     old = path.with_name(f"{TEMPORARY_PREFIX}old-{path.name}-{os.getpid()}")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _put_back(old, path)  # of a killed process that had this one's number
+        _remove(temporary)
         temporary.mkdir()
         for name, content in files.items():
             write_file(temporary / name, content)
         sync_folder(temporary)
         if path.exists():  # rename cannot replace a folder that holds something
-            shutil.rmtree(old, ignore_errors=True)
             os.rename(path, old)
-        try:
-            os.rename(temporary, path)
-        except OSError:
-            if old.exists():
-                os.rename(old, path)
-            raise
+        os.rename(temporary, path)
         sync_folder(path.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        # Whatever stopped it, an interrupt as well: the old folder goes only when the new one is
+        # there. What cannot be moved back is kept for remove_leftovers.
+        _put_back(old, path)
+        _remove(temporary)
+
+
+def discard_folder(path: Path) -> None:
+    """Remove a folder. A kill on the way leaves all of it, or leftovers that nobody reads."""
+    doomed = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
+    _remove(doomed)
+    os.rename(path, doomed)
+    _remove(doomed)
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Create a folder, and what is missing above it, so that a crash does not forget it."""
+    path = Path(path)
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -82,9 +107,60 @@ def sync_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half written in ``folder``."""
-    for entry in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
+    """Remove what a killed process left half written in ``folder``.
+
+    A kill between the two renames of a replacement leaves the old folder aside and nothing under
+    its name: it is the last one that was whole for certain, so it gets its name back.
+    """
+    for entry in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
+        aside = _ASIDE.fullmatch(entry.name)
+        if aside:
+            _put_back(entry, entry.with_name(aside[1]))
         else:
-            entry.unlink(missing_ok=True)
+            _remove(entry)
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file for reading. OSError when it is something else that has the name.
+
+    A pipe would be waited for, a device may never end, and opening one can have effects.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return open(path, "rb", opener=_open_at_once)
+
+
+def read_file(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
+    """The content of a regular file. OSError also when it has more than ``limit`` bytes."""
+    with open_regular(path) as file:
+        if limit is None:
+            return file.read()
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise OSError(errno.EFBIG, f"{size} bytes, expected at most {limit}", os.fspath(path))
+        return file.read(size + 1)  # a file that grows meanwhile shows it, and no more
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Without waiting, should a pipe have taken the file's place since it was looked at."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _put_back(old: Path, path: Path) -> None:
+    """Give ``old`` its name ``path`` again, or remove it when another has the name."""
+    if path.exists() or path.is_symlink():
+        _remove(old)
+    elif old.exists():
+        os.rename(old, path)
+        sync_folder(path.parent)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder, if there is one; what cannot be removed stays."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:
+        pass

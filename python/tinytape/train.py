@@ -9,7 +9,7 @@ from .training.arguments import train_parser
 from .training.command import run_command
 from .training.config import SETTINGS, TrainConfig, read_toml, resolve
 from .training.loop import resume, train
-from .training.run_folder import RunFolder
+from .training.run_folder import RunFolder, run_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,8 +20,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         asked |= {name: value for name, value in vars(arguments).items() if name in SETTINGS}
         if arguments.resume is None:
             return train(TrainConfig(**asked), overwrite=arguments.overwrite).exit_code
-        folder = resolve(TrainConfig(**asked)).out if arguments.resume is True else arguments.resume
-        return resume(RunFolder(folder), asked).exit_code
+        changes = [name.replace("-", "_") for name in arguments.allow_change]
+        if arguments.resume is True:
+            run, checkpoint = asked.pop("out", None) or resolve(TrainConfig(**asked)).out, None
+        else:
+            run, checkpoint = run_of(arguments.resume)
+        return resume(
+            RunFolder(run),
+            asked,
+            checkpoint=checkpoint,
+            allow_change=changes,
+            overwrite=arguments.overwrite,
+        ).exit_code
 
     return run_command(body)
 

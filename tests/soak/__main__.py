@@ -14,6 +14,8 @@ import tinytape as tt
 
 from .promise import Outcome, Promise, promises
 
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+
 
 def machine() -> str:
     """The machine and versions in one line."""
@@ -44,10 +46,17 @@ def table(record: dict) -> str:
         failed = len(row["failures"])
         figure = f"{row['tried'] - failed:,} of {row['tried']:,}"
         figure += "".join(f"; {k} {v}" for k, v in row["figures"].items())
-        lines.append(
-            f"| {row['words']} | {row['how']} | {row['wanted']} | {figure} | {row['seconds']:.0f} s |"
-        )
+        cells = row["words"], row["how"], row["wanted"], figure, f"{row['seconds']:.0f} s"
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def replace_figures(document: Path, record: dict) -> None:
+    """Put the table between the two marks of the document."""
+    before, rest = document.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    head = f"{record['date']}, {record['machine']}:\n\n"
+    document.write_text(f"{before}{BEGIN}\n{head}{table(record)}{END}{after}")
 
 
 def main() -> int:
@@ -57,7 +66,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="as briefly as the test suite does")
     parser.add_argument("--seed", type=int, default=1, help="of every random choice (default: 1)")
     parser.add_argument("--json", type=Path, help="where the figures go, added to what is there")
-    parser.add_argument("--markdown", type=Path, help="where the table goes")
+    parser.add_argument("--document", type=Path, help="the table is replaced in this file")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(known))
     if unknown:
@@ -84,8 +93,8 @@ def main() -> int:
         }  # fmt: skip
         if arguments.json:
             arguments.json.write_text(json.dumps(record, indent=2) + "\n")
-        if arguments.markdown:
-            arguments.markdown.write_text(table(record))
+        if arguments.document:
+            replace_figures(arguments.document, record)
     return int(failed)
 
 

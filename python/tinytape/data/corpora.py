@@ -20,12 +20,13 @@ import difflib
 import hashlib
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .._files import replace_file
+from .._files import read_file, replace_file
 from .errors import DataError
 
 DEFAULT_CORPUS = "shakespeare"
@@ -81,8 +82,18 @@ def load_corpus(name_or_file: str | os.PathLike[str] = DEFAULT_CORPUS) -> Corpus
             not UTF-8, or a known corpus whose SHA-256 is not the expected one.
     """
     given = os.fspath(name_or_file)
+    try:
+        return _find(given)
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the name
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read corpus {given!r}: {why}") from error
+
+
+def _find(given: str) -> Corpus:
     if given not in KNOWN_CORPORA and _looks_like_a_file(given):
-        path = Path(given).expanduser()
+        path = Path(os.path.expanduser(given))
         if path.is_dir():
             found = _text_in(path)
             if found is None:
@@ -124,7 +135,10 @@ def search_folders() -> list[Path]:
 
 def cache_folder() -> Path:
     """Where downloaded corpora are kept: the platform's cache folder for this user."""
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without one, as in some containers
+        home = Path(tempfile.gettempdir())
     if sys.platform == "darwin":
         base = home / "Library" / "Caches"
     elif os.name == "nt":
@@ -174,7 +188,7 @@ def _name_of(path: Path) -> str:
 
 def _read(path: Path, name: str, known: KnownCorpus | None = None) -> Corpus:
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise DataError(f"cannot read corpus {path}: {error.strerror or error}") from error
     return _check(data, name, path, known)

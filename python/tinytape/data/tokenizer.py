@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._files import replace_file
+from .._files import read_file, replace_file
 from .errors import DataError
 
 _KIND = "character"
+_FILE_LIMIT = 1 << 24  # one of all the characters that there are has 13 MB
 _BLOCK = 1 << 15  # characters encoded at a time, so that a large text needs little memory
 
 
@@ -101,15 +102,16 @@ class CharTokenizer:
             DataError: the file is absent, or is not a character tokenizer.
         """
         try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
+            record = json.loads(read_file(path, _FILE_LIMIT).decode("utf-8"))
         except OSError as error:
             raise DataError(f"cannot read tokenizer {path}: {error.strerror or error}") from error
         except (ValueError, RecursionError) as error:  # bad UTF-8 or bad JSON
             raise DataError(f"{path}: not a tokenizer (not JSON: {error})") from error
         if not isinstance(record, dict) or record.get("kind") != _KIND:
             raise DataError(f'{path}: not a tokenizer (expected "kind": "{_KIND}")')
-        if record.get("version") != 1:
-            raise DataError(f"{path}: tokenizer version {record.get('version')!r}, expected 1")
+        version = record.get("version")
+        if type(version) is not int or version != 1:
+            raise DataError(f"{path}: tokenizer version {reprlib.repr(version)}, expected 1")
         characters = record.get("characters")
         if not isinstance(characters, str):
             raise DataError(f'{path}: not a tokenizer (expected "characters" to be a string)')

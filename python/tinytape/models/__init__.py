@@ -15,7 +15,7 @@ from ..random import Generator
 from . import gpt
 from .gpt import GPT, GPTConfig
 
-__all__ = ["GPT", "GPTConfig", "create", "from_config", "presets"]
+__all__ = ["GPT", "GPTConfig", "count_parameters", "create", "from_config", "presets"]
 
 _ARCHITECTURES = {"gpt": (GPTConfig, GPT)}
 _PRESETS = {name: ("gpt", options) for name, options in gpt.PRESETS.items()}
@@ -62,6 +62,23 @@ def from_config(
     Raises:
         ValueError: an unknown architecture, unknown or missing fields, or sizes that do not fit.
     """
+    model_class, made = _read(config)
+    model: Module = model_class(made, generator=generator, dtype=dtype)
+    return model
+
+
+def count_parameters(config: Mapping[str, Any]) -> tuple[int, int]:
+    """How many parameters the model of such a config has, and how many values; makes none of them.
+
+    Raises:
+        ValueError: as ``from_config``.
+    """
+    count: tuple[int, int] = _read(config)[1].count_parameters()
+    return count
+
+
+def _read(config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The class of the model and its config, checked."""
     fields = dict(config)
     architecture = fields.pop("architecture", None)
     if architecture not in _ARCHITECTURES:
@@ -78,7 +95,6 @@ def from_config(
             f"expected {', '.join(known)}"
         )
     try:
-        made = config_class(**fields)
+        return model_class, config_class(**fields)
     except TypeError as error:
         raise ArgumentError(f"models.from_config: {error}") from None
-    return model_class(made, generator=generator, dtype=dtype)

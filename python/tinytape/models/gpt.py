@@ -74,6 +74,13 @@ class GPTConfig:
         if not 0.0 <= self.dropout < 1.0:
             raise ArgumentError(f"GPTConfig: expected dropout in [0, 1), got {self.dropout}")
 
+    def count_parameters(self) -> tuple[int, int]:
+        """How many parameters a model of these sizes has, and how many values they hold."""
+        C = self.width
+        block = 12 * C * C + 13 * C  # norms 4C, attention 4C^2 + 4C, MLP 8C^2 + 5C
+        ends = (2 * self.vocab_size + self.context) * C + 2 * C + self.vocab_size
+        return 12 * self.layers + 6, block * self.layers + ends
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with the architecture's name; ``models.from_config`` takes it back."""
         return {"architecture": "gpt", **asdict(self)}

@@ -13,7 +13,9 @@ _SYNONYMS = {
     "--batch": "--batch-size",
     "--corpus": "--data",
     "--dataset": "--data",
+    "--accumulate": "--gradient-accumulation-steps",
     "--epochs": "--iters",
+    "--grad-accum": "--gradient-accumulation-steps",
     "--grad-clip": "--clip",
     "--learning-rate": "--lr",
     "--max-iters": "--iters",
@@ -31,6 +33,7 @@ examples:
   python -m tinytape.train --model tiny --iters 300 --data my.txt --out runs/mine
   python -m tinytape.train --config my.toml --lr 1e-3       a flag beats the file
   python -m tinytape.train --resume runs/mine               go on where it stopped
+  python -m tinytape.train --resume runs/mine/checkpoints/step-00001000 --out runs/branch
 
 A TOML file holds the same names: model = "small", batch_size = 12, lr = 2e-3.
 Ctrl-C finishes the step, saves and leaves; a second Ctrl-C leaves at once.
@@ -108,7 +111,15 @@ def train_parser() -> CommandParser:
         const=True,
         default=None,
         metavar="RUN",
-        help="go on from the newest good checkpoint of RUN (default: of --out)",
+        help="go on from the newest good checkpoint of RUN (default: of --out), or from that "
+        "checkpoint if RUN is one; with --out, in another folder",
+    )
+    run.add_argument(
+        "--allow-change",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="let this setting differ on --resume although it changes the result (data: the text)",
     )
     run.add_argument(
         "--overwrite", action="store_true", help="start again in a folder that holds a run"

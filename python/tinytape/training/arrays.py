@@ -37,9 +37,14 @@ def unpack_arrays(data: bytes, source: Path) -> dict[str, np.ndarray]:
         CheckpointError: these are not the bytes of such a file.
     """
     try:
-        return safetensors.numpy.load(data)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        arrays = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, ArithmeticError, LookupError, TypeError,
+            ValueError) as error:  # fmt: skip
         raise CheckpointError(f"{source}: not a safetensors file ({error})") from error
+    for name, array in arrays.items():
+        if array.dtype == np.bool_ and (array.view(np.uint8) > 1).any():
+            raise CheckpointError(f"{source}: {name} holds bytes that are neither true nor false")
+    return arrays
 
 
 def require_finite(arrays: Mapping[str, Array], source: Path) -> None:

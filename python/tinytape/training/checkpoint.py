@@ -11,15 +11,17 @@
 The folder is written under a temporary name, synced, renamed, and its parent synced. Reading goes
 the other way: the manifest first, every byte against it, and only then the content. Nothing is
 unpickled or executed. A folder is judged by what it holds, never by a pointer file beside it.
+
+docs/checkpoint-format.md has every key, and what a reader must accept and refuse.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import json
+import os
 import re
-import shutil
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +29,24 @@ from typing import Any
 
 import numpy as np
 
-from .._files import TEMPORARY_PREFIX, publish_folder
+from .._files import discard_folder, make_folder, open_regular, publish_folder, read_file
 from .arrays import Array, pack_arrays, require_finite, unpack_arrays
 from .errors import CheckpointError
+from .json_records import MEBIBYTE, RECORD_LIMIT
+from .json_records import pack_json as pack_json
+from .json_records import unpack_json as unpack_json
+from .record_types import CONFIG, COUNT, ENVIRONMENT, STATE, Kind, require_types
 
 FORMAT = "tinytape-checkpoint"
 VERSION = 1
 MANIFEST = "MANIFEST.json"
 _PARTS = ("model.safetensors", "train_state.safetensors", "state.json", "config.json", "env.json")
-_STEP_FOLDER = re.compile(r"step-(\d{8,})")
+_STEP_FOLDER = re.compile(r"step-([0-9]{8,})")
+_MANIFEST_LIMIT = MEBIBYTE  # ours have less than one thousandth of it
+_ENTRY = {
+    "bytes": COUNT,
+    "sha256": Kind("a SHA-256 in hexadecimal", lambda v: _is_digest(v)),
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ def save_checkpoint(
     Raises:
         OSError: the disk is full or fails; what was there before is untouched.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     files = {
         "model.safetensors": pack_arrays(model),
         "train_state.safetensors": pack_arrays(arrays),
@@ -89,21 +100,31 @@ def load_checkpoint(path: Path) -> Checkpoint:
             that is not finite; the message names the file and what was expected.
     """
     files = _read_verified(path)
-    state = unpack_json(files["state.json"], path / "state.json")
-    checkpoint = Checkpoint(
+    records = {}
+    for name, expected in (
+        ("state.json", STATE), ("config.json", CONFIG), ("env.json", ENVIRONMENT),
+    ):  # fmt: skip
+        records[name] = unpack_json(files[name], path / name)
+        require_types(records[name], expected, path / name)
+    state = records["state.json"]
+    step = step_of(path)
+    if state.get("step") != step:
+        raise CheckpointError(
+            f"{path / 'state.json'}: of step {state.get('step')}, expected {step}"
+        )
+    arrays = {}
+    for name in ("model.safetensors", "train_state.safetensors"):
+        arrays[name] = unpack_arrays(files[name], path / name)
+        require_finite(arrays[name], path / name)
+    return Checkpoint(
         path=path,
-        step=state.get("step", -1),
-        model=unpack_arrays(files["model.safetensors"], path / "model.safetensors"),
-        arrays=unpack_arrays(files["train_state.safetensors"], path / "train_state.safetensors"),
+        step=step,
+        model=arrays["model.safetensors"],
+        arrays=arrays["train_state.safetensors"],
         state=state,
-        config=unpack_json(files["config.json"], path / "config.json"),
-        env=unpack_json(files["env.json"], path / "env.json"),
+        config=records["config.json"],
+        env=records["env.json"],
     )
-    if checkpoint.step != step_of(path):
-        raise CheckpointError(f"{path}: state.json is of step {checkpoint.step}")
-    require_finite(checkpoint.model, path / "model.safetensors")
-    require_finite(checkpoint.arrays, path / "train_state.safetensors")
-    return checkpoint
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -111,7 +132,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(
-        (p for p in folder.iterdir() if _STEP_FOLDER.fullmatch(p.name) and p.is_dir()),
+        (p for p in folder.iterdir() if is_checkpoint_name(p) and p.is_dir()),
         key=step_of,
         reverse=True,
     )
@@ -136,10 +157,7 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
     good = 0
     for path in list_checkpoints(folder):
         if good >= keep:
-            # Renamed first: a kill in the middle must not leave half a checkpoint.
-            doomed = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
-            path.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+            discard_folder(path)
         else:
             try:
                 verify_checkpoint(path)
@@ -148,15 +166,29 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
                 pass
 
 
+def copy_checkpoint(path: Path, folder: Path) -> Path:
+    """Copy one checkpoint that verifies into another folder, all of it or nothing."""
+    make_folder(folder)
+    manifest = {MANIFEST: _read(path / MANIFEST, _MANIFEST_LIMIT)}
+    publish_folder(folder / path.name, {**_read_verified(path), **manifest})
+    return folder / path.name
+
+
 def verify_checkpoint(path: Path) -> None:
     """Compare every file with the manifest, in little memory; CheckpointError says what differs."""
     for name, expected in _read_manifest(path).items():
         try:
-            with open(path / name, "rb") as file:
+            with open_regular(path / name) as file:
+                _compare_size(path / name, os.fstat(file.fileno()).st_size, expected)
                 found = _entry(iter(functools.partial(file.read, 1 << 16), b""))
         except OSError as error:
-            raise CheckpointError(f"cannot read {path / name}: {error.strerror}") from error
+            raise CheckpointError(_unreadable(path / name, error)) from error
         _compare(path / name, found, expected)
+
+
+def is_checkpoint_name(path: Path) -> bool:
+    """Whether a folder is called as checkpoints are."""
+    return _STEP_FOLDER.fullmatch(path.name) is not None
 
 
 def step_of(path: Path) -> int:
@@ -167,21 +199,6 @@ def step_of(path: Path) -> int:
             f"{path}: not a checkpoint folder (expected a name like step-00005000)"
         )
     return int(match[1])
-
-
-def pack_json(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
-
-
-def unpack_json(data: bytes, source: Path) -> dict[str, Any]:
-    """A JSON object; ``source`` is for the message."""
-    try:
-        record = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{source}: not JSON ({error})") from error
-    if not isinstance(record, dict):
-        raise CheckpointError(f"{source}: expected a JSON object")
-    return record
 
 
 def _entry(pieces: Iterable[bytes]) -> dict[str, Any]:
@@ -197,35 +214,65 @@ def _read_verified(path: Path) -> dict[str, bytes]:
     """The bytes of every file, after comparing them with the manifest."""
     files = {}
     for name, expected in _read_manifest(path).items():
-        data = files[name] = _read(path / name)
+        if name.endswith(".json") and expected["bytes"] > RECORD_LIMIT:
+            raise CheckpointError(
+                f"{path / name}: {expected['bytes']} bytes, expected at most {RECORD_LIMIT}"
+            )
+        # Never more than the manifest says, whatever is there.
+        data = files[name] = _read(path / name, expected["bytes"])
         _compare(path / name, _entry([data]), expected)
     return files
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
     """The manifest's entries by file name."""
-    manifest = unpack_json(_read(path / MANIFEST), path / MANIFEST)
-    if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
+    source = path / MANIFEST
+    data = _read(source, _MANIFEST_LIMIT)
+    manifest = unpack_json(data, source)
+    version = manifest.get("version")
+    if manifest.get("format") != FORMAT or type(version) is not int or version != VERSION:
         raise CheckpointError(
-            f"{path / MANIFEST}: format {manifest.get('format')!r} version "
-            f"{manifest.get('version')!r}, expected {FORMAT!r} version {VERSION}"
+            f"{source}: format {reprlib.repr(manifest.get('format'))} version "
+            f"{reprlib.repr(version)}, expected {FORMAT!r} version {VERSION}"
         )
+    # No digest covers this file: any change to it must show in what it says or in its form.
+    if data != pack_json(manifest):
+        raise CheckpointError(f"{source}: damaged (not in the form in which manifests are written)")
+    step = step_of(path)
+    if type(manifest.get("step")) is not int or manifest["step"] != step:
+        found = reprlib.repr(manifest.get("step"))
+        raise CheckpointError(f"{source}: of step {found}, expected {step}")
     listed = manifest.get("files")
-    if not isinstance(listed, dict) or set(listed) != set(_PARTS):
-        raise CheckpointError(f"{path / MANIFEST}: expected entries for {', '.join(_PARTS)}")
+    if not isinstance(listed, dict) or listed.keys() != set(_PARTS):
+        raise CheckpointError(f"{source}: expected entries for {', '.join(_PARTS)}")
+    for name, entry in listed.items():
+        require_types(entry, _ENTRY, source, f"files.{name}")
+        if not _ENTRY.keys() <= entry.keys():
+            raise CheckpointError(f"{source}: files.{name}: expected bytes and sha256")
     return listed
 
 
-def _compare(path: Path, found: dict[str, Any], expected: Any) -> None:
-    if not isinstance(expected, dict) or found["bytes"] != expected.get("bytes"):
-        size = expected.get("bytes") if isinstance(expected, dict) else expected
-        raise CheckpointError(f"{path}: {found['bytes']} bytes, expected {size}")
-    if found["sha256"] != expected.get("sha256"):
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _compare(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    _compare_size(path, found["bytes"], expected)
+    if found["sha256"] != expected["sha256"]:
         raise CheckpointError(f"{path}: damaged (its SHA-256 is not the manifest's)")
 
 
-def _read(path: Path) -> bytes:
+def _compare_size(path: Path, size: int, expected: dict[str, Any]) -> None:
+    if size != expected["bytes"]:
+        raise CheckpointError(f"{path}: {size} bytes, expected {expected['bytes']}")
+
+
+def _read(path: Path, limit: int) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path, limit)
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+        raise CheckpointError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"cannot read {path}: {error.strerror or error}"

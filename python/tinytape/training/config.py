@@ -12,7 +12,7 @@ import importlib
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,10 @@ class TrainConfig:
     dropout: float = setting(0.0, float, DATA, "dropout probability", low=0.0, below=1.0)
 
     iters: int = setting(10_000, int, TRAINING, "optimiser steps", low=1)
-    batch_size: int = setting(12, int, TRAINING, "windows per step", low=1)
+    batch_size: int = setting(12, int, TRAINING, "windows per batch", low=1)
+    gradient_accumulation_steps: int = setting(
+        1, int, TRAINING, "batches whose mean gradient makes one step", low=1
+    )
     seed: int = setting(1, int, TRAINING, "seed of weights, batches and dropout", low=0)
     eval_interval: int = setting(
         500, int, TRAINING, "steps between held-out losses", low=1, may_change=True
@@ -84,6 +87,11 @@ class TrainConfig:
     checkpoint_interval: int = setting(
         1000, int, TRAINING, "steps between checkpoints", low=1, may_change=True
     )
+
+    skip_nonfinite: int = setting(
+        0, int, TRAINING, "steps in a row to leave out when the loss or gradient is not finite",
+        low=0, may_change=True, shown="0: stop at the first",
+    )  # fmt: skip
 
     optimizer: str = setting(
         "adamw", str, OPTIMISER, "update rule", choices=("adamw", "adam", "sgd")
@@ -176,32 +184,44 @@ def checked_names(table: Mapping[str, Any], source: str) -> dict[str, Any]:
     settings = {}
     for key, value in table.items():
         name = key.replace("-", "_")
-        if name not in SETTINGS:
-            near = difflib.get_close_matches(name, SETTINGS, n=2)
-            hint = f"did you mean {' or '.join(near)}?" if near else "known: " + ", ".join(SETTINGS)
-            raise ConfigError(f"{source}: unknown setting {key!r}; {hint}")
+        check_names([name], source)
         if name in settings:
             raise ConfigError(f"{source}: {name} is given twice")
         settings[name] = value
     return settings
 
 
-def changed_for_resume(old: TrainConfig, asked: Mapping[str, Any]) -> TrainConfig:
+def check_names(names: Collection[str], source: str) -> None:
+    """ConfigError when one is not a setting; names what was probably meant."""
+    for name in names:
+        if name not in SETTINGS:
+            near = difflib.get_close_matches(name, SETTINGS, n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else "known: " + ", ".join(SETTINGS)
+            raise ConfigError(f"{source}: unknown setting {name!r}; {hint}")
+
+
+def changed_for_resume(
+    old: TrainConfig, asked: Mapping[str, Any], allowed: Collection[str] = ()
+) -> TrainConfig:
     """Return the settings of a resumed run: ``old``, with what may change taken from ``asked``.
+
+    Args:
+        allowed: settings that may change although they shape the result.
 
     Raises:
         ConfigError: a setting that shapes the result was asked to change; names it.
     """
     new = dataclasses.replace(old, **asked)
-    # A constant rate does not look at the last step, so such a run may be made longer.
-    free = {"iters"} if old.schedule == "constant" else set()
+    free = set(allowed)
+    if old.schedule == "constant":  # such a rate does not look at the last step
+        free.add("iters")
     for name, option in SETTINGS.items():
         before, after = getattr(old, name), getattr(new, name)
         if before != after and not option.metadata["may_change"] and name not in free:
             why = " (the schedule depends on it)" if name == "iters" else ""
             raise ConfigError(
                 f"cannot resume with another {name}{why}: the run has {before}, asked for {after}; "
-                f"leave {flag(name)} out, or start a new run with --out"
+                f"leave {flag(name)} out, start a new run with --out, or say --allow-change {name}"
             )
     return new
 

@@ -33,7 +33,12 @@ def draw_curve(run: str | os.PathLike[str]) -> Path:
     # Figure without pyplot: no window system, no global state.
     figure = Figure(figsize=(8, 4.8), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    _draw(figure.add_subplot(), record, metrics)
+    try:
+        _draw(figure.add_subplot(), record, metrics)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{folder.metrics} and {folder.config}: not what a run writes ({error!r})"
+        ) from error
     figure.savefig(folder.curve)
     return folder.curve
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import tinytape as tt
 
 from .. import models
+from .._files import read_file
 from ..data import CharTokenizer
 from .arrays import require_finite, require_same_arrays, unpack_arrays
-from .checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, step_of
+from .checkpoint import Checkpoint, latest_checkpoint, load_checkpoint
+from .config import SETTINGS
 from .errors import CheckpointError, RunError
-from .run_folder import RunFolder
+from .record_types import CONFIG, require_types
+from .run_folder import RunFolder, run_of
 
 
 def load_run(
@@ -22,7 +28,7 @@ def load_run(
     """Return the model of a run, in evaluation mode, and its tokenizer.
 
     Args:
-        run: a run folder, or one checkpoint folder inside it.
+        run: a run folder, or one checkpoint folder in it.
         best: take the weights of the lowest held-out loss instead of the last ones.
         threads: as in ``set_num_threads``.
 
@@ -31,46 +37,33 @@ def load_run(
         CheckpointError: weights that do not belong to the run's config, or are not finite.
         DataError: the tokenizer is absent or broken.
     """
-    path = Path(run)
-    checkpoint: Checkpoint | None = None
-    if _is_checkpoint(path):
-        if best:
-            raise RunError(f"{path} is one checkpoint; for the best one give the folder of the run")
-        checkpoint = load_checkpoint(path.resolve())
-        folder = RunFolder(checkpoint.path.parent.parent)
-    else:
-        folder = RunFolder(path)
+    path, chosen = run_of(run)
+    if chosen is not None and best:
+        raise RunError(f"{chosen} is one checkpoint; for the best one give the run's folder")
+    folder = RunFolder(path)
+    if chosen is None:
         folder.require_run()
     tokenizer = CharTokenizer.load(folder.tokenizer)
-    weights: dict[str, Any]
-    if checkpoint is None and not best and folder.model.is_file():
-        source, record = folder.model, folder.read_config()
-        weights = unpack_arrays(source.read_bytes(), source)
-        require_finite(weights, source)
+    if chosen is None and not best and folder.model.is_file():
+        config, record = folder.config, folder.read_config()
+        source, weights = folder.model, read_weights(folder.model)
     else:
-        checkpoint = checkpoint or _newest(folder, best=best)
-        source, weights, record = checkpoint.path, checkpoint.model, checkpoint.config
-    try:
-        model = models.from_config(record["model"], dtype=getattr(tt, record["train"]["dtype"]))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        where = folder.config if checkpoint is None else source / folder.config.name
-        raise RunError(f"{where}: {error}") from error
+        checkpoint = load_checkpoint(chosen) if chosen is not None else _newest(folder, best)
+        config, record = checkpoint.path / folder.config.name, checkpoint.config
+        source, weights = checkpoint.path, checkpoint.model
+    require_types(record, CONFIG, config)
+    model = build_model(record, config, weights, source)
     if model.config.vocab_size != tokenizer.vocab_size:
         raise RunError(
             f"{folder.tokenizer}: {tokenizer.vocab_size} characters, "
             f"but the model was made for {model.config.vocab_size}"
         )
-    require_same_arrays(weights, model.state_dict(), source)
-    try:
-        model.load_state_dict(weights)
-    except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{source}: {error}") from error
     if threads is not None:
         tt.set_num_threads(threads)
     return model.eval(), tokenizer
 
 
-def _newest(folder: RunFolder, *, best: bool) -> Checkpoint:
+def _newest(folder: RunFolder, best: bool) -> Checkpoint:
     """The newest good checkpoint of a run, or its best one."""
     checkpoint, problems = latest_checkpoint(folder.best if best else folder.checkpoints)
     if checkpoint is None:
@@ -80,10 +73,50 @@ def _newest(folder: RunFolder, *, best: bool) -> Checkpoint:
     return checkpoint
 
 
-def _is_checkpoint(path: Path) -> bool:
-    """Whether this is named like a checkpoint folder, good or not."""
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a ``model.safetensors``; CheckpointError unless they are all finite."""
     try:
-        step_of(path.resolve())
-    except CheckpointError:
-        return False
-    return True
+        data = read_file(path)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    weights = unpack_arrays(data, path)
+    require_finite(weights, path)
+    return weights
+
+
+def build_model(
+    record: Mapping[str, Any], config: Path, weights: Mapping[str, np.ndarray], source: Path
+) -> tt.nn.Module:
+    """The model that a run's ``config.json`` describes, with these weights.
+
+    Args:
+        record: what that file holds, its types checked.
+        config, source: where the record and the weights come from, for the message.
+
+    Raises:
+        CheckpointError: settings that describe no model, or another one than the weights are of.
+    """
+    try:
+        dtype, described = record["train"]["dtype"], record["model"]
+        if dtype not in SETTINGS["dtype"].metadata["choices"]:
+            raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
+        number, values = models.count_parameters(described)
+    except KeyError as error:
+        raise CheckpointError(f"{config}: expected the key {error}") from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{config}: {error}") from error
+    there = sum(array.size for array in weights.values())
+    # Before it is built: sizes that somebody made up could ask for all the memory there is. What
+    # is only a little larger is built, since its names and shapes tell better what differs.
+    if number > 2 * len(weights) or values > 2 * there:
+        raise CheckpointError(
+            f"{source}: {len(weights)} arrays of {there} values in all, but {config} describes a "
+            f"model of {number} arrays and {values} values"
+        )
+    model = models.from_config(described, dtype=getattr(tt, dtype))
+    require_same_arrays(weights, model.state_dict(), source)
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{source}: {error}") from error
+    return model

@@ -5,32 +5,37 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import tinytape as tt
-from tinytape.nn import functional as F
 
-from .._files import replace_file
-from ..errors import NonFiniteError
+from .._files import discard_folder, replace_file
+from ..data import CharTokenizer
 from .arrays import is_finite, pack_arrays
 from .checkpoint import (
     Checkpoint,
+    copy_checkpoint,
     latest_checkpoint,
     list_checkpoints,
+    load_checkpoint,
     prune_checkpoints,
     save_checkpoint,
+    step_of,
 )
-from .config import TrainConfig, changed_for_resume, checked_names, resolve
+from .config import TrainConfig, changed_for_resume, check_names, checked_names, resolve
 from .environment import differences, environment, resident_mb
-from .errors import CheckpointError, ConfigError, MissingGradientError
+from .errors import CheckpointError, ConfigError, RunError
 from .evaluate import held_out_loss
+from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress
 from .report import closing, header
 from .run_folder import RunFolder
 from .session import Session, build_session
 from .signals import StopSignals
+from .step import train_step
 
 
 @dataclass(frozen=True)
@@ -65,40 +70,79 @@ def train(
 
 
 def resume(
-    folder: RunFolder, asked: Mapping[str, Any], *, console: Console | None = None
+    folder: RunFolder,
+    asked: Mapping[str, Any],
+    *,
+    checkpoint: Path | None = None,
+    allow_change: Collection[str] = (),
+    overwrite: bool = False,
+    console: Console | None = None,
 ) -> Outcome:
     """Go on with a run from its newest checkpoint that verifies.
 
     Args:
-        asked: settings given anew; ConfigError when one would change the result.
+        asked: settings given anew; ConfigError when one would change the result. With ``out``, the
+            run stays as it is and another one goes on in that folder.
+        checkpoint: the checkpoint to go on from instead. Where the run holds newer ones, ``out``
+            says where to.
+        allow_change: settings that may change all the same; ``data`` is the text.
+        overwrite: ``out`` may hold a run, which is lost.
 
     Raises:
         As ``train``, and CheckpointError when there are checkpoints and none is good.
     """
     console = console or Console()
+    check_names(allow_change, "--allow-change")
     folder.require_run()
     folder.remove_leftovers()
-    checkpoint, problems = latest_checkpoint(folder.checkpoints)
-    for problem in problems:
-        console.line(f"skipped a checkpoint: {problem}")
-    if checkpoint is None and problems:
-        raise CheckpointError(f"{folder}: no checkpoint is good; start again with --overwrite")
+    found = _starting_point(folder, checkpoint, console)
     # Killed before its first checkpoint, a run has its settings and nothing to lose.
-    record = folder.read_config() if checkpoint is None else checkpoint.config
+    record = folder.read_config() if found is None else found.config
     old = TrainConfig(**checked_names(record.get("train", {}), str(folder)))
     # Where the run lies now is where it goes on, also when the folder was moved.
     old = dataclasses.replace(old, out=str(folder))
-    config = changed_for_resume(old, {k: v for k, v in asked.items() if k != "out"})
-    if checkpoint is not None and config.iters < checkpoint.step:
-        raise ConfigError(f"{folder} is at step {checkpoint.step}, beyond iters = {config.iters}")
-    session = build_session(config)
-    if checkpoint is not None:
-        session.restore(checkpoint)
-        for line in differences(checkpoint.env, environment()):
+    config = changed_for_resume(old, asked, allow_change)
+    branches = Path(config.out).resolve() != folder.path.resolve()
+    if found is not None and config.iters < found.step:
+        raise ConfigError(f"{folder} is at step {found.step}, beyond iters = {config.iters}")
+    if found is not None and not branches:
+        newest = next(iter(list_checkpoints(folder.checkpoints)), found.path)
+        if checkpoint is not None and step_of(newest) > found.step:
+            raise RunError(
+                f"{folder} went on from {found.path} to {newest.name}; add --out for another "
+                f"folder, where a run goes on from here and that one stays"
+            )
+    # Another text is read with the characters that the weights know.
+    tokenizer = CharTokenizer.load(folder.tokenizer) if "data" in allow_change else None
+    session = build_session(config, tokenizer)
+    if found is not None:
+        session.restore(found, allowed=allow_change)
+        for line in differences(found.env, environment()):
             console.line(f"warning: the environment is not that of the checkpoint: {line}")
-    folder.truncate_metrics(session.counters.evaluated_step)
+    metrics = folder.read_metrics()
+    if branches:
+        best = [p for p in list_checkpoints(folder.best) if found and step_of(p) <= found.step]
+        folder = RunFolder(config.out)
+        folder.claim(overwrite=overwrite)
+        session.tokenizer.save(folder.tokenizer)
+        for path in best:
+            copy_checkpoint(path, folder.best)
+    folder.write_metrics([m for m in metrics if m["step"] <= session.counters.evaluated_step])
     folder.write_config(session.record())
-    return _run(session, folder, console, resumed=checkpoint)
+    return _run(session, folder, console, resumed=found)
+
+
+def _starting_point(
+    folder: RunFolder, checkpoint: Path | None, console: Console
+) -> Checkpoint | None:
+    if checkpoint is not None:
+        return load_checkpoint(checkpoint)
+    found, problems = latest_checkpoint(folder.checkpoints)
+    for problem in problems:
+        console.line(f"skipped a checkpoint: {problem}")
+    if found is None and problems:
+        raise CheckpointError(f"{folder}: no checkpoint is good; start again with --overwrite")
+    return found
 
 
 def _run(
@@ -110,8 +154,8 @@ def _run(
     progress = Progress(
         console, total=config.iters, start=counters.step, tokens_per_step=session.tokens_per_step
     )
-    saved_step = counters.step if resumed else -1
-    steps_here = 0
+    saved = session.position if resumed else None
+    first = True
     with StopSignals() as stop:
         console.attach(stop)
         try:
@@ -123,21 +167,28 @@ def _run(
                     _evaluate(session, folder, progress, stop, pace)
                 counters.seconds += time.perf_counter() - clock
                 clock = time.perf_counter()
-                if saved_step != counters.step and (
-                    stop.requested
-                    or counters.step % config.checkpoint_interval == 0
-                    or counters.step == config.iters
-                ):
-                    _save(session, folder)
-                    saved_step = counters.step
+                due = counters.micro_step == 0 and (
+                    counters.step % config.checkpoint_interval == 0 or counters.step == config.iters
+                )
+                if saved != session.position and (stop.requested or due):
+                    _save(session, folder, folder.checkpoints)
+                    prune_checkpoints(folder.checkpoints, config.keep)
+                    saved = session.position
                 if stop.requested or counters.step == config.iters:
                     break
                 begun = time.perf_counter()
-                loss = train_step(session, folder, check_gradients=steps_here == 0)
-                took = time.perf_counter() - begun
-                steps_here += 1
-                pace.add(took)
-                progress.step(counters.step, loss, took)
+                loss = train_step(
+                    session,
+                    folder,
+                    check_gradients=first,
+                    should_stop=lambda: bool(stop.requested),
+                    note=progress.note,
+                )
+                first = False
+                if loss is not None:
+                    took = time.perf_counter() - begun
+                    pace.add(took)
+                    progress.step(counters.step, loss, took)
         finally:
             progress.close()
         if stop.requested is None:
@@ -150,49 +201,6 @@ def _run(
                 f"python -m tinytape.train --resume {folder}"
             )
         return Outcome(folder, session, stop.requested, stop.exit_code)
-
-
-def train_step(session: Session, folder: RunFolder, *, check_gradients: bool = False) -> float:
-    """One step of the plain loop; returns its training loss.
-
-    Raises:
-        MissingGradientError: with ``check_gradients``, when a parameter received no gradient.
-        NonFiniteError: the loss or the gradient norm is not finite. Raised before the update.
-    """
-    config, model, counters = session.config, session.model, session.counters
-    x, y = session.windows.batch(counters.step)
-    logits = model(tt.tensor(x))
-    loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), tt.tensor(y.reshape(-1)))
-    loss.backward()
-    value = float(loss.item())
-    if check_gradients:
-        require_gradients(model)
-    norm = tt.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf).item()
-    for what, number in (("the loss", value), ("the gradient norm", norm)):
-        if not math.isfinite(number):
-            raise NonFiniteError(
-                _non_finite(
-                    counters.step, what, number, "the weights were not updated, and ", folder
-                )
-            )
-    session.optimizer.step()
-    session.scheduler.step()
-    session.optimizer.zero_grad()
-    counters.step += 1
-    counters.loss_sum += value
-    counters.loss_count += 1
-    counters.grad_norm = norm
-    return value
-
-
-def require_gradients(model: tt.nn.Module) -> None:
-    """Raise MissingGradientError naming the parameters that want a gradient and have none."""
-    missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
-    if missing:
-        raise MissingGradientError(
-            f"no gradient reached {', '.join(missing)}: the forward pass does not use "
-            f"{'it' if len(missing) == 1 else 'them'}, or leaves the tape on the way"
-        )
 
 
 def _evaluation_is_due(session: Session) -> bool:
@@ -213,7 +221,14 @@ def _evaluate(
     if held_out is None:
         return  # evaluated_step stays behind, so a resumed run begins with this evaluation
     if not math.isfinite(held_out):
-        raise NonFiniteError(_non_finite(counters.step, "the held-out loss", held_out, "", folder))
+        origin = first_bad_operation(
+            session,
+            lambda: held_out_loss(session.model, session.splits.held_out, session.context),
+            session.generator.get_state(),
+        )
+        raise nonfinite_error(
+            counters.step, "the held-out loss", held_out, origin, "nothing was saved", folder
+        )
     train = counters.loss_sum / counters.loss_count if counters.loss_count else None
     counters.loss_sum, counters.loss_count = 0.0, 0
     counters.evaluated_step = counters.step
@@ -236,37 +251,40 @@ def _evaluate(
             "arena_bytes": memory["step_high_water"],
             "system_bytes": memory["system_bytes"],
             "system_allocations": memory["system_allocations"],
+            "skipped": counters.skipped,
         }
     )
+    if counters.best_step == counters.step:
+        # Apart from the others, so that their rotation does not reach it.
+        best = _save(session, folder, folder.best)
+        for path in list_checkpoints(folder.best):
+            if path != best:
+                discard_folder(path)
     progress.evaluated(counters.step, train, held_out, lr)
 
 
-def _save(session: Session, folder: RunFolder) -> None:
+def _save(session: Session, folder: RunFolder, where: Path) -> Path:
+    """Write a checkpoint into the folder ``where``.
+
+    Raises:
+        NonFiniteError: it would hold a number that no reader accepts.
+        OSError: the disk is full or fails; what was there before is untouched.
+    """
     state, arrays = session.state()
     weights = session.weights()
-    for name, array in weights.items():  # a bad checkpoint must not push out a good one
-        if not is_finite(array):
-            raise NonFiniteError(
-                _non_finite(session.counters.step, name, math.nan, "it was not saved, and ", folder)
+    for name, array in [*weights.items(), *arrays.items()]:
+        if not is_finite(array):  # a bad checkpoint must not push out a good one
+            raise nonfinite_error(
+                session.counters.step, name, math.nan, "", "it was not saved", folder
             )
-    save_checkpoint(
-        folder.checkpoints,
+    return save_checkpoint(
+        where,
         session.counters.step,
         model=weights,
         arrays=arrays,
         state=state,
         config=session.record(),
         env=environment(),
-    )
-    prune_checkpoints(folder.checkpoints, session.config.keep)
-
-
-def _non_finite(step: int, what: str, value: float, effect: str, folder: RunFolder) -> str:
-    last = next(iter(list_checkpoints(folder.checkpoints)), None)
-    where = f"the last checkpoint is {last}" if last else "there is no checkpoint yet"
-    return (
-        f"step {step}: {what} is {value}; {effect}{where}. "
-        f"A lower --lr, a longer --warmup or a smaller --clip usually helps"
     )
 
 

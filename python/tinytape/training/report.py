@@ -51,9 +51,11 @@ def header(session: Session, folder: RunFolder, resumed: Checkpoint | None) -> I
         f"engine     tinytape {env['tinytape']}, {tt.get_num_threads()} threads, {env['blas']} "
         f"{env['blas_version']} {env['blas_core']}, SIMD {env['simd']}"
     )
+    batches = config.gradient_accumulation_steps
+    batches_of = f"{batches} batches of " if batches > 1 else ""
     yield (
-        f"run        {folder}: {config.iters:,} steps of {config.batch_size} x {session.context} "
-        f"characters, seed {config.seed}"
+        f"run        {folder}: {config.iters:,} steps of {batches_of}{config.batch_size} x "
+        f"{session.context} characters, seed {config.seed}"
     )
     if resumed is not None:
         yield f"resumed    from step {resumed.step:,} ({resumed.path})"
@@ -73,7 +75,7 @@ def planned_memory(session: Session) -> dict[str, float]:
         "weights": weights,
         "gradients": weights,
         "optimiser": weights * moments[session.config.optimizer],
-        "one step": session.tokens_per_step * activations_per_token(session) * size,
+        "one step": session.tokens_per_batch * activations_per_token(session) * size,
     }
 
 
@@ -93,8 +95,10 @@ def closing(session: Session, folder: RunFolder, stop: StopSignals) -> Iterator[
     yield ""
     yield (
         f"held-out loss {counters.held_out_loss:.4f} nats per character at the end, "
-        f"best {counters.best_loss:.4f} at step {counters.best_step:,}"
+        f"best {counters.best_loss:.4f} at step {counters.best_step:,} ({folder.best})"
     )
+    if counters.skipped:
+        yield f"{counters.skipped:,} steps were left out, their numbers not finite"
     peak = peak_resident_mb()
     memory = f", peak memory {peak:.0f} MB" if peak else ""
     yield f"{counters.seconds:.0f} s in all{memory}; weights in {folder.model}"

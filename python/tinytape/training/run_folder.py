@@ -4,7 +4,7 @@ config.json         resolved settings, model, corpus with its hash
 tokenizer.json      characters and their ids
 metrics.jsonl       one line per evaluation
 checkpoints/        see checkpoint.py
-best/               the checkpoint of the lowest held-out loss so far
+best/               the checkpoint of the best held-out loss
 model.safetensors   the final weights, written when the run is complete
 curve.png           drawn by ``python -m tinytape.plot``
 """
@@ -15,12 +15,12 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .._files import remove_leftovers, replace_file, sync_folder
-from .checkpoint import pack_json, unpack_json
+from .._files import make_folder, remove_leftovers, replace_file, sync_folder
+from .checkpoint import is_checkpoint_name, pack_json, unpack_json
 from .errors import RunError
 
 
@@ -36,7 +36,6 @@ class RunFolder:
         self.best = self.path / "best"
         self.model = self.path / "model.safetensors"
         self.curve = self.path / "curve.png"
-        self._folders = (self.checkpoints, self.best)
         self._files = (self.model, self.metrics, self.tokenizer, self.curve, self.config)
 
     def __str__(self) -> str:
@@ -52,7 +51,8 @@ class RunFolder:
             raise RunError(f"--out {self}: this is a file, expected a folder")
         self.remove_leftovers()
         held = {p.name for p in self.path.iterdir()} if self.path.is_dir() else set()
-        foreign = sorted(held - {p.name for p in (*self._files, *self._folders)})
+        own = (*self._files, self.checkpoints, self.best)
+        foreign = sorted(held - {p.name for p in own})
         if foreign and self.config.name not in held:
             raise RunError(
                 f"--out {self}: the folder holds {foreign[0]!r} and is not a run; choose another"
@@ -63,11 +63,11 @@ class RunFolder:
                 f"start it again, or --out for another folder"
             )
         # Only what a run writes is removed, the config last: without it this is no run any more.
-        for folder in self._folders:
+        for folder in (self.checkpoints, self.best):
             shutil.rmtree(folder, ignore_errors=True)
         for file in self._files:
             file.unlink(missing_ok=True)
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
 
     def require_run(self) -> None:
         """Raise RunError unless this folder holds a run."""
@@ -85,7 +85,7 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files of a process that was killed."""
-        for folder in (self.path, *self._folders):
+        for folder in (self.path, self.checkpoints, self.best):
             if folder.is_dir():
                 remove_leftovers(folder)
 
@@ -108,17 +108,24 @@ class RunFolder:
                 record = json.loads(line)
                 if not isinstance(record, dict) or not isinstance(record.get("step"), int):
                     raise ValueError("expected an object with a step")
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 if number == len(lines):
                     break
                 raise RunError(f"{self.metrics} line {number}: {error}") from error
             records.append(record)
         return records
 
-    def truncate_metrics(self, last_step: int) -> None:
-        """Keep the evaluations up to ``last_step``; what came later will be done again."""
-        kept = [r for r in self.read_metrics() if r["step"] <= last_step]
-        replace_file(self.metrics, "".join(json.dumps(r) + "\n" for r in kept).encode())
+    def write_metrics(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Replace the evaluations."""
+        replace_file(self.metrics, "".join(json.dumps(r) + "\n" for r in records).encode())
+
+
+def run_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None]:
+    """A run folder and None; or, if ``path`` is a checkpoint, its run and the checkpoint."""
+    path = Path(path)
+    if is_checkpoint_name(path):
+        return path.parent.parent, path
+    return path, None
 
 
 def _append(path: Path, line: bytes) -> None:

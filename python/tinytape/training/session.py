@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import tinytape as tt
@@ -28,12 +30,18 @@ from .errors import CheckpointError, ConfigError
 from .schedule import learning_rate
 from .state_tree import join_state, split_state
 
+_GRADIENT = "gradient."  # and the parameter's name: an array of an unfinished step
+
 
 @dataclass
 class Counters:
     """What a run has counted so far: part of the training state."""
 
     step: int = 0
+    micro_step: int = 0  # batches of the next step whose gradients are in the parameters
+    loss_of_step: float = 0.0  # their part of its loss
+    skipped: int = 0  # steps left out because their numbers were not finite
+    skipped_in_a_row: int = 0
     loss_sum: float = 0.0  # of the training losses since the last evaluation
     loss_count: int = 0
     evaluated_step: int = -1  # the last step whose held-out loss is in the metrics
@@ -65,8 +73,23 @@ class Session:
         return self.windows.context
 
     @property
-    def tokens_per_step(self) -> int:
+    def tokens_per_batch(self) -> int:
         return self.config.batch_size * self.context
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.tokens_per_batch * self.config.gradient_accumulation_steps
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """What a checkpoint of now would go on from: the step, and batches of it that are done."""
+        return self.counters.step, self.counters.micro_step
+
+    @property
+    def next_batch(self) -> int:
+        """The number of the batch that comes next. Batches are a function of (seed, number)."""
+        per_step = self.config.gradient_accumulation_steps
+        return self.counters.step * per_step + self.counters.micro_step
 
     def record(self) -> dict[str, Any]:
         """What ``config.json`` holds: enough to build the model again, and what it was fed."""
@@ -92,55 +115,91 @@ class Session:
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """The training state besides the weights, as (JSON tree, arrays)."""
         optimizer, arrays = split_state(self.optimizer.state_dict(), "optimizer")
+        if self.counters.micro_step:
+            for name, parameter in self._trained():
+                if parameter.grad is not None:
+                    arrays[_GRADIENT + name] = parameter.grad
         return {
             "optimizer": optimizer,
             "scheduler": self.scheduler.state_dict(),
             "generators": {"model": self.generator.get_state()},
-            # Batches are a function of (seed, step): this is their whole position.
+            # Batches are a function of (seed, number): this is their whole position.
             "data": {"sha256": self.corpus.sha256, "seed": self.config.seed,
-                     "next_step": self.counters.step},
+                     "next_batch": self.next_batch},
             "counters": dataclasses.asdict(self.counters),
         }, arrays  # fmt: skip
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint, *, allowed: Collection[str] = ()) -> None:
         """Take over the state of a checkpoint: compare everything first, then assign.
 
+        Weights, moments, gradients, counts and positions come from the checkpoint; rates, decays
+        and schedule are those of this session's settings.
+
+        Args:
+            allowed: settings that may differ from the checkpoint's; ``data`` is the text.
+
         Raises:
-            CheckpointError: names, shapes or dtypes are not those of this run, or the text is
-                another one. Nothing has changed then.
+            ConfigError: the text is another one.
+            CheckpointError: names, shapes or dtypes are not those of this run. Nothing has changed
+                after either.
         """
         path, state = checkpoint.path, checkpoint.state
         # The text first: another one has other characters, so nothing else would fit either.
-        fed = state.get("data", {}).get("sha256")
-        if fed != self.corpus.sha256:
+        fed = _section(state, "data", path).get("sha256")
+        if fed != self.corpus.sha256 and "data" not in allowed:
             raise ConfigError(
                 f"cannot resume with another text: the run was fed one with SHA-256 {fed}, and "
                 f"--data {self.config.data} is now {self.corpus.name} with SHA-256 "
-                f"{self.corpus.sha256}; give the first with --data or $TINYTAPE_DATA"
+                f"{self.corpus.sha256}; give the first with --data or $TINYTAPE_DATA, or say "
+                f"--allow-change data"
             )
+        counters = _counters(_section(state, "counters", path), checkpoint)
         own_state, own_arrays = self.state()
+        gradients = {_GRADIENT + name: p for name, p in self._trained() if counters.micro_step}
         require_same_arrays(checkpoint.model, self.weights(), path / "model.safetensors")
-        require_same_arrays(checkpoint.arrays, own_arrays, path / "train_state.safetensors")
+        require_same_arrays(
+            checkpoint.arrays, own_arrays | gradients, path / "train_state.safetensors"
+        )
         if not own_state.keys() <= state.keys():
             missing = ", ".join(sorted(own_state.keys() - state.keys()))
             raise CheckpointError(f"{path / 'state.json'}: missing: {missing}")
-        counters = _counters(state["counters"], checkpoint)
+        before = _section(checkpoint.config, "train", path).get("gradient_accumulation_steps", 1)
+        if counters.micro_step and before != self.config.gradient_accumulation_steps:
+            raise ConfigError(
+                f"{path} is in the middle of a step, after {counters.micro_step} of {before} "
+                f"batches: gradient_accumulation_steps can change between two steps only"
+            )
+        if _section(state, "scheduler", path).get("last_epoch") != counters.step:
+            raise CheckpointError(f"{path / 'state.json'}: the schedule is not at the step")
         optimizer = join_state(state["optimizer"], checkpoint.arrays)
+        settings = self.optimizer.state_dict()["param_groups"]
+        generator = tt.Generator()
         try:
+            generator.set_state(_section(state, "generators", path).get("model", {}))
             self.optimizer.load_state_dict(optimizer)  # checks before it assigns
-            self.scheduler.load_state_dict(state["scheduler"])
-            self.model.load_state_dict(checkpoint.model)
-            self.generator.set_state(state["generators"]["model"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{path}: {error}") from error
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update({name: own[name] for name in own if name != "params"})
+        self.model.load_state_dict(checkpoint.model)
+        self.generator.set_state(generator.get_state())
+        self.scheduler.last_epoch = counters.step - 1
+        self.scheduler.step()  # a closed form of the count
+        for name, parameter in self._trained():
+            array = checkpoint.arrays.get(_GRADIENT + name)
+            parameter.grad = None if array is None else tt.tensor(array)
         self.counters = counters
 
+    def _trained(self) -> list[tuple[str, tt.nn.Parameter]]:
+        return [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
 
-def build_session(config: TrainConfig) -> Session:
+
+def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -> Session:
     """Find the text, build the model with its initial weights, and what trains it.
 
     Args:
         config: resolved settings.
+        tokenizer: that of the run, where the text is another than it was made from.
 
     Raises:
         ConfigError: an unknown model.
@@ -153,7 +212,7 @@ def build_session(config: TrainConfig) -> Session:
     if corpus.name == FALLBACK_CORPUS:
         # The run goes on with this text, also when a network answers one day.
         config = dataclasses.replace(config, data=FALLBACK_CORPUS)
-    tokenizer = CharTokenizer.from_text(corpus.text)
+    tokenizer = tokenizer or CharTokenizer.from_text(corpus.text)
     if config.threads is not None:
         tt.set_num_threads(config.threads)
     generator = tt.Generator(config.seed)  # its own, so that nothing else can move it
@@ -202,13 +261,19 @@ def build_optimizer(model: tt.nn.Module, config: TrainConfig) -> tt.optim.Optimi
     return kind(groups, lr=config.lr, betas=(config.beta1, config.beta2))
 
 
-def _counters(record: Any, checkpoint: Checkpoint) -> Counters:
-    try:
-        counters = Counters(**record)
-    except TypeError as error:
-        raise CheckpointError(f"{checkpoint.path / 'state.json'}: counters: {error}") from error
+def _counters(record: dict[str, Any], checkpoint: Checkpoint) -> Counters:
+    """What is known of them; a later tinytape may count more, an earlier one counted less."""
+    known = {f.name for f in dataclasses.fields(Counters)}
+    counters = Counters(**{name: record[name] for name in known & record.keys()})
     if counters.step != checkpoint.step:
-        raise CheckpointError(
-            f"{checkpoint.path / 'state.json'}: counters are of step {counters.step}"
-        )
+        source = checkpoint.path / "state.json"
+        raise CheckpointError(f"{source}: counters are of step {counters.step}")
     return counters
+
+
+def _section(record: dict[str, Any], name: str, source: Path) -> dict[str, Any]:
+    """The object under ``name``; ``source`` is for the message."""
+    found = record.get(name)
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{source}: expected {name} to be an object, got {found!r:.60}")
+    return found

@@ -47,14 +47,23 @@ def _split(node: Any, path: str, arrays: dict[str, Array]) -> Any:
     raise TypeError(f"state {path}: cannot save a {type(node).__name__}")
 
 
+def is_reference(node: Any) -> bool:
+    """Whether a node of the JSON tree stands for an array."""
+    return isinstance(node, dict) and node.keys() == {_REFERENCE} and type(node[_REFERENCE]) is str
+
+
 def join_state(tree: Any, arrays: Mapping[str, Array]) -> Any:
-    """The inverse of ``split_state``: references become arrays again (tuples become lists)."""
+    """The inverse of ``split_state``: references become arrays again (tuples become lists).
+
+    Raises:
+        CheckpointError: a reference to an array that is not there.
+    """
+    if is_reference(tree):
+        name = tree[_REFERENCE]
+        if name not in arrays:
+            raise CheckpointError(f"the training state refers to {name!r}, which is not there")
+        return arrays[name]
     if isinstance(tree, dict):
-        if set(tree) == {_REFERENCE}:
-            name = tree[_REFERENCE]
-            if name not in arrays:
-                raise CheckpointError(f"the training state refers to {name!r}, which is not there")
-            return arrays[name]
         return {key: join_state(value, arrays) for key, value in tree.items()}
     if isinstance(tree, list):
         return [join_state(value, arrays) for value in tree]

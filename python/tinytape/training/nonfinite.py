@@ -1,0 +1,59 @@
+"""Numbers that are not finite: where they began, and what is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tinytape as tt
+
+from ..errors import NonFiniteError
+from .checkpoint import list_checkpoints, verify_checkpoint
+from .errors import CheckpointError
+from .run_folder import RunFolder
+from .session import Session
+
+
+def first_bad_operation(
+    session: Session, again: Callable[[], Any], generator: dict[str, int]
+) -> str:
+    """Call ``again`` with every value looked at; what is said of the first bad one.
+
+    The generator is put to where it was before, and afterwards back to where it is. Gradients are
+    gone afterwards.
+    """
+    after = session.generator.get_state()
+    session.optimizer.zero_grad()
+    session.generator.set_state(generator)
+    try:
+        with tt.autograd.detect_anomaly():
+            again()
+    except NonFiniteError as error:
+        return str(error).splitlines()[0]  # after it: the line of code
+    finally:
+        session.generator.set_state(after)
+        session.optimizer.zero_grad()
+    return "no single operation: every value is finite, their sum is not"
+
+
+def nonfinite_error(
+    step: int, what: str, value: float, origin: str, effect: str, folder: RunFolder
+) -> NonFiniteError:
+    """The error that ends a run: what was found, where it began, what is safe, what helps."""
+    first = f", first in {origin}" if origin else ""
+    return NonFiniteError(
+        f"step {step}: {what} is {value}{first}; {effect}, and {last_good(folder)}. A lower --lr, "
+        f"a longer --warmup or a smaller --clip usually helps; --skip-nonfinite N leaves out up to "
+        f"N such steps in a row"
+    )
+
+
+def last_good(folder: RunFolder) -> str:
+    """Where the newest checkpoint that verifies lies, in words."""
+    for path in list_checkpoints(folder.checkpoints):
+        try:
+            verify_checkpoint(path)
+        except CheckpointError:
+            continue
+        return f"the last good checkpoint is {path}"
+    return "there is no checkpoint yet"

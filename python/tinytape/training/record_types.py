@@ -1,0 +1,130 @@
+"""What the JSON files of a run and of its checkpoints hold, by key.
+
+Whatever a file says is compared with this before anything is done with it. A key that is absent is
+the business of whoever needs it; a key that is not here may be there (docs/checkpoint-format.md
+has the rule), so that a file of a later tinytape can be read.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import CheckpointError
+from .state_tree import is_reference
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A leaf, and what an error message says was expected."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A JSON array of these."""
+
+    item: Any
+
+
+@dataclass(frozen=True)
+class NamesTo:
+    """A JSON object with names of its own, and these as values."""
+
+    value: Any
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)  # bool is an int of another type
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+WHOLE = Kind("a whole number", lambda v: type(v) is int)
+COUNT = Kind("a whole number of at least 0", lambda v: type(v) is int and v >= 0)
+UINT64 = Kind("a whole number from 0 to 2**64 - 1", lambda v: type(v) is int and 0 <= v < 1 << 64)
+NUMBER = Kind("a number", _is_number)
+NUMBER_OR_NULL = Kind("a number or null", lambda v: v is None or _is_number(v))
+TEXT = Kind("a text", lambda v: isinstance(v, str))
+TEXT_OR_NULL = Kind("a text or null", lambda v: v is None or isinstance(v, str))
+PLAIN = Kind("a number, a text, true, false or null", _is_plain)
+OPTION = Kind(
+    "a number, a text, true, false, null or a list of these",
+    lambda v: _is_plain(v) or (isinstance(v, list) and all(map(_is_plain, v))),
+)
+LEAF = Kind('a number or {"$array": NAME}', lambda v: _is_number(v) or is_reference(v))
+
+STATE: Mapping[str, Any] = {
+    "step": COUNT,
+    "counters": {
+        "step": COUNT,
+        "micro_step": COUNT,
+        "loss_of_step": NUMBER,
+        "skipped": COUNT,
+        "skipped_in_a_row": COUNT,
+        "loss_sum": NUMBER,
+        "loss_count": COUNT,
+        "evaluated_step": WHOLE,
+        "held_out_loss": NUMBER_OR_NULL,
+        "best_loss": NUMBER_OR_NULL,
+        "best_step": WHOLE,
+        "grad_norm": NUMBER_OR_NULL,
+        "seconds": NUMBER,
+    },
+    "data": {"sha256": TEXT, "seed": COUNT, "next_batch": COUNT},
+    "generators": NamesTo({"seed": UINT64, "stream": UINT64, "offset": UINT64}),
+    "optimizer": {
+        "param_groups": ListOf(NamesTo(OPTION)),
+        "state": NamesTo(NamesTo(LEAF)),
+    },
+    "scheduler": {"base_lrs": ListOf(NUMBER), "_last_lr": ListOf(NUMBER), "last_epoch": WHOLE},
+}
+
+CONFIG: Mapping[str, Any] = {
+    "format": Kind("tinytape-run", lambda v: v == "tinytape-run"),
+    "version": Kind("version 1", lambda v: type(v) is int and v == 1),
+    "train": NamesTo(PLAIN),
+    "model": NamesTo(PLAIN),
+    "corpus": {
+        "name": TEXT,
+        "path": TEXT_OR_NULL,
+        "sha256": TEXT,
+        "characters": COUNT,
+        "vocab_size": COUNT,
+        "entropy_nats": NamesTo(NUMBER),
+    },
+}
+
+ENVIRONMENT = NamesTo(PLAIN)
+
+
+def require_types(record: Any, expected: Any, source: Path, where: str = "") -> None:
+    """Raise CheckpointError unless what ``record`` holds is of the types expected."""
+    if isinstance(expected, Kind):
+        if not expected.fits(record):
+            _refuse(record, expected.words, source, where)
+    elif isinstance(expected, ListOf):
+        if not isinstance(record, list):
+            _refuse(record, "a list", source, where)
+        for i, item in enumerate(record):
+            require_types(item, expected.item, source, f"{where}[{i}]")
+    else:
+        if not isinstance(record, dict):
+            _refuse(record, "an object", source, where)
+        for key, value in record.items():
+            inner = expected.value if isinstance(expected, NamesTo) else expected.get(key)
+            if inner is not None:
+                require_types(value, inner, source, f"{where}.{key}" if where else key)
+
+
+def _refuse(value: Any, words: str, source: Path, where: str) -> None:
+    raise CheckpointError(
+        f"{source}: {reprlib.repr(where)[1:-1]}: expected {words}, got {reprlib.repr(value)}"
+    )
