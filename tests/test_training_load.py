@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     (room / "text.txt").write_text("to be or not to be, that is the question.\n" * 30)
     settings = TrainConfig(
         model="tiny", data=str(room / "text.txt"), out=str(room / "run"), iters=5, batch_size=1,
-        eval_interval=1, checkpoint_interval=1, keep=5, lr=5.0, warmup=4, clip=0.0, optimizer="sgd",
+        eval_interval=1, checkpoint_interval=1, keep=5, lr=2.0, warmup=4, clip=0.0, optimizer="sgd",
         schedule="constant",
     )  # fmt: skip
     train(settings, console=Console(io.StringIO()))

@@ -10,7 +10,7 @@ from pathlib import Path
 from tinytape._files import TEMPORARY_PREFIX
 from tinytape.training import CheckpointError, RunFolder, load_checkpoint
 from tinytape.training.checkpoint import list_checkpoints, step_of
-from tinytape.training.config import SETTINGS, flag
+from tinytape.training.config import flag
 
 
 def write_text(path: Path, characters: int = 1500) -> Path:
@@ -25,10 +25,9 @@ def write_text(path: Path, characters: int = 1500) -> Path:
 
 
 def flags(text: Path, out: Path, **settings: object) -> list[str]:
-    """The flags of a run that takes a moment. Settings that tinytape does not have are left out."""
+    """The flags of a run that takes a moment."""
     chosen = {"model": "tiny", "data": text, "out": out, "batch_size": 1, "threads": 1, **settings}
-    return [word for name, value in chosen.items() if name in SETTINGS
-            for word in (flag(name), str(value))]  # fmt: skip
+    return [word for name, value in chosen.items() for word in (flag(name), str(value))]
 
 
 def again(text: Path, out: Path, **settings: object) -> list[str]:

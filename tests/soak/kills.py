@@ -23,7 +23,10 @@ from .promise import Outcome, Promise
 
 ITERS = 8
 REAL = 10  # one in so many tries starts every process as a user does; the others are forked
-VARIANTS: tuple[dict[str, int], ...] = ({}, {"accumulate": 3})  # settings that change the result
+VARIANTS: tuple[dict[str, int], ...] = (
+    {},
+    {"gradient_accumulation_steps": 3},
+)  # settings that change the result
 
 
 class Kills:
