@@ -63,7 +63,6 @@ class Trap:
         self.sprung = True
         while not self._numbers and not os.path.exists(self._closed):
             time.sleep(0.001)
-        self.note("begin")
         for i, number in enumerate(self._numbers):
             if i:
                 time.sleep(self._pause)
@@ -114,12 +113,13 @@ def trapped(
             parts = call.path.split("/")
             if call.name == "mkdir" and parts[-1].startswith(".tmp-step"):
                 trap.note("best" if parts[-2] == "best" else "saving")
+            step = parts[-2:] == ["checkpoints", "step-00000000"]
             here = {
                 "metrics": call.name == "fsync" and parts[-1] == "metrics.jsonl",
                 "saving": call.name == "write" and parts[-3] == "checkpoints"
                 and parts[-1] == "train_state.safetensors" and "-00000004" in parts[-2],
                 "saving the best": call.name == "rename" and parts[-2] == "best",
-                "rotation": call.name == "rename" and parts[-2:] == ["checkpoints", "step-00000000"],
+                "rotation": call.name == "rename" and step,
                 "final weights": call.name == "replace" and "model.safetensors" in parts[-1],
             }  # fmt: skip
             if here.get(phase):
@@ -136,8 +136,9 @@ def trapped(
             at(session.Session, "restore", 1)
         if phase == "update":
             at(loop.tt.nn.utils, "clip_grad_norm_", 3)
-        if phase == "sampling":
-            at(sampling, "choose", 5)
+        token = 5 if phase == "sampling" else None
+        around(sampling, "choose", lambda count: (
+            trap.spring() if count == token else trap.note("token")))  # fmt: skip
         which = {"first step": 1, "training": 7, "between two batches": 8}.get(phase)
         around(F, "cross_entropy", lambda count: (
             trap.spring() if count == which else trap.note("training batch")))  # fmt: skip

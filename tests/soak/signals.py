@@ -123,10 +123,10 @@ class Signals:
         else:
             argv = self.flags(folder, case.model)
         ended = self.start(case, argv, record, real=real)
-        if not record.is_file():
+        notes = [json.loads(line) for line in record.read_text().splitlines()]
+        if not notes:
             yield f"did not come to the phase; exit code {ended.status}: {ended.output[-300:]}"
             return
-        notes = [json.loads(line) for line in record.read_text().splitlines()]
         yield from self.judge_end(case, ended, notes)
         if case.command == "generate":
             said = ended.output.removesuffix("\ninterrupted\n")
@@ -152,17 +152,22 @@ class Signals:
             yield "the second signal did not leave at once"
         if "Traceback" in ended.output:
             yield f"a traceback: {ended.output[-500:]}"
-        seconds = ended.at - next(at for what, at in reversed(notes) if what in ("begin", "signal"))
-        self.worst[case.model] = max(self.worst.get(case.model, 0.0), seconds)
+        seconds = ended.at - next(
+            at for what, at in reversed(notes) if what in ("closed", "signal")
+        )
+        if case.closed != "pipe":  # which is noticed at the next line
+            self.worst[case.model] = max(self.worst.get(case.model, 0.0), seconds)
         if seconds > LIMIT:
             yield f"gone after {seconds:.1f} s"
         did = Counter(what for what, _ in notes)
         limits = {"training batch": 0, "evaluated batch": 1, "saving": 1, "best": 1}
+        if case.command == "train":
+            limits["token"] = 0
         for what, limit in limits.items():
-            if did[what] > limit:
+            if did[what] > limit and not case.closed:
                 yield f"{what}: {did[what]} more after the signal"
         handled = case.command == "train" and case.phase not in UNSAVED and not case.kills
-        if handled and not did["handlers are back"]:
+        if handled and not case.closed and not did["handlers are back"]:
             yield f"the handlers are not what they were: {notes[-1]}"
 
     def judge_folder(self, case: Case, ended: Ended, folder: RunFolder) -> Iterator[str]:
@@ -197,6 +202,8 @@ def closing(how: str, argv: list[str], record: Path, arguments: dict[str, Any]) 
     said = b""
     while b"step 2/6" not in said:  # the line of the evaluation before
         said += os.read(ours, 4096)
+    with open(record, "a") as notes:
+        notes.write(json.dumps(["closed", time.monotonic()]) + "\n")
     os.close(ours)
     Path(f"{record}.closed").touch()
     status = process.wait(DEADLINE)
