@@ -63,7 +63,7 @@ static arena_chunk *chunk_add(arena *a, size_t n)
 
 void *arena_alloc(arena *a, size_t n)
 {
-    if (n > PTRDIFF_MAX - 4 * (size_t)TT_ALIGN) return NULL;
+    if (n > PTRDIFF_MAX - 4 * (size_t)TT_ALIGN || mem_refused_inside()) return NULL;
     size_t asked = n;
     n = n == 0 ? TT_ALIGN : align_up(n);
     arena_chunk *c = a->current;

@@ -11,7 +11,7 @@ tt_attached *attached_new(tt_ctx *ctx, const char *name, int64_t id)
 {
     tt_block *self = block_new(&ctx->pool, TT_POOL_META, sizeof(tt_attached));
     if (self == NULL) {
-        ctx_out_of_memory(ctx, name, "meta", sizeof(tt_attached));
+        out_of_memory(name, "meta", sizeof(tt_attached));
         return NULL;
     }
     tt_attached *a = block_data(self);
@@ -137,17 +137,13 @@ tt_status tt_function(tt_ctx *ctx, const char *name, int64_t id, int n_in, const
         tensors[i] = handle_tensor(ctx, h, name);
         if (tensors[i] == NULL) return TT_ERR_STALE;
     }
+    TT_TRY(handle_reserve(ctx, name, MOST_TENSORS));
     tape_mark mark = tape_here(ctx);
     tt_status status = record_function(ctx, name, id, tensors, n_in, n_all, n_out, saved);
     if (status != TT_OK) {
         tape_rewind(ctx, mark);
         return status;
     }
-    for (int k = 0; k < n_out; k++) {
-        out[k] = handle_for(ctx, tensors[n_all + k]);
-        if (out[k] != 0) continue;
-        for (int j = 0; j < k; j++) tt_release(ctx, out[j]);
-        return TT_ERR_NOMEM;
-    }
+    for (int k = 0; k < n_out; k++) out[k] = handle_for(ctx, tensors[n_all + k]);
     return TT_OK;
 }

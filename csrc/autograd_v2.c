@@ -20,7 +20,7 @@ tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, in
     size_t size =
         sizeof(tt_node) + n_tensors * sizeof(tt_tensor *) + (size_t)n_in * sizeof(uint32_t);
     tt_node *node = arena_alloc(&ctx->step, size);
-    if (node == NULL) return ctx_out_of_memory(ctx, op->name, "step", size);
+    if (node == NULL) return out_of_memory(op->name, "step", size);
     tt_tensor **copy = (tt_tensor **)(node + 1);
     memcpy(copy, inputs, (size_t)n_in * sizeof(tt_tensor *));
     const tt_node *source = ctx->anomaly.differentiating;
@@ -66,7 +66,7 @@ static void *cot_new(tt_pass *p, const tt_tensor *t, const char *op)
         return data;
     }
     void *data = arena_alloc(&p->ctx->step, size);
-    if (data == NULL) ctx_out_of_memory(p->ctx, op, "step", size);
+    if (data == NULL) out_of_memory(op, "step", size);
     return data;
 }
 

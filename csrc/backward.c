@@ -235,7 +235,7 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
     const tape_mark mark = tape_here(ctx);
     size_t size = sizeof(tt_pass) + (size_t)(2 * n_roots + n_inputs) * sizeof(tt_tensor *);
     tt_pass *p = arena_alloc(&ctx->step, size);
-    if (p == NULL) return ctx_out_of_memory(ctx, "backward", "step", size);
+    if (p == NULL) return out_of_memory("backward", "step", size);
     memset(p, 0, offsetof(tt_pass, spare));
     p->ctx = ctx;
     p->n_roots = n_roots;
@@ -362,7 +362,7 @@ static tt_status take(tt_pass *p, tt_tensor *g)
 {
     if (!p->graph || g->place != PLACE_POOL) return TT_OK;
     kept_tensor *kept = arena_alloc(&p->ctx->step, sizeof *kept);
-    if (kept == NULL) return ctx_out_of_memory(p->ctx, "backward", "step", sizeof *kept);
+    if (kept == NULL) return out_of_memory("backward", "step", sizeof *kept);
     *kept = (kept_tensor){.next = p->kept, .tensor = g};
     p->kept = kept;
     keep(g);

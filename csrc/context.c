@@ -13,11 +13,22 @@
 
 enum { STEP_CHUNK = 1 << 20, SCRATCH_CHUNK = 1 << 16 };
 
+/* Handles of a closing context are let go by whichever thread collects the garbage. */
+static pthread_mutex_t closing_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* A fork copies a lock that is held, but not the thread that would let go of it: so the thread that
+ * forks holds it meanwhile, on both sides. */
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static void before_fork(void) { pthread_mutex_lock(&closing_lock); }
+static void after_fork(void) { pthread_mutex_unlock(&closing_lock); }
+static void guard_forks(void) { pthread_atfork(before_fork, after_fork, after_fork); }
+
 tt_ctx *tt_ctx_new(void)
 {
+    pthread_once(&fork_once, guard_forks);
     tt_ctx *ctx = mem_alloc(sizeof *ctx);
     if (ctx == NULL) {
-        tt_fail(TT_ERR_NOMEM, "Context", "no memory for a context (%zu bytes)", sizeof *ctx);
+        out_of_memory("Context", "context", sizeof *ctx);
         return NULL;
     }
     memset(ctx, 0, sizeof *ctx);
@@ -47,9 +58,6 @@ void tt_ctx_free(tt_ctx *ctx)
     block_pool_empty(&ctx->pool);
     mem_free(ctx);
 }
-
-/* Handles of a closing context are let go by whichever thread collects the garbage. */
-static pthread_mutex_t closing_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void tt_ctx_close(tt_ctx *ctx)
 {
@@ -83,11 +91,10 @@ tt_status ctx_enter(tt_ctx *ctx, const char *op)
         "this context belongs to another thread: make tensors in the thread that uses them");
 }
 
-tt_status ctx_out_of_memory(tt_ctx *ctx, const char *op, const char *pool, size_t asked)
+tt_status out_of_memory(const char *op, const char *pool, size_t asked)
 {
     tt_memory m;
     mem_stats(&m);
-    (void)ctx;
     return tt_fail(TT_ERR_NOMEM, op,
                    "out of memory in the %s pool: asked for %zu bytes, %lld in use, peak %lld",
                    pool, asked, (long long)m.system_bytes, (long long)m.system_peak_bytes);
@@ -96,7 +103,7 @@ tt_status ctx_out_of_memory(tt_ctx *ctx, const char *op, const char *pool, size_
 void *ctx_scratch(tt_ctx *ctx, const char *op, size_t n)
 {
     void *p = arena_alloc(&ctx->scratch, n);
-    if (p == NULL) ctx_out_of_memory(ctx, op, "scratch", n);
+    if (p == NULL) out_of_memory(op, "scratch", n);
     return p;
 }
 

@@ -46,6 +46,6 @@ tt_status ctx_enter(tt_ctx *ctx, const char *op);
 void *ctx_scratch(tt_ctx *ctx, const char *op, size_t n);
 
 /* A refused allocation, told with the pool, the bytes asked and what is in use. */
-tt_status ctx_out_of_memory(tt_ctx *ctx, const char *op, const char *pool, size_t asked);
+tt_status out_of_memory(const char *op, const char *pool, size_t asked);
 
 #endif

@@ -16,8 +16,7 @@ typedef struct {
 } mem_header;
 
 static atomic_int_least64_t allocations, bytes_live, bytes_peak, limit_bytes;
-static atomic_int_least64_t fail_countdown; /* 0: off; k: the k-th allocation from now fails */
-static atomic_int fail_persistent;
+static atomic_int fail_how;
 
 static void *system_alloc(size_t n)
 {
@@ -33,14 +32,26 @@ static void system_free(void *p, size_t n)
     else munmap(p, n);
 }
 
+/* The test seam: every allocation that counts takes one off. */
+atomic_int_least64_t mem_fail_countdown;
+
+static bool counted_down(void)
+{
+    if (atomic_load_explicit(&mem_fail_countdown, memory_order_relaxed) == 0 ||
+        atomic_fetch_sub(&mem_fail_countdown, 1) != 1)
+        return false;
+    if (atomic_load(&fail_how) & TT_FAIL_FOR_EVER) atomic_store(&mem_fail_countdown, 1);
+    return true;
+}
+
+bool mem_fails_inside(void)
+{
+    return (atomic_load(&fail_how) & TT_FAIL_INSIDE) != 0 && counted_down();
+}
+
 static bool refused(size_t n)
 {
-    if (atomic_load_explicit(&fail_countdown, memory_order_relaxed) > 0) {
-        if (atomic_fetch_sub(&fail_countdown, 1) == 1) {
-            if (atomic_load(&fail_persistent)) atomic_store(&fail_countdown, 1);
-            return true;
-        }
-    }
+    if (counted_down()) return true;
     int64_t limit = atomic_load_explicit(&limit_bytes, memory_order_relaxed);
     return limit > 0 &&
            (int64_t)n > limit - atomic_load_explicit(&bytes_live, memory_order_relaxed);
@@ -79,10 +90,10 @@ void mem_stats(tt_memory *out)
 
 void tt_set_memory_limit(int64_t bytes) { atomic_store(&limit_bytes, bytes > 0 ? bytes : 0); }
 
-void tt_fail_allocation(int64_t k, int persistent)
+int64_t tt_fail_allocation(int64_t k, int how)
 {
-    atomic_store(&fail_persistent, persistent);
-    atomic_store(&fail_countdown, k > 0 ? k : 0);
+    atomic_store(&fail_how, how);
+    return atomic_exchange(&mem_fail_countdown, k > 0 ? k : 0);
 }
 
 /* Class c of doubling d holds 64 * 2^d * (4 + c) / 4 bytes: at most a quarter of a block is unused.
@@ -110,7 +121,7 @@ tt_block *block_new(block_pool *pool, tt_pool kind, size_t n)
 {
     size_t size = 0;
     int size_class = class_of(n < 1 ? 1 : n, &size);
-    if (size_class < 0) return NULL;
+    if (size_class < 0 || mem_refused_inside()) return NULL;
     tt_block *block = pool->free[size_class];
     if (block != NULL) {
         pool->free[size_class] = block->next_free;

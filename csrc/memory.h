@@ -3,6 +3,7 @@
 #ifndef TT_MEMORY_H
 #define TT_MEMORY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "tinytape.h"
@@ -26,6 +27,17 @@ static inline size_t align_up(size_t n) { return (n + TT_ALIGN - 1) & ~(size_t)(
 void *mem_alloc(size_t n);
 void mem_free(void *p);
 void mem_stats(tt_memory *out);
+
+/* Whether the test seam (tt_fail_allocation) refuses what arenas and free lists give from their
+ * own.
+ */
+extern atomic_int_least64_t mem_fail_countdown; /* 0: off */
+bool mem_fails_inside(void);
+static inline bool mem_refused_inside(void)
+{
+    return atomic_load_explicit(&mem_fail_countdown, memory_order_relaxed) > 0 &&
+           mem_fails_inside();
+}
 
 /* The storage of tensors that outlive a step. Blocks that are freed wait in the pool for the next
  * of their size class, so that a loop of fixed shapes soon asks the system for nothing; together

@@ -11,54 +11,66 @@ enum { RANGE = 32768 };
 /* Lists of leaves of one dtype, each role as long as the list of parameters. */
 enum { PARAM, GRAD, FIRST, SECOND, ROLES };
 
+/* An update asks for no memory, so that it is not refused when others of the same step are done:
+ * the plan lies on the stack, for so many tensors at a time. */
+enum { AT_ONCE = 128 };
+
 typedef struct {
     const tt_kernel_set *kernels;
-    tt_tensor **tensors[ROLES];
-    int64_t *first_range; /* of each tensor; one more at the end */
+    tt_tensor *tensors[ROLES][AT_ONCE];
+    int64_t first_range[AT_ONCE + 1]; /* of each tensor; one more at the end */
+    bool has[ROLES];
     int n, dtype;
     const adam_step *adam;
     const sgd_step *sgd;
     double power, factor, *partial;
 } update_plan;
 
-static tt_status collect(tt_ctx *ctx, const char *op, int n, const tt_handle *const *lists,
-                         bool writes, update_plan *p)
+static int64_t ranges_of(const tt_tensor *t) { return (t->numel + RANGE - 1) / RANGE; }
+
+/* Whether every tensor can be updated; `ranges` is how many there are of all parameters. */
+static tt_status check_lists(tt_ctx *ctx, const char *op, int n, const tt_handle *const *lists,
+                             bool writes, int64_t *ranges)
 {
-    *p = (update_plan){.n = n};
-    arena_reset(&ctx->scratch); /* what a refused call left */
+    int dtype = -1;
+    *ranges = 0;
     if (n < 0) return tt_fail(TT_ERR_ARG, op, "expected a list of tensors, got %d", n);
-    p->first_range = ctx_scratch(ctx, op, (size_t)(n + 1) * sizeof *p->first_range);
-    if (p->first_range == NULL) return TT_ERR_NOMEM;
-    p->first_range[0] = 0;
     for (int role = 0; role < ROLES; role++) {
-        if (lists[role] == NULL) continue;
-        p->tensors[role] = ctx_scratch(ctx, op, (size_t)n * sizeof(tt_tensor *));
-        if (p->tensors[role] == NULL) return TT_ERR_NOMEM;
-        for (int i = 0; i < n; i++) {
-            tt_tensor *t = p->tensors[role][i] = handle_tensor(ctx, lists[role][i], op);
-            if (t == NULL) return TT_ERR_STALE;
-            const tt_tensor *like = p->tensors[PARAM][i];
-            if (!dtype_is_float(t->dtype) || t->dtype != p->tensors[PARAM][0]->dtype)
+        for (int i = 0; i < n && lists[role] != NULL; i++) {
+            const tt_tensor *t = handle_tensor(ctx, lists[role][i], op);
+            const tt_tensor *like = handle_tensor(ctx, lists[PARAM][i], op);
+            if (t == NULL || like == NULL) return TT_ERR_STALE;
+            if (dtype < 0) dtype = like->dtype;
+            if (!dtype_is_float(t->dtype) || t->dtype != dtype)
                 return tt_fail(TT_ERR_DTYPE, op,
                                "tensors must share one floating dtype, got %s and %s",
-                               dtype_text(p->tensors[PARAM][0]->dtype), dtype_text(t->dtype));
+                               dtype_text(dtype), dtype_text(t->dtype));
             if (!tensor_same_shape(t, like))
                 return tt_fail(TT_ERR_SHAPE, op, "shapes %s and %s must be equal", SHAPE_TEXT(like),
                                SHAPE_TEXT(t));
             if (!t->contiguous || (writes && role != GRAD && t->place != PLACE_POOL))
                 return tt_fail(TT_ERR_STATE, op, "tensor %d must be a contiguous leaf", i);
+            if (role == PARAM) *ranges += ranges_of(t);
         }
     }
-    for (int i = 0; i < n; i++) {
-        p->first_range[i + 1] =
-            p->first_range[i] + (p->tensors[PARAM][i]->numel + RANGE - 1) / RANGE;
-        for (int role = 0; role < ROLES && writes; role++) {
-            if (p->tensors[role] != NULL && role != GRAD) p->tensors[role][i]->block->version += 1;
-        }
-    }
-    p->dtype = n > 0 ? p->tensors[PARAM][0]->dtype : TT_FLOAT32;
-    p->kernels = kernels_for(p->dtype);
     return TT_OK;
+}
+
+/* The plan of as many tensors as go into one, from `first` on. */
+static void take_lists(tt_ctx *ctx, const char *op, int first, int n, const tt_handle *const *lists,
+                       update_plan *p)
+{
+    p->n = n - first < AT_ONCE ? n - first : AT_ONCE;
+    p->first_range[0] = 0;
+    for (int role = 0; role < ROLES; role++) {
+        p->has[role] = lists[role] != NULL;
+        for (int i = 0; i < p->n && p->has[role]; i++)
+            p->tensors[role][i] = handle_tensor(ctx, lists[role][first + i], op);
+    }
+    for (int i = 0; i < p->n; i++)
+        p->first_range[i + 1] = p->first_range[i] + ranges_of(p->tensors[PARAM][i]);
+    p->dtype = p->tensors[PARAM][0]->dtype;
+    p->kernels = kernels_for(p->dtype);
 }
 
 static void update_shard(void *arg, int64_t shard)
@@ -74,7 +86,7 @@ static void update_shard(void *arg, int64_t shard)
     int64_t n = numel - begin < RANGE ? numel - begin : RANGE;
     char *data[ROLES] = {NULL};
     for (int role = 0; role < ROLES; role++) {
-        if (p->tensors[role] != NULL)
+        if (p->has[role])
             data[role] = (char *)p->tensors[role][low]->data + (size_t)begin * dtype_size(p->dtype);
     }
     if (p->adam != NULL)
@@ -85,10 +97,19 @@ static void update_shard(void *arg, int64_t shard)
     else p->kernels->scale(data[PARAM], n, p->factor);
 }
 
-static tt_status finish(tt_ctx *ctx, update_plan *p)
+static tt_status update(tt_ctx *ctx, const char *op, int n, const tt_handle *const *lists,
+                        update_plan *p)
 {
-    if (p->n > 0) parallel_for(p->first_range[p->n], update_shard, p);
-    arena_reset(&ctx->scratch);
+    int64_t ranges = 0;
+    TT_TRY(check_lists(ctx, op, n, lists, true, &ranges));
+    for (int first = 0; first < n; first += AT_ONCE) {
+        take_lists(ctx, op, first, n, lists, p);
+        for (int role = 0; role < ROLES; role++) {
+            for (int i = 0; i < p->n && p->has[role] && role != GRAD; i++)
+                p->tensors[role][i]->block->version += 1;
+        }
+        parallel_for(p->first_range[p->n], update_shard, p);
+    }
     return TT_OK;
 }
 
@@ -111,10 +132,8 @@ tt_status tt_adam(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *
         .l2 = decoupled ? 0 : weight_decay,
         .sign = maximize ? -1 : 1,
     };
-    update_plan p;
-    TT_TRY(collect(ctx, "adam", n, lists, true, &p));
-    p.adam = &k;
-    return finish(ctx, &p);
+    update_plan p = {.adam = &k};
+    return update(ctx, "adam", n, lists, &p);
 }
 
 tt_status tt_sgd(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *grads,
@@ -130,10 +149,8 @@ tt_status tt_sgd(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *g
                   .sign = maximize ? -1 : 1,
                   .nesterov = nesterov != 0,
                   .first = first != 0};
-    update_plan p;
-    TT_TRY(collect(ctx, "sgd", n, lists, true, &p));
-    p.sgd = &k;
-    return finish(ctx, &p);
+    update_plan p = {.sgd = &k};
+    return update(ctx, "sgd", n, lists, &p);
 }
 
 tt_status tt_grad_norm(tt_ctx *ctx, int n, const tt_handle *grads, double norm_type, double *out)
@@ -143,17 +160,22 @@ tt_status tt_grad_norm(tt_ctx *ctx, int n, const tt_handle *grads, double norm_t
         return tt_fail(TT_ERR_ARG, "clip_grad_norm_", "norm_type must be positive, got %g",
                        norm_type);
     const tt_handle *lists[ROLES] = {grads, NULL, NULL, NULL};
-    update_plan p;
-    TT_TRY(collect(ctx, "clip_grad_norm_", n, lists, false, &p));
-    int64_t ranges = p.first_range[n];
-    p.power = norm_type;
-    p.partial = ctx_scratch(ctx, "clip_grad_norm_", (size_t)(ranges + 1) * sizeof *p.partial);
-    if (p.partial == NULL) return TT_ERR_NOMEM;
-    if (ranges > 0) parallel_for(ranges, update_shard, &p);
+    int64_t ranges = 0;
+    TT_TRY(check_lists(ctx, "clip_grad_norm_", n, lists, false, &ranges));
+    arena_reset(&ctx->scratch); /* what a refused call left */
+    const size_t size = (size_t)(ranges + 1) * sizeof(double);
+    double *partial = ctx_scratch(ctx, "clip_grad_norm_", size);
+    if (partial == NULL) return TT_ERR_NOMEM;
+    update_plan p = {.power = norm_type, .partial = partial};
+    for (int first = 0; first < n; first += AT_ONCE) {
+        take_lists(ctx, "clip_grad_norm_", first, n, lists, &p);
+        parallel_for(p.first_range[p.n], update_shard, &p);
+        p.partial += p.first_range[p.n];
+    }
     double total = 0; /* in the order of the ranges, whoever summed them */
     for (int64_t i = 0; i < ranges; i++) {
-        if (!isinf(norm_type)) total += p.partial[i];
-        else if (p.partial[i] > total || isnan(p.partial[i])) total = p.partial[i];
+        if (!isinf(norm_type)) total += partial[i];
+        else if (partial[i] > total || isnan(partial[i])) total = partial[i];
     }
     *out = isinf(norm_type) ? total : norm_type == 2 ? sqrt(total) : pow(total, 1 / norm_type);
     arena_reset(&ctx->scratch);
@@ -164,8 +186,6 @@ tt_status tt_scale(tt_ctx *ctx, int n, const tt_handle *tensors, double factor)
 {
     TT_TRY(ctx_enter(ctx, "scale"));
     const tt_handle *lists[ROLES] = {tensors, NULL, NULL, NULL};
-    update_plan p;
-    TT_TRY(collect(ctx, "scale", n, lists, true, &p));
-    p.factor = factor;
-    return finish(ctx, &p);
+    update_plan p = {.factor = factor};
+    return update(ctx, "scale", n, lists, &p);
 }

@@ -9,8 +9,7 @@ void *call_save(tt_call *c, int index, size_t n)
 {
     arena *a = c->recording ? &c->ctx->step : &c->ctx->scratch;
     c->saved[index] = arena_alloc(a, n);
-    if (c->saved[index] == NULL)
-        ctx_out_of_memory(c->ctx, c->op->name, c->recording ? "step" : "scratch", n);
+    if (c->saved[index] == NULL) out_of_memory(c->op->name, c->recording ? "step" : "scratch", n);
     return c->saved[index];
 }
 
@@ -318,15 +317,9 @@ tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_int
         inputs[i] = handle_tensor(ctx, in[i], name);
         if (inputs[i] == NULL) return TT_ERR_STALE;
     }
+    TT_TRY(handle_reserve(ctx, name, TT_MAX_OUT));
     TT_TRY(tape_apply(ctx, op, inputs, n_in, &attrs, PLACE_POOL, outputs));
-    for (int k = 0; k < tt_op_outputs(op); k++) {
-        out[k] = handle_for(ctx, outputs[k]);
-        if (out[k] == 0) {
-            for (int j = 0; j < k; j++) tt_release(ctx, out[j]);
-            for (int j = k; j < tt_op_outputs(op); j++) tensor_unref(ctx, outputs[j]);
-            return TT_ERR_NOMEM;
-        }
-    }
+    for (int k = 0; k < tt_op_outputs(op); k++) out[k] = handle_for(ctx, outputs[k]);
     /* Once per call, not per product: scratch that had to grow becomes one chunk. */
     if (ctx->scratch.chunks > 1) arena_reset(&ctx->scratch);
     return TT_OK;

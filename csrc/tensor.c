@@ -77,7 +77,7 @@ tt_tensor *tensor_new_pool(tt_ctx *ctx, const char *op, tt_pool pool, int dtype,
         }
     }
     if (t != NULL) block_unref(&ctx->pool, t->self);
-    ctx_out_of_memory(ctx, op, names[pool], tensor_bytes(&checked));
+    out_of_memory(op, names[pool], tensor_bytes(&checked));
     return NULL;
 }
 
@@ -85,7 +85,7 @@ tt_tensor *tensor_new_view(tt_ctx *ctx, const tt_tensor *like)
 {
     tt_tensor *t = struct_new_pool(ctx);
     if (t == NULL) {
-        ctx_out_of_memory(ctx, "view", "meta", sizeof(tt_tensor));
+        out_of_memory("view", "meta", sizeof(tt_tensor));
         return NULL;
     }
     memcpy(t->shape, like->shape, sizeof t->shape);
@@ -121,8 +121,8 @@ tt_tensor *tensor_new_arena(tt_ctx *ctx, const char *op, tt_place place, int dty
         t->data = arena_alloc(a, tensor_bytes(t));
         if (t->data != NULL) return t;
     }
-    ctx_out_of_memory(ctx, op, place == PLACE_STEP ? "step" : "scratch",
-                      t != NULL ? tensor_bytes(t) : sizeof *t);
+    out_of_memory(op, place == PLACE_STEP ? "step" : "scratch",
+                  t != NULL ? tensor_bytes(t) : sizeof *t);
     return NULL;
 }
 
@@ -220,16 +220,25 @@ void tensor_fill(tt_tensor *t, double value)
 }
 
 /* Handles: generation in the high half, slot + 1 in the low, so that 0 is never one. */
-static bool table_grow(handle_table *table)
+static tt_status table_grow(handle_table *table, const char *op)
 {
     uint32_t capacity = table->capacity == 0 ? 256 : table->capacity * 2;
     tt_slot *slots = mem_alloc(capacity * sizeof *slots);
-    if (slots == NULL) return false;
+    if (slots == NULL) return out_of_memory(op, "handles", capacity * sizeof *slots);
     if (table->count > 0) memcpy(slots, table->slots, table->count * sizeof *slots);
     mem_free(table->slots);
     table->slots = slots;
     table->capacity = capacity;
-    return true;
+    return TT_OK;
+}
+
+tt_status handle_reserve(tt_ctx *ctx, const char *op, uint32_t n)
+{
+    handle_table *table = &ctx->handles;
+    uint32_t at_hand = table->capacity - table->count;
+    for (uint32_t slot = table->first_free; slot != 0 && at_hand < n; at_hand++)
+        slot = table->slots[slot - 1].next_free;
+    return at_hand < n ? table_grow(table, op) : TT_OK;
 }
 
 static void hold_link(tt_ctx *ctx, tt_tensor *t)
@@ -259,10 +268,7 @@ tt_handle handle_for(tt_ctx *ctx, tt_tensor *t)
         if (slot != 0) {
             table->first_free = table->slots[slot - 1].next_free;
         } else {
-            if (table->count == table->capacity && !table_grow(table)) {
-                ctx_out_of_memory(ctx, "handle", "handles", table->capacity * sizeof(tt_slot));
-                return 0;
-            }
+            if (table->count == table->capacity && table_grow(table, "handle") != TT_OK) return 0;
             slot = ++table->count;
             table->slots[slot - 1] = (tt_slot){.generation = 0};
         }

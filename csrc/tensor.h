@@ -100,6 +100,9 @@ static inline void *as_writable(const void *data)
 
 /* Handles. */
 tt_handle handle_for(tt_ctx *ctx, tt_tensor *t); /* a new hold on t; 0 when out of memory */
+/* Room for n more, 256 at most: so many handle_for that follow cannot fail. For what could not be
+ * taken back once it is on the tape. */
+tt_status handle_reserve(tt_ctx *ctx, const char *op, uint32_t n);
 tt_tensor *handle_tensor(tt_ctx *ctx, tt_handle h,
                          const char *op); /* NULL and a recorded error when stale */
 tt_status handle_hold(tt_ctx *ctx, tt_tensor *t,

@@ -60,6 +60,12 @@ typedef enum {
     TT_POOL_COUNT = 4
 } tt_pool;
 
+/* How tt_fail_allocation does it. */
+typedef enum {
+    TT_FAIL_FOR_EVER = 1, /* all after the k-th too */
+    TT_FAIL_INSIDE = 2    /* what arenas and free lists give from their own counts as well */
+} tt_fail_how;
+
 typedef struct {
     int64_t step_used, step_high_water, step_capacity, step_chunks;
     int64_t scratch_high_water, scratch_capacity;
@@ -85,8 +91,8 @@ void tt_ctx_close(tt_ctx *ctx);
 tt_status tt_memory_stats(tt_ctx *ctx, tt_memory *out);
 tt_status tt_empty_cache(tt_ctx *ctx);
 void tt_set_memory_limit(int64_t bytes); /* of the process; 0: none */
-void tt_fail_allocation(int64_t k,
-                        int persistent); /* test seam: the k-th allocation from now fails; 0: off */
+/* Test seam: the k-th allocation from now fails; 0: none. Returns what was left of the k before. */
+int64_t tt_fail_allocation(int64_t k, int how);
 
 /* Tensors. A new one is a leaf with contiguous storage; data NULL means zeros. */
 tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,8 @@ def test_what_is_not_a_run_is_never_touched(tmp_path: Path, overwrite: bool) -> 
 
 def test_overwriting_removes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    (folder.checkpoints / "step-00000001").mkdir(parents=True)
+    for room in (folder.checkpoints, folder.best):
+        (room / "step-00000001").mkdir(parents=True)
     for file in (folder.config, folder.model, folder.metrics, folder.tokenizer, folder.curve):
         file.write_text("{}")
     (tmp_path / "notes.md").write_text("mine")
@@ -78,6 +81,28 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
     assert folder.read_metrics() == [{"step": 0}, {"step": 10}]
 
 
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_full_disk_adds_no_half_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.append_metrics({"step": 0})
+    before = folder.metrics.read_bytes()
+    real = os.write
+
+    def full(descriptor: int, *data: bytes) -> int:
+        if data and len(data[0]) > 3:
+            return real(descriptor, data[0][:3])  # as much as there is room for
+        raise OSError(errno.ENOSPC, "planted")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match="planted") as error:
+        folder.append_metrics({"step": 10})
+    monkeypatch.undo()
+    assert error.value.filename == str(folder.metrics)
+    assert folder.metrics.read_bytes() == before
+
+
 def test_damage_in_the_middle_of_the_metrics_is_named(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.metrics.write_text('{"step": 0}\nrubbish\n{"step": 2}\n')
@@ -89,7 +114,8 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     (folder.checkpoints / ".tmp-step-00000009-1").mkdir(parents=True)
     (folder.checkpoints / ".tmp-step-00000009-1" / "model.safetensors").write_text("half")
+    (folder.best / ".tmp-step-00000009-1").mkdir(parents=True)
     (tmp_path / ".tmp-config.json-1").write_text("half")
     folder.write_config({})
     folder.remove_leftovers()
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["checkpoints", "config.json"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["best", "checkpoints", "config.json"]

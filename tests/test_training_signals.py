@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import threading
 import pytest
 
 from tinytape.training.progress import Console
-from tinytape.training.signals import StopSignals
+from tinytape.training.signals import ECHO, StopSignals
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
@@ -47,19 +48,45 @@ def test_an_ignored_signal_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, old)
 
 
-def test_a_second_signal_leaves_at_once() -> None:
+def after_two_signals(first: str, second: str, pause: float) -> tuple[int, bytes]:
+    """How a process ends that gets two, and what it said in between and afterwards."""
     code = (
         "import os, signal, time\n"
         "from tinytape.training.signals import StopSignals\n"
-        "with StopSignals():\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "for name in ('SIGINT', 'SIGTERM', 'SIGHUP'):\n"
+        "    signal.signal(getattr(signal, name), signal.SIG_DFL)\n"
+        "with StopSignals() as stop:\n"
+        f"    os.kill(os.getpid(), signal.{first})\n"
         "    print('still here', flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    time.sleep(30)\n"
+        f"    time.sleep({pause})\n"
+        f"    os.kill(os.getpid(), signal.{second})\n"
+        "    print(stop.requested, stop.exit_code)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=20)
-    assert done.stdout == b"still here\n"
-    assert done.returncode == -signal.SIGTERM
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(("first", "second"), [("SIGTERM", "SIGTERM"), ("SIGHUP", "SIGINT")])
+def test_a_second_signal_leaves_at_once(first: str, second: str) -> None:
+    left = -getattr(signal, second)
+    assert after_two_signals(first, second, 2 * ECHO) == (left, b"still here\n")
+
+
+def test_the_echo_of_a_signal_is_no_second_one() -> None:
+    """timeout(1) sends its signal to the process, and then to the group that it is in."""
+    assert after_two_signals("SIGTERM", "SIGTERM", 0.0) == (0, b"still here\nSIGTERM 143\n")
+
+
+def test_a_terminal_that_closes_may_say_so_twice() -> None:
+    """Its shell passes SIGHUP on and leaves, upon which the kernel sends another."""
+    assert after_two_signals("SIGHUP", "SIGHUP", 2 * ECHO) == (0, b"still here\nSIGHUP 129\n")
+
+
+def test_an_output_that_went_away_is_no_first_signal() -> None:
+    with StopSignals() as stop:
+        stop.request("the output was closed", 141)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (stop.requested, stop.exit_code) == ("the output was closed", 141)
 
 
 def test_outside_the_main_thread_nothing_is_installed() -> None:
@@ -90,3 +117,34 @@ def test_an_output_that_goes_away_becomes_a_request() -> None:
             assert later.exit_code == 141
         # What the buffer still holds must not fail at close either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), write)
+
+
+def test_a_process_without_an_output_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as after >&-
+    with StopSignals() as stop:
+        console = Console()
+        console.attach(stop)
+        console.line("nobody asked")
+        assert stop.requested is None
+
+
+def test_a_character_that_the_output_does_not_have_is_no_reason_to_stop() -> None:
+    buffer = io.BytesIO()
+    with StopSignals() as stop:
+        console = Console(io.TextIOWrapper(buffer, encoding="ascii"))
+        console.attach(stop)
+        console.line("Z\u00fcrich")
+        assert stop.requested is None
+    assert buffer.getvalue() == b"Z\\xfcrich\n"
+
+
+def test_the_bar_of_a_terminal_that_goes_away_leaves_the_lines_alone() -> None:
+    """``train > log``: the log tells how it ended."""
+    stream = io.StringIO()
+    with StopSignals() as stop:
+        console = Console(stream)
+        console.attach(stop)
+        console.lost()
+        console.line("saved")
+        assert stop.requested == "the output was closed"
+    assert stream.getvalue() == "saved\n"

@@ -20,7 +20,7 @@ from tinytape.config import (
     show_config,
     warn_about_environment,
 )
-from tinytape.context import empty_cache, memory_stats
+from tinytape.context import empty_cache, memory_stats, set_memory_limit
 from tinytape.dtypes import bool_ as bool
 from tinytape.dtypes import dtype, float32, float64, int8, int16, int32, int64, uint8
 from tinytape.dtypes import float32 as float
@@ -100,6 +100,7 @@ __all__ = [
     "random",
     "randperm",
     "set_grad_enabled",
+    "set_memory_limit",
     "set_num_threads",
     "show_config",
     "tensor",

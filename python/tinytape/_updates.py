@@ -84,11 +84,9 @@ def grad_norm(grads: Sequence[Tensor], norm_type: float = 2.0) -> float:
     return float(out[0])
 
 
-def clip_grad_norm_(grads: Sequence[Tensor], max_norm: float, norm_type: float = 2.0) -> float:
-    """Scale the gradients by min(1, max_norm / (norm + 1e-6)); returns the norm from before."""
-    norm = grad_norm(grads, norm_type)
+def clip_(grads: Sequence[Tensor], norm: float, max_norm: float) -> None:
+    """Scale gradients of this norm by min(1, max_norm / (norm + 1e-6))."""
     factor = float(max_norm) / (norm + 1e-6)
     if not factor >= 1.0:
         context = current()
         check(lib.tt_scale(context.pointer, len(grads), context.handles(grads), factor))
-    return norm

@@ -240,6 +240,24 @@ def memory_stats() -> dict[str, int]:
     return stats
 
 
+def set_memory_limit(limit: int | None) -> None:
+    """Refuse memory beyond ``limit`` bytes, in the whole process; None: no limit.
+
+    What is refused raises a MemoryError that names the pool, the bytes asked, those in use and
+    their peak; tensors and graph are then as before. It counts what tinytape asks of the system
+    (``memory_stats()["system_bytes"]``), not numpy's arrays or Python's objects.
+
+    Raises:
+        ValueError: a limit that is not a positive number of bytes.
+    """
+    whole = isinstance(limit, int) and not isinstance(limit, bool)
+    if limit is not None and not (whole and 0 < limit < 1 << 63):
+        raise errors.ArgumentError(
+            f"set_memory_limit: expected a number of bytes above 0, or None, got {limit!r}"
+        )
+    lib.tt_set_memory_limit(limit or 0)
+
+
 def empty_cache() -> None:
     """Give memory that is kept for reuse back to the system."""
     context = current()

@@ -18,7 +18,9 @@ def parser() -> CommandParser:
         epilog="example:\n  python -m tinytape.generate runs/small-shakespeare --prompt 'ROMEO:'",
     )
     add = parser.add_argument
-    add("run", metavar="RUN", help="run folder")
+    add("run", metavar="RUN", help="run folder, or one checkpoint folder in it")
+    add("--best", action="store_true",
+        help="the weights of the lowest held-out loss (default: the last ones)")  # fmt: skip
     add("--prompt", default="\n", metavar="TEXT", help="what to go on from (default: a new line)")
     add("--tokens", type=int, default=500, metavar="N", help="characters (default: 500)")
     add("--temperature", type=float, default=0.8, metavar="X",
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.error("argument --prompt: expected at least one character")
 
     def body() -> int:
-        model, tokenizer = load_run(arguments.run, threads=arguments.threads)
+        model, tokenizer = load_run(arguments.run, best=arguments.best, threads=arguments.threads)
         ids = sampling.generate(
             model,
             tokenizer.encode(arguments.prompt),

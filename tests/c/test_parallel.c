@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "parallel.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -209,6 +211,53 @@ static void test_fork(void)
     }
 }
 
+/* The system may have no thread to give. This stands before the true function, for the pool too. */
+static atomic_int granted = 1 << 30;
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+                   void *arg)
+{
+    union {
+        void *found;
+        int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    } true_one = {.found = dlsym(RTLD_NEXT, "pthread_create")};
+    if (atomic_fetch_sub(&granted, 1) <= 0) return EAGAIN;
+    return true_one.create(thread, attributes, start, arg);
+}
+
+static void granted_worker_shard(void *arg, int64_t shard)
+{
+    CHECK(parallel_worker() <= *(const int *)arg, "shard %d on worker %d of %d", (int)shard,
+          parallel_worker(), *(const int *)arg);
+}
+
+static void count_part(void *arg, int64_t step, int64_t part)
+{
+    (void)step, (void)part;
+    atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+static void test_threads_that_are_refused(void)
+{
+    static struct tally t;
+    static atomic_int parts;
+    for (int threads = 0; threads < 3; threads++) {
+        parallel_set_threads(1); /* which ends the workers there are */
+        atomic_store(&granted, threads);
+        parallel_set_threads(4);
+        for (int round = 0; round < 20; round++) {
+            run_and_check(&t, 9);
+            parallel_for(9, granted_worker_shard, &threads);
+            atomic_store(&parts, 0);
+            parallel_steps(50, 4, count_part, &parts);
+            CHECK(atomic_load(&parts) == 200, "%d parts", atomic_load(&parts));
+            atomic_store(&granted, 0);
+        }
+    }
+    atomic_store(&granted, 1 << 30);
+    check_workers_help("a pool that has its threads again");
+}
+
 static void test_bounds(void)
 {
     CHECK(parallel_set_threads(0) == -1 && parallel_set_threads(-3) == -1, "accepted");
@@ -281,6 +330,7 @@ int main(void)
     test_worker_index();
     test_fewer_threads_than_the_knob();
     test_fork();
+    test_threads_that_are_refused();
     test_bounds();
     test_steps_wait_for_each_other();
     return check_result();

@@ -333,6 +333,26 @@ static void test_refused_operations(void)
     tt_ctx_free(ctx);
 }
 
+/* An operation that has no room for the handle of its result records nothing. */
+static void test_refused_handles(void)
+{
+    tt_ctx *ctx = tt_ctx_new();
+    tt_handle a = leaf(ctx, 1), held[4096] = {0};
+    int n = 0;
+    while (ctx->handles.capacity - ctx->handles.count >= TT_MAX_OUT)
+        held[n++] = apply(ctx, TT_OP_neg, a, 0);
+    snapshot before = snapshot_of(ctx);
+    tt_fail_allocation(1, 1);
+    tt_handle out = 0;
+    tt_status status = try_apply(ctx, TT_OP_mul, a, a, &out);
+    tt_fail_allocation(0, 0);
+    CHECK(status == TT_ERR_NOMEM, "status %d", (int)status);
+    CHECK(strstr(tt_error_message(), "handles pool: asked for") != NULL, "%s", tt_error_message());
+    check_same(before, snapshot_of(ctx), "handles", n);
+    for (int i = 0; i < n; i++) release(ctx, held[i]);
+    tt_ctx_free(ctx);
+}
+
 static void test_refused_add_op(void)
 {
     for (size_t left = 0; left < 320; left += 64) {
@@ -506,6 +526,7 @@ int main(void)
     test_sweep_of_views();
     test_sweep_keeps_what_is_saved();
     test_refused_operations();
+    test_refused_handles();
     test_refused_add_op();
     test_refused_backward();
     test_rewind_takes_nodes_back();

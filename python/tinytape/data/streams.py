@@ -1,7 +1,7 @@
-"""Contiguous streams: every row of a batch reads on where it stopped, so that a state can be carried.
+"""Contiguous streams: every row of a batch reads on where it stopped, for states that are carried.
 
 The rows begin at equal distances in the text and each goes on through all of it, from its end to
-its beginning. A batch is a function of its number alone, so a resumed run needs one integer to go on.
+its beginning. A batch is a function of its number, so a resumed run needs one integer to go on.
 """
 
 from __future__ import annotations

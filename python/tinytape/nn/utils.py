@@ -38,10 +38,9 @@ def clip_grad_norm_(
     grads = [grad for param in params if (grad := param.grad) is not None]
     if not grads:
         return tensor(0.0, dtype=float64)
-    if error_if_nonfinite:
-        norm = _updates.grad_norm(grads, norm_type)
-        if not math.isfinite(norm):
-            raise NonFiniteError(
-                f"clip_grad_norm_: the norm of the gradients is not finite: {norm}"
-            )
-    return tensor(np.array(_updates.clip_grad_norm_(grads, max_norm, norm_type)))
+    norm = _updates.grad_norm(grads, norm_type)
+    if error_if_nonfinite and not math.isfinite(norm):
+        raise NonFiniteError(f"clip_grad_norm_: the norm of the gradients is not finite: {norm}")
+    result = tensor(np.array(norm))  # may be refused: before the gradients change
+    _updates.clip_(grads, norm, max_norm)
+    return result

@@ -115,8 +115,12 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         with no_grad():
-            for group in self.param_groups:
-                pairs = [(p, g) for p in group["params"] if (g := p.grad) is not None]
+            # All gradients are at hand before the first update: what can fail comes first.
+            found = [
+                (group, [(p, g) for p in group["params"] if (g := p.grad) is not None])
+                for group in self.param_groups
+            ]
+            for group, pairs in found:
                 if pairs:
                     params, grads = zip(*pairs, strict=True)
                     self._update_group(group, list(params), list(grads))

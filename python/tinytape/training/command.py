@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 from ..data import DataError
 from ..errors import NonFiniteError
@@ -33,22 +35,42 @@ def run_command(body: Callable[[], int]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = body()
-        sys.stdout.flush()
+        if code == 0 and sys.stdout is not None:  # what was written must have arrived
+            sys.stdout.flush()
         return code
     except BrokenPipeError:
-        _silence_stdout()
         return BROKEN_PIPE_EXIT
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        _complain("\ninterrupted")
         return 130
     except _USAGE as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(f"error: {error}")
         return 2
     except _FAILURES as error:
-        print(f"error: {error or type(error).__name__}", file=sys.stderr)
+        _complain(f"error: {error or type(error).__name__}")
         return 1
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _settle(stream)
 
 
-def _silence_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush does not complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _complain(text: str) -> None:
+    """A line on stderr, if that is still there."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _settle(stream: TextIO | None) -> None:
+    """Flush a stream; one that cannot be flushed is pointed at nothing.
+
+    The interpreter's last flush would otherwise complain, and turn the exit code into its own.
+    """
+    if stream is None:  # the process was started without it
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, stream.fileno())
+            os.close(nothing)

@@ -15,36 +15,44 @@ from .. import models
 from .._files import read_file
 from ..data import CharTokenizer
 from .arrays import require_finite, require_same_arrays, unpack_arrays
-from .checkpoint import latest_checkpoint
+from .checkpoint import Checkpoint, latest_checkpoint, load_checkpoint
 from .config import SETTINGS, TrainConfig, checked_names
 from .errors import CheckpointError, ConfigError, RunError
 from .record_types import CONFIG, require_types
-from .run_folder import RunFolder
+from .run_folder import RunFolder, run_of
 
 
 def load_run(
-    run: str | os.PathLike[str], *, threads: int | None = None
+    run: str | os.PathLike[str], *, best: bool = False, threads: int | None = None
 ) -> tuple[tt.nn.Module, CharTokenizer]:
     """Return the model of a run, in evaluation mode, and its tokenizer.
+
+    Args:
+        run: a run folder, or one checkpoint folder in it.
+        best: take the weights of the lowest held-out loss instead of the last ones.
+        threads: as in ``set_num_threads``.
 
     Raises:
         RunError: no run there, or no weights yet.
         CheckpointError: weights that do not belong to the run's config, or are not finite.
         DataError: the tokenizer is absent or broken.
     """
-    folder = RunFolder(run)
-    record = folder.read_config()
-    require_types(record, CONFIG, folder.config)
+    path, chosen = run_of(run)
+    if chosen is not None and best:
+        raise RunError(f"{chosen} is one checkpoint; for the best one give the run's folder")
+    folder = RunFolder(path)
+    if chosen is None:
+        folder.require_run()
     tokenizer = CharTokenizer.load(folder.tokenizer)
-    if folder.model.is_file():
+    if chosen is None and not best and folder.model.is_file():
+        config, record = folder.config, folder.read_config()
         source, weights = folder.model, read_weights(folder.model)
     else:
-        checkpoint, problems = latest_checkpoint(folder.checkpoints)
-        if checkpoint is None:
-            why = f" ({'; '.join(problems)})" if problems else ""
-            raise RunError(f"{folder}: there are no weights yet{why}")
+        checkpoint = load_checkpoint(chosen) if chosen is not None else _newest(folder, best)
+        config, record = checkpoint.path / folder.config.name, checkpoint.config
         source, weights = checkpoint.path, checkpoint.model
-    model = build_model(record, folder.config, weights, source)
+    require_types(record, CONFIG, config)
+    model = build_model(record, config, weights, source)
     if model.config.vocab_size != tokenizer.vocab_size:
         raise RunError(
             f"{folder.tokenizer}: {tokenizer.vocab_size} characters, "
@@ -53,6 +61,16 @@ def load_run(
     if threads is not None:
         tt.set_num_threads(threads)
     return model.eval(), tokenizer
+
+
+def _newest(folder: RunFolder, best: bool) -> Checkpoint:
+    """The newest good checkpoint of a run, or its best one."""
+    checkpoint, problems = latest_checkpoint(folder.best if best else folder.checkpoints)
+    if checkpoint is None:
+        why = f" ({'; '.join(problems)})" if problems else ""
+        what = "is no best checkpoint" if best else "are no weights"
+        raise RunError(f"{folder}: there {what} yet{why}")
+    return checkpoint
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:

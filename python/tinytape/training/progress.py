@@ -15,29 +15,39 @@ class Console:
     """Lines to ``stream``. An output that goes away becomes a request to stop, not an exception."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = sys.stdout if stream is None else stream
+        # None where the process was started without an output: nobody is listening then, and
+        # nothing goes away either.
+        self.stream: TextIO | None = sys.stdout if stream is None else stream
         self._stop: StopSignals | None = None
-        self._gone = False
+        self._lost = False
 
     def attach(self, stop: StopSignals) -> None:
         """Where to ask for a stop when the output goes away, or has gone already."""
         self._stop = stop
-        if self._gone:
+        if self._lost:
             self.lost()
 
     def line(self, text: str = "") -> None:
-        if not self._gone:
+        if self.stream is not None:
             try:
-                self.stream.write(text + "\n")
-                self.stream.flush()
+                self._write(text + "\n")
             except (OSError, ValueError):  # broken pipe, closed terminal, closed file
+                self.stream = None
                 self.lost()
 
     def lost(self) -> None:
-        """The output is gone: from now on silent, and the run ends after the step in hand."""
-        self._gone = True
+        """An output is gone, this one or the bar's: the run ends after the step in hand."""
+        self._lost = True
         if self._stop is not None:
             self._stop.request("the output was closed", BROKEN_PIPE_EXIT)
+
+    def _write(self, text: str) -> None:
+        assert self.stream is not None
+        try:
+            self.stream.write(text)
+        except UnicodeEncodeError:  # a character that the stream does not have
+            self.stream.write(text.encode("ascii", "backslashreplace").decode())
+        self.stream.flush()
 
 
 class Progress:
@@ -61,7 +71,7 @@ class Progress:
         self._seconds = 0.0
         self._spoke = time.perf_counter()
         self._bar: Any = None
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(

@@ -11,6 +11,7 @@ curve.png           drawn by ``python -m tinytape.plot``
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .._files import remove_leftovers, replace_file
+from .._files import make_folder, remove_leftovers, replace_file, sync_folder
 from .checkpoint import is_checkpoint_name, pack_json, unpack_json
 from .errors import RunError
 
@@ -66,7 +67,7 @@ class RunFolder:
             shutil.rmtree(folder, ignore_errors=True)
         for file in self._files:
             file.unlink(missing_ok=True)
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
 
     def require_run(self) -> None:
         """Raise RunError unless this folder holds a run."""
@@ -89,11 +90,12 @@ class RunFolder:
                 remove_leftovers(folder)
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Add one line to ``metrics.jsonl`` and sync it, ahead of the checkpoint that counts it."""
-        with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Add one line to ``metrics.jsonl`` and sync it, ahead of the checkpoint that counts it.
+
+        Raises:
+            OSError: it could not be written, and none of it is there.
+        """
+        _append(self.metrics, (json.dumps(record) + "\n").encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The evaluations in order. A last line that a kill cut short is left out."""
@@ -124,3 +126,25 @@ def run_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None]:
     if is_checkpoint_name(path):
         return path.parent.parent, path
     return path, None
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add a line to a file and sync it, or leave the file as it was and raise OSError."""
+    new = not path.exists()
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, size)
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
+    if new:
+        sync_folder(path.parent)
