@@ -152,7 +152,9 @@ def one(target: Target, random: np.random.Generator) -> tuple[str, Exception | N
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     outcome = Outcome(count)
     memory = Path("/dev/shm")
-    scratch = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    scratch = Path(
+        tempfile.mkdtemp(prefix="tinytape-soak-", dir=memory if memory.is_dir() else None)
+    )
     loaded, slowest, settled = 0, 0.0, 0.0
     try:
         kinds = targets(scratch / "run")
