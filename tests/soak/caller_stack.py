@@ -3,7 +3,7 @@
 ``tt_apply`` gathers the inputs of an operation in an array on its stack, which is gone when it
 returns; ``tape_add_op`` keeps a copy. Here the arrays that ``tt_apply`` itself is given are written
 over after each call too, and handles are let go early. ``tests/c/test_tape.c`` does it to
-``tape_add_op`` alone. Under AddressSanitizer both would report what a wrong gradient might not show.
+``tape_add_op`` alone. Under AddressSanitizer both report what a wrong gradient need not show.
 """
 
 from __future__ import annotations
