@@ -17,6 +17,7 @@ from tinytape.data import DEFAULT_CORPUS, KNOWN_CORPORA, DataError, corpora, loa
 from tinytape.training.config import TrainConfig, resolve
 from tinytape.training.session import build_session
 
+CACHE_FOLDER = corpora.cache_folder
 TEXT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
 
 
@@ -261,3 +262,29 @@ def test_only_the_default_falls_back(known: None, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(corpora.KNOWN_CORPORA, "other", other)
     with pytest.raises(DataError, match=r"does not answer.*put the text at data/other/input.txt"):
         load_corpus("other")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a/b\0c.txt", "a\0b", "./\ud800.txt", "x" * 5000, "./" + "x" * 5000, "~nobody-here/t.txt"],
+)
+def test_a_name_that_no_file_can_have(known: None, nowhere: Path, name: str) -> None:
+    """A settings file can hold any text."""
+    with pytest.raises(DataError):
+        load_corpus(name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "text.txt")
+    with pytest.raises(DataError, match=r"cannot read corpus .*text\.txt: not a regular file"):
+        load_corpus(tmp_path / "text.txt")
+
+
+def test_a_user_without_a_home_can_train(known: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert CACHE_FOLDER().is_absolute()

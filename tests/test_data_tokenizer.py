@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tinytape.data import CharTokenizer, DataError
+from tinytape.data.tokenizer import _FILE_LIMIT
 
 TEXT = "hello, wörld\n\U0001f3ad\x00"
 
@@ -95,3 +96,20 @@ def test_what_is_saved_is_plain_json(tmp_path: Path) -> None:
     record = json.loads(CharTokenizer("ba").to_json())
     assert record == {"kind": "character", "version": 1, "characters": "ba"}
     assert CharTokenizer("ba").encode("ab").tolist() == [1, 0]
+
+
+def test_a_file_that_is_no_file_or_far_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.mkdir()
+    with pytest.raises(DataError, match="cannot read tokenizer .*: not a regular file"):
+        CharTokenizer.load(path)
+    path.rmdir()
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DataError, match="1099511627776 bytes, expected at most"):
+        CharTokenizer.load(path)
+
+
+def test_a_tokenizer_of_all_the_characters_there_are_can_be_read() -> None:
+    every = "".join(chr(i) for i in range(0x110000) if not 0xD800 <= i < 0xE000)
+    assert len(json.dumps(every)) + 1000 < _FILE_LIMIT

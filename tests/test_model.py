@@ -61,6 +61,15 @@ def test_presets(name, sizes, parameters):
     assert model.head.weight is not model.token_embedding.weight
 
 
+@pytest.mark.parametrize("sizes", [(5, 4, 6, 3, 1), (65, 32, 64, 4, 2), (2, 1, 1, 1, 3)])
+def test_parameters_are_counted_without_making_them(sizes):
+    model = GPT(GPTConfig(*sizes))
+    sizes = [parameter.numel() for parameter in model.parameters()]
+    assert models.count_parameters(model.config.to_dict()) == (len(sizes), sum(sizes))
+    huge = {**model.config.to_dict(), "layers": 2**40, "width": 2**40, "heads": 1}
+    assert models.count_parameters(huge)[1] > 2**120
+
+
 def test_names_are_the_references():
     named = {name: tuple(p.shape) for name, p in GPT(CONFIG).named_parameters()}
     assert named == SIZE.shapes() and list(named) == list(SIZE.shapes())

@@ -103,6 +103,7 @@ def test_a_bad_value_is_named(settings: dict[str, object], words: str) -> None:
         ("batch_size = 1\nbatch-size = 2", "batch_size is given twice"),
         ("[train]\nlr = 1", "unknown setting 'train'"),
         ("\x00", "not TOML"),
+        ("a = " + "[" * 10_000, "not TOML"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, text: str, words: str) -> None:

@@ -119,3 +119,12 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     folder.write_config({})
     folder.remove_leftovers()
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["best", "checkpoints", "config.json"]
+
+
+def test_metrics_nested_without_end_are_an_error(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.append_metrics({"step": 1})
+    with open(folder.metrics, "ab") as file:
+        file.write(b'{"step": 2, "a": ' + b"[" * 100_000 + b"\n" + b'{"step": 3}\n')
+    with pytest.raises(RunError, match="line 2"):
+        folder.read_metrics()

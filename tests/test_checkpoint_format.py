@@ -1,0 +1,133 @@
+"""docs/checkpoint-format.md is what is written, and what was once written can still be read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinytape.training import json_records
+from tinytape.training.checkpoint import load_checkpoint, verify_checkpoint
+from tinytape.training.examine import require_usable
+from tinytape.training.record_types import CONFIG, STATE
+from tinytape.training.run_folder import RunFolder
+from tinytape.training.session import build_optimizer
+from tinytape.training.step import train_step
+
+from .soak._miniature import session_of, write_run
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = ROOT / "tests" / "golden" / "checkpoint-v1" / "step-00000003"
+LOSS_OF_STEP_4 = 1.6100294589996338  # when it was written
+DOCUMENT = (ROOT / "docs" / "checkpoint-format.md").read_text()
+
+
+def test_a_checkpoint_of_version_1_still_loads(tmp_path: Path) -> None:
+    """Saved in the middle of step 4, after one of its two batches."""
+    verify_checkpoint(GOLDEN)
+    checkpoint = load_checkpoint(GOLDEN)
+    require_usable(checkpoint)
+    session = session_of(tmp_path)
+    session.restore(checkpoint)
+    assert dataclasses.asdict(session.counters) | checkpoint.state["counters"] == (
+        dataclasses.asdict(session.counters)
+    )
+    assert session.counters.step == 3 and session.next_batch == 7
+    assert session.generator.get_state() == {"seed": 1, "stream": 0, "offset": 873}
+    for name, weight in session.weights().items():
+        assert weight.numpy().tobytes() == checkpoint.model[name].tobytes()
+    bias = dict(session.model.named_parameters())["head.bias"]
+    assert session.optimizer.state[bias]["step"] == 3
+    assert bias.grad is not None
+    assert bias.grad.numpy().tobytes() == checkpoint.arrays["gradient.head.bias"].tobytes()
+    # What it goes on to is what it went on to when it was written, but for the last bits.
+    loss = train_step(session, RunFolder(tmp_path))
+    assert loss is not None and math.isclose(loss, LOSS_OF_STEP_4, rel_tol=1e-4)
+
+
+def test_a_checkpoint_with_fewer_counters_and_settings_loads(tmp_path: Path) -> None:
+    """As an earlier writer made it: what is absent has a default."""
+    checkpoint = load_checkpoint(GOLDEN)
+    for name in ("skipped", "skipped_in_a_row"):
+        del checkpoint.state["counters"][name]
+    del checkpoint.config["train"]["skip_nonfinite"]
+    session_of(tmp_path).restore(checkpoint)
+    require_usable(checkpoint)
+
+
+def keys(tree: Any) -> Iterator[str]:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield key
+            yield from keys(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from keys(value)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("miniature")
+    write_run(folder)
+    return folder / "checkpoints" / "step-00000002"
+
+
+def test_every_key_is_in_the_document(written: Path, tmp_path: Path) -> None:
+    weights = set(load_checkpoint(written).model)
+    found = {name: json.loads((written / name).read_bytes()) for name in os.listdir(written)
+             if name.endswith(".json")}  # fmt: skip
+    assert len(found) == 4
+    settings = set(found["config.json"]["train"])  # all of the flags; the document says so
+    model = session_of(tmp_path).model
+    config = session_of(tmp_path).config
+    for kind in ("adam", "adamw", "sgd"):
+        optimizer = build_optimizer(model, dataclasses.replace(config, optimizer=kind))
+        found[kind] = optimizer.state_dict()
+    for name, record in found.items():
+        for key in set(keys(record)) - weights - settings:
+            words = (f"`{key}`", f".{key}`", f'"{key}"')
+            assert any(word in DOCUMENT for word in words), f"{key} of {name}"
+
+
+def test_every_key_that_has_a_type_is_in_the_document() -> None:
+    for record in (STATE, CONFIG):
+        for key, inner in record.items():
+            assert f"`{key}`" in DOCUMENT or f"`{key}." in DOCUMENT, key
+            if isinstance(inner, dict):
+                for name in inner:
+                    assert f"`{key}.{name}`" in DOCUMENT or f"`{name}`" in DOCUMENT, name
+
+
+def test_every_file_and_limit_is_in_the_document(written: Path) -> None:
+    for name in os.listdir(written):
+        assert f"| `{name}` |" in DOCUMENT
+    assert f"{json_records.RECORD_LIMIT >> 20} MiB of another JSON file" in DOCUMENT
+    assert f"at most {json_records._DEPTH} levels" in DOCUMENT
+    assert f"at most {json_records._DIGITS} digits" in DOCUMENT
+
+
+def test_what_the_document_says_of_arrays(written: Path) -> None:
+    arrays = load_checkpoint(written).arrays
+    weights = load_checkpoint(written).model
+    for name, array in arrays.items():
+        parameter = name.removeprefix("gradient.").removeprefix("optimizer.state.")
+        if not name.startswith("gradient."):
+            parameter = parameter.rpartition(".")[0]
+        assert array.shape == weights[parameter].shape, name
+
+
+def test_the_file_in_the_run_folder_is_the_same(written: Path) -> None:
+    run = written.parents[1]
+    assert (run / "config.json").read_bytes() == (written / "config.json").read_bytes()
+
+
+def test_the_golden_checkpoint_is_small_and_of_no_machine() -> None:
+    assert sum(p.stat().st_size for p in GOLDEN.iterdir()) < 30_000
+    text = b"".join(p.read_bytes() for p in GOLDEN.iterdir()).decode("latin-1")
+    assert "/tmp" not in text and "/home" not in text
