@@ -89,6 +89,12 @@ def clip_grad_norm_(grads: Sequence[Tensor], max_norm: float, norm_type: float =
     norm = grad_norm(grads, norm_type)
     factor = float(max_norm) / (norm + 1e-6)
     if not factor >= 1.0:
-        context = current()
-        check(lib.tt_scale(context.pointer, len(grads), context.handles(grads), factor))
+        scale_(grads, factor)
     return norm
+
+
+def scale_(grads: Sequence[Tensor], factor: float) -> None:
+    """Multiply all gradients by a number."""
+    context = current()
+    context.enter()
+    check(lib.tt_scale(context.pointer, len(grads), context.handles(grads), float(factor)))
