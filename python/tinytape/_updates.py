@@ -88,5 +88,11 @@ def clip_(grads: Sequence[Tensor], norm: float, max_norm: float) -> None:
     """Scale gradients of this norm by min(1, max_norm / (norm + 1e-6))."""
     factor = float(max_norm) / (norm + 1e-6)
     if not factor >= 1.0:
-        context = current()
-        check(lib.tt_scale(context.pointer, len(grads), context.handles(grads), factor))
+        scale_(grads, factor)
+
+
+def scale_(grads: Sequence[Tensor], factor: float) -> None:
+    """Multiply all gradients by a number."""
+    context = current()
+    context.enter()
+    check(lib.tt_scale(context.pointer, len(grads), context.handles(grads), float(factor)))
