@@ -101,7 +101,7 @@ def test_what_is_saved_is_plain_json(tmp_path: Path) -> None:
 def test_a_file_that_is_no_file_or_far_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     path.mkdir()
-    with pytest.raises(DataError, match="cannot read tokenizer .*: not a regular file"):
+    with pytest.raises(DataError, match=r"cannot read tokenizer .*: not a regular file"):
         CharTokenizer.load(path)
     path.rmdir()
     with open(path, "wb") as file:

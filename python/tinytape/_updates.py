@@ -83,11 +83,11 @@ def lerp_(target: Tensor, end: Tensor, weight: float) -> None:
     _descend(target, end, lr=-weight, weight_decay=-1.0)
 
 
-def scale_(target: Tensor, factor: float) -> None:
-    """target *= factor, for a leaf."""
+def scale_(tensors: Sequence[Tensor], factor: float) -> None:
+    """Multiply leaves by a number."""
     context = current()
     context.enter()
-    check(lib.tt_scale(context.pointer, 1, context.handles([target]), factor))
+    check(lib.tt_scale(context.pointer, len(tensors), context.handles(tensors), float(factor)))
 
 
 def _descend(target: Tensor, direction: Tensor, *, lr: float, weight_decay: float) -> None:
@@ -121,10 +121,3 @@ def clip_(grads: Sequence[Tensor], norm: float, max_norm: float) -> None:
     factor = float(max_norm) / (norm + 1e-6)
     if not factor >= 1.0:
         scale_(grads, factor)
-
-
-def scale_(grads: Sequence[Tensor], factor: float) -> None:
-    """Multiply all gradients by a number."""
-    context = current()
-    context.enter()
-    check(lib.tt_scale(context.pointer, len(grads), context.handles(grads), float(factor)))

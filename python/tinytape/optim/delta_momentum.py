@@ -74,7 +74,7 @@ class DeltaMomentum(Optimizer):
         for param, grad, push in zip(params, grads, pushes, strict=True):
             buffer = self.state[param]["momentum_buffer"]
             erased = _along_gradient(buffer, grad) if param.ndim == 2 else None
-            _updates.scale_(buffer, group["momentum"])
+            _updates.scale_([buffer], group["momentum"])
             if erased is not None:
                 _updates.add_(buffer, erased, -group["erase_rate"])
             _updates.add_(buffer, push, -group["lr"])

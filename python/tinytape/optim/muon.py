@@ -126,7 +126,7 @@ class Muon(Optimizer):
             rows, columns = param.shape[0] // group["row_blocks"], param.shape[1]
             blocks = update.reshape(group["row_blocks"], rows, columns)
             blocks = _orthogonal(blocks, group["ns_coefficients"], group["ns_steps"], group["eps"])
-            _updates.scale_(param, 1.0 - lr * group["weight_decay"])
+            _updates.scale_([param], 1.0 - lr * group["weight_decay"])
             size = _size(group["adjust_lr_fn"], rows, columns)
             _updates.add_(param, blocks.reshape(param.shape), -lr * size)
 
