@@ -48,7 +48,7 @@ from tinytape.autograd import (
 )  # isort: skip
 
 if TYPE_CHECKING:
-    from tinytape import autograd, func, nn, optim
+    from tinytape import autograd, func, nested, nn, optim
 
 __all__ = [
     "Generator",
@@ -87,6 +87,7 @@ __all__ = [
     "long",
     "manual_seed",
     "memory_stats",
+    "nested",
     "nn",
     "no_grad",
     "ones",
@@ -117,6 +118,6 @@ warn_about_environment()
 
 def __getattr__(name: str) -> Any:
     """Packages above the engine are imported at first use: the engine alone loads quickly."""
-    if name in ("nn", "optim", "models", "data", "func"):
+    if name in ("nn", "optim", "models", "data", "func", "nested"):
         return importlib.import_module(f"tinytape.{name}")
     raise AttributeError(f"module 'tinytape' has no attribute {name!r}")

@@ -73,6 +73,38 @@ def sgd_(
     )  # fmt: skip
 
 
+def add_(target: Tensor, other: Tensor, alpha: float = 1.0) -> None:
+    """target += alpha * other, for a leaf."""
+    _descend(target, other, lr=-alpha, weight_decay=0.0)
+
+
+def lerp_(target: Tensor, end: Tensor, weight: float) -> None:
+    """target += weight * (end - target), for a leaf."""
+    _descend(target, end, lr=-weight, weight_decay=-1.0)
+
+
+def scale_(tensors: Sequence[Tensor], factor: float) -> None:
+    """Multiply leaves by a number."""
+    context = current()
+    context.enter()
+    check(lib.tt_scale(context.pointer, len(tensors), context.handles(tensors), float(factor)))
+
+
+def _descend(target: Tensor, direction: Tensor, *, lr: float, weight_decay: float) -> None:
+    sgd_(
+        [target],
+        [direction],
+        None,
+        lr=lr,
+        momentum=0.0,
+        dampening=0.0,
+        weight_decay=weight_decay,
+        nesterov=False,
+        maximize=False,
+        first=False,
+    )
+
+
 def grad_norm(grads: Sequence[Tensor], norm_type: float = 2.0) -> float:
     """The norm of all gradients together, summed in float64 in a fixed order."""
     context = current()
@@ -88,5 +120,4 @@ def clip_(grads: Sequence[Tensor], norm: float, max_norm: float) -> None:
     """Scale gradients of this norm by min(1, max_norm / (norm + 1e-6))."""
     factor = float(max_norm) / (norm + 1e-6)
     if not factor >= 1.0:
-        context = current()
-        check(lib.tt_scale(context.pointer, len(grads), context.handles(grads), factor))
+        scale_(grads, factor)

@@ -50,12 +50,14 @@ class ContiguousStreams:
 
     def boundaries(self, number: int) -> np.ndarray:
         """Where a document begins in batch ``number``: bool of shape (B, T)."""
-        return self._begins[self._at(number)]
+        marks: np.ndarray = self._begins[self._at(number)]
+        return marks
 
     def _at(self, number: int) -> np.ndarray:
         """The places in the text of a batch, shape (B, T)."""
         step = np.arange(number * self.context, (number + 1) * self.context, dtype=np.int64)
-        return (self._first[:, None] + step) % self._places
+        places: np.ndarray = (self._first[:, None] + step) % self._places
+        return places
 
 
 def document_starts(text: str, separator: str) -> np.ndarray:

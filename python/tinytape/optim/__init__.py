@@ -3,7 +3,25 @@
 from . import lr_scheduler
 from .adam import Adam
 from .adamw import AdamW
+from .delta_adam import DeltaAdam
+from .delta_momentum import DeltaMomentum
+from .delta_rule import DeltaRule
+from .dgd import DGD
+from .layer_inputs import LayerInputs
+from .muon import Muon
 from .optimizer import Optimizer
 from .sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
+__all__ = [
+    "DGD",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "DeltaAdam",
+    "DeltaMomentum",
+    "DeltaRule",
+    "LayerInputs",
+    "Muon",
+    "Optimizer",
+    "lr_scheduler",
+]

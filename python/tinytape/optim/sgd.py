@@ -74,7 +74,9 @@ class SGD(Optimizer):
         buckets: dict[Any, list[tuple[Tensor, Tensor]]] = {}
         for param, grad in zip(params, grads, strict=True):
             state = self.state[param]
-            if momentum != 0 and not state:  # momentum was switched on after the start
+            if (
+                momentum != 0 and "momentum_buffer" not in state
+            ):  # momentum was switched on after the start
                 state.update(self._new_state(group, param))
             first = momentum != 0 and state["step"] == 0
             buckets.setdefault((param.dtype, first), []).append((param, grad))

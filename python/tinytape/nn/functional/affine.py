@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError
 from tinytape.functional._apply import apply, check_tensor
+from tinytape.nn.watching import tell, watchers
 from tinytape.tensor import Tensor
 
 __all__ = ["linear", "linear_activation", "linear_add"]
@@ -16,7 +17,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b: input (..., in), weight (out, in), bias (out,) -> (..., out)."""
     check_tensor("linear", input)
     check_tensor("linear", weight)
-    return apply(OPS["linear"], (input, weight, bias))
+    out = apply(OPS["linear"], (input, weight, bias))
+    if watchers:
+        tell(weight, input)
+    return out
 
 
 def linear_activation(
@@ -43,7 +47,10 @@ def linear_activation(
             f"got {activation!r}"
         )
     ints = (_ACTIVATIONS.index(activation),)
-    return apply(OPS["linear_activation"], (input, weight, bias), ints)
+    out = apply(OPS["linear_activation"], (input, weight, bias), ints)
+    if watchers:
+        tell(weight, input)
+    return out
 
 
 def linear_add(
@@ -63,4 +70,7 @@ def linear_add(
     check_tensor("linear_add", residual)
     check_tensor("linear_add", input)
     check_tensor("linear_add", weight)
-    return apply(OPS["linear_add"], (input, weight, bias, residual))
+    out = apply(OPS["linear_add"], (input, weight, bias, residual))
+    if watchers:
+        tell(weight, input)
+    return out

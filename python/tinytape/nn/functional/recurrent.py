@@ -7,6 +7,7 @@ from typing import Any
 from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError, ShapeError
 from tinytape.functional._apply import apply_many, check_tensor
+from tinytape.nn.watching import tell, tell_recurrent, watchers
 from tinytape.tensor import Tensor
 
 __all__ = ["lstm", "lstm_cell"]
@@ -57,6 +58,9 @@ def lstm(
         check_tensor("lstm", x)
     given = (input, h, c, w_ih, w_hh, b_ih, b_hh)
     output, cells = apply_many(OPS["lstm"], given, (int(batch_first),))
+    if watchers:
+        tell(w_ih, input)
+        tell_recurrent(w_hh, h, output, batch_first)
     if output.shape[1 if batch_first else 0] > 0:
         h, c = (all[:, -1] if batch_first else all[-1] for all in (output, cells))
     return output, (h, c)
@@ -113,5 +117,8 @@ def lstm_cell(
         h.reshape(rows[1], state[-1]),
         c.reshape(rows[1], state[-1]),
     )
-    h, c = apply_many(OPS["lstm"], (*inputs, w_ih, w_hh, b_ih, b_hh))
-    return h.reshape(state), c.reshape(state)
+    h_next, c_next = apply_many(OPS["lstm"], (*inputs, w_ih, w_hh, b_ih, b_hh))
+    if watchers:
+        tell(w_ih, input)
+        tell(w_hh, h)
+    return h_next.reshape(state), c_next.reshape(state)

@@ -1,0 +1,173 @@
+"""When which level is updated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import ArgumentError
+
+_STATE = ("last_update_step", "update_counts")
+
+
+class ChunkedUpdateScheduler:
+    """Each level is updated once a chunk, at whole multiples of it, counted from the first step.
+
+    With ``unit="steps"`` a level of chunk C is due at the steps C, 2C, 3C, ... (steps count from 1;
+    none is due at step 0). With ``unit="tokens"`` a chunk is counted in tokens of the stream, of
+    which each step reads ``tokens_per_step``: a level is due when the last step has crossed a
+    multiple of its chunk, at most once a step. It is the schedule of the continuum memory, equation
+    71 of Nested Learning, "0 = i mod C".
+
+    Nothing is printed: :meth:`table` gives the text.
+
+    Args:
+        chunk_sizes: C >= 1 by level.
+        unit: "steps" or "tokens".
+        tokens_per_step: for the unit "tokens", and only for it.
+
+    Raises:
+        ValueError: no level, a chunk below 1, an unknown unit, tokens_per_step missing or unneeded.
+    """
+
+    def __init__(
+        self,
+        chunk_sizes: Mapping[str, int],
+        *,
+        unit: str = "steps",
+        tokens_per_step: int | None = None,
+    ) -> None:
+        if not chunk_sizes:
+            raise ArgumentError("ChunkedUpdateScheduler: expected at least one level")
+        for level, size in chunk_sizes.items():
+            _check_int(f"ChunkedUpdateScheduler: expected the chunk of {level}", size, 1)
+        if unit not in ("steps", "tokens"):
+            raise ArgumentError(
+                f"ChunkedUpdateScheduler: expected unit to be steps or tokens, got {unit!r}"
+            )
+        if (unit == "tokens") != (tokens_per_step is not None):
+            raise ArgumentError(
+                "ChunkedUpdateScheduler: tokens_per_step is needed for the unit tokens, and only "
+                f"for it; got unit {unit!r} and tokens_per_step {tokens_per_step!r}"
+            )
+        if tokens_per_step is not None:
+            _check_int("ChunkedUpdateScheduler: expected tokens_per_step", tokens_per_step, 1)
+        self.chunk_sizes = dict(chunk_sizes)
+        self.unit = unit
+        self.tokens_per_step = tokens_per_step
+        self.last_update_step: dict[str, int] = {}
+        self.update_counts: dict[str, int] = {}
+        self.reset()
+
+    @property
+    def levels(self) -> list[str]:
+        """The levels, in the order in which they were given."""
+        return list(self.chunk_sizes)
+
+    def should_update(self, level_name: str, global_step: int) -> bool:
+        """Whether the level is due at this step, which counts from 1.
+
+        Raises:
+            ValueError: no such level, or no such step.
+        """
+        self._check("should_update", level_name, global_step)
+        return global_step > 0 and self._due(level_name, global_step) > self._due(
+            level_name, global_step - 1
+        )
+
+    def mark_updated(self, level_name: str, global_step: int) -> None:
+        """Note that the level was updated at this step."""
+        self._check("mark_updated", level_name, global_step)
+        self.last_update_step[level_name] = global_step
+        self.update_counts[level_name] += 1
+
+    def should_zero_grad(self, level_name: str, global_step: int) -> bool:
+        """Whether the level's gradients are used up: it was updated at this very step."""
+        self._check("should_zero_grad", level_name, global_step)
+        return self.last_update_step[level_name] == global_step
+
+    def get_update_count(self, level_name: str) -> int:
+        """How often the level was updated."""
+        self._check("get_update_count", level_name)
+        return self.update_counts[level_name]
+
+    def get_stats(self, global_step: int) -> dict[str, dict[str, int]]:
+        """For each level ``chunk_size``, ``update_count``, ``expected_updates`` by this step,
+        ``last_update_step`` (-1 for never) and ``steps_since_update``.
+        """
+        _check_int("get_stats: expected a step", global_step, 0)
+        stats = {}
+        for level, size in self.chunk_sizes.items():
+            last = self.last_update_step[level]
+            stats[level] = {
+                "chunk_size": size,
+                "update_count": self.update_counts[level],
+                "expected_updates": min(global_step, self._due(level, global_step)),
+                "last_update_step": last,
+                "steps_since_update": global_step - max(last, 0),
+            }
+        return stats
+
+    def reset(self) -> None:
+        """As in the beginning: no level was ever updated."""
+        self.last_update_step = dict.fromkeys(self.chunk_sizes, -1)
+        self.update_counts = dict.fromkeys(self.chunk_sizes, 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was noted, by level."""
+        return {name: dict(getattr(self, name)) for name in _STATE}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave.
+
+        Raises:
+            ValueError: the state of other levels, or counts that are none. Nothing has changed.
+        """
+        found = {}
+        for name in _STATE:
+            theirs = state_dict.get(name)
+            if not isinstance(theirs, Mapping) or set(theirs) != set(self.chunk_sizes):
+                raise ArgumentError(
+                    f"ChunkedUpdateScheduler.load_state_dict: expected {name} of "
+                    f"{', '.join(self.chunk_sizes)}, got {theirs!r:.80}"
+                )
+            for level, value in theirs.items():
+                what = f"ChunkedUpdateScheduler.load_state_dict: expected {name} of {level}"
+                _check_int(what, value, -1 if name == "last_update_step" else 0)
+            found[name] = {level: int(theirs[level]) for level in self.chunk_sizes}
+        for name, value in found.items():
+            setattr(self, name, value)
+
+    def table(self, global_step: int) -> str:
+        """The statistics as lines of text."""
+        rows: list[tuple[str, ...]] = [("level", "chunk", "updates", "expected", "last", "pending")]
+        for level, s in self.get_stats(global_step).items():
+            rows.append((level, *(str(s[key]) for key in s)))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = []
+        for first, *rest in rows:
+            cells = [first.ljust(widths[0])]
+            cells += [x.rjust(n) for x, n in zip(rest, widths[1:], strict=True)]
+            lines.append("  ".join(cells))
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        chunks = ", ".join(f"{level}={size}" for level, size in self.chunk_sizes.items())
+        rest = "" if self.unit == "steps" else f", tokens, {self.tokens_per_step} a step"
+        return f"ChunkedUpdateScheduler({chunks}{rest})"
+
+    def _due(self, level: str, step: int) -> int:
+        """Multiples of the chunk that lie at or before the end of this step."""
+        return step * (self.tokens_per_step or 1) // self.chunk_sizes[level]
+
+    def _check(self, who: str, level: str, step: int = 0) -> None:
+        if level not in self.chunk_sizes:
+            raise ArgumentError(
+                f"{who}: unknown level {level!r}, expected one of {', '.join(self.chunk_sizes)}"
+            )
+        _check_int(f"{who}: expected a step", step, 0)
+
+
+def _check_int(what: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+        raise ArgumentError(f"{what} to be an int >= {least}, got {value!r}")

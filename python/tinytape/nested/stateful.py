@@ -1,0 +1,249 @@
+"""The nested model that remembers: states that last from batch to batch.
+
+The interface for a checkpoint is :meth:`NestedModelWithState.state_arrays`, a flat dict of numpy
+arrays by name, and :meth:`NestedModelWithState.load_state_arrays`, which takes it back bit for bit:
+(h, c), the memories and the counters. ``state_dict()`` holds the weights alone, so that weights can
+be used with another batch. The names are listed in ``state.py``; before the first batch only the
+counters are there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..autograd import no_grad
+from ..creation import tensor
+from ..errors import ArgumentError
+from ..functional import cat
+from ..nn import Module
+from ..tensor import Tensor
+from .levels import LEVELS, check_features
+from .model import Info, NestedModelWithSurprise
+from .state import Array, CarriedState, as_mask
+
+
+class NestedModelWithState(NestedModelWithSurprise):
+    """A nested model whose LSTM goes on, in each row of the batch, where it was.
+
+    Feed it contiguous streams: row r of a batch continues row r of the batch before. The state
+    belongs to the graph that made it until :meth:`detach_states`, which is to be called after each
+    update (truncated back-propagation through time); the values stay.
+
+    With ``memory={"level2_medium": 16.0, "level3_slow": 256.0}`` those levels keep a leaky memory
+    of what they gave, with a time constant of tau batches of their own:
+
+        m_t = d m_(t-1) + (1 - d) mean over time of y_t,    d = exp(-1 / tau),    m_0 = 0
+        y_t = f(x_t + g * m_(t-1)),  with residual  y_t = x_t + f(x_t + g * m_(t-1))
+
+    with one m (C,) for each row and g (C,) learned from zeros (``memory_gain``, of the level).
+    No gradient flows into m: what is remembered is a number, how it is used is learned.
+
+    Args:
+        input_size, hidden_size: as in :class:`NestedModel`; hidden_size is 4 input_size for None.
+        memory: time constants > 0 by level; None for no memory.
+        **options: those of :class:`NestedModel`.
+
+    Raises:
+        ValueError: as :class:`NestedModel`; a memory for a level that cannot have one.
+    """
+
+    def __init__(
+        self,
+        input_size: int = 768,
+        hidden_size: int | None = None,
+        *,
+        memory: Mapping[str, float] | None = None,
+        **options: Any,
+    ) -> None:
+        taus = dict(memory or {})
+        for name, tau in taus.items():
+            if name not in LEVELS[1:]:
+                raise ArgumentError(
+                    f"NestedModelWithState: expected memory for {' or '.join(LEVELS[1:])}, "
+                    f"got {name!r}"
+                )
+            if not (isinstance(tau, int | float) and tau > 0):
+                raise ArgumentError(
+                    f"NestedModelWithState: expected a time constant > 0 for {name}, got {tau!r}"
+                )
+        super().__init__(input_size, hidden_size, _memory=tuple(taus), **options)
+        self._decay = {name: math.exp(-1.0 / tau) for name, tau in taus.items()}
+        self._carried = CarriedState(input_size, tuple(taus))
+
+    # --- forward --------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        x: Tensor,
+        compute_surprise: bool = False,
+        reset_states: bool = False,
+        boundaries: Any = None,
+    ) -> tuple[Tensor, Info | None]:
+        """(B, T, C) -> ((B, T, C), None or what the levels saw and made).
+
+        A batch of another size keeps the state of the first rows; new rows begin with zeros.
+
+        Args:
+            compute_surprise: as in :class:`NestedModelWithSurprise`.
+            reset_states: begin with zeros in all rows.
+            boundaries: (B, T), bool: tokens with which something new begins. The LSTM's state of
+                that row is zero before each of them, and what a level remembers is not seen from
+                the first of them on; its memory then begins again, with the mean over what
+                follows the last of them.
+
+        Raises:
+            ValueError: other shapes, or boundaries that are not booleans.
+        """
+        check_features(type(self).__name__, x, self.input_size)
+        batch_size, length, _ = x.shape
+        marks = None
+        if boundaries is not None:
+            marks = as_mask(type(self).__name__, boundaries, (batch_size, length), "boundaries")
+            marks = marks if marks.any() else None
+        if reset_states:
+            self.reset_states(batch_size)
+        carried = self._carried
+        carried.fit(batch_size, x.dtype)
+
+        def run(name: str, x: Tensor) -> Tensor:
+            level = self.levels[name]
+            if name == LEVELS[0]:
+                return self._run_fast(level, x, marks)
+            if name not in self._decay:
+                out: Tensor = level(x)
+                return out
+            return self._run_remembering(name, level, x, marks)
+
+        seen = self._new_info() if compute_surprise else None
+        y = self._through(x, run, seen)
+        carried.steps_since_reset += 1
+        if marks is not None:
+            carried.rows_reset += int(marks.sum())
+        return y, seen
+
+    def _run_fast(self, level: Module, x: Tensor, marks: Array | None) -> Tensor:
+        carried = self._carried
+        if marks is None:
+            y: Tensor
+            y, carried.lstm = level(x, carried.lstm)
+            return y
+        # The sequence is cut where any row begins anew; rows that do not go on as they were.
+        h, c = carried.lstm
+        cuts = np.flatnonzero(marks.any(axis=0)).tolist()
+        edges = [*([] if cuts[0] == 0 else [0]), *cuts, x.shape[1]]
+        parts = []
+        for start, stop in pairwise(edges):
+            if start in cuts:
+                rows = tensor(marks[:, start])[:, None]
+                h, c = h.masked_fill(rows, 0.0), c.masked_fill(rows, 0.0)
+            part, (h, c) = level(x.narrow(1, start, stop - start), (h, c))
+            parts.append(part)
+        carried.lstm = h, c
+        return cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def _run_remembering(self, name: str, level: Module, x: Tensor, marks: Array | None) -> Tensor:
+        memory, d = self._carried.memory(name), self._decay[name]
+        if x.shape[1] == 0:
+            out: Tensor = level(x)
+            return out
+        if marks is None:
+            y: Tensor = level(x, memory.unsqueeze(1))
+            with no_grad():
+                self._carried.remember(name, memory * d + y.mean(1) * (1.0 - d))
+            return y
+        begun = np.maximum.accumulate(marks, axis=1)  # whether anything new has begun by now
+        left = np.cumsum(marks[:, ::-1], axis=1)[:, ::-1] - marks  # beginnings that come later
+        last = (left == 0) / (left == 0).sum(axis=1, keepdims=True)
+        y = level(x, memory.unsqueeze(1).masked_fill(tensor(begun)[:, :, None], 0.0))
+        with no_grad():
+            mean = (y * tensor(last, dtype=y.dtype).unsqueeze(-1)).sum(1)
+            kept = memory.masked_fill(tensor(marks.any(axis=1))[:, None], 0.0)
+            self._carried.remember(name, kept * d + mean * (1.0 - d))
+        return y
+
+    # --- the state ------------------------------------------------------------------------------
+
+    @property
+    def lstm_hidden(self) -> tuple[Tensor, Tensor] | None:
+        """(h, c), both (1, B, C), or None before the first batch."""
+        return self._carried.lstm if self._carried.tensors else None
+
+    @property
+    def steps_since_reset(self) -> int:
+        """Batches since all rows were reset last."""
+        return self._carried.steps_since_reset
+
+    @property
+    def total_resets(self) -> int:
+        """How often all rows were reset."""
+        return self._carried.total_resets
+
+    def reset_states(self, batch_size: int | None = None) -> None:
+        """Forget everything: zeros for a batch of this size, or nothing until the next batch.
+
+        Raises:
+            ValueError: a batch size below 0.
+        """
+        if batch_size is not None and not (isinstance(batch_size, int) and batch_size >= 0):
+            raise ArgumentError(f"reset_states: expected a batch size >= 0, got {batch_size!r}")
+        self._carried.reset(batch_size, self._dtype)
+
+    def reset_rows(self, mask: Any) -> None:
+        """Forget the rows of the batch that are True in ``mask`` (B,): their documents have ended.
+
+        Raises:
+            ValueError: other values than booleans, another length, or no state yet.
+        """
+        if not self._carried.tensors:
+            raise ArgumentError("reset_rows: there is no state yet; call forward or reset_states")
+        rows = as_mask("reset_rows", mask, (self._carried.batch_size or 0,), "mask")
+        if rows.any():
+            self._carried.clear_rows(rows)
+            self._carried.rows_reset += int(rows.sum())
+
+    def detach_states(self) -> None:
+        """Cut the state from the graph that made it; its values stay."""
+        self._carried.detach()
+
+    def get_state_info(self) -> dict[str, Any]:
+        """``has_states``, ``steps_since_reset``, ``total_resets``, ``rows_reset``; where there are
+        states also ``batch_size``, ``hidden_shape``, ``hidden_norm``, ``cell_norm`` and
+        ``memory_norms`` by level.
+        """
+        return self._carried.info()
+
+    def state_arrays(self) -> dict[str, Array]:
+        """The state and its counters, copied, by name; for a checkpoint."""
+        return self._carried.arrays()
+
+    def load_state_arrays(self, arrays: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_arrays` gave.
+
+        Raises:
+            StateDictError: (a ValueError) names or shapes that are not this model's. Nothing has
+                changed then.
+        """
+        self._carried.load(arrays, self._dtype)
+
+    @contextmanager
+    def fresh_states(self) -> Iterator[None]:
+        """Within it the model begins without state; afterwards it goes on as if nothing had been.
+
+        For an evaluation in the middle of training.
+        """
+        before = self._carried
+        self._carried = CarriedState(before.input_size, before.memory_levels)
+        try:
+            yield
+        finally:
+            self._carried = before
+
+    @property
+    def _dtype(self) -> Any:
+        return self.level2_medium.fc.weight.dtype

@@ -1,0 +1,77 @@
+"""Delta gradient descent: a step that follows from an objective for the weight as a memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _updates
+from ..functional import diagonal
+from ..nn.functional import linear_add
+from ..tensor import Tensor
+from ._erasing import check_inputs
+from ._options import check_non_negative
+from .layer_inputs import LayerInputs
+from .optimizer import Group, Optimizer, Params
+
+
+class DGD(Optimizer):
+    """W <- W - lr' (W C + G), with C = mean x x^T and lr' = lr / (1 + lr tr C).
+
+    Equations 56 and 57 of "Nested Learning" (Behrouz et al., arXiv 2512.24695). The weight is a
+    memory that is to answer x with u = -grad_y L, and not to go far from what it is:
+
+        W_next = argmin over V of  1/2 |V x - u|^2 + |V - W|^2 / (2 lr)
+
+    For one token the minimum is (Sherman and Morrison) W - lr' (W x x^T + G), with
+    lr' = lr / (1 + lr |x|^2) and G = grad_y L x^T: equation 57, which the paper writes for
+    |x| = 1. For a batch the objective is the mean over its tokens, whose derivative at W is
+    W C + G, C being the mean of the outer products, not the outer product of the mean; |x|^2
+    becomes tr C, the mean of |x|^2. The step is then one of gradient descent on that objective
+    with the rate 1 / (tr C + 1 / lr), which is no more than one over its curvature: it never
+    overshoots, whatever ``lr``, and for a single token it is the minimum. (The minimum for a batch,
+    W - lr (W C + G) (I + lr C)^-1, would need a system solved.) Inputs are not scaled to |x| = 1,
+    since G was made with x as it is.
+
+    As the objective says, what a weight answers is pulled towards -grad_y L, that is nearly
+    towards zero: with C large, W is forgotten at the rate of lr' C. G must be the gradient of a
+    mean over the tokens that C is a mean of: divide by the count when gradients are accumulated.
+
+    A weight (out, in) whose layer ``inputs`` knows is updated so; every other parameter by
+    p <- p - lr grad.
+
+    Args:
+        params: see :class:`Optimizer`.
+        lr: learning rate; the more, the less the weights are held to what they are.
+        inputs: knows what the layers were given.
+
+    Raises:
+        TypeError: ``inputs`` is no :class:`LayerInputs`.
+        ValueError: an option outside its range.
+        RuntimeError: from ``step()``: a weight has a gradient, but ``inputs`` saw nothing of its
+            layer since the last step. Nothing of its group has changed then.
+    """
+
+    def __init__(self, params: Params, lr: float = 1e-3, *, inputs: LayerInputs) -> None:
+        self.inputs = check_inputs(self._who, inputs)
+        super().__init__(params, {"lr": lr})
+
+    def _check_group(self, group: Group) -> None:
+        check_non_negative(self._who, group, "lr")
+
+    def _new_state(self, group: Group, param: Tensor) -> dict[str, Any]:
+        return {**self.inputs.keep_moment(param)} if param in self.inputs else {}
+
+    def _update_group(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
+        lr = group["lr"]
+        known = [param for param in params if param in self.inputs]
+        moments = [self.inputs.moment(weight) for weight in known]
+        of = dict(zip(known, moments, strict=True))
+        for param, grad in zip(params, grads, strict=True):
+            moment = of.get(param)
+            if moment is None:
+                _updates.add_(param, grad, -lr)
+            else:
+                rate = lr / (1.0 + lr * diagonal(moment).sum().item())
+                # C is its own transpose.
+                _updates.add_(param, linear_add(grad, param, moment), -rate)
+        self.inputs.reset(known)

@@ -1,0 +1,172 @@
+"""What the layers of a model were given since the last step: x on average, and x x^T."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .. import _updates
+from .._ffi import lib
+from ..creation import zeros
+from ..dtypes import int64
+from ..errors import ArgumentError, DTypeError, TapeStateError
+from ..functional import matmul
+from ..nn import LSTM, Linear, LSTMCell, Module, watching
+from ..tensor import Tensor
+
+_MATRICES = {LSTM: "weight_", LSTMCell: "weight_", Linear: "weight"}
+
+
+class _Place(NamedTuple):
+    """A weight that is watched, with its name, its layer, and what was added up so far."""
+
+    name: str
+    weight: Tensor
+    layer: Module
+    sums: dict[str, Tensor]
+
+
+class LayerInputs:
+    """The inputs of the linear and LSTM layers of a model, added up from step to step.
+
+    An optimiser whose rule needs a layer's inputs beside its gradient takes one of these. In
+    forward passes in training mode, with gradients enabled, it counts the tokens (rows of x) and
+    adds up what the optimisers asked for: the sum of x, or the sum of x x^T. The input of
+    ``nn.Linear.weight`` and of ``weight_ih`` of an LSTM is x; that of ``weight_hh`` is h_(t-1),
+    the initial state included. The means are over all tokens since the optimiser's last step, so
+    gradients of several batches may be accumulated.
+
+    The sums are of the parameter's dtype, made once, and part of the optimiser's state. A batch
+    whose gradients are thrown away should be thrown away here too: :meth:`reset`.
+
+    Args:
+        model: its ``nn.Linear``, ``nn.LSTM`` and ``nn.LSTMCell`` layers are watched, on every
+            path on which their weights are used, as long as this object lives.
+
+    Raises:
+        TypeError: ``model`` is no Module.
+        ValueError: it has no such layer.
+    """
+
+    def __init__(self, model: Module) -> None:
+        if not isinstance(model, Module):
+            raise TypeError(f"LayerInputs: expected a Module, got {type(model).__name__}")
+        self._places: dict[int, _Place] = {}
+        for prefix, layer in model.named_modules():
+            start = next((s for kind, s in _MATRICES.items() if isinstance(layer, kind)), None)
+            for key, weight in layer._parameters.items():
+                if start is not None and weight is not None and key.startswith(start):
+                    name = f"{prefix}.{key}" if prefix else key
+                    self._places.setdefault(id(weight), _Place(name, weight, layer, {}))
+        if not self._places:
+            raise ArgumentError(
+                "LayerInputs: expected a model with nn.Linear, nn.LSTM or nn.LSTMCell layers, "
+                f"got a {type(model).__name__} without any"
+            )
+        watching.watch(self)
+
+    def __contains__(self, weight: Tensor) -> bool:
+        return id(weight) in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __repr__(self) -> str:
+        return f"LayerInputs({', '.join(place.name for place in self._places.values())})"
+
+    # --- what an optimiser asks for -------------------------------------------------------------
+
+    def keep_mean(self, weight: Tensor) -> dict[str, Tensor]:
+        """From now on add up x for this weight; returns the sums, which are state."""
+        return self._keep(weight, "input_sum", (weight.shape[1],))
+
+    def keep_moment(self, weight: Tensor) -> dict[str, Tensor]:
+        """From now on add up x x^T for this weight; returns the sums, which are state."""
+        return self._keep(weight, "input_products", (weight.shape[1], weight.shape[1]))
+
+    def mean(self, weight: Tensor) -> Tensor:
+        """Mean x (in,) since the last :meth:`reset`.
+
+        Raises:
+            RuntimeError: no input was seen.
+        """
+        return self._sum(weight, "input_sum") * (1.0 / self._counted(weight))
+
+    def moment(self, weight: Tensor) -> Tensor:
+        """Mean x x^T (in, in) since the last :meth:`reset`.
+
+        Raises:
+            RuntimeError: no input was seen.
+        """
+        return self._sum(weight, "input_products") * (1.0 / self._counted(weight))
+
+    def tokens(self, weight: Tensor) -> int:
+        """How many rows of x were added up for this weight since the last :meth:`reset`."""
+        return int(self._sum(weight, "tokens").item())
+
+    def reset(self, weights: Iterable[Tensor] | None = None) -> None:
+        """Forget the inputs of these weights; of all of them unless told."""
+        places = (
+            self._places.values()
+            if weights is None
+            else [self._place(weight) for weight in weights]
+        )
+        for place in places:
+            for total in place.sums.values():
+                total.zero_()
+
+    # --- what the layers tell -------------------------------------------------------------------
+
+    def saw(self, weight: Tensor, input: Tensor) -> None:
+        """``weight`` (out, in) met ``input`` (..., in)."""
+        place = self._places.get(id(weight))
+        if place is None or not place.sums or not place.layer.training:
+            return
+        rows = input.reshape(-1, input.shape[-1])
+        if rows.shape[0] == 0:
+            return
+        for key, total in place.sums.items():
+            if key != "tokens" and total.dtype is not weight.dtype:
+                raise DTypeError(
+                    f"LayerInputs: {place.name!r} has become {weight.dtype.name}, its optimiser "
+                    f"was made for {total.dtype.name}; make it after the model was converted"
+                )
+        rows = rows.to(weight.dtype)
+        if "input_sum" in place.sums:
+            _updates.add_(place.sums["input_sum"], rows.sum(0))
+        if "input_products" in place.sums:
+            _updates.add_(place.sums["input_products"], matmul(rows.t(), rows))
+        place.sums["tokens"].fill_(self.tokens(weight) + rows.shape[0])
+
+    # --- sums -----------------------------------------------------------------------------------
+
+    def _place(self, weight: Tensor) -> _Place:
+        if weight not in self:
+            raise ArgumentError(
+                f"LayerInputs: a tensor of shape {weight.shape} is no weight of a layer that is "
+                f"watched; these are: {', '.join(place.name for place in self._places.values())}"
+            )
+        return self._places[id(weight)]
+
+    def _keep(self, weight: Tensor, what: str, shape: tuple[int, ...]) -> dict[str, Tensor]:
+        sums = self._place(weight).sums
+        if what not in sums or sums[what].dtype is not weight.dtype:
+            sums[what] = zeros(shape, dtype=weight.dtype, _pool=lib.TT_POOL_STATE)
+            sums.setdefault("tokens", zeros((), dtype=int64, _pool=lib.TT_POOL_STATE))
+        self.reset([weight])  # what came before was for another optimiser
+        return {key: sums[key] for key in ("tokens", what)}
+
+    def _sum(self, weight: Tensor, what: str) -> Tensor:
+        place = self._place(weight)
+        if what not in place.sums:
+            raise ArgumentError(f"LayerInputs: no optimiser asked for the {what} of {place.name!r}")
+        return place.sums[what]
+
+    def _counted(self, weight: Tensor) -> int:
+        count = self.tokens(weight)
+        if count == 0:
+            raise TapeStateError(
+                f"LayerInputs: expected inputs of {self._place(weight).name!r} since the last "
+                f"step, got none: is the model in eval mode, or was there no forward pass?"
+            )
+        return count

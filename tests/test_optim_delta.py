@@ -1,0 +1,448 @@
+"""The delta rules against numpy in float64: what a layer was given, the steps, and their state."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+import tinytape as tt
+from tinytape import nn, optim
+from tinytape.nn import functional as F
+
+from .test_memory import stay_flat
+from .test_optim import as_arrays, equal
+
+RNG = np.random.default_rng(0)
+CLOSE = {"rtol": 1e-12, "atol": 1e-13}
+
+
+class Net(nn.Module):
+    """A weight on every path that there is: linear, fused, recurrent; and some that are not."""
+
+    def __init__(self, dtype=tt.float64) -> None:
+        super().__init__()
+        generator = tt.Generator(3)
+        options = {"dtype": dtype, "generator": generator}
+        self.embedding = nn.Embedding(7, 4, **options)
+        self.lstm = nn.LSTM(4, 5, num_layers=2, batch_first=True, **options)
+        self.cell = nn.LSTMCell(5, 5, **options)
+        self.up = nn.Linear(5, 6, **options)
+        self.down = nn.Linear(6, 5, bias=False, **options)
+        self.head = nn.Linear(5, 7, **options)
+        self.seen: dict[str, list[np.ndarray]] = {}
+
+    def forward(self, tokens):
+        """Also writes down, for each matrix, the rows that it was multiplied with."""
+        x = self.embedding(tokens)
+        batch = x.shape[0]
+        zeros = np.zeros((batch, 1, 5))
+        below, _ = nn.functional.lstm(
+            x, self._zero(batch), *(getattr(self.lstm, f"{n}_l0") for n in WEIGHTS), True
+        )
+        y, (h, c) = self.lstm(x)
+        self._see("lstm.weight_ih_l0", x)
+        self._see("lstm.weight_hh_l0", np.concatenate([zeros, below.numpy()[:, :-1]], 1))
+        self._see("lstm.weight_ih_l1", below)
+        self._see("lstm.weight_hh_l1", np.concatenate([zeros, y.numpy()[:, :-1]], 1))
+        self._see("cell.weight_ih", y[:, -1])
+        self._see("cell.weight_hh", h[1])
+        state, _ = self.cell(y[:, -1], (h[1], c[1]))
+        y = y + state.unsqueeze(1)
+        hidden = F.linear_activation(y, self.up.weight, self.up.bias, activation="gelu")
+        self._see("up.weight", y)
+        self._see("down.weight", hidden)
+        y = F.linear_add(y, hidden, self.down.weight)
+        self._see("head.weight", y)
+        return self.head(y)
+
+    def _zero(self, batch):
+        return tuple(tt.zeros(batch, 5, dtype=self.up.weight.dtype) for _ in range(2))
+
+    def _see(self, name, rows):
+        rows = np.asarray(rows).reshape(-1, rows.shape[-1])
+        self.seen.setdefault(name, []).append(rows)
+
+    def rows(self, name):
+        return np.concatenate(self.seen[name])
+
+
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+MATRICES = [
+    *(f"lstm.weight_{kind}_l{k}" for k in range(2) for kind in ("ih", "hh")),
+    *("cell.weight_ih", "cell.weight_hh", "up.weight", "down.weight", "head.weight"),
+]
+
+
+def batch(seed: int, rows: int = 3, steps: int = 4):
+    rng = np.random.default_rng(seed)
+    return tt.tensor(rng.integers(0, 7, (rows, steps))), tt.tensor(rng.integers(0, 7, rows * steps))
+
+
+def add_gradients(net: nn.Module, seed: int, rows: int = 3) -> None:
+    tokens, targets = batch(seed, rows)
+    F.cross_entropy(net(tokens).reshape(-1, 7), targets).backward()
+
+
+MAKERS = {
+    "DeltaRule": lambda net, inputs, params: optim.DeltaRule(
+        params, lr=0.3, decay_rate=0.05, momentum=0.9, weight_decay=0.1, inputs=inputs
+    ),
+    "DGD": lambda net, inputs, params: optim.DGD(params, lr=0.2, inputs=inputs),
+    "DeltaAdam": lambda net, inputs, params: optim.DeltaAdam(
+        params, lr=0.01, decay_rate=0.05, betas=(0.8, 0.9), weight_decay=0.1, inputs=inputs
+    ),
+    "DeltaMomentum": lambda net, inputs, params: optim.DeltaMomentum(
+        params, lr=0.2, momentum=0.7, erase_rate=0.5
+    ),
+    "Muon": lambda net, inputs, params: optim.Muon(
+        [(n, p) for n, p in params if p.ndim == 2], lr=0.02
+    ),
+}
+
+
+def make(kind: str, net: Net, backwards: bool = False) -> optim.Optimizer:
+    params = list(net.named_parameters())
+    return MAKERS[kind](net, optim.LayerInputs(net), params[::-1] if backwards else params)
+
+
+# --- what the layers are given --------------------------------------------------------------------
+
+
+def test_inputs_of_every_path_over_several_batches():
+    net = Net()
+    inputs = optim.LayerInputs(net)
+    named = dict(net.named_parameters())
+    assert [name for name, param in named.items() if param in inputs] == MATRICES
+    assert len(inputs) == len(MATRICES) and "lstm.weight_hh_l1" in repr(inputs)
+    for name in MATRICES:
+        inputs.keep_mean(named[name])
+        inputs.keep_moment(named[name])
+    for seed, rows in ((1, 3), (2, 5)):
+        net(batch(seed, rows)[0])
+    # The net computes the first layer of its LSTM twice: once to look.
+    for name in ("lstm.weight_ih_l0", "lstm.weight_hh_l0"):
+        net.seen[name] *= 2
+    for name in MATRICES:
+        x = net.rows(name)
+        assert inputs.tokens(named[name]) == len(x), name
+        np.testing.assert_allclose(inputs.mean(named[name]).numpy(), x.mean(0), **CLOSE)
+        np.testing.assert_allclose(inputs.moment(named[name]).numpy(), x.T @ x / len(x), **CLOSE)
+
+
+def test_only_training_with_gradients_counts_and_nothing_is_recorded():
+    layer = nn.Linear(3, 2)
+    inputs = optim.LayerInputs(layer)
+    x = tt.ones(5, 3, requires_grad=True)
+    layer(x)
+    inputs.keep_moment(layer.weight)  # begins here
+    nodes = tt.memory_stats()["tape_nodes"]
+    y = layer(x)
+    assert inputs.tokens(layer.weight) == 5
+    assert tt.memory_stats()["tape_nodes"] == nodes + 1
+    del y
+    with tt.no_grad():
+        layer(x)
+    layer.eval()
+    layer(x)
+    layer.train()
+    layer(tt.ones(0, 3))
+    assert inputs.tokens(layer.weight) == 5
+    layer(tt.ones(3))
+    assert inputs.tokens(layer.weight) == 6
+    with pytest.raises(ValueError, match="linear"):
+        layer(tt.ones(4, 2))
+    assert inputs.tokens(layer.weight) == 6
+    inputs.reset()
+    assert inputs.tokens(layer.weight) == 0
+
+
+def test_watching_ends_with_the_one_who_watches():
+    layer = nn.Linear(3, 2)
+    inputs = optim.LayerInputs(layer)
+    gc.collect()
+    before = len(nn.watching.watchers)
+    optimizer = optim.DGD(layer.parameters(), inputs=inputs)
+    sums = optimizer.state[layer.weight]["input_products"]
+    del inputs
+    layer(tt.ones(1, 3))
+    assert len(nn.watching.watchers) == before and sums.numpy().sum() == 9
+    del optimizer
+    gc.collect()
+    layer(tt.ones(1, 3))
+    assert len(nn.watching.watchers) == before - 1 and sums.numpy().sum() == 9
+
+
+def test_an_optimiser_begins_with_no_inputs():
+    layer = nn.Linear(3, 2)
+    inputs = optim.LayerInputs(layer)
+    optim.DGD(layer.parameters(), inputs=inputs)
+    layer(tt.ones(1, 3))
+    optim.DeltaRule(layer.parameters(), inputs=inputs)
+    assert inputs.tokens(layer.weight) == 0
+    assert not inputs._place(layer.weight).sums["input_products"].numpy().any()
+
+
+# --- the steps, by hand ---------------------------------------------------------------------------
+
+
+def delta_rule_by_hand(w, g, x, state, *, step):
+    g = g + 0.1 * w
+    state["u"] = g if step == 1 else 0.9 * state["u"] + g
+    erased = 0.0
+    if x is not None:
+        mean = x.mean(0)
+        erased = 0.05 * w @ np.outer(mean, mean)
+    return w - erased - 0.3 * state["u"]
+
+
+def dgd_by_hand(w, g, x, state, *, step):
+    if x is None:
+        return w - 0.2 * g
+    c = np.mean([np.outer(row, row) for row in x], 0)
+    return w - 0.2 / (1 + 0.2 * np.trace(c)) * (w @ c + g)
+
+
+def delta_adam_by_hand(w, g, x, state, *, step):
+    g = g + 0.1 * w
+    state["m"] = 0.8 * state.get("m", 0) + 0.2 * g
+    state["v"] = 0.9 * state.get("v", 0) + 0.1 * g**2
+    m, v = state["m"] / (1 - 0.8**step), state["v"] / (1 - 0.9**step)
+    erased = 0.0 if x is None else 0.05 * w @ np.mean([np.outer(row, row) for row in x], 0)
+    return w - erased - 0.01 * m / (np.sqrt(v) + 1e-8)
+
+
+def delta_momentum_by_hand(w, g, x, state, *, step):
+    m = state.get("m", np.zeros_like(w))
+    erased = m @ g.T @ g * 0.5 if g.ndim == 2 else 0.0
+    state["m"] = 0.7 * m - erased - 0.2 * g
+    return w + state["m"]
+
+
+BY_HAND = {
+    "DeltaRule": delta_rule_by_hand,
+    "DGD": dgd_by_hand,
+    "DeltaAdam": delta_adam_by_hand,
+    "DeltaMomentum": delta_momentum_by_hand,
+}
+
+
+@pytest.mark.parametrize("kind", BY_HAND)
+def test_steps_by_hand(kind):
+    net = Net()
+    optimizer = make(kind, net)
+    states: dict[str, dict] = {name: {} for name, _ in net.named_parameters()}
+    for step in range(1, 5):
+        net.seen.clear()
+        for k in range(step):  # one batch, then two, ...
+            add_gradients(net, 10 * step + k, rows=2 + k)
+        for name in ("lstm.weight_ih_l0", "lstm.weight_hh_l0"):
+            net.seen[name] *= 2
+        named = dict(net.named_parameters())
+        expected = {}
+        for name, param in named.items():
+            x = net.rows(name) if name in MATRICES else None
+            w, g = param.numpy(), param.grad.numpy()
+            expected[name] = BY_HAND[kind](w, g, x, states[name], step=step)
+        optimizer.step()
+        optimizer.zero_grad()
+        for name, param in named.items():
+            np.testing.assert_allclose(param.numpy(), expected[name], **CLOSE, err_msg=name)
+
+
+def test_dgd_is_the_minimum_for_one_token_and_descends_for_many():
+    """Equation 56, minimised by solving for where its derivative is zero; float64."""
+    for rows in (1, 6):
+        layer = nn.Linear(4, 3, bias=False, dtype=tt.float64)
+        x, target = RNG.standard_normal((rows, 4)), RNG.standard_normal((rows, 3))
+        w = layer.weight.numpy()
+        u = -2 * (x @ w.T - target)  # -dL/dy of L = |y - target|^2
+        lr = 0.7
+
+        def objective(v, w=w, x=x, u=u):
+            return np.mean(np.sum((x @ v.T - u) ** 2, 1)) / 2 + np.sum((v - w) ** 2) / (2 * 0.7)
+
+        optimizer = optim.DGD([layer.weight], lr=lr, inputs=optim.LayerInputs(layer))
+        ((layer(tt.tensor(x)) - tt.tensor(target)) ** 2).sum().mul(1 / rows).backward()
+        optimizer.step()
+        c = x.T @ x / rows
+        best = np.linalg.solve(np.eye(4) + lr * c, (w + lr * u.T @ x / rows).T).T
+        got = layer.weight.numpy()
+        if rows == 1:
+            np.testing.assert_allclose(got, best, rtol=1e-10, atol=1e-12)
+        assert objective(best) <= objective(got) + 1e-12 and objective(got) < objective(w)
+        slope = np.gradient([objective(w + t * (got - w)) for t in (0.999, 1.0, 1.001)])[1]
+        assert slope <= 1e-9  # not past the minimum along its way
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3)])
+def test_delta_momentum_with_a_preconditioner_and_as_printed(shape):
+    p = RNG.standard_normal((shape[0], shape[0]))
+    param = nn.Parameter(tt.tensor(RNG.standard_normal(shape)))
+    optimizer = optim.DeltaMomentum(
+        [param], lr=0.1, precondition=lambda param, grad: tt.tensor(p) @ grad
+    )
+    w, m = param.numpy(), np.zeros(shape)
+    for _ in range(4):
+        g = RNG.standard_normal(shape) * 0.3
+        param.grad = tt.tensor(g)
+        optimizer.step()
+        m = m @ (0.9 * np.eye(shape[1]) - g.T @ g) - 0.1 * p @ g
+        w = w + m
+        np.testing.assert_allclose(param.numpy(), w, **CLOSE)
+        np.testing.assert_allclose(optimizer.state[param]["momentum_buffer"].numpy(), m, **CLOSE)
+    optimizer.precondition = lambda param, grad: grad.t()
+    with pytest.raises(ValueError, match=r"precondition to return the gradient's shape"):
+        optimizer.step()
+    np.testing.assert_allclose(param.numpy(), w, **CLOSE)
+
+
+def test_groups_have_their_own_rates():
+    net = nn.Sequential(nn.Linear(3, 2, dtype=tt.float64), nn.Linear(2, 2, dtype=tt.float64))
+    groups = [
+        {"params": net[0].parameters(), "decay_rate": 0.0},
+        {"params": net[1].parameters(), "decay_rate": 0.5},
+    ]
+    inputs = optim.LayerInputs(net)
+    optimizer = optim.DeltaAdam(groups, lr=0.0, inputs=inputs)
+    before = [layer.weight.numpy() for layer in net]
+    net(tt.ones(1, 3, dtype=tt.float64)).sum().backward()
+    optimizer.step()
+    assert np.array_equal(net[0].weight.numpy(), before[0])
+    assert not np.allclose(net[1].weight.numpy(), before[1])
+    assert inputs.tokens(net[0].weight) == inputs.tokens(net[1].weight) == 0
+
+
+# --- state ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("dtype", [tt.float32, tt.float64])
+def test_resumed_in_the_middle_of_an_accumulation(kind, dtype):
+    def go(net, optimizer, first, last):
+        for seed in range(first, last):  # a step after every third batch
+            add_gradients(net, seed)
+            if seed % 3 == 2:
+                optimizer.step()
+                optimizer.zero_grad()
+
+    whole = Net(dtype)
+    optimizer = make(kind, whole)
+    start = {name: value.numpy() for name, value in whole.state_dict().items()}
+    go(whole, optimizer, 0, 5)
+    weights = {name: value.numpy() for name, value in whole.state_dict().items()}
+    assert not np.array_equal(weights["up.weight"], start["up.weight"])
+    saved = as_arrays(optimizer.state_dict())
+    grads = {name: param.grad.numpy() for name, param in whole.named_parameters()}
+    go(whole, optimizer, 5, 9)
+
+    again = Net(dtype)
+    again.load_state_dict(weights)
+    resumed = make(kind, again, backwards=True)
+    resumed.load_state_dict(saved)
+    for name, param in again.named_parameters():
+        param.grad = tt.tensor(grads[name])
+    go(again, resumed, 5, 9)
+    for name, value in whole.state_dict().items():
+        assert np.array_equal(again.state_dict()[name].numpy(), value.numpy()), name
+    assert equal(
+        as_arrays(resumed.state_dict())["state"], as_arrays(optimizer.state_dict())["state"]
+    )
+    if kind in ("DeltaRule", "DGD", "DeltaAdam"):
+        assert saved["state"]["up.weight"]["tokens"] == 2 * 12
+        what = "input_sum" if kind == "DeltaRule" else "input_products"
+        assert saved["state"]["lstm.weight_hh_l0"][what].any()
+        assert "tokens" not in saved["state"].get("embedding.weight", {})
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_memory_stays_flat(in_new_context, kind):
+    def body():
+        net = Net()
+        optimizer = make(kind, net)
+
+        def step():
+            net.seen.clear()
+            for seed in range(2):
+                add_gradients(net, seed)
+            optimizer.step()
+            optimizer.zero_grad()
+
+        stay_flat(step)
+
+    in_new_context(body)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_the_threads_do_not_show(kind, threads):
+    results = []
+    for count in (1, 2, 3):
+        threads(count)
+        layer = nn.Linear(70, 150, generator=tt.Generator(1))
+        inputs = optim.LayerInputs(layer)
+        optimizer = MAKERS[kind](layer, inputs, list(layer.named_parameters()))
+        x = tt.tensor(np.random.default_rng(0).standard_normal((400, 70)), dtype=tt.float32)
+        for _ in range(2):
+            (layer(x) ** 2).mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        results.append(layer.weight.numpy())
+    assert all(np.array_equal(results[0], other) for other in results[1:])
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+def test_refusals():
+    layer = nn.Linear(3, 2)
+    with pytest.raises(TypeError, match="LayerInputs: expected a Module, got list"):
+        optim.LayerInputs([layer])
+    with pytest.raises(ValueError, match="got a LayerNorm without any"):
+        optim.LayerInputs(nn.LayerNorm(3))
+    inputs = optim.LayerInputs(layer)
+    with pytest.raises(ValueError, match=r"shape \(2,\) is no weight .*these are: weight"):
+        inputs.mean(layer.bias)
+    with pytest.raises(ValueError, match="no optimiser asked for the input_sum of 'weight'"):
+        inputs.mean(layer.weight)
+    for kind in (optim.DeltaRule, optim.DGD, optim.DeltaAdam):
+        with pytest.raises(TypeError, match=rf"{kind.__name__}: .* optim.LayerInputs\(model\)"):
+            kind(layer.parameters(), inputs=layer)
+        with pytest.raises(ValueError, match=f"{kind.__name__}: expected lr >= 0, got -1"):
+            kind(layer.parameters(), lr=-1, inputs=inputs)
+    for kind in (optim.DeltaRule, optim.DeltaAdam):
+        with pytest.raises(ValueError, match="expected decay_rate >= 0, got nan"):
+            kind(layer.parameters(), decay_rate=float("nan"), inputs=inputs)
+    for options, message in (
+        ({"momentum": -1}, "momentum >= 0"),
+        ({"erase_rate": -1}, "erase_rate >= 0"),
+    ):
+        with pytest.raises(ValueError, match=rf"DeltaMomentum: expected {message}"):
+            optim.DeltaMomentum(layer.parameters(), **options)
+    with pytest.raises(TypeError, match=r"expected precondition to be a function .* got int"):
+        optim.DeltaMomentum(layer.parameters(), precondition=1)
+
+
+@pytest.mark.parametrize("kind", ["DeltaRule", "DGD", "DeltaAdam"])
+def test_a_gradient_without_inputs_is_refused_and_changes_nothing(kind):
+    net = Net()
+    optimizer = make(kind, net)
+    net.eval()
+    add_gradients(net, 1)
+    before = [param.numpy() for param in net.parameters()]
+    with pytest.raises(RuntimeError, match=r"inputs of 'lstm.weight_ih_l0' .* got none: .* eval"):
+        optimizer.step()
+    assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_a_weight_that_changed_its_type():
+    layer = nn.Linear(3, 2)
+    inputs = optim.LayerInputs(layer)
+    optim.DGD(layer.parameters(), inputs=inputs)
+    layer.double()
+    x = tt.ones(1, 3, dtype=tt.float64)
+    with pytest.raises(TypeError, match=r"LayerInputs: 'weight' has become float64, .* float32"):
+        layer(x)
+    optimizer = optim.DGD(layer.parameters(), inputs=inputs)
+    layer(x).sum().backward()
+    optimizer.step()
