@@ -19,9 +19,10 @@ TOKENS = (
 )  # fmt: skip
 # What a value is replaced by.
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2, 7, "BF16", "C64", "F8_E4M3", "BOOL", 2**31, 2**53 + 1, 2**63, 2**64, 2**66, -(2**63), 0.5, -0.0,
+    None, True, False, 0, -1, 1, 2, 7, 2**31, 2**53 + 1, 2**63, 2**64, 2**66, -(2**63), 0.5, -0.0,
     1e-320, 1e308, "", "x", "\0", "\ud800", "nan", "../../etc/passwd", "/dev/zero", "float32", [],
-    {}, [[]], [1], {"a": 1}, ["x", None], [0.5] * 50, {"$array": "x"}, {"$array": None}, "y" * 3000,
+    "BF16", "C64", "F8_E4M3", "BOOL", {}, [[]], [1], {"a": 1}, ["x", None], [0.5] * 50,
+    {"$array": "x"}, {"$array": None}, "y" * 3000,
 )  # fmt: skip
 
 
