@@ -25,10 +25,11 @@ from .checkpoint import (
     save_checkpoint,
     step_of,
 )
-from .config import TrainConfig, changed_for_resume, check_names, checked_names, resolve
+from .config import TrainConfig, changed_for_resume, check_names, resolve
 from .environment import differences, environment, resident_mb
 from .errors import CheckpointError, ConfigError, RunError
 from .evaluate import held_out_loss
+from .load import settings_of
 from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress
 from .report import closing, header
@@ -98,7 +99,7 @@ def resume(
     found = _starting_point(folder, checkpoint, console)
     # Killed before its first checkpoint, a run has its settings and nothing to lose.
     record = folder.read_config() if found is None else found.config
-    old = TrainConfig(**checked_names(record.get("train", {}), str(folder)))
+    old = settings_of(record, folder.config if found is None else found.path / "config.json")
     # Where the run lies now is where it goes on, also when the folder was moved.
     old = dataclasses.replace(old, out=str(folder))
     config = changed_for_resume(old, asked, allow_change)

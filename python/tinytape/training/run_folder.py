@@ -19,9 +19,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .._files import make_folder, remove_leftovers, replace_file, sync_folder
+from .._files import make_folder, read_file, remove_leftovers, replace_file, sync_folder
 from .checkpoint import is_checkpoint_name, pack_json, unpack_json
 from .errors import RunError
+from .json_records import RECORD_LIMIT
 
 
 class RunFolder:
@@ -78,7 +79,7 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The run's ``config.json``."""
         self.require_run()
-        return unpack_json(self.config.read_bytes(), self.config)
+        return unpack_json(read_file(self.config, RECORD_LIMIT), self.config)
 
     def write_config(self, record: Mapping[str, Any]) -> None:
         replace_file(self.config, pack_json(record))
