@@ -135,6 +135,8 @@ class Disk:
             yield f"the error does not name the file: {said!r}"
         yield from _runs.unreadable(folder)
         yield from (f"litter: {path}" for path in _runs.leftovers(folder))
+        if _runs.steps_lost(folder) > 1:
+            yield f"the newest checkpoint is {_runs.steps_lost(folder)} steps behind"
         if before and before[0] not in checkpoints(folder):
             yield f"the checkpoint before is gone: {before[0][0]}"
 
