@@ -163,7 +163,7 @@ class Signals:
         did = Counter(what for what, _ in notes)
         limits = {"training batch": 0, "evaluated batch": 1, "saving": 1, "best": 1}
         if case.command == "train":
-            limits["token"] = 0
+            limits["token"] = 1
         for what, limit in limits.items():
             if did[what] > limit and not case.closed:
                 yield f"{what}: {did[what]} more after the signal"
