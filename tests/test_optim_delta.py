@@ -89,7 +89,7 @@ MAKERS = {
     "DeltaRule": lambda net, inputs, params: optim.DeltaRule(
         params, lr=0.3, decay_rate=0.05, momentum=0.9, weight_decay=0.1, inputs=inputs
     ),
-    "DGD": lambda net, inputs, params: optim.DGD(params, lr=0.2, inputs=inputs),
+    "DGD": lambda net, inputs, params: optim.DGD(params, lr=0.2, erase_rate=0.6, inputs=inputs),
     "DeltaAdam": lambda net, inputs, params: optim.DeltaAdam(
         params, lr=0.01, decay_rate=0.05, betas=(0.8, 0.9), weight_decay=0.1, inputs=inputs
     ),
@@ -201,7 +201,7 @@ def dgd_by_hand(w, g, x, state, *, step):
     if x is None:
         return w - 0.2 * g
     c = np.mean([np.outer(row, row) for row in x], 0)
-    return w - 0.2 / (1 + 0.2 * np.trace(c)) * (w @ c + g)
+    return w - 0.2 / (1 + 0.2 * np.trace(c)) * (0.6 * w @ c + g)
 
 
 def delta_adam_by_hand(w, g, x, state, *, step):
@@ -251,29 +251,30 @@ def test_steps_by_hand(kind):
             np.testing.assert_allclose(param.numpy(), expected[name], **CLOSE, err_msg=name)
 
 
-def test_dgd_is_the_minimum_for_one_token_and_descends_for_many():
+@pytest.mark.parametrize("rows", [1, 6])
+@pytest.mark.parametrize("erase_rate", [1.0, 0.3, 0.0])
+def test_dgd_is_the_minimum_for_one_token_and_descends_for_many(rows, erase_rate):
     """Equation 56, minimised by solving for where its derivative is zero; float64."""
-    for rows in (1, 6):
-        layer = nn.Linear(4, 3, bias=False, dtype=tt.float64)
-        x, target = RNG.standard_normal((rows, 4)), RNG.standard_normal((rows, 3))
-        w = layer.weight.numpy()
-        u = -2 * (x @ w.T - target)  # -dL/dy of L = |y - target|^2
-        lr = 0.7
+    layer = nn.Linear(4, 3, bias=False, dtype=tt.float64)
+    x, target = RNG.standard_normal((rows, 4)), RNG.standard_normal((rows, 3))
+    w, lr = layer.weight.numpy(), 0.7
+    u = -2 * (x @ w.T - target)  # -dL/dy of L = |y - target|^2
+    u += (1 - erase_rate) * x @ w.T
 
-        def objective(v, w=w, x=x, u=u):
-            return np.mean(np.sum((x @ v.T - u) ** 2, 1)) / 2 + np.sum((v - w) ** 2) / (2 * 0.7)
+    def objective(v):
+        return np.mean(np.sum((x @ v.T - u) ** 2, 1)) / 2 + np.sum((v - w) ** 2) / (2 * lr)
 
-        optimizer = optim.DGD([layer.weight], lr=lr, inputs=optim.LayerInputs(layer))
-        ((layer(tt.tensor(x)) - tt.tensor(target)) ** 2).sum().mul(1 / rows).backward()
-        optimizer.step()
-        c = x.T @ x / rows
-        best = np.linalg.solve(np.eye(4) + lr * c, (w + lr * u.T @ x / rows).T).T
-        got = layer.weight.numpy()
-        if rows == 1:
-            np.testing.assert_allclose(got, best, rtol=1e-10, atol=1e-12)
-        assert objective(best) <= objective(got) + 1e-12 and objective(got) < objective(w)
-        slope = np.gradient([objective(w + t * (got - w)) for t in (0.999, 1.0, 1.001)])[1]
-        assert slope <= 1e-9  # not past the minimum along its way
+    inputs = optim.LayerInputs(layer)
+    optimizer = optim.DGD([layer.weight], lr, erase_rate, inputs=inputs)
+    (((layer(tt.tensor(x)) - tt.tensor(target)) ** 2).sum() / rows).backward()
+    optimizer.step()
+    got = layer.weight.numpy()
+    best = np.linalg.solve(np.eye(4) + lr * x.T @ x / rows, (w + lr * u.T @ x / rows).T).T
+    if rows == 1:
+        np.testing.assert_allclose(got, best, rtol=1e-10, atol=1e-12)
+    assert objective(best) <= objective(got) + 1e-12 and objective(got) < objective(w)
+    slope = objective(w + 1.001 * (got - w)) - objective(w + 0.999 * (got - w))
+    assert slope <= 1e-9  # not past the minimum along its way
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (5, 3)])
@@ -413,6 +414,8 @@ def test_refusals():
     for kind in (optim.DeltaRule, optim.DeltaAdam):
         with pytest.raises(ValueError, match="expected decay_rate >= 0, got nan"):
             kind(layer.parameters(), decay_rate=float("nan"), inputs=inputs)
+    with pytest.raises(ValueError, match="DGD: expected erase_rate >= 0, got -2"):
+        optim.DGD(layer.parameters(), erase_rate=-2, inputs=inputs)
     for options, message in (
         ({"momentum": -1}, "momentum >= 0"),
         ({"erase_rate": -1}, "erase_rate >= 0"),
@@ -446,3 +449,20 @@ def test_a_weight_that_changed_its_type():
     optimizer = optim.DGD(layer.parameters(), inputs=inputs)
     layer(x).sum().backward()
     optimizer.step()
+
+
+def test_momentum_may_be_switched_on_after_the_start():
+    starts, results = RNG.standard_normal((2, 3)), []
+    for switched in (False, True):
+        layer = nn.Linear(3, 2, bias=False, dtype=tt.float64)
+        layer.weight.detach().copy_(starts)
+        inputs = optim.LayerInputs(layer)
+        momentum = 0.0 if switched else 0.9
+        optimizer = optim.DeltaRule([layer.weight], lr=0.1, momentum=momentum, inputs=inputs)
+        optimizer.param_groups[0]["momentum"] = 0.9
+        for _ in range(3):
+            (layer(tt.ones(1, 3, dtype=tt.float64)) ** 2).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        results.append(layer.weight.numpy())
+    assert np.array_equal(*results) and not np.array_equal(results[0], starts)
