@@ -34,9 +34,9 @@ class DGD(Optimizer):
 
     As the objective says, what a weight answers is pulled towards -grad_y L, which beside y is
     nearly zero: used on the weights of a network, the paper's rule forgets faster than it learns.
-    With a lower ``erase_rate`` e the target is u = (1 - e) W x - grad_y L, and all
-    of the above holds for it; with 0 it is y - grad_y L, nothing is forgotten, and what is left
-    is the normalised step, as in normalised least mean squares.
+    With a lower ``erase_rate`` e the target is u = (1 - e) W x - grad_y L, and all of the above
+    holds for it; with 0 nothing is forgotten, and what is left is the gradient with a normalised
+    rate, as in normalised least mean squares.
 
     G must be the gradient of a mean over the tokens that C is a mean of: divide by the count when
     gradients are accumulated.
