@@ -174,7 +174,8 @@ def _run(
                     _save(session, folder, folder.checkpoints)
                     prune_checkpoints(folder.checkpoints, config.keep)
                     saved = session.position
-                if stop.requested or counters.step == config.iters:
+                # A request may have come since it was last looked at: what is left must be saved.
+                if counters.step == config.iters or (stop.requested and saved == session.position):
                     break
                 begun = time.perf_counter()
                 loss = train_step(
