@@ -19,7 +19,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .._files import make_folder, remove_leftovers, replace_file, sync_folder
+from .._files import (
+    make_folder,
+    opened,
+    remove_leftovers,
+    replace_file,
+    sync_folder,
+    write_all,
+)
 from .checkpoint import is_checkpoint_name, pack_json, unpack_json
 from .errors import RunError
 
@@ -131,20 +138,14 @@ def run_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None]:
 def _append(path: Path, line: bytes) -> None:
     """Add a line to a file and sync it, or leave the file as it was and raise OSError."""
     new = not path.exists()
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, 0o666)
-    try:
+    with opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as descriptor:
         size = os.fstat(descriptor).st_size
         try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            write_all(descriptor, line)
             os.fsync(descriptor)
-        except OSError as error:
+        except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, size)
-            raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        os.close(descriptor)
+            raise
     if new:
         sync_folder(path.parent)
