@@ -69,7 +69,8 @@ class RunFolder:
                 raise RunError(f"{self}: another process is training in this folder") from error
             yield
         finally:
-            os.close(descriptor)  # and with it goes the lock, also when the process is killed
+            with contextlib.suppress(OSError):  # nothing was written by it
+                os.close(descriptor)  # and with it goes the lock, also when the process is killed
 
     def claim(self, *, overwrite: bool) -> None:
         """Make the folder ready for a new run.
