@@ -1,95 +1,26 @@
-"""The delta rules against numpy in float64: what a layer was given, the steps, and their state."""
+"""The delta rules against numpy in float64, and their state."""
 
 from __future__ import annotations
-
-import gc
 
 import numpy as np
 import pytest
 
 import tinytape as tt
 from tinytape import nn, optim
-from tinytape.nn import functional as F
 
 from .test_memory import stay_flat
 from .test_optim import as_arrays, equal
+from .watched_net import MATRICES, Net, add_gradients
 
 RNG = np.random.default_rng(0)
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
-
-
-class Net(nn.Module):
-    """A weight on every path that there is: linear, fused, recurrent; and some that are not."""
-
-    def __init__(self, dtype=tt.float64) -> None:
-        super().__init__()
-        generator = tt.Generator(3)
-        options = {"dtype": dtype, "generator": generator}
-        self.embedding = nn.Embedding(7, 4, **options)
-        self.lstm = nn.LSTM(4, 5, num_layers=2, batch_first=True, **options)
-        self.cell = nn.LSTMCell(5, 5, **options)
-        self.up = nn.Linear(5, 6, **options)
-        self.down = nn.Linear(6, 5, bias=False, **options)
-        self.head = nn.Linear(5, 7, **options)
-        self.seen: dict[str, list[np.ndarray]] = {}
-
-    def forward(self, tokens):
-        """Also writes down, for each matrix, the rows that it was multiplied with."""
-        x = self.embedding(tokens)
-        batch = x.shape[0]
-        zeros = np.zeros((batch, 1, 5))
-        below, _ = nn.functional.lstm(
-            x, self._zero(batch), *(getattr(self.lstm, f"{n}_l0") for n in WEIGHTS), True
-        )
-        y, (h, c) = self.lstm(x)
-        self._see("lstm.weight_ih_l0", x)
-        self._see("lstm.weight_hh_l0", np.concatenate([zeros, below.numpy()[:, :-1]], 1))
-        self._see("lstm.weight_ih_l1", below)
-        self._see("lstm.weight_hh_l1", np.concatenate([zeros, y.numpy()[:, :-1]], 1))
-        self._see("cell.weight_ih", y[:, -1])
-        self._see("cell.weight_hh", h[1])
-        state, _ = self.cell(y[:, -1], (h[1], c[1]))
-        y = y + state.unsqueeze(1)
-        hidden = F.linear_activation(y, self.up.weight, self.up.bias, activation="gelu")
-        self._see("up.weight", y)
-        self._see("down.weight", hidden)
-        y = F.linear_add(y, hidden, self.down.weight)
-        self._see("head.weight", y)
-        return self.head(y)
-
-    def _zero(self, batch):
-        return tuple(tt.zeros(batch, 5, dtype=self.up.weight.dtype) for _ in range(2))
-
-    def _see(self, name, rows):
-        rows = np.asarray(rows).reshape(-1, rows.shape[-1])
-        self.seen.setdefault(name, []).append(rows)
-
-    def rows(self, name):
-        return np.concatenate(self.seen[name])
-
-
-WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-MATRICES = [
-    *(f"lstm.weight_{kind}_l{k}" for k in range(2) for kind in ("ih", "hh")),
-    *("cell.weight_ih", "cell.weight_hh", "up.weight", "down.weight", "head.weight"),
-]
-
-
-def batch(seed: int, rows: int = 3, steps: int = 4):
-    rng = np.random.default_rng(seed)
-    return tt.tensor(rng.integers(0, 7, (rows, steps))), tt.tensor(rng.integers(0, 7, rows * steps))
-
-
-def add_gradients(net: nn.Module, seed: int, rows: int = 3) -> None:
-    tokens, targets = batch(seed, rows)
-    F.cross_entropy(net(tokens).reshape(-1, 7), targets).backward()
 
 
 MAKERS = {
     "DeltaRule": lambda net, inputs, params: optim.DeltaRule(
         params, lr=0.3, decay_rate=0.05, momentum=0.9, weight_decay=0.1, inputs=inputs
     ),
-    "DGD": lambda net, inputs, params: optim.DGD(params, lr=0.2, inputs=inputs),
+    "DGD": lambda net, inputs, params: optim.DGD(params, lr=0.2, erase_rate=0.6, inputs=inputs),
     "DeltaAdam": lambda net, inputs, params: optim.DeltaAdam(
         params, lr=0.01, decay_rate=0.05, betas=(0.8, 0.9), weight_decay=0.1, inputs=inputs
     ),
@@ -105,83 +36,6 @@ MAKERS = {
 def make(kind: str, net: Net, backwards: bool = False) -> optim.Optimizer:
     params = list(net.named_parameters())
     return MAKERS[kind](net, optim.LayerInputs(net), params[::-1] if backwards else params)
-
-
-# --- what the layers are given --------------------------------------------------------------------
-
-
-def test_inputs_of_every_path_over_several_batches():
-    net = Net()
-    inputs = optim.LayerInputs(net)
-    named = dict(net.named_parameters())
-    assert [name for name, param in named.items() if param in inputs] == MATRICES
-    assert len(inputs) == len(MATRICES) and "lstm.weight_hh_l1" in repr(inputs)
-    for name in MATRICES:
-        inputs.keep_mean(named[name])
-        inputs.keep_moment(named[name])
-    for seed, rows in ((1, 3), (2, 5)):
-        net(batch(seed, rows)[0])
-    # The net computes the first layer of its LSTM twice: once to look.
-    for name in ("lstm.weight_ih_l0", "lstm.weight_hh_l0"):
-        net.seen[name] *= 2
-    for name in MATRICES:
-        x = net.rows(name)
-        assert inputs.tokens(named[name]) == len(x), name
-        np.testing.assert_allclose(inputs.mean(named[name]).numpy(), x.mean(0), **CLOSE)
-        np.testing.assert_allclose(inputs.moment(named[name]).numpy(), x.T @ x / len(x), **CLOSE)
-
-
-def test_only_training_with_gradients_counts_and_nothing_is_recorded():
-    layer = nn.Linear(3, 2)
-    inputs = optim.LayerInputs(layer)
-    x = tt.ones(5, 3, requires_grad=True)
-    layer(x)
-    inputs.keep_moment(layer.weight)  # begins here
-    nodes = tt.memory_stats()["tape_nodes"]
-    y = layer(x)
-    assert inputs.tokens(layer.weight) == 5
-    assert tt.memory_stats()["tape_nodes"] == nodes + 1
-    del y
-    with tt.no_grad():
-        layer(x)
-    layer.eval()
-    layer(x)
-    layer.train()
-    layer(tt.ones(0, 3))
-    assert inputs.tokens(layer.weight) == 5
-    layer(tt.ones(3))
-    assert inputs.tokens(layer.weight) == 6
-    with pytest.raises(ValueError, match="linear"):
-        layer(tt.ones(4, 2))
-    assert inputs.tokens(layer.weight) == 6
-    inputs.reset()
-    assert inputs.tokens(layer.weight) == 0
-
-
-def test_watching_ends_with_the_one_who_watches():
-    layer = nn.Linear(3, 2)
-    inputs = optim.LayerInputs(layer)
-    gc.collect()
-    before = len(nn.watching.watchers)
-    optimizer = optim.DGD(layer.parameters(), inputs=inputs)
-    sums = optimizer.state[layer.weight]["input_products"]
-    del inputs
-    layer(tt.ones(1, 3))
-    assert len(nn.watching.watchers) == before and sums.numpy().sum() == 9
-    del optimizer
-    gc.collect()
-    layer(tt.ones(1, 3))
-    assert len(nn.watching.watchers) == before - 1 and sums.numpy().sum() == 9
-
-
-def test_an_optimiser_begins_with_no_inputs():
-    layer = nn.Linear(3, 2)
-    inputs = optim.LayerInputs(layer)
-    optim.DGD(layer.parameters(), inputs=inputs)
-    layer(tt.ones(1, 3))
-    optim.DeltaRule(layer.parameters(), inputs=inputs)
-    assert inputs.tokens(layer.weight) == 0
-    assert not inputs._place(layer.weight).sums["input_products"].numpy().any()
 
 
 # --- the steps, by hand ---------------------------------------------------------------------------
@@ -201,7 +55,7 @@ def dgd_by_hand(w, g, x, state, *, step):
     if x is None:
         return w - 0.2 * g
     c = np.mean([np.outer(row, row) for row in x], 0)
-    return w - 0.2 / (1 + 0.2 * np.trace(c)) * (w @ c + g)
+    return w - 0.2 / (1 + 0.2 * np.trace(c)) * (0.6 * w @ c + g)
 
 
 def delta_adam_by_hand(w, g, x, state, *, step):
@@ -251,29 +105,30 @@ def test_steps_by_hand(kind):
             np.testing.assert_allclose(param.numpy(), expected[name], **CLOSE, err_msg=name)
 
 
-def test_dgd_is_the_minimum_for_one_token_and_descends_for_many():
+@pytest.mark.parametrize("rows", [1, 6])
+@pytest.mark.parametrize("erase_rate", [1.0, 0.3, 0.0])
+def test_dgd_is_the_minimum_for_one_token_and_descends_for_many(rows, erase_rate):
     """Equation 56, minimised by solving for where its derivative is zero; float64."""
-    for rows in (1, 6):
-        layer = nn.Linear(4, 3, bias=False, dtype=tt.float64)
-        x, target = RNG.standard_normal((rows, 4)), RNG.standard_normal((rows, 3))
-        w = layer.weight.numpy()
-        u = -2 * (x @ w.T - target)  # -dL/dy of L = |y - target|^2
-        lr = 0.7
+    layer = nn.Linear(4, 3, bias=False, dtype=tt.float64)
+    x, target = RNG.standard_normal((rows, 4)), RNG.standard_normal((rows, 3))
+    w, lr = layer.weight.numpy(), 0.7
+    u = -2 * (x @ w.T - target)  # -dL/dy of L = |y - target|^2
+    u += (1 - erase_rate) * x @ w.T
 
-        def objective(v, w=w, x=x, u=u):
-            return np.mean(np.sum((x @ v.T - u) ** 2, 1)) / 2 + np.sum((v - w) ** 2) / (2 * 0.7)
+    def objective(v):
+        return np.mean(np.sum((x @ v.T - u) ** 2, 1)) / 2 + np.sum((v - w) ** 2) / (2 * lr)
 
-        optimizer = optim.DGD([layer.weight], lr=lr, inputs=optim.LayerInputs(layer))
-        ((layer(tt.tensor(x)) - tt.tensor(target)) ** 2).sum().mul(1 / rows).backward()
-        optimizer.step()
-        c = x.T @ x / rows
-        best = np.linalg.solve(np.eye(4) + lr * c, (w + lr * u.T @ x / rows).T).T
-        got = layer.weight.numpy()
-        if rows == 1:
-            np.testing.assert_allclose(got, best, rtol=1e-10, atol=1e-12)
-        assert objective(best) <= objective(got) + 1e-12 and objective(got) < objective(w)
-        slope = np.gradient([objective(w + t * (got - w)) for t in (0.999, 1.0, 1.001)])[1]
-        assert slope <= 1e-9  # not past the minimum along its way
+    inputs = optim.LayerInputs(layer)
+    optimizer = optim.DGD([layer.weight], lr, erase_rate, inputs=inputs)
+    (((layer(tt.tensor(x)) - tt.tensor(target)) ** 2).sum() / rows).backward()
+    optimizer.step()
+    got = layer.weight.numpy()
+    best = np.linalg.solve(np.eye(4) + lr * x.T @ x / rows, (w + lr * u.T @ x / rows).T).T
+    if rows == 1:
+        np.testing.assert_allclose(got, best, rtol=1e-10, atol=1e-12)
+    assert objective(best) <= objective(got) + 1e-12 and objective(got) < objective(w)
+    slope = objective(w + 1.001 * (got - w)) - objective(w + 0.999 * (got - w))
+    assert slope <= 1e-9  # not past the minimum along its way
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (5, 3)])
@@ -413,6 +268,8 @@ def test_refusals():
     for kind in (optim.DeltaRule, optim.DeltaAdam):
         with pytest.raises(ValueError, match="expected decay_rate >= 0, got nan"):
             kind(layer.parameters(), decay_rate=float("nan"), inputs=inputs)
+    with pytest.raises(ValueError, match="DGD: expected erase_rate >= 0, got -2"):
+        optim.DGD(layer.parameters(), erase_rate=-2, inputs=inputs)
     for options, message in (
         ({"momentum": -1}, "momentum >= 0"),
         ({"erase_rate": -1}, "erase_rate >= 0"),
@@ -435,14 +292,18 @@ def test_a_gradient_without_inputs_is_refused_and_changes_nothing(kind):
     assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, net.parameters(), strict=True))
 
 
-def test_a_weight_that_changed_its_type():
-    layer = nn.Linear(3, 2)
-    inputs = optim.LayerInputs(layer)
-    optim.DGD(layer.parameters(), inputs=inputs)
-    layer.double()
-    x = tt.ones(1, 3, dtype=tt.float64)
-    with pytest.raises(TypeError, match=r"LayerInputs: 'weight' has become float64, .* float32"):
-        layer(x)
-    optimizer = optim.DGD(layer.parameters(), inputs=inputs)
-    layer(x).sum().backward()
-    optimizer.step()
+def test_momentum_may_be_switched_on_after_the_start():
+    starts, results = RNG.standard_normal((2, 3)), []
+    for switched in (False, True):
+        layer = nn.Linear(3, 2, bias=False, dtype=tt.float64)
+        layer.weight.detach().copy_(starts)
+        inputs = optim.LayerInputs(layer)
+        momentum = 0.0 if switched else 0.9
+        optimizer = optim.DeltaRule([layer.weight], lr=0.1, momentum=momentum, inputs=inputs)
+        optimizer.param_groups[0]["momentum"] = 0.9
+        for _ in range(3):
+            (layer(tt.ones(1, 3, dtype=tt.float64)) ** 2).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        results.append(layer.weight.numpy())
+    assert np.array_equal(*results) and not np.array_equal(results[0], starts)

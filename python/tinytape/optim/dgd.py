@@ -15,7 +15,7 @@ from .optimizer import Group, Optimizer, Params
 
 
 class DGD(Optimizer):
-    """W <- W - lr' (W C + G), with C = mean x x^T and lr' = lr / (1 + lr tr C).
+    """W <- W - lr' (erase_rate W C + G), with C = mean x x^T and lr' = lr / (1 + lr tr C).
 
     Equations 56 and 57 of "Nested Learning" (Behrouz et al., arXiv 2512.24695). The weight is a
     memory that is to answer x with u = -grad_y L, and not to go far from what it is:
@@ -32,9 +32,14 @@ class DGD(Optimizer):
     W - lr (W C + G) (I + lr C)^-1, would need a system solved.) Inputs are not scaled to |x| = 1,
     since G was made with x as it is.
 
-    As the objective says, what a weight answers is pulled towards -grad_y L, that is nearly
-    towards zero: with C large, W is forgotten at the rate of lr' C. G must be the gradient of a
-    mean over the tokens that C is a mean of: divide by the count when gradients are accumulated.
+    As the objective says, what a weight answers is pulled towards -grad_y L, which beside y is
+    nearly zero: used on the weights of a network, the paper's rule forgets faster than it learns.
+    With a lower ``erase_rate`` e the target is u = (1 - e) W x - grad_y L, and all of the above
+    holds for it; with 0 nothing is forgotten, and what is left is the gradient with a normalised
+    rate, as in normalised least mean squares.
+
+    G must be the gradient of a mean over the tokens that C is a mean of: divide by the count when
+    gradients are accumulated.
 
     A weight (out, in) whose layer ``inputs`` knows is updated so; every other parameter by
     p <- p - lr grad.
@@ -42,6 +47,7 @@ class DGD(Optimizer):
     Args:
         params: see :class:`Optimizer`.
         lr: learning rate; the more, the less the weights are held to what they are.
+        erase_rate: how much of what a weight answers is to be forgotten; 1 is the paper's.
         inputs: knows what the layers were given.
 
     Raises:
@@ -51,27 +57,29 @@ class DGD(Optimizer):
             layer since the last step. Nothing of its group has changed then.
     """
 
-    def __init__(self, params: Params, lr: float = 1e-3, *, inputs: LayerInputs) -> None:
+    def __init__(
+        self, params: Params, lr: float = 1e-3, erase_rate: float = 1.0, *, inputs: LayerInputs
+    ) -> None:
         self.inputs = check_inputs(self._who, inputs)
-        super().__init__(params, {"lr": lr})
+        super().__init__(params, {"lr": lr, "erase_rate": erase_rate})
 
     def _check_group(self, group: Group) -> None:
-        check_non_negative(self._who, group, "lr")
+        check_non_negative(self._who, group, "lr", "erase_rate")
 
     def _new_state(self, group: Group, param: Tensor) -> dict[str, Any]:
         return {**self.inputs.keep_moment(param)} if param in self.inputs else {}
 
     def _update_group(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
-        lr = group["lr"]
+        lr, erase_rate = group["lr"], group["erase_rate"]
         known = [param for param in params if param in self.inputs]
-        moments = [self.inputs.moment(weight) for weight in known]
-        of = dict(zip(known, moments, strict=True))
+        moments = {weight: self.inputs.moment(weight) for weight in known}
         for param, grad in zip(params, grads, strict=True):
-            moment = of.get(param)
+            moment = moments.get(param)
             if moment is None:
                 _updates.add_(param, grad, -lr)
-            else:
-                rate = lr / (1.0 + lr * diagonal(moment).sum().item())
-                # C is its own transpose.
-                _updates.add_(param, linear_add(grad, param, moment), -rate)
+                continue
+            rate = lr / (1.0 + lr * diagonal(moment).sum().item())
+            if erase_rate != 0:
+                grad = linear_add(grad, param, moment * erase_rate)  # C is its own transpose
+            _updates.add_(param, grad, -rate)
         self.inputs.reset(known)
