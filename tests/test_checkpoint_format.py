@@ -17,8 +17,8 @@ from tinytape.training.checkpoint import load_checkpoint, verify_checkpoint
 from tinytape.training.examine import require_usable
 from tinytape.training.record_types import CONFIG, STATE
 from tinytape.training.run_folder import RunFolder
-from tinytape.training.session import build_optimizer
 from tinytape.training.step import train_step
+from tinytape.training.updates import build_optimizer
 
 from .soak._miniature import session_of, write_run
 
@@ -43,7 +43,7 @@ def test_a_checkpoint_of_version_1_still_loads(tmp_path: Path) -> None:
     for name, weight in session.weights().items():
         assert weight.numpy().tobytes() == checkpoint.model[name].tobytes()
     bias = dict(session.model.named_parameters())["head.bias"]
-    assert session.optimizer.state[bias]["step"] == 3
+    assert session.updates.optimizer.state[bias]["step"] == 3
     assert bias.grad is not None
     assert bias.grad.numpy().tobytes() == checkpoint.arrays["gradient.head.bias"].tobytes()
     # What it goes on to is what it went on to when it was written, but for the last bits.
@@ -87,7 +87,9 @@ def test_every_key_is_in_the_document(written: Path, tmp_path: Path) -> None:
     model = session_of(tmp_path).model
     config = session_of(tmp_path).config
     for kind in ("adam", "adamw", "sgd"):
-        optimizer = build_optimizer(model, dataclasses.replace(config, optimizer=kind))
+        optimizer = build_optimizer(
+            list(model.named_parameters()), dataclasses.replace(config, optimizer=kind)
+        )
         found[kind] = optimizer.state_dict()
     for name, record in found.items():
         for key in set(keys(record)) - weights - settings:

@@ -54,14 +54,14 @@ def stopped_and_resumed(
 
     Returns how often it stopped.
     """
-    waiting, real = list(stops), step_room.batch_loss
+    waiting, real = list(stops), step_room.batch_losses
 
-    def batch_loss(session: Any, number: int) -> tt.Tensor:
+    def batch_losses(session: Any, number: int) -> Any:
         if waiting and number >= waiting[0][0]:
             os.kill(os.getpid(), waiting.pop(0)[1])
         return real(session, number)
 
-    step_room.batch_loss = batch_loss
+    step_room.batch_losses = batch_losses
     try:
         tt.set_num_threads(threads[0])
         done = train(config, console=Console(io.StringIO()))
@@ -72,7 +72,7 @@ def stopped_and_resumed(
             done = resume(RunFolder(config.out), {}, console=Console(io.StringIO()))
         return times
     finally:
-        step_room.batch_loss = real
+        step_room.batch_losses = real
 
 
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:

@@ -14,6 +14,7 @@ from ..tensor import Tensor
 from .levels import LEVELS, FastLevel, FeedForward, check_features
 
 WIRINGS = ("sequential", "nested", "independent")
+MIXES = ("mean", "learned")
 
 Info = dict[str, dict[str, Tensor]]
 
@@ -76,7 +77,7 @@ class NestedModel(Module):
             raise ArgumentError(
                 f"{who}: expected wiring to be one of {', '.join(WIRINGS)}, got {wiring!r}"
             )
-        if mix not in ("mean", "learned"):
+        if mix not in MIXES:
             raise ArgumentError(f"{who}: expected mix to be mean or learned, got {mix!r}")
         if mix == "learned" and wiring != "independent":
             raise ArgumentError(f"{who}: mix='learned' is for the independent wiring, not {wiring}")

@@ -11,6 +11,7 @@ Before the first batch, and after a reset without a batch size, there is no h, c
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -102,6 +103,12 @@ class CarriedState:
         """Make the rows that are True zero."""
         rows = tensor(mask)[:, None]  # broadcast over C and over the LSTM's layers
         self.tensors = {name: x.masked_fill(rows, 0.0) for name, x in self.tensors.items()}
+
+    def snapshot(self) -> CarriedState:
+        """The same tensors and counts, which stay whatever happens to these."""
+        same = copy.copy(self)
+        same.tensors = dict(self.tensors)
+        return same
 
     def detach(self) -> None:
         self.tensors = {name: x.detach() for name, x in self.tensors.items()}

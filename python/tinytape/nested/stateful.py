@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -207,6 +207,14 @@ class NestedModelWithState(NestedModelWithSurprise):
             self._carried.clear_rows(rows)
             self._carried.rows_reset += int(rows.sum())
 
+    def state_snapshot(self) -> CarriedState:
+        """The state as it is now, for :meth:`rewind_states`; its tensors are shared, not copied."""
+        return self._carried.snapshot()
+
+    def rewind_states(self, snapshot: CarriedState) -> None:
+        """Go back to a snapshot, as if nothing had been read since."""
+        self._carried = snapshot.snapshot()
+
     def detach_states(self) -> None:
         """Cut the state from the graph that made it; its values stay."""
         self._carried.detach()
@@ -231,14 +239,18 @@ class NestedModelWithState(NestedModelWithSurprise):
         """
         self._carried.load(arrays, self._dtype)
 
-    @contextmanager
-    def fresh_states(self) -> Iterator[None]:
+    def fresh_states(self) -> AbstractContextManager[None]:
         """Within it the model begins without state; afterwards it goes on as if nothing had been.
 
         For an evaluation in the middle of training.
         """
-        before = self._carried
-        self._carried = CarriedState(before.input_size, before.memory_levels)
+        carried = self._carried
+        return self.carrying(CarriedState(carried.input_size, carried.memory_levels))
+
+    @contextmanager
+    def carrying(self, states: CarriedState) -> Iterator[None]:
+        """Within it the model goes on with these states instead of its own."""
+        before, self._carried = self._carried, states
         try:
             yield
         finally:
