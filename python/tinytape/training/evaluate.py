@@ -69,7 +69,8 @@ def stream_loss(
     at = np.arange(rows)[:, None] * length + np.arange(length)
     there = at < places
     at = np.where(there, at, 0)
-    x, y = ids[at].astype(np.int64), np.where(there, ids[at + 1], IGNORED).astype(np.int64)
+    x = ids[at].astype(np.int64)
+    y = np.where(there, ids[at + 1].astype(np.int64), IGNORED)
     begins = None
     if starts is not None:
         marks = np.zeros(places, dtype=bool)
