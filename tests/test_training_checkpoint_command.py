@@ -162,6 +162,22 @@ def test_show_takes_the_latest_good_one(run: Path, capsys: pytest.CaptureFixture
     assert captured.err.startswith("skipped a checkpoint: ")
 
 
+def test_a_name_in_a_checkpoint_cannot_command_the_terminal(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = load_checkpoint(run / "checkpoints" / "step-00000006")
+    save_again(
+        old,
+        env={**old.env, "\x1b[2J": "\x1b]0;title\x07"},
+        model={**old.model, "\x1b[2J": np.zeros(1)},
+    )
+    for action in ("show", "verify", "list"):
+        checkpoint.main([action, str(run)])
+        captured = capsys.readouterr()
+        assert "\x1b" not in captured.out + captured.err
+        assert "\\x1b[2J" in captured.out
+
+
 @pytest.mark.parametrize("action", ["verify", "list", "show"])
 def test_nothing_is_changed(run: Path, capsys: pytest.CaptureFixture[str], action: str) -> None:
     (run / "checkpoints" / "step-00000004" / "env.json").unlink()

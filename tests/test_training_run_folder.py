@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,8 +28,8 @@ def test_what_is_not_a_run_is_never_touched(tmp_path: Path, overwrite: bool) -> 
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(RunError, match=r"holds 'thesis\.tex' and is not a run"):
         RunFolder(tmp_path).claim(overwrite=overwrite)
-    with pytest.raises(RunError, match="this is a file"):
-        RunFolder(tmp_path / "thesis.tex").claim(overwrite=overwrite)
+    with pytest.raises(RunError, match="this is a file"), RunFolder(tmp_path / "thesis.tex").held():
+        pass
     assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
@@ -128,3 +130,24 @@ def test_metrics_nested_without_end_are_an_error(tmp_path: Path) -> None:
         file.write(b'{"step": 2, "a": ' + b"[" * 100_000 + b"\n" + b'{"step": 3}\n')
     with pytest.raises(RunError, match="line 2"):
         folder.read_metrics()
+
+
+def test_a_folder_is_one_process_s_at_a_time(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    code = (
+        "import sys; from tinytape.training import RunFolder, RunError\n"
+        "try:\n"
+        "    with RunFolder(sys.argv[1]).held(): print('held')\n"
+        "except RunError as error: print(error)"
+    )
+
+    def elsewhere() -> str:
+        command = [sys.executable, "-c", code, str(folder)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    with folder.held():
+        assert elsewhere() == f"{folder}: another process is training in this folder"
+    assert elsewhere() == "held"
+    with pytest.raises(ZeroDivisionError), folder.held():
+        raise ZeroDivisionError
+    assert elsewhere() == "held"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+from tinytape.training import RunFolder, TrainConfig, latest_checkpoint, loop, train
 from tinytape.training.progress import Console
 from tinytape.training.signals import ECHO, StopSignals
 
@@ -117,6 +120,44 @@ def test_an_output_that_goes_away_becomes_a_request() -> None:
             assert later.exit_code == 141
         # What the buffer still holds must not fail at close either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), write)
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_a_stop_is_saved_wherever_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accumulated: int
+) -> None:
+    """Before each look that the loop takes at the request, in turn."""
+    (tmp_path / "text.txt").write_text("to be or not to be, that is the question.\n" * 20)
+    at = 0
+    while True:
+        at += 1
+
+        class Signals(StopSignals):
+            looks = 0
+            at_look = at
+
+            @property
+            def requested(self) -> str | None:
+                self.looks += 1
+                return "SIGTERM" if self.looks >= self.at_look else None
+
+            @requested.setter
+            def requested(self, value: str | None) -> None:
+                pass
+
+        monkeypatch.setattr(loop, "StopSignals", Signals)
+        out = tmp_path / f"run-{at}"
+        settings = TrainConfig(
+            model="tiny", data=str(tmp_path / "text.txt"), out=str(out), iters=3, batch_size=1,
+            gradient_accumulation_steps=accumulated, eval_interval=2, checkpoint_interval=100,
+        )  # fmt: skip
+        done = train(settings, console=Console(io.StringIO()))
+        saved, problems = latest_checkpoint(RunFolder(out).checkpoints)
+        assert problems == [] and saved is not None, at
+        assert saved.state["counters"] == dataclasses.asdict(done.session.counters), at
+        if (out / "model.safetensors").exists():
+            break
+    assert at > 10
 
 
 def test_a_process_without_an_output_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

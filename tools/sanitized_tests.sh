@@ -27,6 +27,13 @@ cp "$build"/_core*.so "$site/tinytape/"
 skip=(
   --ignore=tests/test_package.py # about the installed package, which this is not
 )
+# What hardly comes near the core, or starts a process for each thing it looks at.
+for file in benchmark_compare build commands comparison data_batches data_corpora data_tokenizer docs; do
+  skip+=("--ignore=tests/test_$file.py")
+done
+for promise in corruption disk kills resume signals; do
+  skip+=("--deselect=tests/test_soak.py::test_a_promise_holds[$promise]")
+done
 
 # The sanitizers' libraries have to be in the process before Python is. Python's own allocator would
 # hide what is read beyond an array; that the interpreter gives not all back at its end is no news.

@@ -9,7 +9,7 @@
 
 #include "check.h"
 
-enum { FORKS = 300, HELD = 8 };
+enum { FORKS = 100, HELD = 64 };
 
 static atomic_bool done;
 

@@ -54,6 +54,12 @@ def newest_step(folder: RunFolder) -> int:
     return max(map(step_of, list_checkpoints(folder.checkpoints)), default=-1)
 
 
+def steps_lost(folder: RunFolder) -> int:
+    """How far the newest checkpoint is behind what is known to have been done."""
+    done = max((step for step, _ in held_out_losses(folder)), default=0)
+    return done - max(0, newest_step(folder))
+
+
 def unreadable(folder: RunFolder) -> Iterator[str]:
     """Every file or folder under its final name that is not whole."""
     for room in (folder.checkpoints, folder.best):

@@ -28,7 +28,7 @@ class Call:
     name: str  # one of NAMES
     path: str  # of the file, also where the call has only its descriptor
     do: Callable[[], Any] = field(repr=False)
-    do_part: Callable[[int], Any] | None = field(repr=False, default=None)  # writes so many bytes
+    do_half: Callable[[], Any] | None = field(repr=False, default=None)  # of a write
 
     def fail(self, code: int) -> OSError:
         """What the system raises for this call: calls with a descriptor do not name the file."""
@@ -75,19 +75,24 @@ class Seam:
         """``os.NAME`` with this seam in it."""
         real = getattr(os, name)
 
-        def opening(path: Any, *args: Any, **named: Any) -> int:
+        def opening(path: Any, flags: int, *args: Any) -> int:
             def do() -> int:
-                descriptor: int = real(path, *args, **named)
+                descriptor: int = real(path, flags, *args)
                 self._paths[descriptor] = os.fspath(path)
                 return descriptor
 
+            if not flags & (os.O_WRONLY | os.O_RDWR) and not os.path.isdir(path):
+                return do()  # to read a file changes nothing
             descriptor: int = self._met(name, os.fspath(path), do)
             return descriptor
 
         def writing(descriptor: int, data: Any) -> int:
             path = self._paths.get(descriptor, "?")
             count: int = self._met(
-                name, path, lambda: real(descriptor, data), lambda n: real(descriptor, data[:n])
+                name,
+                path,
+                lambda: real(descriptor, data),
+                lambda: real(descriptor, data[: (len(data) + 1) // 2]),
             )
             return count
 
@@ -121,8 +126,8 @@ def dying_at(number: int, moment: str) -> Iterator[None]:
             return call.do()
         if moment == "after":
             call.do()
-        if moment == "half" and call.do_part is not None:
-            call.do_part(3)
+        if moment == "half" and call.do_half is not None:
+            call.do_half()
         os.kill(os.getpid(), 9)
 
     with Seam(act):

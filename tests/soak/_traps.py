@@ -140,8 +140,18 @@ def trapped(
         around(sampling, "choose", lambda count: (
             trap.spring() if count == token else trap.note("token")))  # fmt: skip
         which = {"first step": 1, "training": 7, "between two batches": 8}.get(phase)
-        around(F, "cross_entropy", lambda count: (
-            trap.spring() if count == which else trap.note("training batch")))  # fmt: skip
+        batches_done = 0
+
+        def trained(count: int) -> None:
+            nonlocal batches_done
+            batches_done = count
+            if count == which:
+                trap.spring()
+            else:
+                trap.note("training batch")
+
+        around(F, "cross_entropy", trained)
         yield
+    trap.note(f"{batches_done} batches")
     after = [signal.getsignal(number) for number in NUMBERS.values()]
     trap.note("handlers are back" if after == before else f"handlers: {after}")

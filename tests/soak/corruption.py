@@ -27,6 +27,8 @@ def spoil(path: Path, names: list[str], random: np.random.Generator) -> str:
     name, other = random.choice(names, 2, replace=False)
     data = bytearray((path / name).read_bytes())
     at = int(random.integers(len(data)))
+    if random.integers(4) == 0:  # the ends, where what is missing or added may look harmless
+        at = [at % 16, len(data) - 1 - at % 16][int(random.integers(2))]
     length = 1 + min(int(random.geometric(0.01)), len(data) - at)
     if kind == "flip":
         bit = int(random.integers(8))
@@ -48,7 +50,7 @@ def spoil(path: Path, names: list[str], random: np.random.Generator) -> str:
             data[at : at + length] = bytes(len(data[at : at + length]))
         words = f"zeros in {name} from {at}, {length} bytes"
     elif kind == "shift":
-        data.insert(at, int(random.integers(256)))
+        data.insert(at, b" \n\0"[int(random.integers(3))])
         words = f"a byte too many in {name} at {at}"
     elif kind == "delete":
         (path / name).unlink()
@@ -71,7 +73,9 @@ def spoil(path: Path, names: list[str], random: np.random.Generator) -> str:
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     outcome = Outcome(count)
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix="tinytape-soak-", dir=memory if memory.is_dir() else None
+    ) as scratch:
         home = Path(scratch)
         (home / "text.txt").write_text(TEXT)
         train(

@@ -100,7 +100,7 @@ class Disk:
             if call.number < fault.number or (call.number > fault.number and not stays):
                 return call.do()
             if not error:
-                return call.do_part(5) if call.do_part else call.do()
+                return call.do_half() if call.do_half else call.do()
             if call.number == fault.number:
                 before.extend(checkpoints(folder))
             if call.name == "close":  # it closes all the same
@@ -131,10 +131,12 @@ class Disk:
         """What the command said, and the folder as the fault left it."""
         if code != 1 or not said.startswith("error: ") or said.count("\n") != 1:
             yield f"expected one line and exit code 1, got {code} and {said!r}"
-        elif str(folder) not in said:
+        elif str(self.room) not in said:
             yield f"the error does not name the file: {said!r}"
         yield from _runs.unreadable(folder)
         yield from (f"litter: {path}" for path in _runs.leftovers(folder))
+        if _runs.steps_lost(folder) > 1:
+            yield f"the newest checkpoint is {_runs.steps_lost(folder)} steps behind"
         if before and before[0] not in checkpoints(folder):
             yield f"the checkpoint before is gone: {before[0][0]}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import gc
 import os
@@ -24,6 +25,7 @@ from tinytape.training.checkpoint import MANIFEST, load_checkpoint
 from tinytape.training.config import read_toml
 from tinytape.training.environment import resident_mb
 from tinytape.training.examine import require_usable
+from tinytape.training.session import Session
 
 from ._miniature import TEXT, manifest_of, write_run
 from ._mutations import one_of, spoil_bytes, spoil_json, spoil_manifest, spoil_safetensors
@@ -76,7 +78,12 @@ def targets(home: Path) -> dict[str, Target]:
 
     def checkpoint() -> None:
         checkpoint = load_checkpoint(path)
-        session.restore(checkpoint)
+        before = state_of(session)
+        try:
+            session.restore(checkpoint)
+        except Exception:
+            assert state_of(session) == before, "a load that failed changed something"
+            raise
         require_usable(checkpoint)
 
     def seal(changed: Path, data: bytes) -> None:
@@ -129,6 +136,13 @@ def targets(home: Path) -> dict[str, Target]:
     }  # fmt: skip
 
 
+def state_of(session: Session) -> tuple[Any, list[bytes]]:
+    """All that a load assigns, in plain values."""
+    state, arrays = session.state()
+    values = {**session.weights(), **arrays}
+    return copy.deepcopy(state), [np.asarray(value.numpy()).tobytes() for value in values.values()]
+
+
 def one(target: Target, random: np.random.Generator) -> tuple[str, Exception | None, float]:
     """Spoil a file and read it: (what was done, what came of it, seconds)."""
     paths = list(target.files)
@@ -152,7 +166,9 @@ def one(target: Target, random: np.random.Generator) -> tuple[str, Exception | N
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     outcome = Outcome(count)
     memory = Path("/dev/shm")
-    scratch = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    scratch = Path(
+        tempfile.mkdtemp(prefix="tinytape-soak-", dir=memory if memory.is_dir() else None)
+    )
     loaded, slowest, settled = 0, 0.0, 0.0
     try:
         kinds = targets(scratch / "run")

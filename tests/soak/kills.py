@@ -129,11 +129,10 @@ class Try:
         ):
             self.all.count("in a saving")
         yield from _runs.unreadable(folder)
-        done = max((step for step, _ in _runs.held_out_losses(folder)), default=0)
-        lost = done - max(0, _runs.newest_step(folder))
+        lost = _runs.steps_lost(folder)
         self.all.cost(lost)
         if lost > self.interval:
-            yield f"step {done} was done, and the newest checkpoint is {lost} behind"
+            yield f"the newest checkpoint is {lost} steps behind"
 
     def start(self, hook: Any = None) -> Started:
         start = start_command if self.real else self.launcher.start

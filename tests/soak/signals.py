@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinytape.training import RunFolder
+from tinytape.training import RunFolder, latest_checkpoint
 from tinytape.training.signals import ECHO
 
 from . import _runs
@@ -28,6 +28,7 @@ from .promise import Outcome, Promise
 
 UNSAVED = ("start-up", "restoring")  # phases in which there is nothing new to save
 COMPLETE = ("final weights", "sampling")  # and those in which the run is done
+BATCHES = 3  # in a step
 LIMIT = 10.0  # seconds after which a signal was not honoured; what it takes is a figure
 
 
@@ -77,7 +78,7 @@ class Signals:
 
     def flags(self, folder: RunFolder, model: str = "tiny") -> list[str]:
         return _runs.again(
-            self.text, folder.path, model=model, iters=6, gradient_accumulation_steps=3,
+            self.text, folder.path, model=model, iters=6, gradient_accumulation_steps=BATCHES,
             eval_interval=2, checkpoint_interval=2, keep=2,
         )  # fmt: skip
 
@@ -133,7 +134,7 @@ class Signals:
             if not self.generated.startswith(said) or len(said) < len("the") + 4:
                 yield f"what it had written: {ended.output!r}"
             return
-        yield from self.judge_folder(case, ended, folder)
+        yield from self.judge_folder(case, ended, folder, [what for what, _ in notes])
         again = self._launcher.start("train", self.flags(folder, case.model), self.room / "log")
         ended = again.wait()
         if ended.status:
@@ -162,7 +163,7 @@ class Signals:
         did = Counter(what for what, _ in notes)
         limits = {"training batch": 0, "evaluated batch": 1, "saving": 1, "best": 1}
         if case.command == "train":
-            limits["token"] = 0
+            limits["token"] = 1
         for what, limit in limits.items():
             if did[what] > limit and not case.closed:
                 yield f"{what}: {did[what]} more after the signal"
@@ -170,7 +171,9 @@ class Signals:
         if handled and not case.closed and not did["handlers are back"]:
             yield f"the handlers are not what they were: {notes[-1]}"
 
-    def judge_folder(self, case: Case, ended: Ended, folder: RunFolder) -> Iterator[str]:
+    def judge_folder(
+        self, case: Case, ended: Ended, folder: RunFolder, notes: list[str]
+    ) -> Iterator[str]:
         """What was saved, and what was said about it."""
         yield from _runs.unreadable(folder)
         if case.kills or case.phase in UNSAVED:
@@ -185,6 +188,15 @@ class Signals:
                 yield f"it does not say how it was stopped: {ended.output[-300:]}"
             elif int(told[1]) != _runs.newest_step(folder):
                 yield f"{told[0]!r}, and the newest checkpoint is of {_runs.newest_step(folder)}"
+            elif f"{batches_saved(folder)} batches" not in notes:
+                yield f"{batches_saved(folder)} batches were saved: {notes}"
+
+
+def batches_saved(folder: RunFolder) -> int:
+    """How many batches the newest checkpoint has seen."""
+    newest, _ = latest_checkpoint(folder.checkpoints)
+    counters = newest.state["counters"] if newest else {"step": 0, "micro_step": 0}
+    return int(counters["step"] * BATCHES + counters["micro_step"])
 
 
 def closing(how: str, argv: list[str], record: Path, arguments: dict[str, Any]) -> Ended:

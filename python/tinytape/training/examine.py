@@ -67,7 +67,7 @@ def examine(target: str | os.PathLike[str]) -> Iterator[Saved]:
     folder.require_run()
     for checkpoint in list_checkpoints(folder.checkpoints):
         yield _examine_checkpoint(checkpoint, "checkpoint")
-    for checkpoint in list_checkpoints(folder.path / "best"):
+    for checkpoint in list_checkpoints(folder.best):
         yield _examine_checkpoint(checkpoint, "best")
     if os.path.lexists(folder.model):
         yield _examine_weights(folder)

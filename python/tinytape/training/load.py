@@ -88,8 +88,10 @@ def settings_of(record: Mapping[str, Any], config: Path) -> TrainConfig:
     """The settings in a run's ``config.json``, all of them resolved.
 
     Raises:
-        CheckpointError: one is absent, unknown or out of range; ``config`` is for the message.
+        CheckpointError: one is absent, unknown, of another type or out of range; ``config`` is for
+            the message.
     """
+    require_types(record, CONFIG, config)
     try:
         settings = TrainConfig(**checked_names(record.get("train", {}), "train"))
     except ConfigError as error:

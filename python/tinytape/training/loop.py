@@ -25,9 +25,10 @@ from .checkpoint import (
     save_checkpoint,
     step_of,
 )
-from .config import TrainConfig, changed_for_resume, check_names, checked_names, resolve
+from .config import TrainConfig, changed_for_resume, check_names, resolve
 from .environment import differences, environment, resident_mb
 from .errors import CheckpointError, ConfigError, RunError
+from .load import settings_of
 from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress
 from .report import closing, header
@@ -62,10 +63,11 @@ def train(
     config = resolve(config)
     session = build_session(config)
     folder = RunFolder(config.out)
-    folder.claim(overwrite=overwrite)
-    session.tokenizer.save(folder.tokenizer)
-    folder.write_config(session.record())
-    return _run(session, folder, console, resumed=None)
+    with folder.held():
+        folder.claim(overwrite=overwrite)
+        session.tokenizer.save(folder.tokenizer)
+        folder.write_config(session.record())
+        return _run(session, folder, console, resumed=None)
 
 
 def resume(
@@ -93,42 +95,47 @@ def resume(
     console = console or Console()
     check_names(allow_change, "--allow-change")
     folder.require_run()
-    folder.remove_leftovers()
-    found = _starting_point(folder, checkpoint, console)
-    # Killed before its first checkpoint, a run has its settings and nothing to lose.
-    record = folder.read_config() if found is None else found.config
-    old = TrainConfig(**checked_names(record.get("train", {}), str(folder)))
-    # Where the run lies now is where it goes on, also when the folder was moved.
-    old = dataclasses.replace(old, out=str(folder))
-    config = changed_for_resume(old, asked, allow_change)
-    branches = Path(config.out).resolve() != folder.path.resolve()
-    if found is not None and config.iters < found.step:
-        raise ConfigError(f"{folder} is at step {found.step}, beyond iters = {config.iters}")
-    if found is not None and not branches:
-        newest = next(iter(list_checkpoints(folder.checkpoints)), found.path)
-        if checkpoint is not None and step_of(newest) > found.step:
-            raise RunError(
-                f"{folder} went on from {found.path} to {newest.name}; add --out for another "
-                f"folder, where a run goes on from here and that one stays"
-            )
-    # Another text is read with the characters that the weights know.
-    tokenizer = CharTokenizer.load(folder.tokenizer) if "data" in allow_change else None
-    session = build_session(config, tokenizer)
-    if found is not None:
-        session.restore(found, allowed=allow_change)
-        for line in differences(found.env, environment()):
-            console.line(f"warning: the environment is not that of the checkpoint: {line}")
-    metrics = folder.read_metrics()
-    if branches:
+    target = RunFolder(asked.get("out", folder.path))
+    branches = target.path.resolve() != folder.path.resolve()
+    with target.held():
+        if not branches:
+            folder.remove_leftovers()
+        found = _starting_point(folder, checkpoint, console)
+        # Killed before its first checkpoint, a run has its settings and nothing to lose.
+        record = folder.read_config() if found is None else found.config
+        old = settings_of(record, folder.config if found is None else found.path / "config.json")
+        # Where the run lies now is where it goes on, also when the folder was moved.
+        old = dataclasses.replace(old, out=str(folder))
+        config = changed_for_resume(old, asked, allow_change)
+        if found is not None and config.iters < found.step:
+            raise ConfigError(f"{folder} is at step {found.step}, beyond iters = {config.iters}")
+        if found is not None and not branches:
+            newest = next(iter(list_checkpoints(folder.checkpoints)), found.path)
+            if checkpoint is not None and step_of(newest) > found.step:
+                raise RunError(
+                    f"{folder} went on from {found.path} to {newest.name}; add --out for another "
+                    f"folder, where a run goes on from here and that one stays"
+                )
+        # Another text is read with the characters that the weights know.
+        tokenizer = CharTokenizer.load(folder.tokenizer) if "data" in allow_change else None
+        session = build_session(config, tokenizer)
+        if found is not None:
+            session.restore(found, allowed=allow_change)
+            for line in differences(found.env, environment()):
+                console.line(f"warning: the environment is not that of the checkpoint: {line}")
+        metrics = folder.read_metrics()
         best = [p for p in list_checkpoints(folder.best) if found and step_of(p) <= found.step]
-        folder = RunFolder(config.out)
-        folder.claim(overwrite=overwrite)
-        session.tokenizer.save(folder.tokenizer)
-        for path in best:
-            copy_checkpoint(path, folder.best)
-    folder.write_metrics([m for m in metrics if m["step"] <= session.counters.evaluated_step])
-    folder.write_config(session.record())
-    return _run(session, folder, console, resumed=found)
+        if branches:
+            target.claim(overwrite=overwrite)
+            session.tokenizer.save(target.tokenizer)
+            for path in best:
+                copy_checkpoint(path, target.best)
+        elif allow_change:  # what was best may be of a future that does not come
+            for path in set(list_checkpoints(folder.best)) - set(best):
+                discard_folder(path)
+        target.write_metrics([m for m in metrics if m["step"] <= session.counters.evaluated_step])
+        target.write_config(session.record())
+        return _run(session, target, console, resumed=found)
 
 
 def _starting_point(
@@ -140,7 +147,10 @@ def _starting_point(
     for problem in problems:
         console.line(f"skipped a checkpoint: {problem}")
     if found is None and problems:
-        raise CheckpointError(f"{folder}: no checkpoint is good; start again with --overwrite")
+        raise CheckpointError(
+            f"{folder}: no checkpoint is good ({'; '.join(problems)}); if none can be saved, "
+            f"start again with --overwrite"
+        )
     return found
 
 
@@ -173,7 +183,8 @@ def _run(
                     _save(session, folder, folder.checkpoints)
                     prune_checkpoints(folder.checkpoints, config.keep)
                     saved = session.position
-                if stop.requested or counters.step == config.iters:
+                # A request may have come since it was last looked at: what is left must be saved.
+                if counters.step == config.iters or (stop.requested and saved == session.position):
                     break
                 begun = time.perf_counter()
                 loss = train_step(

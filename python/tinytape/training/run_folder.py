@@ -12,16 +12,26 @@ curve.png           drawn by ``python -m tinytape.plot``
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .._files import make_folder, remove_leftovers, replace_file, sync_folder
+from .._files import (
+    make_folder,
+    opened,
+    read_file,
+    remove_leftovers,
+    replace_file,
+    sync_folder,
+    write_all,
+)
 from .checkpoint import is_checkpoint_name, pack_json, unpack_json
 from .errors import RunError
+from .json_records import RECORD_LIMIT
 
 
 class RunFolder:
@@ -41,14 +51,33 @@ class RunFolder:
     def __str__(self) -> str:
         return str(self.path)
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it no other process trains here. The folder is made if it is not there.
+
+        Raises:
+            RunError: another process does, or this is a file.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"--out {self}: this is a file, expected a folder")
+        make_folder(self.path)
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(f"{self}: another process is training in this folder") from error
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # nothing was written by it
+                os.close(descriptor)  # and with it goes the lock, also when the process is killed
+
     def claim(self, *, overwrite: bool) -> None:
         """Make the folder ready for a new run.
 
         Raises:
             RunError: it holds a run and ``overwrite`` is False, or it holds something else.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise RunError(f"--out {self}: this is a file, expected a folder")
         self.remove_leftovers()
         held = {p.name for p in self.path.iterdir()} if self.path.is_dir() else set()
         own = (*self._files, self.checkpoints, self.best)
@@ -78,7 +107,7 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The run's ``config.json``."""
         self.require_run()
-        return unpack_json(self.config.read_bytes(), self.config)
+        return unpack_json(read_file(self.config, RECORD_LIMIT), self.config)
 
     def write_config(self, record: Mapping[str, Any]) -> None:
         replace_file(self.config, pack_json(record))
@@ -131,20 +160,14 @@ def run_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None]:
 def _append(path: Path, line: bytes) -> None:
     """Add a line to a file and sync it, or leave the file as it was and raise OSError."""
     new = not path.exists()
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, 0o666)
-    try:
+    with opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as descriptor:
         size = os.fstat(descriptor).st_size
         try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            write_all(descriptor, line)
             os.fsync(descriptor)
-        except OSError as error:
+        except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, size)
-            raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        os.close(descriptor)
+            raise
     if new:
         sync_folder(path.parent)
