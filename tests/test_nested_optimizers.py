@@ -139,7 +139,7 @@ def test_rates():
     assert optimizers.get_lr() == pytest.approx({k: v / 2 for k, v in rates.items()})
     by_level = made(Text(), lr=rates)
     assert by_level.get_lr() == rates
-    with pytest.raises(ValueError, match="a rate for each of level1_fast.*got level1_fast$"):
+    with pytest.raises(ValueError, match=r"a rate for each of level1_fast.*got level1_fast$"):
         by_level.set_lr({"level1_fast": 1.0})
 
 
@@ -272,7 +272,7 @@ def test_presets():
     copied["chunk_sizes"]["level1_fast"] = 5
     assert PRESETS["original"]["chunk_sizes"]["level1_fast"] == 1
     assert PRESETS["unscaled"]["chunk_sizes"]["level1_fast"] == 1
-    with pytest.raises(ValueError, match="expected one of original, .*got 'best'"):
+    with pytest.raises(ValueError, match=r"expected one of original, .*got 'best'"):
         preset("best")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -178,7 +180,7 @@ def test_boundaries_are_separate_sequences(marked):
     expected = np.zeros((B, T, C))
     for b in range(B):
         edges = [0, *(t for t in range(1, T) if marks[b, t]), T]
-        for i, (begin, end) in enumerate(zip(edges, edges[1:], strict=False)):
+        for i, (begin, end) in enumerate(pairwise(edges)):
             alone.load_state_arrays(
                 {k: v[:, b : b + 1] if v.ndim == 3 else v for k, v in start.items()}
             )
