@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -307,6 +309,34 @@ def test_a_model_of_another_type_takes_its_state_along():
     y, _ = model(features().float())
     assert y.dtype is tt.float32
     assert model.state_arrays()["level1_fast.h"].dtype == np.float32
+
+
+def test_a_refused_batch_changes_nothing():
+    model = made()
+    model(features())
+    saved = model.state_arrays()
+    for call in (
+        lambda: model(features(2, T, C).float(), reset_states=True),
+        lambda: model(features(2, T, C).float()),
+        lambda: model(features(2, T, C + 1), reset_states=True),
+        lambda: model(features(2, T, C), boundaries=[[True]], reset_states=True),
+    ):
+        with pytest.raises((TypeError, ValueError)):
+            call()
+        same(model.state_arrays(), saved)
+
+
+def test_copies_are_independent():
+    model = made()
+    model(features())
+    model.detach_states()
+    copied = copy.deepcopy(model)
+    pickled = pickle.loads(pickle.dumps(model))
+    x, before = features(), model.state_arrays()
+    outputs = [m(x)[0].numpy() for m in (copied, pickled)]
+    same(model.state_arrays(), before)
+    for y in outputs:
+        np.testing.assert_array_equal(y, model(x)[0].numpy() if y is outputs[0] else outputs[0])
 
 
 def test_memory_is_flat_over_many_steps(in_new_context):

@@ -8,6 +8,7 @@ import pytest
 import tinytape as tt
 from tinytape import nn
 from tinytape.nested import LEVELS, NestedModelWithSurprise, SurpriseLossComputer
+from tinytape.nested.bending_gelu import bending_gelu
 
 from .nested_reference import Reference
 
@@ -20,7 +21,8 @@ N = B * T * C
 class Problem:
     """A model in float64, a batch, and the squares of its errors as the loss."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, mode: bool | str = True) -> None:
+        self.mode = mode
         rng = np.random.default_rng(seed)
         self.model = NestedModelWithSurprise(C, HIDDEN, dtype=tt.float64, residual=True)
         for p in self.model.parameters():
@@ -28,7 +30,7 @@ class Problem:
         self.x, self.targets = rng.standard_normal((2, B, T, C))
 
     def forward(self) -> tuple[tt.Tensor, dict]:
-        y, seen = self.model(tt.tensor(self.x), compute_surprise=True)
+        y, seen = self.model(tt.tensor(self.x), compute_surprise=self.mode)
         return nn.functional.mse_loss(y, tt.tensor(self.targets), reduction="sum"), seen
 
     def gradients(self) -> dict[str, np.ndarray]:
@@ -96,10 +98,11 @@ def test_teach_by_hand(clip):
     check_by_hand(problem, computer, values, extra)
 
 
+@pytest.mark.parametrize("told", [True, "second_order"])
 @pytest.mark.parametrize("clip", [None, 0.7])
 @pytest.mark.parametrize("weights", [WEIGHTS, ALL])
-def test_second_order_by_central_differences(weights, clip):
-    problem = Problem(2)
+def test_second_order_by_central_differences(weights, clip, told):
+    problem = Problem(2, told)
     _, y, g = problem.by_hand()
     bound = np.inf if clip is None else clip
     computer = SurpriseLossComputer(weights, clip, mode="second_order")
@@ -122,6 +125,27 @@ def test_second_order_by_central_differences(weights, clip):
         p.detach().copy_(before)
         slope = (ends[0] - ends[1]) / (2 * h)
         np.testing.assert_allclose((found[name] * direction).sum(), slope, rtol=1e-6, atol=1e-6)
+
+
+def test_a_third_differentiation_is_refused():
+    z = tt.tensor([0.3, -1.2], dtype=tt.float64, requires_grad=True)
+    (first,) = tt.grad(bending_gelu(z).sum(), z, create_graph=True)
+    (second,) = tt.grad((first * first).sum(), z, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        second.sum().backward()
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_bending_gelu_is_gelu(order):
+    z = np.linspace(-4, 4, 41)
+    found = []
+    for function in (bending_gelu, nn.functional.gelu):
+        x = tt.tensor(z, requires_grad=True)
+        y = function(x)
+        for _ in range(order):
+            (y,) = tt.grad((y * y.detach()).sum(), x, create_graph=True)
+        found.append(y.numpy())
+    close(found[0], found[1], 1e-13)
 
 
 def test_the_modes_differ_where_they_should():

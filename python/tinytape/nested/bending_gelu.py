@@ -11,6 +11,8 @@ from ..functional import erf, exp
 from ..nn import functional as F
 from ..tensor import Tensor
 
+Curve = tuple[Tensor, Tensor]
+
 
 def bending_gelu(z: Tensor) -> Tensor:
     """gelu(z), exact; the same numbers as ``F.gelu``, with fewer passes over memory in a backward
@@ -28,19 +30,15 @@ class _Gelu(Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor) -> Tensor:
         ctx.save_for_backward(z)
-        ctx.shape_of_curve = None
+        ctx.curve = None
         return F.gelu(z)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Tensor:
         (z,) = ctx.saved_tensors
-        if ctx.shape_of_curve is None:
-            with no_grad():
-                square = z * z
-                density = exp(square * -0.5) * (1.0 / math.sqrt(2.0 * math.pi))
-                slope = erf(z * math.sqrt(0.5)) * 0.5 + 0.5 + z * density
-                ctx.shape_of_curve = slope, (2.0 - square) * density
-        dz: Tensor = _TimesSlope.apply(dy, z, *ctx.shape_of_curve)
+        if ctx.curve is None:
+            ctx.curve = _slope_and_curvature(z)
+        dz: Tensor = _TimesSlope.apply(dy, z, ctx.curve)
         return dz
 
 
@@ -49,12 +47,24 @@ class _TimesSlope(Function):
     differentiation would need more: it is refused."""
 
     @staticmethod
-    def forward(ctx: Any, dy: Tensor, z: Tensor, slope: Tensor, curvature: Tensor) -> Tensor:
-        ctx.save_for_backward(dy, slope, curvature)
-        return dy * slope
+    def forward(ctx: Any, dy: Tensor, z: Tensor, curve: Curve) -> Tensor:
+        ctx.save_for_backward(dy)
+        ctx.curve = curve  # constants of no graph: saving them would copy them
+        return dy * curve[0]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        dy, slope, curvature = ctx.saved_tensors
-        return d * slope, d * dy * curvature, None, None
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor, Tensor, None]:
+        (dy,) = ctx.saved_tensors
+        slope, curvature = ctx.curve
+        return d * slope, d * dy * curvature, None
+
+
+def _slope_and_curvature(z: Tensor) -> Curve:
+    """Of gelu at z."""
+    with no_grad():
+        square = z * z
+        density = exp(square * -0.5) * (1.0 / math.sqrt(2.0 * math.pi))
+        curvature = (2.0 - square) * density
+        del square
+        return erf(z * math.sqrt(0.5)) * 0.5 + 0.5 + z * density, curvature

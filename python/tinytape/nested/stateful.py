@@ -106,10 +106,7 @@ class NestedModelWithState(NestedModelWithSurprise):
         if boundaries is not None:
             marks = as_mask(type(self).__name__, boundaries, (batch_size, length), "boundaries")
             marks = marks if marks.any() else None
-        if reset_states:
-            self.reset_states(batch_size)
         carried = self._carried
-        carried.fit(batch_size, x.dtype)
 
         second_order = compute_surprise == "second_order"
 
@@ -122,10 +119,14 @@ class NestedModelWithState(NestedModelWithSurprise):
             return self._run_remembering(name, level, x, marks)
 
         seen = self._new_info() if compute_surprise else None
-        y = self._through(x, run, seen)
-        carried.steps_since_reset += 1
-        if marks is not None:
-            carried.rows_reset += int(marks.sum())
+        with carried.unless_refused():
+            if reset_states:
+                self.reset_states(batch_size)
+            carried.fit(batch_size, self._dtype)
+            y = self._through(x, run, seen)
+            carried.steps_since_reset += 1
+            if marks is not None:
+                carried.rows_reset += int(marks.sum())
         return y, seen
 
     def _run_fast(self, x: Tensor, marks: Array | None) -> Tensor:
