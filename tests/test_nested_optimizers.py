@@ -176,6 +176,17 @@ def test_resuming_within_a_chunk_is_exact(wiring, stop):
     assert repr(a) == repr(b)
 
 
+def test_gradients_before_their_step_are_kept_too():
+    model, other = Text(), Text()
+    optimizers, resumed = made(model), made(other)
+    learn(model, 1)
+    resumed.load_state_dict(to_arrays(optimizers.state_dict()))
+    assert resumed.pending == dict.fromkeys(LEVELS, 0)
+    for o in (optimizers, resumed):
+        o.step(1)
+    assert same(values(model), values(other))
+
+
 def to_arrays(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: to_arrays(value) for key, value in tree.items()}
