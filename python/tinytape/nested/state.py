@@ -12,7 +12,8 @@ Before the first batch, and after a reset without a batch size, there is no h, c
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,16 @@ class CarriedState:
         )
         shapes |= {_memory_key(k): (batch_size, self.input_size) for k in self.memory_levels}
         return shapes
+
+    @contextmanager
+    def unless_refused(self) -> Iterator[None]:
+        """What an exception interrupts has changed nothing."""
+        before = dict(vars(self), tensors=dict(self.tensors))
+        try:
+            yield
+        except BaseException:
+            vars(self).update(before)
+            raise
 
     def begin(self, batch_size: int | None, dtype: DType) -> None:
         """Zeros for a batch, or nothing."""
