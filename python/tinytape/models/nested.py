@@ -191,7 +191,7 @@ class NestedLM(Module):
         self,
         idx: Tensor,
         *,
-        compute_surprise: bool = False,
+        compute_surprise: bool | str = False,
         reset_states: bool | None = None,
         boundaries: Any = None,
     ) -> tuple[Tensor, Info | None]:

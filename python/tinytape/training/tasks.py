@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -95,6 +94,9 @@ class StreamTask(WindowTask):
         super().__init__(model, splits, config)
         self.nested = model.nested
         self.surprise: SurpriseLossComputer | None = None
+        self._surprise: bool | str = config.surprise != "off"
+        if config.surprise == "second_order":
+            self._surprise = config.surprise  # levels that are cheap to differentiate twice
         if config.surprise != "off":
             weights = map(float, config.surprise_weights.split(","))
             self.surprise = SurpriseLossComputer(
@@ -116,7 +118,7 @@ class StreamTask(WindowTask):
         due = self._every and number % self._every == 0 and number > 0
         logits, info = self.model.read(
             tt.tensor(x),
-            compute_surprise=self.surprise is not None,
+            compute_surprise=self._surprise,
             reset_states=True if due else None,
             boundaries=streams.boundaries(number) if self._documents else None,
         )
@@ -128,11 +130,7 @@ class StreamTask(WindowTask):
 
     def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> float | None:
         starts = self._held_out_starts if self._documents else None
-        persistent = self.model.config.persistent
-        states: AbstractContextManager[None] = (
-            self.nested.fresh_states() if persistent else nullcontext()
-        )
-        with states:
+        with self.nested.fresh_states():
             return stream_loss(self.model, self.held_out, self.context, starts, should_stop)
 
     def snapshot(self) -> Any:
