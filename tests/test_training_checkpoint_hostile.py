@@ -265,7 +265,7 @@ def test_types_are_those_that_are_written(path: Path) -> None:
     """Every key of what is written is known, so that a new one gets a type."""
     for name, expected in (("state.json", STATE), ("config.json", CONFIG)):
         record = unpack_json((path / name).read_bytes(), path / name)
-        assert record.keys() == expected.keys()
+        assert record.keys() == expected.keys() - {"levels", "task"}  # of nested models
         for key in ("counters", "data", "scheduler", "corpus"):
             if key in expected:
                 assert record[key].keys() == expected[key].keys()

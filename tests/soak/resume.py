@@ -30,6 +30,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "tiny, float64": {"dtype": "float64", "schedule": "constant"},
     "tiny, 3 batches a step": {"gradient_accumulation_steps": 3, "dropout": 0.1},
     "small": {"model": "small", "batch_size": 4},
+    "nested-state": {"model": "nested-state", "context": 16, "dropout": 0.1},
+    "nested-surprise": {
+        "model": "nested-surprise",
+        "context": 16,
+        "surprise": "second_order",
+        "reset": "5",
+    },
 }
 
 
@@ -115,7 +122,7 @@ PROMISE = Promise(
     words="resume is exact",
     how="signals in random batches x kinds of run x thread counts; SHA-256 of the final weights",
     wanted="100 of 100 equal",
-    quick=7,
+    quick=9,
     full=100,
     run=run,
 )

@@ -86,10 +86,6 @@ STATE: Mapping[str, Any] = {
     "data": {"sha256": TEXT, "seed": COUNT, "next_batch": COUNT},
     "generators": NamesTo({"seed": UINT64, "stream": UINT64, "offset": UINT64}),
     "optimizer": _OPTIMIZER,
-    "scheduler": {"base_lrs": ListOf(NUMBER), "_last_lr": ListOf(NUMBER), "last_epoch": WHOLE},
-}
-
-STATE_OF_LEVELS: Mapping[str, Any] = {
     "levels": {
         "levels": NamesTo(_OPTIMIZER),
         "pending": NamesTo(COUNT),
@@ -97,6 +93,7 @@ STATE_OF_LEVELS: Mapping[str, Any] = {
         "starts": NamesTo(LEAF),
     },
     "task": {"surprise": NamesTo(COUNT)},
+    "scheduler": {"base_lrs": ListOf(NUMBER), "_last_lr": ListOf(NUMBER), "last_epoch": WHOLE},
 }
 
 CONFIG: Mapping[str, Any] = {
