@@ -12,7 +12,6 @@ curve.png           drawn by ``python -m tinytape.plot``
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -32,6 +31,7 @@ from .._files import (
 from .checkpoint import is_checkpoint_name, pack_json, unpack_json
 from .errors import RunError
 from .json_records import RECORD_LIMIT
+from .lock import held
 
 
 class RunFolder:
@@ -61,16 +61,8 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"--out {self}: this is a file, expected a folder")
         make_folder(self.path)
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(f"{self}: another process is training in this folder") from error
+        with held(self.path):
             yield
-        finally:
-            with contextlib.suppress(OSError):  # nothing was written by it
-                os.close(descriptor)  # and with it goes the lock, also when the process is killed
 
     def claim(self, *, overwrite: bool) -> None:
         """Make the folder ready for a new run.
