@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from tinytape.training import json_records
+from tinytape.training import TrainConfig, json_records, resolve
 from tinytape.training.checkpoint import load_checkpoint, verify_checkpoint
 from tinytape.training.examine import require_usable
 from tinytape.training.record_types import CONFIG, STATE
 from tinytape.training.run_folder import RunFolder
-from tinytape.training.session import build_optimizer
+from tinytape.training.session import build_session
 from tinytape.training.step import train_step
+from tinytape.training.updates import build_optimizer
 
 from .soak._miniature import session_of, write_run
 
@@ -43,7 +44,7 @@ def test_a_checkpoint_of_version_1_still_loads(tmp_path: Path) -> None:
     for name, weight in session.weights().items():
         assert weight.numpy().tobytes() == checkpoint.model[name].tobytes()
     bias = dict(session.model.named_parameters())["head.bias"]
-    assert session.optimizer.state[bias]["step"] == 3
+    assert session.updates.optimizer.state[bias]["step"] == 3
     assert bias.grad is not None
     assert bias.grad.numpy().tobytes() == checkpoint.arrays["gradient.head.bias"].tobytes()
     # What it goes on to is what it went on to when it was written, but for the last bits.
@@ -87,12 +88,38 @@ def test_every_key_is_in_the_document(written: Path, tmp_path: Path) -> None:
     model = session_of(tmp_path).model
     config = session_of(tmp_path).config
     for kind in ("adam", "adamw", "sgd"):
-        optimizer = build_optimizer(model, dataclasses.replace(config, optimizer=kind))
+        optimizer = build_optimizer(
+            list(model.named_parameters()), dataclasses.replace(config, optimizer=kind)
+        )
         found[kind] = optimizer.state_dict()
     for name, record in found.items():
         for key in set(keys(record)) - weights - settings:
             words = (f"`{key}`", f".{key}`", f'"{key}"')
             assert any(word in DOCUMENT for word in words), f"{key} of {name}"
+
+
+def test_every_key_of_a_nested_model_is_in_the_document(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("abcd " * 60)
+    for optimizer in ("adamw", "delta_rule", "dgd"):
+        session = build_session(
+            resolve(
+                TrainConfig(
+                    model="nested-surprise", wiring="nested", context=4, batch_size=2,
+                    data=str(text), optimizer=optimizer, chunk_sizes="1,2,4",
+                )
+            )
+        )  # fmt: skip
+        train_step(session, RunFolder(tmp_path))
+        tree, arrays = session.state()
+        tree |= {"model": session.model.config.to_dict()}
+        named = {name for name, _ in session.model.named_parameters()}
+        for key in set(keys(tree)) - named:
+            words = (f"`{key}`", f".{key}`", f'"{key}"')
+            levels = ("level1_fast", "level2_medium", "level3_slow")
+            assert key in levels or any(word in DOCUMENT for word in words), key
+        for name in arrays:
+            assert any(f"`{part}." in DOCUMENT for part in (name.split(".")[0],)), name
 
 
 def test_every_key_that_has_a_type_is_in_the_document() -> None:

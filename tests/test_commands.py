@@ -71,7 +71,11 @@ def test_a_run_is_not_overwritten_by_accident(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--model", "huge"], "model: expected one of tiny, small, medium; got 'huge'"),
+        (
+            ["--model", "huge"],
+            "model: expected one of tiny, small, medium, nested, nested-state, "
+            "nested-surprise, nested-original; got 'huge'",
+        ),
         (["--data", "nothing.txt"], "cannot read corpus nothing.txt"),
         (["--lr", "-1"], "lr: expected more than 0"),
         (["--config", "nothing.toml"], "cannot read --config nothing.toml"),

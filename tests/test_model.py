@@ -49,7 +49,7 @@ def count(model: tt.nn.Module) -> int:
     ],
 )
 def test_presets(name, sizes, parameters):
-    assert list(models.presets()) == ["tiny", "small", "medium"]
+    assert list(models.presets())[:3] == ["tiny", "small", "medium"]
     model = models.create(name, 65, generator=tt.Generator(0))
     config = model.config
     assert (config.context, config.width, config.heads, config.layers) == sizes
@@ -337,9 +337,9 @@ def test_errors_say_what_was_given():
     ):
         with pytest.raises(ValueError, match=message):
             models.create("small", 65, **options)
-    with pytest.raises(ValueError, match="one of tiny, small, medium, got 'large'"):
+    with pytest.raises(ValueError, match=r"one of tiny, small, medium, .*, got 'large'"):
         models.create("large", 65)
-    with pytest.raises(ValueError, match="architecture to be one of gpt, got 'lstm'"):
+    with pytest.raises(ValueError, match="architecture to be one of gpt, nested, got 'lstm'"):
         models.from_config({"architecture": "lstm"})
     with pytest.raises(ValueError, match=r"missing .* 'vocab_size'"):
         models.from_config({"architecture": "gpt", **models.presets()["tiny"]})

@@ -27,6 +27,7 @@ from tinytape.training import (
     latest_checkpoint,
     loop,
     resume,
+    tasks,
     train,
 )
 from tinytape.training import step as step_room
@@ -159,14 +160,14 @@ def test_a_stop_during_an_evaluation_repeats_the_evaluation(
     text: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
-    real = loop.held_out_loss
+    real = tasks.held_out_loss
 
     def evaluate(model: Any, ids: Any, context: int, should_stop: Any) -> float | None:
         if len(losses(out)) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return real(model, ids, context, should_stop)
 
-    monkeypatch.setattr(loop, "held_out_loss", evaluate)
+    monkeypatch.setattr(tasks, "held_out_loss", evaluate)
     done = train(settings(text, out), console=silent())
     assert (done.stopped, done.exit_code) == ("SIGTERM", 143)
     assert [row[0] for row in losses(out)] == [0, 7]
@@ -243,15 +244,15 @@ def test_a_stop_between_the_batches_of_a_step(
     three = {"gradient_accumulation_steps": 3, "iters": 12}
     train(settings(text, whole, **three), console=silent())
     seen = []
-    real = step_room.batch_loss
+    real = step_room.batch_losses
 
-    def batch_loss(session: Any, number: int) -> tt.Tensor:
+    def batch_losses(session: Any, number: int) -> Any:
         seen.append(number)
         if number in (1, 9, 10, 20, 35):
             os.kill(os.getpid(), signal.SIGTERM)
         return real(session, number)
 
-    monkeypatch.setattr(step_room, "batch_loss", batch_loss)
+    monkeypatch.setattr(step_room, "batch_losses", batch_losses)
     done = train(settings(text, out, **three), console=silent())
     positions = []
     while done.stopped:
@@ -270,13 +271,13 @@ def test_a_stop_between_the_batches_of_a_step(
 def test_an_unfinished_step_keeps_its_number_of_batches(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = step_room.batch_loss
+    real = step_room.batch_losses
 
-    def batch_loss(session: Any, number: int) -> tt.Tensor:
+    def batch_losses(session: Any, number: int) -> tt.Tensor:
         os.kill(os.getpid(), signal.SIGTERM)
         return real(session, number)
 
-    monkeypatch.setattr(step_room, "batch_loss", batch_loss)
+    monkeypatch.setattr(step_room, "batch_losses", batch_losses)
     done = train(settings(text, tmp_path / "run", gradient_accumulation_steps=3), console=silent())
     assert done.session.position == (0, 1)
     monkeypatch.undo()
@@ -327,7 +328,7 @@ def test_what_may_change_is_said(text: Path, whole: Path, tmp_path: Path) -> Non
     assert done.session.counters.step == 40
     rates = {m["step"]: m["lr"] for m in done.folder.read_metrics()}
     assert rates[7] < 0.01 and rates[14] == rates[40] == 0.01
-    assert done.session.optimizer.param_groups[0]["lr"] == 0.01
+    assert done.session.updates.optimizer.param_groups[0]["lr"] == 0.01
     assert RunFolder(out).read_config()["train"]["lr"] == 0.01
 
     other = tmp_path / "other.txt"

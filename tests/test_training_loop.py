@@ -31,9 +31,10 @@ from tinytape.training import (
 from tinytape.training.nonfinite import first_bad_operation
 from tinytape.training.progress import Console, Progress
 from tinytape.training.report import planned_memory
-from tinytape.training.session import Session, build_optimizer, build_session
+from tinytape.training.session import Session, build_session
 from tinytape.training.state_tree import join_state, split_state
-from tinytape.training.step import batch_loss
+from tinytape.training.step import batch_losses
+from tinytape.training.updates import updates_of
 
 WORDS = "the cat sat on a mat; who knows why? nobody does, said the dog.\n"
 
@@ -215,16 +216,16 @@ def test_a_step_is_the_plain_loop(text: Path, tmp_path: Path) -> None:
     for _ in range(3):
         loop.train_step(ours, RunFolder(tmp_path))
     for step in range(3):
-        x, y = plain.windows.batch(step)
+        x, y = plain.task.windows.batch(step)
         loss = F.cross_entropy(
             plain.model(tt.tensor(x)).reshape(-1, plain.tokenizer.vocab_size),
             tt.tensor(y.reshape(-1)),
         )
         loss.backward()
         tt.nn.utils.clip_grad_norm_(plain.model.parameters(), 0.5)
-        plain.optimizer.step()
-        plain.scheduler.step()
-        plain.optimizer.zero_grad()
+        plain.updates.optimizer.step()
+        plain.updates.scheduler.step()
+        plain.updates.optimizer.zero_grad()
     for name, array in weights(ours.model).items():
         assert np.array_equal(array, weights(plain.model)[name]), name
 
@@ -248,7 +249,7 @@ def test_a_parameter_without_a_gradient_stops_the_run(
     def with_an_idle_layer(config: TrainConfig) -> Session:
         session = build_session(config)
         session.model.idle = tt.nn.Linear(2, 3)
-        session.optimizer = build_optimizer(session.model, config)
+        session.updates = updates_of(session.model, config)
         return session
 
     monkeypatch.setattr(loop, "build_session", with_an_idle_layer)
@@ -355,14 +356,13 @@ def test_steps_that_are_not_finite_can_be_left_out(
 def test_looking_for_the_first_bad_operation_moves_nothing(text: Path, tmp_path: Path) -> None:
     """A step that is left out draws what a good one would have drawn."""
     session = session_of(text, tmp_path, dropout=0.3)
-    before = session.generator.get_state()
+    before = session.snapshot()
     loop.train_step(session, RunFolder(tmp_path))
-    drawn = session.generator.offset - before["offset"]
-    assert drawn > 0
-    session.generator.set_state(before)
+    assert session.generator.offset > before.generator["offset"]
+    session.rewind(before)
     session.model.head.bias.fill_(math.nan)
-    said = first_bad_operation(session, lambda: batch_loss(session, 0).backward(), before)
-    assert "linear" in said and session.generator.get_state() == before
+    said = first_bad_operation(session, lambda: batch_losses(session, 0)[0].backward(), before)
+    assert "linear" in said and session.snapshot() == before
     assert all(p.grad is None for p in session.model.parameters())
 
 
@@ -370,7 +370,7 @@ def test_decay_is_for_matrices(text: Path, tmp_path: Path) -> None:
     session = session_of(text, tmp_path, weight_decay=0.25)
     decay = {
         name: group["weight_decay"]
-        for group in session.optimizer.param_groups
+        for group in session.updates.optimizer.param_groups
         for name in group["param_names"]
     }
     for name, parameter in session.model.named_parameters():
@@ -385,7 +385,7 @@ def test_every_optimizer_learns_and_its_state_goes_through_json(
     session = session_of(text, tmp_path, optimizer=optimizer, iters=30, warmup=1)
     losses = [loop.train_step(session, RunFolder(tmp_path)) for _ in range(30)]
     assert np.mean(losses[-5:]) < losses[0] - 0.2
-    tree, arrays = split_state(session.optimizer.state_dict(), "optimizer")
+    tree, arrays = split_state(session.updates.optimizer.state_dict(), "optimizer")
     again = split_state(join_state(json.loads(json.dumps(tree)), arrays), "optimizer")
     assert json.dumps(again[0], sort_keys=True) == json.dumps(tree, sort_keys=True)
     assert again[1].keys() == arrays.keys() and len(arrays) > 0

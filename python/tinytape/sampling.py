@@ -26,12 +26,13 @@ def generate(
 ) -> Iterator[int]:
     """Yield ``max_new_tokens`` ids that go on from ``prompt``.
 
-    The cache holds one context of keys and values. When it is full, it is filled anew with the last
-    half of the context, so a long text costs at most two tokens of work per token.
+    A cache may have room for so many tokens only, as that of a transformer has. When it is full, it
+    is filled anew with the last half of them, so a long text costs at most two tokens of work per
+    token.
 
     Args:
-        model: has ``config.context``, ``new_cache(batch_size)`` and ``model(ids, cache=cache)``,
-            whose ids of shape (1, t) are only the new ones.
+        model: has ``new_cache(batch_size)``, with a ``context`` that is a number of tokens or
+            None, and ``model(ids, cache=cache)``, whose ids of shape (1, t) are only the new ones.
         prompt: ids, at least one.
         temperature: divides the logits; 0 takes the most likely id every time.
         top_k: draw from the k most likely ids only; None draws from all.
@@ -59,12 +60,14 @@ def _generate(
     top_k: int | None,
     seed: int,
 ) -> Iterator[int]:
-    context = model.config.context
-    recent = [int(i) for i in prompt][-context:]  # everything in the cache and about to enter it
-    fresh = recent
     was_training = model.training
     model.eval()
     cache = model.new_cache(1)
+    context = cache.context
+    recent = [int(i) for i in prompt]  # everything in the cache and about to enter it
+    if context is not None:
+        recent = recent[-context:]
+    fresh = recent
     try:
         for count in range(max_new_tokens):
             with tt.no_grad():  # closed before each yield: it must not leak into the caller
@@ -75,6 +78,8 @@ def _generate(
             token = choose(last, temperature, top_k, draws[count % DRAWS])
             yield token
             fresh = [token]
+            if context is None:
+                continue
             recent.append(token)
             if len(recent) > context:
                 recent = recent[-max(1, context // 2) :]

@@ -168,7 +168,7 @@ class Run:
 
     def record(self) -> None:
         s = self.session
-        x, y = s.windows.batch(s.counters.step)
+        x, y = s.task.windows.batch(s.counters.step)
         logits = s.model(tt.tensor(x))
         self.loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), tt.tensor(y.reshape(-1)))
 
@@ -179,9 +179,9 @@ class Run:
         tt.nn.utils.clip_grad_norm_(self.session.model.parameters(), 0.1)
 
     def update(self) -> None:
-        self.session.optimizer.step()
-        self.session.scheduler.step()
-        self.session.optimizer.zero_grad()
+        self.session.updates.optimizer.step()
+        self.session.updates.scheduler.step()
+        self.session.updates.optimizer.zero_grad()
         self.session.counters.step += 1
 
     def steps(self, first: int = 0) -> None:

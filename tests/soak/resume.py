@@ -30,6 +30,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "tiny, float64": {"dtype": "float64", "schedule": "constant"},
     "tiny, 3 batches a step": {"gradient_accumulation_steps": 3, "dropout": 0.1},
     "small": {"model": "small", "batch_size": 4},
+    "nested-state": {"model": "nested-state", "context": 16, "dropout": 0.1},
+    "nested-surprise": {
+        "model": "nested-surprise",
+        "context": 16,
+        "surprise": "second_order",
+        "reset": "5",
+    },
 }
 
 
@@ -54,14 +61,14 @@ def stopped_and_resumed(
 
     Returns how often it stopped.
     """
-    waiting, real = list(stops), step_room.batch_loss
+    waiting, real = list(stops), step_room.batch_losses
 
-    def batch_loss(session: Any, number: int) -> tt.Tensor:
+    def batch_losses(session: Any, number: int) -> Any:
         if waiting and number >= waiting[0][0]:
             os.kill(os.getpid(), waiting.pop(0)[1])
         return real(session, number)
 
-    step_room.batch_loss = batch_loss
+    step_room.batch_losses = batch_losses
     try:
         tt.set_num_threads(threads[0])
         done = train(config, console=Console(io.StringIO()))
@@ -72,7 +79,7 @@ def stopped_and_resumed(
             done = resume(RunFolder(config.out), {}, console=Console(io.StringIO()))
         return times
     finally:
-        step_room.batch_loss = real
+        step_room.batch_losses = real
 
 
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
@@ -115,7 +122,7 @@ PROMISE = Promise(
     words="resume is exact",
     how="signals in random batches x kinds of run x thread counts; SHA-256 of the final weights",
     wanted="100 of 100 equal",
-    quick=7,
+    quick=9,
     full=100,
     run=run,
 )

@@ -12,13 +12,30 @@ from typing import Any
 from ..errors import ArgumentError
 from ..nn.module import Module
 from ..random import Generator
-from . import gpt
+from . import gpt, nested
 from .gpt import GPT, GPTConfig
+from .nested import NestedConfig, NestedLM
 
-__all__ = ["GPT", "GPTConfig", "count_parameters", "create", "from_config", "presets"]
+__all__ = [
+    "GPT",
+    "GPTConfig",
+    "NestedConfig",
+    "NestedLM",
+    "count_parameters",
+    "create",
+    "from_config",
+    "presets",
+]
 
-_ARCHITECTURES = {"gpt": (GPTConfig, GPT)}
-_PRESETS = {name: ("gpt", options) for name, options in gpt.PRESETS.items()}
+_ARCHITECTURES: dict[str, tuple[Any, Any]] = {
+    "gpt": (GPTConfig, GPT),
+    "nested": (NestedConfig, NestedLM),
+}
+_PRESETS = {
+    name: (architecture, options)
+    for architecture, presets_of in (("gpt", gpt.PRESETS), ("nested", nested.PRESETS))
+    for name, options in presets_of.items()
+}
 
 
 def presets() -> dict[str, dict[str, Any]]:

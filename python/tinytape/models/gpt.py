@@ -74,6 +74,15 @@ class GPTConfig:
         if not 0.0 <= self.dropout < 1.0:
             raise ArgumentError(f"GPTConfig: expected dropout in [0, 1), got {self.dropout}")
 
+    @property
+    def activations_per_token(self) -> int:
+        """About how many numbers a training step keeps for one position.
+
+        Measured, not derived: 28 widths a layer, for the norms and sums, q, k, v and what attention
+        makes of them, the feed-forward before and after GELU, and the cotangents.
+        """
+        return 28 * self.layers * self.width + 4 * self.vocab_size
+
     def count_parameters(self) -> tuple[int, int]:
         """How many parameters a model of these sizes has, and how many values they hold."""
         C = self.width

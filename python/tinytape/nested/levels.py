@@ -11,6 +11,7 @@ from ..nn import functional as F
 from ..nn.recurrent import State
 from ..random import Generator
 from ..tensor import Tensor
+from .bending_gelu import bending_gelu
 
 #: The names of the levels, from the fast one to the slow one.
 LEVELS = ("level1_fast", "level2_medium", "level3_slow")
@@ -107,14 +108,22 @@ class FeedForward(Module):
         if self.memory_gain is not None:
             self.memory_gain.detach().zero_()
 
-    def forward(self, input: Tensor, memory: Tensor | None = None) -> Tensor:
-        """x (B, T, C) and m, if any, (B, 1, C) or (B, T, C) -> y (B, T, C)."""
+    def forward(
+        self, input: Tensor, memory: Tensor | None = None, second_order: bool = False
+    ) -> Tensor:
+        """x (B, T, C) and m, if any, (B, 1, C) or (B, T, C) -> y (B, T, C).
+
+        With ``second_order`` it keeps what makes differentiating twice cheaper.
+        """
         x = input
         if memory is not None and self.memory_gain is not None:
             x = x + self.memory_gain * memory
         if self.norm is not None:
             x = self.norm(x)
-        hidden = F.linear_activation(x, self.fc.weight, self.fc.bias, activation="gelu")
+        if second_order:
+            hidden = bending_gelu(self.fc(x))
+        else:
+            hidden = F.linear_activation(x, self.fc.weight, self.fc.bias, activation="gelu")
         if self.residual:
             return F.linear_add(input, hidden, self.proj.weight, self.proj.bias)
         out: Tensor = self.proj(hidden)

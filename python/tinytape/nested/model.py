@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..creation import zeros
@@ -14,6 +15,7 @@ from ..tensor import Tensor
 from .levels import LEVELS, FastLevel, FeedForward, check_features
 
 WIRINGS = ("sequential", "nested", "independent")
+MIXES = ("mean", "learned")
 
 Info = dict[str, dict[str, Tensor]]
 
@@ -76,7 +78,7 @@ class NestedModel(Module):
             raise ArgumentError(
                 f"{who}: expected wiring to be one of {', '.join(WIRINGS)}, got {wiring!r}"
             )
-        if mix not in ("mean", "learned"):
+        if mix not in MIXES:
             raise ArgumentError(f"{who}: expected mix to be mean or learned, got {mix!r}")
         if mix == "learned" and wiring != "independent":
             raise ArgumentError(f"{who}: mix='learned' is for the independent wiring, not {wiring}")
@@ -120,9 +122,12 @@ class NestedModel(Module):
         """
         return self._through(x, self._run_level)
 
-    def _run_level(self, name: str, x: Tensor) -> Tensor:
-        out = self.levels[name](x)
-        y: Tensor = out[0] if isinstance(out, tuple) else out
+    def _run_level(self, name: str, x: Tensor, second_order: bool = False) -> Tensor:
+        y: Tensor
+        if name == LEVELS[0]:
+            y, _ = self.level1_fast(x)
+        else:
+            y = self.levels[name](x, second_order=second_order)
         return y
 
     def _through(
@@ -153,15 +158,22 @@ class NestedModelWithSurprise(NestedModel):
     :class:`SurpriseLossComputer` can ask for the gradient at them.
     """
 
-    def forward(self, x: Tensor, compute_surprise: bool = False) -> tuple[Tensor, Info | None]:
+    def forward(
+        self, x: Tensor, compute_surprise: bool | str = False
+    ) -> tuple[Tensor, Info | None]:
         """(B, T, C) -> ((B, T, C), None), or with ``compute_surprise``
         ((B, T, C), {"activations": {level: y}, "inputs": {level: x}}).
+
+        Args:
+            compute_surprise: True, or the mode of :class:`SurpriseLossComputer` that it is for:
+                with "second_order" the levels keep what makes that mode quicker.
 
         Raises:
             ShapeError: (a ValueError) another shape.
         """
+        run = partial(self._run_level, second_order=compute_surprise == "second_order")
         seen = self._new_info() if compute_surprise else None
-        return self._through(x, self._run_level, seen), seen
+        return self._through(x, run, seen), seen
 
     @staticmethod
     def _new_info() -> Info:

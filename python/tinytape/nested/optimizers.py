@@ -125,7 +125,7 @@ class LevelOptimizers:
             self.pending[level] = 0
             self.scheduler.mark_updated(level, global_step)
         if self.starts is not None:
-            for level in reversed(due):  # a slow level first: its start is what others begin from
+            for level in due:
                 self.starts.restart(level)
         return due
 
@@ -174,17 +174,16 @@ class LevelOptimizers:
     def state_dict(self) -> dict[str, Any]:
         """Everything that a run resumes from in the middle of a chunk, keyed by name.
 
-        ``levels`` (the state of each optimiser), ``pending``, ``gradients`` by parameter (what has
-        accumulated), ``scheduler``, and in the nested wiring ``starts``. Tensors share memory with
-        the optimisers and the parameters.
+        ``levels`` (the state of each optimiser), ``pending``, ``gradients`` by parameter (all that
+        is in ``.grad``), ``scheduler``, and in the nested wiring ``starts``. Tensors share memory
+        with the optimisers and the parameters.
         """
         state: dict[str, Any] = {
             "levels": {level: o.state_dict() for level, o in self.optimizers.items()},
             "pending": dict(self.pending),
             "gradients": {
                 name: grad.detach()
-                for level, named in self.params.items()
-                if self.pending[level]
+                for named in self.params.values()
                 for name, p in named
                 if (grad := p.grad) is not None
             },

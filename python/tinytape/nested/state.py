@@ -11,7 +11,9 @@ Before the first batch, and after a reset without a batch size, there is no h, c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -70,6 +72,16 @@ class CarriedState:
         shapes |= {_memory_key(k): (batch_size, self.input_size) for k in self.memory_levels}
         return shapes
 
+    @contextmanager
+    def unless_refused(self) -> Iterator[None]:
+        """What an exception interrupts has changed nothing."""
+        before = dict(vars(self), tensors=dict(self.tensors))
+        try:
+            yield
+        except BaseException:
+            vars(self).update(before)
+            raise
+
     def begin(self, batch_size: int | None, dtype: DType) -> None:
         """Zeros for a batch, or nothing."""
         shapes = {} if batch_size is None else self._shapes(batch_size)
@@ -102,6 +114,12 @@ class CarriedState:
         """Make the rows that are True zero."""
         rows = tensor(mask)[:, None]  # broadcast over C and over the LSTM's layers
         self.tensors = {name: x.masked_fill(rows, 0.0) for name, x in self.tensors.items()}
+
+    def snapshot(self) -> CarriedState:
+        """The same tensors and counts, which stay whatever happens to these."""
+        same = copy.copy(self)
+        same.tensors = dict(self.tensors)
+        return same
 
     def detach(self) -> None:
         self.tensors = {name: x.detach() for name, x in self.tensors.items()}

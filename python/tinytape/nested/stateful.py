@@ -10,8 +10,9 @@ counters are there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +22,6 @@ from ..autograd import no_grad
 from ..creation import tensor
 from ..errors import ArgumentError
 from ..functional import cat
-from ..nn import Module
 from ..tensor import Tensor
 from .levels import LEVELS, check_features
 from .model import Info, NestedModelWithSurprise
@@ -81,7 +81,7 @@ class NestedModelWithState(NestedModelWithSurprise):
     def forward(
         self,
         x: Tensor,
-        compute_surprise: bool = False,
+        compute_surprise: bool | str = False,
         reset_states: bool = False,
         boundaries: Any = None,
     ) -> tuple[Tensor, Info | None]:
@@ -106,29 +106,31 @@ class NestedModelWithState(NestedModelWithSurprise):
         if boundaries is not None:
             marks = as_mask(type(self).__name__, boundaries, (batch_size, length), "boundaries")
             marks = marks if marks.any() else None
-        if reset_states:
-            self.reset_states(batch_size)
         carried = self._carried
-        carried.fit(batch_size, x.dtype)
+
+        second_order = compute_surprise == "second_order"
 
         def run(name: str, x: Tensor) -> Tensor:
-            level = self.levels[name]
             if name == LEVELS[0]:
-                return self._run_fast(level, x, marks)
+                return self._run_fast(x, marks)
             if name not in self._decay:
-                out: Tensor = level(x)
-                return out
+                return self._run_level(name, x, second_order)
+            level = partial(self.levels[name], second_order=second_order)
             return self._run_remembering(name, level, x, marks)
 
         seen = self._new_info() if compute_surprise else None
-        y = self._through(x, run, seen)
-        carried.steps_since_reset += 1
-        if marks is not None:
-            carried.rows_reset += int(marks.sum())
+        with carried.unless_refused():
+            if reset_states:
+                self.reset_states(batch_size)
+            carried.fit(batch_size, self._dtype)
+            y = self._through(x, run, seen)
+            carried.steps_since_reset += 1
+            if marks is not None:
+                carried.rows_reset += int(marks.sum())
         return y, seen
 
-    def _run_fast(self, level: Module, x: Tensor, marks: Array | None) -> Tensor:
-        carried = self._carried
+    def _run_fast(self, x: Tensor, marks: Array | None) -> Tensor:
+        carried, level = self._carried, self.level1_fast
         if marks is None:
             y: Tensor
             y, carried.lstm = level(x, carried.lstm)
@@ -147,13 +149,14 @@ class NestedModelWithState(NestedModelWithSurprise):
         carried.lstm = h, c
         return cat(parts, 1) if len(parts) > 1 else parts[0]
 
-    def _run_remembering(self, name: str, level: Module, x: Tensor, marks: Array | None) -> Tensor:
+    def _run_remembering(
+        self, name: str, level: Callable[..., Tensor], x: Tensor, marks: Array | None
+    ) -> Tensor:
         memory, d = self._carried.memory(name), self._decay[name]
         if x.shape[1] == 0:
-            out: Tensor = level(x)
-            return out
+            return level(x)
         if marks is None:
-            y: Tensor = level(x, memory.unsqueeze(1))
+            y = level(x, memory.unsqueeze(1))
             with no_grad():
                 self._carried.remember(name, memory * d + y.mean(1) * (1.0 - d))
             return y
@@ -207,6 +210,14 @@ class NestedModelWithState(NestedModelWithSurprise):
             self._carried.clear_rows(rows)
             self._carried.rows_reset += int(rows.sum())
 
+    def state_snapshot(self) -> CarriedState:
+        """The state as it is now, for :meth:`rewind_states`; its tensors are shared, not copied."""
+        return self._carried.snapshot()
+
+    def rewind_states(self, snapshot: CarriedState) -> None:
+        """Go back to a snapshot, as if nothing had been read since."""
+        self._carried = snapshot.snapshot()
+
     def detach_states(self) -> None:
         """Cut the state from the graph that made it; its values stay."""
         self._carried.detach()
@@ -231,14 +242,18 @@ class NestedModelWithState(NestedModelWithSurprise):
         """
         self._carried.load(arrays, self._dtype)
 
-    @contextmanager
-    def fresh_states(self) -> Iterator[None]:
+    def fresh_states(self) -> AbstractContextManager[None]:
         """Within it the model begins without state; afterwards it goes on as if nothing had been.
 
         For an evaluation in the middle of training.
         """
-        before = self._carried
-        self._carried = CarriedState(before.input_size, before.memory_levels)
+        carried = self._carried
+        return self.carrying(CarriedState(carried.input_size, carried.memory_levels))
+
+    @contextmanager
+    def carrying(self, states: CarriedState) -> Iterator[None]:
+        """Within it the model goes on with these states instead of its own."""
+        before, self._carried = self._carried, states
         try:
             yield
         finally:

@@ -21,6 +21,8 @@ from ..data import DEFAULT_CORPUS
 from .errors import ConfigError
 
 DATA, TRAINING, OPTIMISER, RUN = "model and data", "training", "optimiser", "run"
+NESTED = "nested models"
+OPTIMIZERS = ("adamw", "adam", "sgd", "delta_rule", "delta_adam", "delta_momentum", "dgd")
 
 
 def setting(
@@ -64,7 +66,8 @@ class TrainConfig:
     """Settings of one training run.
 
     A default of None is a value that ``resolve`` chooses from the others; nothing else sees it.
-    ``threads`` alone may stay None: then the engine's own number holds.
+    ``threads`` may stay None: then the engine's own number holds; ``context`` until the model is
+    made; and settings of nested models for other models.
     """
 
     model: str = setting("small", str, DATA, "model preset", metavar="PRESET")
@@ -72,6 +75,7 @@ class TrainConfig:
         DEFAULT_CORPUS, str, DATA, "corpus name or UTF-8 text file", metavar="NAME|FILE",
         may_change=True,
     )  # fmt: skip
+    context: int = setting(None, int, DATA, "characters of a window", low=1, shown="the preset's")
     dtype: str = setting("float32", str, DATA, "type of weights", choices=("float32", "float64"))
     dropout: float = setting(0.0, float, DATA, "dropout probability", low=0.0, below=1.0)
 
@@ -93,11 +97,14 @@ class TrainConfig:
         low=0, may_change=True, shown="0: stop at the first",
     )  # fmt: skip
 
-    optimizer: str = setting(
-        "adamw", str, OPTIMISER, "update rule", choices=("adamw", "adam", "sgd")
-    )
+    optimizer: str = setting("adamw", str, OPTIMISER, "update rule", choices=OPTIMIZERS)
     lr: float = setting(
-        None, float, OPTIMISER, "learning rate after warm-up", above=0.0, shown="2e-3; 0.1 for sgd"
+        None,
+        float,
+        OPTIMISER,
+        "learning rate after warm-up",
+        above=0.0,
+        shown="2e-3, 4e-3 for nested; 0.1 where not Adam",
     )
     min_lr: float = setting(
         None, float, OPTIMISER, "learning rate at the last step", low=0.0, shown="lr / 10"
@@ -118,6 +125,41 @@ class TrainConfig:
     )
     beta2: float = setting(0.99, float, OPTIMISER, "Adam's second decay", low=0.0, below=1.0)
 
+    reset: str = setting(
+        "never", str, NESTED, "when a row's state begins anew: never, document or every N steps",
+        metavar="WHEN",
+    )  # fmt: skip
+    separator: str = setting(
+        "\n\n\n", str, NESTED, "text between two documents, for --reset document",
+        metavar="TEXT", shown="two empty lines",
+    )  # fmt: skip
+    surprise: str = setting(
+        None, str, NESTED, "surprise loss of the levels",
+        choices=("off", "detached", "second_order", "teach"),
+        shown="detached for nested-surprise, else off",
+    )  # fmt: skip
+    surprise_weights: str = setting(
+        "0.05,0.01", str, NESTED, "its weights, from the fast level on", metavar="X,X"
+    )
+    surprise_every: int = setting(1, int, NESTED, "batches from one surprise to the next", low=1)
+    chunk_sizes: str = setting(
+        None, str, NESTED, "steps from one update of a level to the next", metavar="N,N,N",
+        shown="1,16,256 for nested-original, else 1,4,16",
+    )  # fmt: skip
+    chunk_unit: str = setting("steps", str, NESTED, "their unit", choices=("steps", "tokens"))
+    level_update: str = setting(
+        None, str, NESTED, "what a level gets of its gradients", choices=("mean", "sum"),
+        shown="sum for nested-original, else mean",
+    )  # fmt: skip
+    level_rates: str = setting(
+        None, str, NESTED, "rates of the levels: the same, or divided by their chunks",
+        choices=("unscaled", "divided"), shown="divided for nested-original, else unscaled",
+    )  # fmt: skip
+    wiring: str = setting(
+        "sequential", str, NESTED, "how levels are connected",
+        choices=("sequential", "nested", "independent"),
+    )  # fmt: skip
+
     out: str = setting(
         None, str, RUN, "run folder", metavar="RUN", may_change=True, shown="runs/MODEL-CORPUS"
     )
@@ -134,8 +176,36 @@ class TrainConfig:
             raise ConfigError(
                 f"warmup: {self.warmup} steps of warm-up leave none of iters = {self.iters}"
             )
+        self._check_nested()
         if self.min_lr is not None and self.lr is not None and self.min_lr > self.lr:
             raise ConfigError(f"min_lr: {self.min_lr} is more than lr = {self.lr}")
+
+    def _check_nested(self) -> None:
+        if self.reset not in ("never", "document") and not _is_count(self.reset):
+            raise ConfigError(
+                f"reset: expected never, document or a number of steps, got {self.reset!r}"
+            )
+        if self.chunk_sizes is not None and not (
+            len(self.chunk_sizes.split(",")) == 3
+            and all(map(_is_count, self.chunk_sizes.split(",")))
+        ):
+            raise ConfigError(
+                f"chunk_sizes: expected three numbers of at least 1, such as 1,16,256, "
+                f"got {self.chunk_sizes!r}"
+            )
+        try:
+            weights = [float(w) for w in self.surprise_weights.split(",")]
+        except ValueError:
+            weights = []
+        if not 1 <= len(weights) <= 3 or not all(0 <= w < math.inf for w in weights):
+            raise ConfigError(
+                f"surprise_weights: expected one to three numbers of at least 0, such as "
+                f"0.05,0.01, got {self.surprise_weights!r}"
+            )
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) >= 1
 
 
 SETTINGS = {option.name: option for option in dataclasses.fields(TrainConfig)}
@@ -149,17 +219,55 @@ def flag(name: str) -> str:
 def resolve(config: TrainConfig) -> TrainConfig:
     """Fill in the settings that follow from others, except ``threads``."""
     corpus = re.sub(r"[^\w.-]", "-", Path(config.data).stem) or "text"
-    lr = config.lr if config.lr is not None else 0.1 if config.optimizer == "sgd" else 2e-3
+    is_adam = config.optimizer in ("adamw", "adam", "delta_adam")
+    original = config.model == "nested-original"
+    lr = config.lr if config.lr is not None else _default_rate(config.model) if is_adam else 0.1
     chosen = {
         "lr": lr,
         "min_lr": lr / 10,
         "warmup": min(100, config.iters // 10),
         # Coupled with the gradient, as adam and sgd do it, such a decay would swamp the loss.
-        "weight_decay": 0.1 if config.optimizer == "adamw" else 0.0,
+        "weight_decay": 0.1 if config.optimizer == "adamw" and not original else 0.0,
         "out": os.path.join("runs", f"{config.model}-{corpus}"),
     }
+    if is_nested(config.model):
+        chosen |= {
+            "surprise": "detached" if config.model == "nested-surprise" else "off",
+            "chunk_sizes": "1,16,256" if original else "1,4,16",
+            "level_update": "sum" if original else "mean",
+            "level_rates": "divided" if original else "unscaled",
+        }
+    else:
+        for name, option in SETTINGS.items():
+            value = getattr(config, name)
+            if option.metadata["group"] == NESTED and value != option.default:
+                raise ConfigError(
+                    f"{name}: a setting of nested models, got {value!r} for model {config.model!r}"
+                )
     given = {name: v for name in chosen if (v := getattr(config, name)) is not None}
     return dataclasses.replace(config, **{**chosen, **given})
+
+
+def unresolved(config: TrainConfig) -> list[str]:
+    """The settings that ``resolve`` has still to choose."""
+    nested = is_nested(config.model)
+    return [
+        name
+        for name, option in SETTINGS.items()
+        if getattr(config, name) is None
+        and name not in ("threads", "context")  # the engine's, the preset's
+        and (nested or option.metadata["group"] != NESTED)
+    ]
+
+
+def is_nested(model: str) -> bool:
+    """Whether a preset is that of a nested model."""
+    return model.partition("-")[0] == "nested"
+
+
+def _default_rate(model: str) -> float:
+    """Of Adam: 3e-4 is the original's; nested models stand a higher one than transformers do."""
+    return 3e-4 if model == "nested-original" else 4e-3 if is_nested(model) else 2e-3
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -11,6 +11,10 @@ from tinytape.nn import functional as F
 
 from ..data import held_out_batches
 
+# Rows side by side in which a state is carried: few enough that their beginnings do not count.
+EVALUATION_ROWS = 16
+IGNORED = -100  # the target of a place behind the end
+
 
 def held_out_loss(
     model: tt.nn.Module,
@@ -41,3 +45,55 @@ def held_out_loss(
     finally:
         model.train(was_training)
     return total / count
+
+
+def stream_loss(
+    model: tt.nn.Module,
+    ids: np.ndarray,
+    context: int,
+    starts: np.ndarray | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> float | None:
+    """Mean cross-entropy in nats over ``ids``, read in a few rows that carry their state.
+
+    Each target counts once. The rows begin without a state, a share of the text apart, and the last
+    one may be shorter. None when ``should_stop`` said so on the way.
+
+    Args:
+        model: a :class:`tinytape.models.NestedLM`.
+        starts: positions in ``ids`` where documents begin, and with them the state anew.
+    """
+    places = len(ids) - 1
+    length = -(-places // EVALUATION_ROWS)
+    rows = -(-places // length)
+    at = np.arange(rows)[:, None] * length + np.arange(length)
+    there = at < places
+    at = np.where(there, at, 0)
+    x = ids[at].astype(np.int64)
+    y = np.where(there, ids[at + 1].astype(np.int64), IGNORED)
+    begins = None
+    if starts is not None:
+        marks = np.zeros(places, dtype=bool)
+        marks[starts[starts < places]] = True
+        begins = marks[at] & there
+    was_training = model.training
+    model.eval()
+    total = 0.0
+    try:
+        with tt.no_grad():
+            for first in range(0, length, context):
+                if should_stop():
+                    return None
+                part = slice(first, first + context)
+                boundaries = None if begins is None else begins[:, part]
+                logits, _ = model.read(tt.tensor(x[:, part]), boundaries=boundaries)
+                losses = F.cross_entropy(
+                    logits.reshape(-1, logits.shape[-1]),
+                    tt.tensor(y[:, part].reshape(-1)),
+                    reduction="none",
+                    ignore_index=IGNORED,
+                )
+                total += float(losses.numpy().sum(dtype=np.float64))
+    finally:
+        model.train(was_training)
+    return total / places

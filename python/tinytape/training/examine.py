@@ -23,8 +23,8 @@ from .errors import CheckpointError, RunError
 from .load import build_model, read_weights, settings_of
 from .record_types import CONFIG, require_types
 from .run_folder import RunFolder
-from .session import build_optimizer
 from .state_tree import join_state
+from .updates import updates_of
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,13 @@ def require_usable(checkpoint: Checkpoint) -> None:
     """Raise CheckpointError unless weights and training state fit the checkpoint's own config."""
     path, state = checkpoint.path, checkpoint.state
     model = build_model(checkpoint.config, path / "config.json", checkpoint.model, path)
-    if "optimizer" not in state:
-        raise CheckpointError(f"{path / 'state.json'}: expected the key 'optimizer'")
-    optimizer = build_optimizer(model, settings_of(checkpoint.config, path / "config.json"))
+    updates = updates_of(model, settings_of(checkpoint.config, path / "config.json"))
+    for name in updates.state():
+        if name not in state:
+            raise CheckpointError(f"{path / 'state.json'}: expected the key {name!r}")
     try:
-        optimizer.load_state_dict(join_state(state["optimizer"], checkpoint.arrays))
+        parts = {name: join_state(state[name], checkpoint.arrays) for name in updates.state()}
+        updates.load(parts, checkpoint.step)
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 

@@ -16,7 +16,7 @@ from .._files import read_file
 from ..data import CharTokenizer
 from .arrays import require_finite, require_same_arrays, unpack_arrays
 from .checkpoint import Checkpoint, latest_checkpoint, load_checkpoint
-from .config import SETTINGS, TrainConfig, checked_names
+from .config import SETTINGS, TrainConfig, checked_names, unresolved
 from .errors import CheckpointError, ConfigError, RunError
 from .record_types import CONFIG, require_types
 from .run_folder import RunFolder, run_of
@@ -96,9 +96,8 @@ def settings_of(record: Mapping[str, Any], config: Path) -> TrainConfig:
         settings = TrainConfig(**checked_names(record.get("train", {}), "train"))
     except ConfigError as error:
         raise CheckpointError(f"{config}: {error}") from error
-    for name in SETTINGS:
-        if getattr(settings, name) is None and name != "threads":
-            raise CheckpointError(f"{config}: train.{name}: expected a value, there is none")
+    for name in unresolved(settings):
+        raise CheckpointError(f"{config}: train.{name}: expected a value, there is none")
     return settings
 
 

@@ -28,7 +28,6 @@ from .checkpoint import (
 from .config import TrainConfig, changed_for_resume, check_names, resolve
 from .environment import differences, environment, resident_mb
 from .errors import CheckpointError, ConfigError, RunError
-from .evaluate import held_out_loss
 from .load import settings_of
 from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress
@@ -226,17 +225,11 @@ def _evaluate(
     """Measure the held-out loss and write its line, unless a stop is asked for on the way."""
     counters = session.counters
     begun = time.perf_counter()
-    held_out = held_out_loss(
-        session.model, session.splits.held_out, session.context, lambda: bool(stop.requested)
-    )
+    held_out = session.task.evaluate(lambda: bool(stop.requested))
     if held_out is None:
         return  # evaluated_step stays behind, so a resumed run begins with this evaluation
     if not math.isfinite(held_out):
-        origin = first_bad_operation(
-            session,
-            lambda: held_out_loss(session.model, session.splits.held_out, session.context),
-            session.generator.get_state(),
-        )
+        origin = first_bad_operation(session, session.task.evaluate, session.snapshot())
         raise nonfinite_error(
             counters.step, "the held-out loss", held_out, origin, "nothing was saved", folder
         )
@@ -246,13 +239,15 @@ def _evaluate(
     counters.held_out_loss = held_out
     if counters.best_loss is None or held_out < counters.best_loss:
         counters.best_loss, counters.best_step = held_out, counters.step
-    lr = session.scheduler.get_last_lr()[0]
+    lr = session.updates.rate()
     memory = tt.memory_stats()
     folder.append_metrics(
         {
             "step": counters.step,
             "train_loss": train,
             "val_loss": held_out,
+            "val_perplexity": math.exp(min(held_out, 700.0)),
+            "val_bits_per_character": held_out / math.log(2.0),
             "lr": lr,
             "grad_norm": counters.grad_norm,
             "tokens": counters.step * session.tokens_per_step,
@@ -263,6 +258,8 @@ def _evaluate(
             "system_bytes": memory["system_bytes"],
             "system_allocations": memory["system_allocations"],
             "skipped": counters.skipped,
+            **session.task.figures(),
+            **session.updates.figures(),
         }
     )
     if counters.best_step == counters.step:

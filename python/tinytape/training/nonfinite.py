@@ -11,28 +11,26 @@ from ..errors import NonFiniteError
 from .checkpoint import list_checkpoints, verify_checkpoint
 from .errors import CheckpointError
 from .run_folder import RunFolder
-from .session import Session
+from .session import Session, Snapshot
 
 
-def first_bad_operation(
-    session: Session, again: Callable[[], Any], generator: dict[str, int]
-) -> str:
+def first_bad_operation(session: Session, again: Callable[[], Any], before: Snapshot) -> str:
     """Call ``again`` with every value looked at; what is said of the first bad one.
 
-    The generator is put to where it was before, and afterwards back to where it is. Gradients are
-    gone afterwards.
+    It begins where the snapshot was taken; afterwards the session is where it is, without
+    gradients.
     """
-    after = session.generator.get_state()
-    session.optimizer.zero_grad()
-    session.generator.set_state(generator)
+    after = session.snapshot()
+    session.updates.forget()
+    session.rewind(before)
     try:
         with tt.autograd.detect_anomaly():
             again()
     except NonFiniteError as error:
         return str(error).splitlines()[0]  # after it: the line of code
     finally:
-        session.generator.set_state(after)
-        session.optimizer.zero_grad()
+        session.rewind(after)
+        session.updates.forget()
     return "no single operation: every value is finite, their sum is not"
 
 

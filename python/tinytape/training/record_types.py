@@ -61,6 +61,11 @@ OPTION = Kind(
 )
 LEAF = Kind('a number or {"$array": NAME}', lambda v: _is_number(v) or is_reference(v))
 
+_OPTIMIZER: Mapping[str, Any] = {
+    "param_groups": ListOf(NamesTo(OPTION)),
+    "state": NamesTo(NamesTo(LEAF)),
+}
+
 STATE: Mapping[str, Any] = {
     "step": COUNT,
     "counters": {
@@ -80,10 +85,14 @@ STATE: Mapping[str, Any] = {
     },
     "data": {"sha256": TEXT, "seed": COUNT, "next_batch": COUNT},
     "generators": NamesTo({"seed": UINT64, "stream": UINT64, "offset": UINT64}),
-    "optimizer": {
-        "param_groups": ListOf(NamesTo(OPTION)),
-        "state": NamesTo(NamesTo(LEAF)),
+    "optimizer": _OPTIMIZER,
+    "levels": {
+        "levels": NamesTo(_OPTIMIZER),
+        "pending": NamesTo(COUNT),
+        "scheduler": {"last_update_step": NamesTo(WHOLE), "update_counts": NamesTo(COUNT)},
+        "starts": NamesTo(LEAF),
     },
+    "task": {"surprise": NamesTo(COUNT)},
     "scheduler": {"base_lrs": ListOf(NUMBER), "_last_lr": ListOf(NUMBER), "last_epoch": WHOLE},
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import tinytape as tt
 
 from .. import sampling
+from .arrays import as_numpy
 from .checkpoint import Checkpoint
 from .environment import environment, peak_resident_mb
 from .run_folder import RunFolder
@@ -70,23 +71,12 @@ def planned_memory(session: Session) -> dict[str, float]:
     """Bytes by purpose. All but the last entry is exact; a step's activations are an estimate."""
     size = 8 if session.config.dtype == "float64" else 4
     weights = parameter_count(session) * size
-    moments = {"adamw": 2, "adam": 2, "sgd": 1 if session.config.beta1 else 0}
     return {
         "weights": weights,
         "gradients": weights,
-        "optimiser": weights * moments[session.config.optimizer],
-        "one step": session.tokens_per_batch * activations_per_token(session) * size,
+        "optimiser": sum(as_numpy(array).nbytes for array in session.state()[1].values()),
+        "one step": session.tokens_per_batch * session.model.config.activations_per_token * size,
     }
-
-
-def activations_per_token(session: Session) -> int:
-    """About how many numbers a training step keeps for one position.
-
-    Measured, not derived: 28 widths a layer, for the norms and sums, q, k, v and what attention
-    makes of them, the feed-forward before and after GELU, and the cotangents of the backward pass.
-    """
-    config = session.model.config
-    return int(28 * config.layers * config.width + 4 * config.vocab_size)
 
 
 def closing(session: Session, folder: RunFolder, stop: StopSignals) -> Iterator[str]:

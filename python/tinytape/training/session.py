@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +15,20 @@ from ..data import (
     FALLBACK_CORPUS,
     CharTokenizer,
     Corpus,
-    RandomWindows,
     Splits,
     bigram_entropy,
+    document_starts,
     load_corpus,
     split_corpus,
     unigram_entropy,
 )
 from .arrays import Array, require_same_arrays
 from .checkpoint import Checkpoint
-from .config import TrainConfig
+from .config import TrainConfig, is_nested
 from .errors import CheckpointError, ConfigError
-from .schedule import learning_rate
 from .state_tree import join_state, split_state
+from .tasks import StreamTask, WindowTask
+from .updates import Updates, updates_of
 
 _GRADIENT = "gradient."  # and the parameter's name: an array of an unfinished step
 
@@ -52,6 +52,14 @@ class Counters:
     seconds: float = 0.0  # spent in the loop, over all resumes
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """What a batch changes besides gradients."""
+
+    generator: dict[str, int]
+    task: Any
+
+
 @dataclass
 class Session:
     """The parts of one run."""
@@ -61,16 +69,15 @@ class Session:
     tokenizer: CharTokenizer
     splits: Splits
     entropies: dict[str, float]  # of the text, in nats: the losses to beat
-    windows: RandomWindows
     model: tt.nn.Module
     generator: tt.Generator  # drew the weights, draws the dropout masks
-    optimizer: tt.optim.Optimizer
-    scheduler: tt.optim.lr_scheduler.LRScheduler
+    task: WindowTask  # how the model is fed and judged
+    updates: Updates  # what is done with gradients
     counters: Counters
 
     @property
     def context(self) -> int:
-        return self.windows.context
+        return self.task.context
 
     @property
     def tokens_per_batch(self) -> int:
@@ -90,6 +97,15 @@ class Session:
         """The number of the batch that comes next. Batches are a function of (seed, number)."""
         per_step = self.config.gradient_accumulation_steps
         return self.counters.step * per_step + self.counters.micro_step
+
+    def snapshot(self) -> Snapshot:
+        """Where the next batch begins; for :meth:`rewind`."""
+        return Snapshot(self.generator.get_state(), self.task.snapshot())
+
+    def rewind(self, snapshot: Snapshot) -> None:
+        """As if no batch had been read since the snapshot."""
+        self.generator.set_state(snapshot.generator)
+        self.task.rewind(snapshot.task)
 
     def record(self) -> dict[str, Any]:
         """What ``config.json`` holds: enough to build the model again, and what it was fed."""
@@ -114,14 +130,19 @@ class Session:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """The training state besides the weights, as (JSON tree, arrays)."""
-        optimizer, arrays = split_state(self.optimizer.state_dict(), "optimizer")
-        if self.counters.micro_step:
-            for name, parameter in self._trained():
-                if parameter.grad is not None:
-                    arrays[_GRADIENT + name] = parameter.grad
+        updates: dict[str, Any] = {}
+        arrays: dict[str, Array] = {}
+        for name, tree in self.updates.state().items():
+            updates[name], found = split_state(tree, name)
+            arrays |= found
+        task, task_arrays = self.task.state()
+        arrays |= task_arrays
+        for name, parameter in self._trained():
+            if parameter.grad is not None:  # of an unfinished step, or of a level that waits
+                arrays[_GRADIENT + name] = parameter.grad
         return {
-            "optimizer": optimizer,
-            "scheduler": self.scheduler.state_dict(),
+            **updates,
+            **({"task": task} if task else {}),
             "generators": {"model": self.generator.get_state()},
             # Batches are a function of (seed, number): this is their whole position.
             "data": {"sha256": self.corpus.sha256, "seed": self.config.seed,
@@ -154,41 +175,50 @@ class Session:
                 f"--allow-change data"
             )
         counters = _counters(_section(state, "counters", path), checkpoint)
-        own_state, own_arrays = self.state()
-        gradients = {_GRADIENT + name: p for name, p in self._trained() if counters.micro_step}
         require_same_arrays(checkpoint.model, self.weights(), path / "model.safetensors")
-        require_same_arrays(
-            checkpoint.arrays, own_arrays | gradients, path / "train_state.safetensors"
-        )
-        if not own_state.keys() <= state.keys():
-            missing = ", ".join(sorted(own_state.keys() - state.keys()))
-            raise CheckpointError(f"{path / 'state.json'}: missing: {missing}")
+        self._require_arrays(checkpoint, counters)
         before = _section(checkpoint.config, "train", path).get("gradient_accumulation_steps", 1)
         if counters.micro_step and before != self.config.gradient_accumulation_steps:
             raise ConfigError(
                 f"{path} is in the middle of a step, after {counters.micro_step} of {before} "
                 f"batches: gradient_accumulation_steps can change between two steps only"
             )
-        if _section(state, "scheduler", path).get("last_epoch") != counters.step:
-            raise CheckpointError(f"{path / 'state.json'}: the schedule is not at the step")
-        optimizer = join_state(state["optimizer"], checkpoint.arrays)
-        settings = self.optimizer.state_dict()["param_groups"]
+        parts = {
+            name: join_state(_section(state, name, path), checkpoint.arrays)
+            for name in self.updates.state()
+        }
         generator = tt.Generator()
         try:
             generator.set_state(_section(state, "generators", path).get("model", {}))
-            self.optimizer.load_state_dict(optimizer)  # checks before it assigns
+            take_over_task = self.task.load(state.get("task", {}), checkpoint.arrays)
+            self.updates.load(parts, counters.step)  # checks before it assigns
+        except CheckpointError as error:
+            raise CheckpointError(f"{path / 'state.json'}: {error}") from error
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{path}: {error}") from error
-        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update({name: own[name] for name in own if name != "params"})
+        take_over_task()
         self.model.load_state_dict(checkpoint.model)
         self.generator.set_state(generator.get_state())
-        self.scheduler.last_epoch = counters.step - 1
-        self.scheduler.step()  # a closed form of the count
         for name, parameter in self._trained():
             array = checkpoint.arrays.get(_GRADIENT + name)
             parameter.grad = None if array is None else tt.tensor(array)
         self.counters = counters
+
+    def _require_arrays(self, checkpoint: Checkpoint, counters: Counters) -> None:
+        """Raise CheckpointError unless the arrays are those that this run would have there."""
+        own, given = self.state()[1], checkpoint.arrays
+        theirs = self.task.own_arrays({*own, *given})  # looked at by the task itself
+        expected: dict[str, Array] = {name: x for name, x in own.items() if name not in theirs}
+        expected |= {
+            _GRADIENT + name: parameter
+            for name, parameter in self._trained()
+            if counters.micro_step or (self.updates.waits and _GRADIENT + name in given)
+        }
+        require_same_arrays(
+            {name: x for name, x in given.items() if name not in theirs},
+            expected,
+            checkpoint.path / "train_state.safetensors",
+        )
 
     def _trained(self) -> list[tuple[str, tt.nn.Parameter]]:
         return [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
@@ -221,12 +251,15 @@ def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -
         tokenizer.vocab_size,
         generator=generator,
         dtype=getattr(tt, config.dtype),
-        dropout=config.dropout,
+        **_overrides(config),
     )
-    context = model.config.context
-    splits = split_corpus(corpus, tokenizer, context)
-    optimizer = build_optimizer(model, config)
-    rate = functools.partial(learning_rate, config=config)
+    config = dataclasses.replace(config, context=model.config.context)
+    splits = split_corpus(corpus, tokenizer, model.config.context)
+    if isinstance(model, models.NestedLM):
+        starts = document_starts(corpus.text, config.separator)
+        task: WindowTask = StreamTask(model, splits, config, starts)
+    else:
+        task = WindowTask(model, splits, config)
     return Session(
         config=config,
         corpus=corpus,
@@ -236,29 +269,22 @@ def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -
             "unigram": unigram_entropy(splits.ids),
             "bigram": bigram_entropy(splits.ids),
         },
-        windows=RandomWindows(
-            splits.train, batch_size=config.batch_size, context=context, seed=config.seed
-        ),
         model=model,
         generator=generator,
-        optimizer=optimizer,
-        scheduler=tt.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step) / config.lr),
+        task=task,
+        updates=updates_of(model, config),
         counters=Counters(),
     )
 
 
-def build_optimizer(model: tt.nn.Module, config: TrainConfig) -> tt.optim.Optimizer:
-    """The optimiser, with weight decay on matrices and none on biases and gains."""
-    named = list(model.named_parameters())
-    groups: list[dict[str, Any]] = [
-        {"params": [(n, p) for n, p in named if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [(n, p) for n, p in named if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if config.optimizer == "sgd":
-        return tt.optim.SGD(groups, lr=config.lr, momentum=config.beta1)
-    kind = tt.optim.AdamW if config.optimizer == "adamw" else tt.optim.Adam
-    return kind(groups, lr=config.lr, betas=(config.beta1, config.beta2))
+def _overrides(config: TrainConfig) -> dict[str, Any]:
+    """What the settings say about the model beside its preset."""
+    overrides: dict[str, Any] = {"dropout": config.dropout}
+    if config.context is not None:
+        overrides["context"] = config.context
+    if is_nested(config.model):
+        overrides["wiring"] = config.wiring
+    return overrides
 
 
 def _counters(record: dict[str, Any], checkpoint: Checkpoint) -> Counters:

@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable
 
 import tinytape as tt
-from tinytape.nn import functional as F
 
 from .errors import MissingGradientError
 from .nonfinite import first_bad_operation, nonfinite_error
 from .run_folder import RunFolder
-from .session import Session
+from .session import Session, Snapshot
 
 
 def train_step(
@@ -34,30 +33,28 @@ def train_step(
     """
     config, counters = session.config, session.counters
     batches = config.gradient_accumulation_steps
-    generators: list[
-        dict[str, int]
-    ] = []  # where the generator was before each batch: to run it again
+    before: list[Snapshot] = []  # each batch: to run it again
     while counters.micro_step < batches:
-        if generators and should_stop():
+        if before and should_stop():
             return None
-        generators.append(session.generator.get_state())
-        loss = batch_loss(session, session.next_batch)
-        (loss / batches if batches > 1 else loss).backward()
-        value = float(loss.item())
-        if check_gradients and len(generators) == 1:
+        before.append(session.snapshot())
+        objective, loss = batch_losses(session, session.next_batch)
+        (objective / batches if batches > 1 else objective).backward()
+        value, whole = float(loss.item()), float(objective.item())
+        if check_gradients and len(before) == 1:
             require_gradients(session.model)
-        if not math.isfinite(value):
-            _leave_out(session, folder, "the loss", value, generators[-1:], note)
+        if not math.isfinite(whole):
+            _leave_out(session, folder, "the loss", whole, before[-1:], note)
             return None
         counters.micro_step += 1
         counters.loss_of_step += value / batches
-    norm = tt.nn.utils.clip_grad_norm_(session.model.parameters(), config.clip or math.inf).item()
+    norm = session.updates.clip()
     if not math.isfinite(norm):
-        counters.micro_step -= len(generators)
-        _leave_out(session, folder, "the gradient norm", norm, generators, note)
+        counters.micro_step -= len(before)
+        _leave_out(session, folder, "the gradient norm", norm, before, note)
         return None
     value = counters.loss_of_step
-    session.optimizer.step()
+    session.updates.apply(counters.step)
     _next_step(session)
     counters.skipped_in_a_row = 0
     counters.loss_sum += value
@@ -66,11 +63,9 @@ def train_step(
     return value
 
 
-def batch_loss(session: Session, number: int) -> tt.Tensor:
-    """The mean cross-entropy of one batch, on the tape."""
-    x, y = session.windows.batch(number)
-    logits = session.model(tt.tensor(x))
-    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), tt.tensor(y.reshape(-1)))
+def batch_losses(session: Session, number: int) -> tuple[tt.Tensor, tt.Tensor]:
+    """What is to be minimised of one batch, and its mean cross-entropy, on the tape."""
+    return session.task.losses(number)
 
 
 def require_gradients(model: tt.nn.Module) -> None:
@@ -84,8 +79,6 @@ def require_gradients(model: tt.nn.Module) -> None:
 
 
 def _next_step(session: Session) -> None:
-    session.scheduler.step()
-    session.optimizer.zero_grad()
     counters = session.counters
     counters.step += 1
     counters.micro_step = 0
@@ -97,17 +90,17 @@ def _leave_out(
     folder: RunFolder,
     what: str,
     value: float,
-    generators: list[dict[str, int]],
+    before: list[Snapshot],
     note: Callable[[str], None],
 ) -> None:
     """Go on without this step where the settings allow it; else NonFiniteError."""
     counters, allowed = session.counters, session.config.skip_nonfinite
 
     def again() -> None:
-        for i in range(len(generators)):
-            batch_loss(session, session.next_batch + i).backward()
+        for i in range(len(before)):
+            batch_losses(session, session.next_batch + i)[0].backward()
 
-    origin = first_bad_operation(session, again, generators[0])
+    origin = first_bad_operation(session, again, before[0])
     if counters.skipped_in_a_row >= allowed:
         hint = f" ({allowed} in a row were left out before it)" if allowed else ""
         raise nonfinite_error(
@@ -119,4 +112,6 @@ def _leave_out(
         f"step {counters.step}: {what} is {value}, first in {origin}; the step was left out, "
         f"{counters.skipped_in_a_row} in a row of at most {allowed}"
     )
+    session.task.rewind(before[0].task)  # what it remembers may be as bad as its loss
+    session.updates.leave_out(counters.step)
     _next_step(session)

@@ -1,0 +1,183 @@
+"""How a kind of model is fed and judged: windows at random places, or streams that read on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import tinytape as tt
+from tinytape.nn import functional as F
+
+from ..data import ContiguousStreams, RandomWindows, Splits
+from ..models import NestedLM
+from ..nested import LEVELS, SurpriseLossComputer
+from .arrays import Array
+from .config import TrainConfig
+from .evaluate import held_out_loss, stream_loss
+
+NEVER, DOCUMENT = "never", "document"
+_STATE = "model_state."  # and a name: an array of what the model remembers
+
+
+class WindowTask:
+    """A model that sees windows at random places, each by itself.
+
+    Args:
+        model: token ids (B, T) -> logits (B, T, V).
+        splits: the text.
+        config: of the run.
+    """
+
+    def __init__(self, model: tt.nn.Module, splits: Splits, config: TrainConfig) -> None:
+        self.model = model
+        self.held_out = splits.held_out
+        self.context: int = model.config.context
+        self.windows: RandomWindows | ContiguousStreams = self._windows(splits, config)
+
+    def _windows(self, splits: Splits, config: TrainConfig) -> RandomWindows | ContiguousStreams:
+        return RandomWindows(
+            splits.train, batch_size=config.batch_size, context=self.context, seed=config.seed
+        )
+
+    def losses(self, number: int) -> tuple[tt.Tensor, tt.Tensor]:
+        """Of batch ``number``: what is to be minimised, and the mean cross-entropy in it."""
+        x, y = self.windows.batch(number)
+        loss = cross_entropy(self.model(tt.tensor(x)), y)
+        return loss, loss
+
+    def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> float | None:
+        """The held-out loss, or None when ``should_stop`` said so; the state stays as it is."""
+        return held_out_loss(self.model, self.held_out, self.context, should_stop)
+
+    def snapshot(self) -> Any:
+        """What a batch changes besides gradients; for :meth:`rewind`."""
+
+    def rewind(self, snapshot: Any) -> None:
+        """As if nothing had been read since the snapshot."""
+
+    def figures(self) -> dict[str, Any]:
+        """What the metrics say about the state."""
+        return {}
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """What has to survive a stop, as (JSON tree, arrays)."""
+        return {}, {}
+
+    def load(self, tree: dict[str, Any], arrays: dict[str, np.ndarray]) -> Callable[[], None]:
+        """Check a state that :meth:`state` gave; the function returned takes it over."""
+        return lambda: None
+
+    def own_arrays(self, names: set[str]) -> set[str]:
+        """Which arrays of a checkpoint are this task's."""
+        return set()
+
+
+class StreamTask(WindowTask):
+    """A nested model, fed with contiguous streams: in each row its state goes on.
+
+    Args:
+        model: the language model.
+        splits: the text.
+        config: of the run.
+        starts: positions where documents begin.
+    """
+
+    def __init__(
+        self, model: NestedLM, splits: Splits, config: TrainConfig, starts: np.ndarray
+    ) -> None:
+        self._starts = starts[starts < len(splits.train)]
+        self._held_out_starts = starts[starts >= splits.cut] - splits.cut
+        self._documents = config.reset == DOCUMENT
+        self._every = int(config.reset) if config.reset.isdigit() else 0
+        super().__init__(model, splits, config)
+        self.nested = model.nested
+        self.surprise: SurpriseLossComputer | None = None
+        self._surprise: bool | str = config.surprise != "off"
+        if config.surprise == "second_order":
+            self._surprise = config.surprise  # levels that are cheap to differentiate twice
+        if config.surprise != "off":
+            weights = map(float, config.surprise_weights.split(","))
+            self.surprise = SurpriseLossComputer(
+                dict(zip(LEVELS, weights, strict=False)),
+                compute_surprise_every_n_steps=config.surprise_every,
+                mode=config.surprise,
+            )
+
+    def _windows(self, splits: Splits, config: TrainConfig) -> ContiguousStreams:
+        starts = self._starts if self._documents else None
+        return ContiguousStreams(
+            splits.train, batch_size=config.batch_size, context=self.context, starts=starts
+        )
+
+    def losses(self, number: int) -> tuple[tt.Tensor, tt.Tensor]:
+        streams = self.windows
+        assert isinstance(streams, ContiguousStreams)
+        x, y = streams.batch(number)
+        due = self._every and number % self._every == 0 and number > 0
+        logits, info = self.model.read(
+            tt.tensor(x),
+            compute_surprise=self._surprise,
+            reset_states=True if due else None,
+            boundaries=streams.boundaries(number) if self._documents else None,
+        )
+        loss = objective = cross_entropy(logits, y)
+        if self.surprise is not None:
+            objective = loss + self.surprise.compute(loss, info)[0]
+        self.nested.detach_states()
+        return objective, loss
+
+    def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> float | None:
+        starts = self._held_out_starts if self._documents else None
+        with self.nested.fresh_states():
+            return stream_loss(self.model, self.held_out, self.context, starts, should_stop)
+
+    def snapshot(self) -> Any:
+        counter = self.surprise.step_counter if self.surprise else 0
+        return self.nested.state_snapshot(), counter
+
+    def rewind(self, snapshot: Any) -> None:
+        states, counter = snapshot
+        self.nested.rewind_states(states)
+        if self.surprise is not None:
+            self.surprise.step_counter = counter
+
+    def figures(self) -> dict[str, Any]:
+        info = self.nested.get_state_info()
+        names = ("steps_since_reset", "total_resets", "rows_reset", "hidden_norm", "cell_norm")
+        return {name: info.get(name) for name in names}
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        arrays: dict[str, Array] = {
+            _STATE + name: array for name, array in self.nested.state_arrays().items()
+        }
+        return {"surprise": self.surprise.state_dict() if self.surprise else {}}, arrays
+
+    def load(self, tree: dict[str, Any], arrays: dict[str, np.ndarray]) -> Callable[[], None]:
+        states = {
+            name.removeprefix(_STATE): array
+            for name, array in arrays.items()
+            if name.startswith(_STATE)
+        }
+        counter = tree.get("surprise", {})
+        check = self.nested.fresh_states()
+        with check:  # into states that are dropped again: what does not fit raises
+            self.nested.load_state_arrays(states)
+        if self.surprise is not None and counter:
+            SurpriseLossComputer().load_state_dict(counter)
+
+        def take_over() -> None:
+            self.nested.load_state_arrays(states)
+            if self.surprise is not None and counter:
+                self.surprise.load_state_dict(counter)
+
+        return take_over
+
+    def own_arrays(self, names: set[str]) -> set[str]:
+        return {name for name in names if name.startswith(_STATE)}
+
+
+def cross_entropy(logits: tt.Tensor, y: np.ndarray) -> tt.Tensor:
+    """The mean over all targets."""
+    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), tt.tensor(y.reshape(-1)))

@@ -1,0 +1,305 @@
+"""Nested models in training: streams, carried states, levels at their own pace, exact resume."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+import signal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytape as tt
+from tinytape import models, sampling
+from tinytape import train as train_command
+from tinytape.nn import functional as F
+from tinytape.training import (
+    ConfigError,
+    RunFolder,
+    TrainConfig,
+    latest_checkpoint,
+    load_run,
+    resolve,
+    resume,
+    train,
+)
+from tinytape.training import step as step_room
+from tinytape.training.evaluate import EVALUATION_ROWS, stream_loss
+from tinytape.training.progress import Console
+from tinytape.training.session import Session, build_session
+
+WORDS = "the cat sat on a mat who knows why nobody does said dog"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_sizes() -> Any:
+    """The presets at a width that makes a step cheap."""
+    before = {name: dict(options) for name, options in models.nested.PRESETS.items()}
+    for options in models.nested.PRESETS.values():
+        options |= {"width": 24, "hidden": 32, "context": 16}
+    yield
+    for name, options in before.items():
+        models.nested.PRESETS[name].clear()
+        models.nested.PRESETS[name].update(options)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """3,000 characters in documents of 100 words, with some order in them."""
+    rng = np.random.default_rng(2)
+    words = [
+        "the",
+        "cat",
+        "sat",
+        "on",
+        "a",
+        "mat",
+        "who",
+        "knows",
+        "why",
+        "nobody",
+        "does",
+        "said",
+        "dog",
+    ]
+    documents = [" ".join(rng.choice(words, 20)) for _ in range(40)]
+    path = tmp_path_factory.mktemp("corpus") / "documents.txt"
+    path.write_text("##".join(documents)[:3000])
+    return path
+
+
+def settings(text: Path, out: Path, **changes: Any) -> TrainConfig:
+    return TrainConfig(
+        **{
+            "model": "nested-state", "data": str(text), "out": str(out), "iters": 24,
+            "batch_size": 3, "eval_interval": 8, "checkpoint_interval": 10, "warmup": 2,
+            "chunk_sizes": "1,4,8", **changes,
+        }
+    )  # fmt: skip
+
+
+def session_of(text: Path, tmp_path: Path, **changes: Any) -> Session:
+    return build_session(resolve(settings(text, tmp_path / "run", **changes)))
+
+
+def silent() -> Console:
+    return Console(io.StringIO())
+
+
+def sha256(run: Path) -> str:
+    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+
+
+def losses(run: Path) -> list[dict[str, Any]]:
+    left_out = ("tokens_per_s", "elapsed_s", "rss_mb", "arena_bytes", "system_bytes",
+                "system_allocations")  # fmt: skip
+    return [
+        {k: v for k, v in m.items() if k not in left_out} for m in RunFolder(run).read_metrics()
+    ]
+
+
+@pytest.mark.parametrize("model", ["nested", "nested-state", "nested-surprise", "nested-original"])
+def test_it_learns_and_writes(text: Path, tmp_path: Path, model: str) -> None:
+    given = settings(text, tmp_path / "run", model=model, iters=60, lr=1e-2)
+    done = train(given, console=silent())
+    metrics = done.folder.read_metrics()
+    assert done.exit_code == 0
+    assert metrics[-1]["val_loss"] < metrics[0]["val_loss"] - (0.02 if "orig" in model else 0.5)
+    last = metrics[-1]
+    assert last["val_perplexity"] == pytest.approx(math.exp(last["val_loss"]))
+    assert last["val_bits_per_character"] == pytest.approx(last["val_loss"] / math.log(2))
+    persistent = model != "nested"
+    assert (last["steps_since_reset"], last["total_resets"]) == ((60, 0) if persistent else (1, 60))
+    assert last["level_updates"] == {"level1_fast": 60, "level2_medium": 15, "level3_slow": 7}
+    # A text goes on from its own state, one token at a time as from all at once.
+    model_back, tokenizer = load_run(done.folder.path)
+    prompt = tokenizer.encode("the cat")
+    written = list(sampling.generate(model_back, prompt, 20, temperature=0.0))
+    with tt.no_grad(), model_back.nested.fresh_states():
+        at_once = model_back(tt.tensor(np.array([[*prompt, *written]]))).numpy()[0].argmax(-1)
+    assert written == at_once[len(prompt) - 1 : -1].tolist()
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "state": {},
+    "dropout and two batches a step": {"dropout": 0.2, "gradient_accumulation_steps": 2},
+    "detached, reset every 5": {"model": "nested-surprise", "reset": "5", "surprise_every": 2},
+    "second order": {"model": "nested-surprise", "surprise": "second_order", "optimizer": "sgd"},
+    "documents, chunks in tokens": {
+        "reset": "document", "separator": "##", "chunk_unit": "tokens", "chunk_sizes": "1,100,333",
+    },
+    "nested wiring": {"wiring": "nested", "model": "nested", "optimizer": "adam"},
+    "sums of SGD": {"optimizer": "sgd", "level_update": "sum", "lr": 0.02},
+    "the original": {"model": "nested-original"},
+    "delta rule": {"optimizer": "delta_adam"},
+    "descent with the layers' inputs": {"optimizer": "dgd", "lr": 0.01},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_resumed_is_as_if_nothing_had_happened(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Also in the middle of a level's accumulation, of a step, and of an evaluation's interval."""
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    train(settings(text, whole, **KINDS[kind]), console=silent())
+    stops = [2, 3, 9, 21]
+    real = step_room.batch_losses
+
+    def batch_losses(session: Session, number: int) -> Any:
+        if stops and number == stops[0]:
+            stops.pop(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(session, number)
+
+    monkeypatch.setattr(step_room, "batch_losses", batch_losses)
+    done = train(settings(text, out, **KINDS[kind]), console=silent())
+    while done.stopped:
+        checkpoint, _ = latest_checkpoint(done.folder.checkpoints)
+        assert checkpoint is not None
+        if KINDS[kind].get("wiring") != "nested":
+            assert "model_state.level1_fast.h" in checkpoint.arrays
+        assert (
+            any(name.startswith("gradient.") for name in checkpoint.arrays)
+            == any(done.session.updates.state()["levels"]["pending"].values())
+            or done.session.counters.micro_step
+        )
+        done = resume(RunFolder(out), {}, console=silent())
+    assert not stops
+    assert sha256(out) == sha256(whole)
+    assert losses(out) == losses(whole)
+
+
+def test_every_level_learns_at_its_pace(text: Path, tmp_path: Path) -> None:
+    session = session_of(text, tmp_path, chunk_sizes="1,2,4")
+    names = dict(session.model.named_parameters())
+
+    def values() -> dict[str, np.ndarray]:
+        return {name: p.numpy() for name, p in names.items()}
+
+    before = values()
+    for step in range(1, 5):
+        step_room.train_step(session, RunFolder(tmp_path), check_gradients=step == 1)
+        after = values()
+        changed = {name for name in names if not np.array_equal(before[name], after[name])}
+        due = {"level2_medium": step % 2 == 0, "level3_slow": step % 4 == 0}
+        for name in names:
+            level = next((x for x in due if x in name), None)
+            # A level that begins by adding nothing has no gradient before its last layer moved.
+            asleep = (step == 2 and ".fc." in name) or ("norm" in name and step < 4)
+            if not asleep and not (".level3_slow." in name and ".proj." not in name):
+                assert (name in changed) == (level is None or due[level]), (step, name)
+        before = after
+
+
+def test_the_held_out_loss_carries_the_state(text: Path, tmp_path: Path) -> None:
+    """Against one row read character by character, and without a trace in the training state."""
+    session = session_of(text, tmp_path, dtype="float64")
+    step_room.train_step(session, RunFolder(tmp_path))
+    model, ids = session.model, session.splits.held_out
+    before = session.snapshot().task[0].arrays()
+    got = session.task.evaluate()
+    after = session.snapshot().task[0].arrays()
+    assert all(np.array_equal(after[name], x) for name, x in before.items())
+    places = len(ids) - 1
+    length = -(-places // EVALUATION_ROWS)
+    total = 0.0
+    model.eval()
+    for first in range(0, places, length):
+        part = ids[first : min(first + length, places) + 1].astype(np.int64)
+        cache = model.new_cache(1)
+        with tt.no_grad():
+            for x, y in pairwise(part):
+                logits = model(tt.tensor(np.array([[x]])), cache=cache)
+                total += F.cross_entropy(logits[0], tt.tensor(np.array([y]))).item()
+    assert got == pytest.approx(total / places, rel=1e-12)
+    with model.nested.fresh_states():
+        assert stream_loss(model, ids, 7) == pytest.approx(got, rel=1e-12)
+    assert stream_loss(model, ids, 7, should_stop=lambda: True) is None
+
+
+def test_documents_begin_without_a_state(text: Path, tmp_path: Path) -> None:
+    session = session_of(text, tmp_path, reset="document", separator="##", dtype="float64")
+    streams = session.task.windows
+    number = next(k for k in range(50) if streams.boundaries(k)[:, 1:].any() and k > 1)
+    row, at = np.argwhere(streams.boundaries(number)[:, 1:])[0] + (0, 1)
+    for k in range(number):
+        session.task.losses(k)
+    x, _ = streams.batch(number)
+    with tt.no_grad():
+        together, _ = session.model.read(tt.tensor(x), boundaries=streams.boundaries(number))
+        alone, _ = session.model.read(tt.tensor(x[row : row + 1, at:]), reset_states=True)
+    later = np.flatnonzero(streams.boundaries(number)[row, at + 1 :])
+    stop = at + 1 + later[0] if len(later) else x.shape[1]
+    np.testing.assert_allclose(
+        together.numpy()[row, at:stop], alone.numpy()[0, : stop - at], rtol=1e-12, atol=1e-12
+    )
+
+
+def test_a_step_that_is_left_out_leaves_no_trace_in_the_state(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = session_of(text, tmp_path, skip_nonfinite=1)
+    folder = RunFolder(tmp_path)
+    step_room.train_step(session, folder)
+    before = session.snapshot().task[0].arrays()
+    weights = {name: x.numpy() for name, x in session.weights().items()}
+    real = step_room.batch_losses
+    monkeypatch.setattr(
+        step_room, "batch_losses",
+        lambda s, n: (lambda pair: (pair[0] * math.nan, pair[1]))(real(s, n)),
+    )  # fmt: skip
+    said: list[str] = []
+    assert step_room.train_step(session, folder, note=said.append) is None
+    monkeypatch.undo()
+    assert "the step was left out" in said[0] and session.counters.step == 2
+    after = session.snapshot().task[0].arrays()
+    assert all(np.array_equal(after[name], x) for name, x in before.items())
+    assert all(np.array_equal(x.numpy(), weights[n]) for n, x in session.weights().items())
+    assert math.isfinite(step_room.train_step(session, folder) or math.nan)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--reset", "sometimes"], "reset: expected never, document or a number of steps"),
+        (["--chunk-sizes", "1,2"], "chunk_sizes: expected three numbers of at least 1"),
+        (["--chunk-sizes", "0,2,4"], "chunk_sizes: expected three numbers of at least 1"),
+        (["--surprise-weights", "0.1,x"], "surprise_weights: expected one to three numbers"),
+        (["--separator", ""], "separator: expected a name, got an empty text"),
+        (["--model", "tiny", "--reset", "4"], "reset: a setting of nested models, got '4'"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_named(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
+) -> None:
+    known = ["--model", "nested-state", "--data", str(text), "--out", str(tmp_path / "run")]
+    assert train_command.main([*known, *flags]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resumed_run_keeps_its_pace(text: Path, tmp_path: Path) -> None:
+    train(settings(text, tmp_path / "run", iters=8), console=silent())
+    with pytest.raises(ConfigError, match="cannot resume with another chunk_sizes"):
+        resume(RunFolder(tmp_path / "run"), {"chunk_sizes": "1,1,1"}, console=silent())
+
+
+def test_parameters_are_counted_before_they_are_made(text: Path, tmp_path: Path) -> None:
+    for changes in ({}, {"medium_memory": 4.0, "mix": "learned", "wiring": "independent"}):
+        for preset in models.nested.PRESETS.values():
+            config = models.NestedConfig(vocab_size=11, **{**preset, **changes})
+            model = models.NestedLM(config)
+            found = list(model.parameters())
+            assert config.count_parameters() == (len(found), sum(p.numel() for p in found))
+            assert models.from_config(config.to_dict()).config == config
+
+
+def test_the_original_has_its_number_of_parameters() -> None:
+    config = models.NestedConfig(vocab_size=283, context=512, width=256, hidden=512)
+    assert config.count_parameters()[1] == 1_197_339
