@@ -7,7 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingExtraError, RunError
+from .._pictures import new_figure
+from .errors import RunError
 from .run_folder import RunFolder
 
 
@@ -23,16 +24,7 @@ def draw_curve(run: str | os.PathLike[str]) -> Path:
     metrics = folder.read_metrics()
     if not metrics:
         raise RunError(f"{folder.metrics}: there is no evaluation to draw yet")
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            f"drawing needs matplotlib ({error}); install it with: pip install 'tinytape[plot]'"
-        ) from error
-    # Figure without pyplot: no window system, no global state.
-    figure = Figure(figsize=(8, 4.8), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 4.8)
     try:
         _draw(figure.add_subplot(), record, metrics)
     except (AttributeError, LookupError, TypeError, ValueError) as error:

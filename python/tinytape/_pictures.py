@@ -1,0 +1,26 @@
+"""Figures of matplotlib, which is an optional dependency."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .training.errors import MissingExtraError
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of that size in inches.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(
+            f"drawing needs matplotlib ({error}); install it with: pip install 'tinytape[plot]'"
+        ) from error
+    # Figure without pyplot: no window system, no global state.
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

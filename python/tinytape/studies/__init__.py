@@ -1,0 +1,7 @@
+"""Studies: one question, several configurations, several seeds, each a training run of its own."""
+
+from .catalogue import STUDIES, Study, Variant
+from .report import markdown, summary
+from .runs import run_study
+
+__all__ = ["STUDIES", "Study", "Variant", "markdown", "run_study", "summary"]

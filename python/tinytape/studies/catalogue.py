@@ -1,0 +1,111 @@
+"""The studies that there are: those of the documents that the nested model comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+RANDOM = "random"  # a text without order, made for the purpose
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One configuration.
+
+    Attributes:
+        label: what the table calls it.
+        settings: of ``python -m tinytape.train``, beside those that all share.
+        original: what the documents report for it, training perplexity on other hardware and data.
+        text: RANDOM for a text without order; None for that of the study.
+    """
+
+    label: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    original: str = ""
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """One question."""
+
+    question: str
+    variants: tuple[Variant, ...]
+    shared: dict[str, Any] = field(default_factory=dict)
+    iters: int = 500
+    milestones: tuple[int, ...] = ()  # steps of which the table has a column
+
+
+def _surprise(weights: str, mode: str = "detached") -> dict[str, Any]:
+    return {"model": "nested-surprise", "surprise": mode, "surprise_weights": weights}
+
+
+_SURPRISE = (
+    Variant("off", {"model": "nested-state"}, "53.60"),
+    Variant("detached, low", _surprise("0.01,0.002"), "53.24"),
+    Variant("detached, medium", _surprise("0.05,0.01"), "52.12"),
+    Variant("detached, high", _surprise("0.3,0.1")),
+    Variant("second order, medium", _surprise("0.05,0.01", "second_order")),
+    Variant("teach, medium", _surprise("0.05,0.01", "teach")),
+)
+
+STUDIES: dict[str, Study] = {
+    "persistent": Study(
+        "What do states buy that last from batch to batch?",
+        (
+            Variant("states begin anew in every batch", {"model": "nested"}, "52.58"),
+            Variant("states last", {"model": "nested-state"}, "52.01"),
+            Variant("states last, surprise", {"model": "nested-surprise"}, "50.20"),
+            Variant(
+                "states last, twice the sequence",
+                {"model": "nested-state", "context": 256, "batch_size": 16},
+                "51.62",
+            ),
+        ),
+    ),
+    "surprise": Study(
+        "What does a surprise loss buy, on a text and where there is nothing to learn?",
+        (
+            *_SURPRISE,
+            Variant("random text: off", {"model": "nested-state"}, "0.8834 (loss)", RANDOM),
+            Variant(
+                "random text: detached, high", _surprise("0.3,0.1"), "0.9282 (loss)", RANDOM
+            ),
+        ),
+    ),
+    "delta": Study(
+        "What do delta rules buy?",
+        (
+            Variant("AdamW", {"optimizer": "adamw"}, "53.60"),
+            Variant("DeltaAdam", {"optimizer": "delta_adam"}, "133.62"),
+            Variant("SGD", {"optimizer": "sgd"}),
+            Variant("DeltaRule", {"optimizer": "delta_rule"}, "66.58"),
+            Variant("DeltaMomentum", {"optimizer": "delta_momentum"}),
+            Variant("DGD", {"optimizer": "dgd", "lr": 1.0}),
+        ),
+        {"model": "nested-state"},
+    ),
+    "levels": Study(
+        "What do levels buy that are updated less often?",
+        (
+            Variant("all at every step", {"chunk_sizes": "1,1,1"}),
+            Variant("1, 4, 16", {"chunk_sizes": "1,4,16"}),
+            Variant("1, 16, 256", {"chunk_sizes": "1,16,256"}),
+            Variant("1, 4, 16, nested", {"chunk_sizes": "1,4,16", "wiring": "nested"}),
+            Variant("1, 4, 16, independent", {"chunk_sizes": "1,4,16", "wiring": "independent"}),
+            Variant("1, 4, 16, sums of SGD",
+                    {"chunk_sizes": "1,4,16", "optimizer": "sgd", "level_update": "sum"}),
+            Variant("the original", {"model": "nested-original"}),
+        ),
+        {"model": "nested-state"},
+    ),
+    "long": Study(
+        "How far does a long run come?",
+        (
+            Variant("ours", {"model": "nested-state"}),
+            Variant("the original wiring", {"model": "nested-original"}, "4.64 after 50,000"),
+        ),
+        iters=2500,
+        milestones=(250, 500, 1000, 2500, 5000, 10000, 25000, 50000),
+    ),
+}  # fmt: skip

@@ -1,0 +1,137 @@
+"""What came of a study: numbers, a table, a picture."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from .._pictures import new_figure
+from .catalogue import Study
+from .runs import Run
+
+Finished = Sequence[tuple[Run, list[dict[str, Any]]]]
+
+
+def summary(study: Study, finished: Finished) -> list[dict[str, Any]]:
+    """For each variant its seeds, and mean and spread over them.
+
+    Perplexities are exp of the loss in nats per character: held out with carried states at the last
+    step, in training over the last interval. The spread is the sample standard deviation.
+    """
+    rows = []
+    for variant in study.variants:
+        runs = [(run, metrics) for run, metrics in finished if run.variant == variant]
+        if not runs:
+            continue
+        seeds = [_figures(run, metrics, study.milestones) for run, metrics in runs]
+        row: dict[str, Any] = {
+            "label": variant.label, "original": variant.original,
+            "settings": runs[0][0].settings, "seeds": seeds,
+        }  # fmt: skip
+        for key in ("held_out_perplexity", "training_perplexity", "bits_per_character",
+                    "seconds", "resident_mb"):  # fmt: skip
+            values = [seed[key] for seed in seeds if seed[key] is not None]
+            row[key] = _mean_and_spread(values)
+        rows.append(row)
+    return rows
+
+
+def markdown(title: str, study: Study, rows: list[dict[str, Any]]) -> str:
+    """The table, with the figures of the documents beside."""
+    marks = [
+        m for m in study.milestones if any(str(m) in r["seeds"][0]["milestones"] for r in rows)
+    ]
+    head = ["configuration", "held-out perplexity", "bits per character", "training perplexity",
+            *[f"after {m:,}" for m in marks], "time", "memory", "original (training)"]  # fmt: skip
+    lines = [f"### {title}", "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    for row in rows:
+        cells = [
+            row["label"],
+            _spread(row["held_out_perplexity"], 3),
+            _spread(row["bits_per_character"], 3),
+            _spread(row["training_perplexity"], 3),
+        ]
+        for m in marks:
+            values = [s["milestones"][str(m)] for s in row["seeds"] if str(m) in s["milestones"]]
+            cells.append(_spread(_mean_and_spread(values), 2))
+        cells += [_spread(row["seconds"], 0) + " s", _spread(row["resident_mb"], 0) + " MB"]
+        lines.append(f"| {' | '.join([*cells, row['original'] or '-'])} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(path: Any, title: str, study: Study, finished: Finished) -> None:
+    """Held-out perplexity over steps, the mean over seeds; and each seed's at the end.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = new_figure(10.5, 4.8)
+    curves, ends = figure.subplots(1, 2, width_ratios=[3, 2])
+    colours = ["#08519c", "#cb181d", "#238b45", "#6a51a3", "#d94801", "#636363", "#41b6c4", "#000"]
+    labels = []
+    for place, variant in enumerate(study.variants):
+        runs = [metrics for run, metrics in finished if run.variant == variant]
+        if not runs:
+            continue
+        colour = colours[place % len(colours)]
+        labels.append((place, variant.label))
+        at = [m["step"] for m in runs[0]]
+        mean = [
+            statistics.fmean(metrics[i]["val_perplexity"] for metrics in runs)
+            for i in range(min(map(len, runs)))
+        ]
+        curves.plot(at[: len(mean)], mean, color=colour, linewidth=2)
+        last = [metrics[-1]["val_perplexity"] for metrics in runs]
+        ends.plot(last, [place] * len(last), "o", color=colour, alpha=0.6)
+        ends.plot([statistics.fmean(last)], [place], "|", color=colour, markersize=18, mew=2)
+    curves.set_yscale("log")
+    curves.set_xlabel("optimiser step")
+    curves.set_ylabel("held-out perplexity per character")
+    curves.set_title(title, loc="left")
+    ends.set_yticks([place for place, _ in labels], [label for _, label in labels], fontsize=9)
+    for (place, _), tick in zip(labels, ends.get_yticklabels(), strict=True):
+        tick.set_color(colours[place % len(colours)])
+    ends.invert_yaxis()
+    ends.set_xlabel("at the end: each seed, and the mean")
+    for axes in (curves, ends):
+        axes.grid(color="#e5e5e5", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    curves.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    for axis in (curves.yaxis, ends.xaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter(lambda value, _: "")
+    figure.savefig(path)
+
+
+def _figures(run: Run, metrics: list[dict[str, Any]], milestones: Sequence[int]) -> dict[str, Any]:
+    last = metrics[-1]
+    train = last["train_loss"]
+    return {
+        "seed": run.seed,
+        "steps": last["step"],
+        "held_out_perplexity": last["val_perplexity"],
+        "best_held_out_perplexity": min(m["val_perplexity"] for m in metrics),
+        "bits_per_character": last["val_bits_per_character"],
+        "training_perplexity": None if train is None else math.exp(min(train, 700.0)),
+        "seconds": last["elapsed_s"],
+        "resident_mb": last["rss_mb"],
+        "milestones": {
+            str(m["step"]): m["val_perplexity"] for m in metrics if m["step"] in milestones
+        },
+    }
+
+
+def _mean_and_spread(values: Sequence[float]) -> dict[str, float | None]:
+    if not values:
+        return {"mean": None, "spread": None}
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.fmean(values), "spread": spread}
+
+
+def _spread(value: dict[str, float | None], digits: int) -> str:
+    if value["mean"] is None:
+        return "-"
+    text = f"{value['mean']:,.{digits}f}"
+    return text if value["spread"] is None else f"{text} ± {value['spread']:.{digits}f}"

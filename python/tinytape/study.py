@@ -1,0 +1,99 @@
+"""``python -m tinytape.study NAME``: one question, several configurations, several seeds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ._files import replace_file
+from .studies import STUDIES, markdown, run_study, summary
+from .studies.report import draw
+from .studies.runs import StudyError, add_settings, processor
+from .training.arguments import CommandParser
+from .training.command import run_command
+from .training.environment import environment
+
+_SETTINGS = ("iters", "batch_size", "context", "eval_interval", "lr", "threads")
+_QUICK = {"iters": 6, "batch_size": 4, "context": 16, "eval_interval": 3}
+
+
+def parser() -> CommandParser:
+    about = "\n".join(f"  {name:11} {study.question}" for name, study in STUDIES.items())
+    parser = CommandParser(
+        prog="python -m tinytape.study",
+        description="Train several configurations with several seeds and compare them.",
+        epilog=f"studies:\n{about}\n\nStarted again, a study goes on where it was stopped.\n\n"
+        "example:\n  python -m tinytape.study persistent --data warpeace.txt --seeds 3",
+    )
+    parser.add_argument("name", choices=list(STUDIES), metavar="NAME", help="see below")
+    parser.add_argument("--data", default="shakespeare", metavar="NAME|FILE",
+        help="corpus name or UTF-8 text file (default: shakespeare)")  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=3, metavar="N",
+        help="runs of each configuration (default: 3)")  # fmt: skip
+    parser.add_argument("--out", default=None, metavar="FOLDER",
+        help="where runs and results go (default: studies/NAME)")  # fmt: skip
+    parser.add_argument("--quick", action="store_true",
+        help="a few small steps and two seeds: shows that it works, no figures")  # fmt: skip
+    add_settings(parser, _SETTINGS)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    command = parser()
+    arguments = command.parse_args(argv)
+    if arguments.seeds < 1:
+        command.error(f"argument --seeds: expected 1 or more, got {arguments.seeds}")
+
+    def body() -> int:
+        try:
+            return _study(arguments)
+        except StudyError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+
+    return run_command(body)
+
+
+def _study(arguments: Any) -> int:
+    study = STUDIES[arguments.name]
+    out = Path(arguments.out or Path("studies") / arguments.name)
+    given = {name: getattr(arguments, name) for name in _SETTINGS}
+    settings: dict[str, Any] = {"iters": study.iters}
+    settings |= _QUICK if arguments.quick else {}
+    settings |= {name: value for name, value in given.items() if value is not None}
+    settings.setdefault("eval_interval", max(1, settings["iters"] // 10))
+    settings.setdefault("checkpoint_interval", settings["iters"])
+    seeds = min(2, arguments.seeds) if arguments.quick else arguments.seeds
+    title = f"{study.question} {settings['iters']:,} steps, {seeds} seeds"
+    finished = []
+    for done in run_study(
+        study, out, data=arguments.data, seeds=seeds, settings=settings,
+        say=lambda text: print(text, flush=True),
+    ):  # fmt: skip
+        finished.append(done)
+        rows = summary(study, finished)
+        record = {
+            "study": arguments.name,
+            "question": study.question,
+            "date": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+            "machine": processor(),
+            "environment": environment(),
+            "data": Path(arguments.data).name,
+            "settings": settings,
+            "rows": rows,
+        }
+        replace_file(out / "results.json", (json.dumps(record, indent=2) + "\n").encode())
+        replace_file(out / "table.md", markdown(title, study, rows).encode())
+    draw(out / "picture.png", title, study, finished)
+    print()
+    print(markdown(title, study, rows))
+    print(f"{out / 'results.json'}, {out / 'table.md'}, {out / 'picture.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Studies: what is planned, what comes of it, and that one that was stopped goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinytape import study as command
+from tinytape.studies import STUDIES, Study, Variant, markdown, run_study, runs, summary
+from tinytape.training import RunFolder, TrainConfig, resolve
+
+TINY = {"model": "tiny", "iters": 4, "batch_size": 2, "eval_interval": 2}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "words.txt"
+    path.write_text("nobody knows why the cat sat on the mat\n" * 40)
+    return path
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_configuration_is_one_of_training(name: str, tmp_path: Path) -> None:
+    study = STUDIES[name]
+    planned = runs.planned(study, tmp_path, data="x.txt", seeds=3, settings={"iters": 20})
+    assert len(planned) == 3 * len(study.variants)
+    assert len({run.folder for run in planned}) == len(planned)
+    for run in planned:
+        settings = resolve(TrainConfig(**run.settings, out=str(run.folder)))
+        assert (settings.seed, settings.iters) == (run.seed, 20)
+    assert [run.seed for run in planned] == sorted(run.seed for run in planned)
+
+
+def test_a_study_that_was_stopped_goes_on(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study("Which?", (Variant("a", dict(TINY)), Variant("b", {**TINY, "lr": 0.01})))
+    options: dict[str, Any] = {"data": str(text), "seeds": 1, "settings": {}, "say": print}
+    first = next(run_study(study, tmp_path, **options))
+    assert first[0].variant.label == "a" and first[1][-1]["step"] == 4
+    trained: list[str] = []
+    real = runs._train
+
+    def train(run: runs.Run, *, resumes: bool) -> None:
+        trained.append(run.variant.label)
+        real(run, resumes=resumes)
+
+    monkeypatch.setattr(runs, "_train", train)
+    finished = list(run_study(study, tmp_path, **options))
+    assert trained == ["b"]
+    # A run that lost its end is resumed, and comes out as it was.
+    folder = RunFolder(finished[1][0].folder)
+    weights = folder.model.read_bytes()
+    folder.model.unlink()
+    finished = list(run_study(study, tmp_path, **options))
+    assert trained == ["b", "b"] and folder.model.read_bytes() == weights
+
+    rows = summary(study, finished)
+    assert [row["label"] for row in rows] == ["a", "b"]
+    for row, (_, metrics) in zip(rows, finished, strict=True):
+        assert row["held_out_perplexity"] == {"mean": metrics[-1]["val_perplexity"], "spread": None}
+        assert row["training_perplexity"]["mean"] == math.exp(metrics[-1]["train_loss"])
+    table = markdown("Which?", study, rows)
+    assert table.count("\n| ") == 4 and "| a | " in table
+
+
+def test_mean_and_spread_are_over_seeds(tmp_path: Path) -> None:
+    study = Study("Which?", (Variant("a"),), milestones=(10,))
+    finished = [
+        (
+            runs.Run(study.variants[0], seed, tmp_path, {}),
+            [
+                {"step": step, "val_perplexity": value * step, "val_bits_per_character": 1.0,
+                 "train_loss": 0.0, "elapsed_s": 2.0, "rss_mb": 3.0}
+                for step in (5, 10)
+            ],
+        )
+        for seed, value in ((1, 1.0), (2, 2.0), (3, 6.0))
+    ]  # fmt: skip
+    (row,) = summary(study, finished)
+    assert row["held_out_perplexity"]["mean"] == 30.0
+    assert row["held_out_perplexity"]["spread"] == statistics.stdev([10.0, 20.0, 60.0])
+    assert [seed["milestones"] for seed in row["seeds"]] == [{"10": 10}, {"10": 20}, {"10": 60}]
+    assert "| 30.000 ± 26.458 |" in markdown("Which?", study, [row])
+
+
+def test_a_run_that_fails_is_named(tmp_path: Path) -> None:
+    study = Study("Which?", (Variant("a", dict(TINY)),))
+    options: dict[str, Any] = {"seeds": 1, "settings": {}, "say": print}
+    with pytest.raises(runs.StudyError, match=r"runs/a-1: error: .*nowhere\.txt"):
+        list(run_study(study, tmp_path, data="nowhere.txt", **options))
+
+
+def test_the_random_text_is_the_same_every_time() -> None:
+    text = runs.random_text()
+    assert len(text) == runs.RANDOM_CHARACTERS and text == runs.random_text()
+    assert len(set(text)) == len(runs._ALPHABET)
+
+
+def test_the_command_writes_numbers_a_table_and_a_picture(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "long"
+    flags = ["long", "--quick", "--data", str(text), "--out", str(out), "--seeds", "1"]
+    assert command.main(flags) == 0
+    said = capsys.readouterr().out
+    record = json.loads((out / "results.json").read_text())
+    assert [row["label"] for row in record["rows"]] == ["ours", "the original wiring"]
+    assert record["rows"][0]["seeds"][0]["steps"] == 6
+    assert (out / "table.md").read_text() in said
+    assert (out / "picture.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit):
+        command.main(["length"])
+    assert "invalid choice: 'length'" in capsys.readouterr().err
