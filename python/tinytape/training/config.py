@@ -104,7 +104,7 @@ class TrainConfig:
         OPTIMISER,
         "learning rate after warm-up",
         above=0.0,
-        shown="2e-3, 4e-3 for nested; 0.1 where not Adam",
+        shown="2e-3, 6e-3 for nested; 0.1 where not Adam",
     )
     min_lr: float = setting(
         None, float, OPTIMISER, "learning rate at the last step", low=0.0, shown="lr / 10"
@@ -267,7 +267,7 @@ def is_nested(model: str) -> bool:
 
 def _default_rate(model: str) -> float:
     """Of Adam: 3e-4 is the original's; nested models stand a higher one than transformers do."""
-    return 3e-4 if model == "nested-original" else 4e-3 if is_nested(model) else 2e-3
+    return 3e-4 if model == "nested-original" else 6e-3 if is_nested(model) else 2e-3
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
