@@ -28,7 +28,8 @@ def summary(study: Study, finished: Finished) -> list[dict[str, Any]]:
         seeds = [_figures(run, metrics, study.milestones) for run, metrics in runs]
         row: dict[str, Any] = {
             "label": variant.label, "original": variant.original,
-            "settings": runs[0][0].settings, "seeds": seeds,
+            "settings": {k: v for k, v in runs[0][0].settings.items() if k not in ("data", "seed")},
+            "seeds": seeds,
         }  # fmt: skip
         for key in ("held_out_perplexity", "training_perplexity", "bits_per_character",
                     "seconds", "resident_mb"):  # fmt: skip
@@ -67,7 +68,8 @@ def draw(path: Any, title: str, study: Study, finished: Finished) -> None:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = new_figure(10.5, 4.8)
+    figure = new_figure(11.5, 5.0)
+    figure.suptitle(title, x=0.01, ha="left")
     curves, ends = figure.subplots(1, 2, width_ratios=[3, 2])
     colours = ["#08519c", "#cb181d", "#238b45", "#6a51a3", "#d94801", "#636363", "#41b6c4", "#000"]
     labels = []
@@ -85,15 +87,21 @@ def draw(path: Any, title: str, study: Study, finished: Finished) -> None:
         curves.plot(at[: len(mean)], mean, color=colour, linewidth=2)
         last = [metrics[-1]["val_perplexity"] for metrics in runs]
         ends.plot(last, [place] * len(last), "o", color=colour, alpha=0.6)
-        ends.plot([statistics.fmean(last)], [place], "|", color=colour, markersize=18, mew=2)
+        end = statistics.fmean(last)
+        ends.plot([end], [place], "|", color=colour, markersize=18, mew=2)
+        ends.annotate(
+            f"{end:.3f}", (end, place), xytext=(0, 11), textcoords="offset points", ha="center",
+            color=colour, fontsize=9,
+        )  # fmt: skip
     curves.set_yscale("log")
     curves.set_xlabel("optimiser step")
     curves.set_ylabel("held-out perplexity per character")
-    curves.set_title(title, loc="left")
     ends.set_yticks([place for place, _ in labels], [label for _, label in labels], fontsize=9)
     for (place, _), tick in zip(labels, ends.get_yticklabels(), strict=True):
         tick.set_color(colours[place % len(colours)])
     ends.invert_yaxis()
+    ends.set_xscale("log")
+    ends.margins(0.12, 0.1)
     ends.set_xlabel("at the end: each seed, and the mean")
     for axes in (curves, ends):
         axes.grid(color="#e5e5e5", linewidth=0.6)
