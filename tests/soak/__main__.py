@@ -40,13 +40,14 @@ def try_promise(name: str, promise: Promise, count: int, seed: int) -> tuple[Out
 
 def table(record: dict) -> str:
     """The figures as docs/reliability.md shows them."""
-    lines = ["| promise | how it is tried | wanted | last figure | time |",
-             "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines = ["| promise | how it is tried | wanted | last figure | when | time |",
+             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for row in record["promises"].values():
         failed = len(row["failures"])
         figure = f"{row['tried'] - failed:,} of {row['tried']:,}"
         figure += "".join(f"; {k} {v}" for k, v in row["figures"].items())
-        cells = row["words"], row["how"], row["wanted"], figure, f"{row['seconds']:.0f} s"
+        cells = [row["words"], row["how"], row["wanted"], figure, row["date"]]
+        cells.append(f"{row['seconds']:.0f} s")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -55,7 +56,7 @@ def replace_figures(document: Path, record: dict) -> None:
     """Put the table between the two marks of the document."""
     before, rest = document.read_text().split(BEGIN)
     after = rest.split(END)[1]
-    head = f"{record['date']}, {record['machine']}:\n\n"
+    head = f"{record['machine']}:\n\n"
     document.write_text(f"{before}{BEGIN}\n{head}{table(record)}{END}{after}")
 
 
@@ -75,7 +76,7 @@ def main() -> int:
     record: dict = {"promises": {}}
     if arguments.json and arguments.json.is_file():
         record = json.loads(arguments.json.read_text())
-    record |= {"date": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC", "machine": machine()}
+    record["machine"] = machine()
     failed = False
     for name in arguments.names or known:
         promise = known[name]
@@ -90,6 +91,7 @@ def main() -> int:
             "words": promise.words, "how": promise.how, "wanted": promise.wanted,
             "tried": outcome.tried, "failures": outcome.failures, "figures": outcome.figures,
             "seconds": round(seconds, 1), "seed": arguments.seed,
+            "date": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         }  # fmt: skip
         if arguments.json:
             arguments.json.write_text(json.dumps(record, indent=2) + "\n")

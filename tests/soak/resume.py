@@ -50,6 +50,10 @@ def settings(kind: str, folder: Path, out: str, **changes: Any) -> TrainConfig:
     return TrainConfig(iters=steps, warmup=2, **given)
 
 
+def silent() -> Console:
+    return Console(io.StringIO())
+
+
 def digest(run: str) -> str:
     return hashlib.sha256((Path(run) / "model.safetensors").read_bytes()).hexdigest()
 
@@ -71,12 +75,12 @@ def stopped_and_resumed(
     step_room.batch_losses = batch_losses
     try:
         tt.set_num_threads(threads[0])
-        done = train(config, console=Console(io.StringIO()))
+        done = train(config, console=silent())
         times = 0
         while done.stopped:
             times += 1
             tt.set_num_threads(threads[times % len(threads)])
-            done = resume(RunFolder(config.out), {}, console=Console(io.StringIO()))
+            done = resume(RunFolder(config.out), {}, console=silent())
         return times
     finally:
         step_room.batch_losses = real
@@ -96,7 +100,7 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
                 kind = list(KINDS)[i % len(KINDS)]
                 if kind not in whole:
                     config = settings(kind, folder, f"whole-{len(whole)}")
-                    train(config, console=Console(io.StringIO()))
+                    train(config, console=silent())
                     whole[kind] = digest(config.out)
                 times = int(rng.integers(1, 5))
                 at = sorted(int(x) for x in rng.choice(BATCHES, times, replace=False))
