@@ -61,7 +61,7 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
         last = metrics[-1]
         if (last["steps_since_reset"], last["total_resets"]) != (count, 0):
             outcome.failures.append(f"the state was reset: {last}")
-        settled = [m for m in metrics if m["step"] >= min(200, count // 2)]
+        settled = [m for m in metrics if m["step"] >= count // 10]  # every path was taken once
         for key in ("arena_bytes", "system_bytes", "system_allocations"):
             if len({m[key] for m in settled}) != 1:
                 outcome.failures.append(f"{key} is not flat: {[m[key] for m in settled]}")
@@ -82,8 +82,8 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 PROMISE = Promise(
     words="a state that lasts is carried for ever",
-    how="consecutive steps of a nested model, never reset; memory at every evaluation; stopped "
-    "anywhere and resumed, SHA-256 of the final weights",
+    how="consecutive steps of a nested model, never reset; memory at every evaluation after the "
+    "first tenth; stopped anywhere and resumed, SHA-256 of the final weights",
     wanted="50,000 steps, flat, the same weights, all finite",
     quick=200,
     full=50_000,
