@@ -16,6 +16,7 @@ from tinytape.nn import functional as F
 
 from .ops import rows
 from .ops.problem import large_problem
+from .soak.threads import in_threads as all_at_once
 
 ROWS = rows()
 
@@ -131,21 +132,7 @@ def test_optimisers_are_the_same_bits_at_any_number_of_threads(threads):
 
 def in_threads(*works: Callable[[], object]) -> list[object]:
     """Results of the works, each in a thread of its own, all at once."""
-    results: list[object] = [None] * len(works)
-    start = threading.Barrier(len(works))
-
-    def run(i: int) -> None:
-        start.wait()
-        try:
-            results[i] = works[i]()
-        except BaseException as error:
-            results[i] = error
-
-    running = [threading.Thread(target=run, args=(i,)) for i in range(len(works))]
-    for t in running:
-        t.start()
-    for t in running:
-        t.join()
+    results = all_at_once(list(works))
     for r in results:
         if isinstance(r, BaseException):
             raise r
