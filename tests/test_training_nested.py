@@ -241,6 +241,16 @@ def test_documents_begin_without_a_state(text: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("batches", [1, 2])
+def test_states_begin_anew_every_n_steps(text: Path, tmp_path: Path, batches: int) -> None:
+    session = session_of(text, tmp_path, reset="3", gradient_accumulation_steps=batches)
+    since = []
+    for _ in range(7):
+        step_room.train_step(session, RunFolder(tmp_path))
+        since.append(session.task.figures()["steps_since_reset"])
+    assert since == [batches * n for n in (1, 2, 3, 1, 2, 3, 1)]
+
+
 def test_a_step_that_is_left_out_leaves_no_trace_in_the_state(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,8 @@ class StreamTask(WindowTask):
         self._starts = starts[starts < len(splits.train)]
         self._held_out_starts = starts[starts >= splits.cut] - splits.cut
         self._documents = config.reset == DOCUMENT
-        self._every = int(config.reset) if config.reset.isdigit() else 0
+        steps = int(config.reset) if config.reset.isdigit() else 0
+        self._every = steps * config.gradient_accumulation_steps  # in batches
         super().__init__(model, splits, config)
         self.nested = model.nested
         self.surprise: SurpriseLossComputer | None = None
