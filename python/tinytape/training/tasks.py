@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -165,11 +165,7 @@ class StreamTask(WindowTask):
         return {"surprise": self.surprise.state_dict() if self.surprise else {}}, arrays
 
     def load(self, tree: dict[str, Any], arrays: dict[str, np.ndarray]) -> Callable[[], None]:
-        states = {
-            name.removeprefix(_STATE): array
-            for name, array in arrays.items()
-            if name.startswith(_STATE)
-        }
+        states = remembered(arrays)
         counter = tree.get("surprise", {})
         with self.nested.fresh_states():  # dropped again: what does not fit raises
             self.nested.load_state_arrays(states)
@@ -185,6 +181,15 @@ class StreamTask(WindowTask):
 
     def own_arrays(self, names: set[str]) -> set[str]:
         return {name for name in names if name.startswith(_STATE)}
+
+
+def remembered(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a nested model remembers, of the arrays of a checkpoint."""
+    return {
+        name.removeprefix(_STATE): array
+        for name, array in arrays.items()
+        if name.startswith(_STATE)
+    }
 
 
 def cross_entropy(logits: tt.Tensor, y: np.ndarray) -> tt.Tensor:
