@@ -35,6 +35,7 @@ from tinytape.training.checkpoint import list_checkpoints
 from tinytape.training.evaluate import EVALUATION_ROWS, stream_loss
 from tinytape.training.examine import examine
 from tinytape.training.progress import Console
+from tinytape.training.report import planned_memory
 from tinytape.training.session import Session, build_session
 
 WORDS = "the cat sat on a mat who knows why nobody does said dog"
@@ -312,6 +313,14 @@ def test_parameters_are_counted_before_they_are_made(text: Path, tmp_path: Path)
             found = list(model.parameters())
             assert config.count_parameters() == (len(found), sum(p.numel() for p in found))
             assert models.from_config(config.to_dict()).config == config
+
+
+def test_gradients_that_wait_are_planned_once(text: Path, tmp_path: Path) -> None:
+    session = session_of(text, tmp_path)
+    values = sum(p.numel() for p in session.model.parameters())
+    for _ in range(3):
+        assert planned_memory(session)["optimiser"] == 2 * 4 * values
+        step_room.train_step(session, RunFolder(tmp_path))
 
 
 def test_the_original_has_its_number_of_parameters() -> None:
