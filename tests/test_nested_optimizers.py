@@ -207,6 +207,11 @@ def test_loading_what_does_not_fit_changes_nothing():
     for wrong, message in [
         ({}, "expected levels of level1_fast"),
         (state | {"pending": {"a": 1}}, "expected pending of"),
+        (state | {"pending": state["pending"] | {"level3_slow": -1}}, "to be an int >= 0, got -1"),
+        (
+            state | {"pending": state["pending"] | {"level3_slow": 1.5}},
+            "to be an int >= 0, got 1.5",
+        ),
         (state | {"levels": state["levels"] | {"level3_slow": slow}}, "Missing state of"),
         (state | {"gradients": {"x": gradient}}, "unexpected gradient of x"),
         (
@@ -224,6 +229,24 @@ def test_loading_what_does_not_fit_changes_nothing():
             target.load_state_dict(wrong)
         assert repr(to_arrays(target.state_dict())) == before
         assert same(values(other), weights)
+
+
+def test_loading_that_is_interrupted_changes_nothing(monkeypatch: pytest.MonkeyPatch):
+    model, other = Text(), Text()
+    optimizers, target = made(model, Adam), made(other, Adam)
+    learn(model, 1)
+    optimizers.step(1)
+    before = repr(to_arrays(target.state_dict()))
+    real = target.scheduler.load_state_dict
+
+    def interrupted(state: Any) -> None:
+        monkeypatch.setattr(target.scheduler, "load_state_dict", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(target.scheduler, "load_state_dict", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        target.load_state_dict(to_arrays(optimizers.state_dict()))
+    assert repr(to_arrays(target.state_dict())) == before
 
 
 def test_the_nested_wiring_begins_again_from_what_the_slower_level_learned():

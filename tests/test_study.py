@@ -69,6 +69,24 @@ def test_a_study_that_was_stopped_goes_on(
     assert table.count("\n| ") == 4 and "| a | " in table
 
 
+def test_a_run_that_was_asked_for_otherwise_is_refused(text: Path, tmp_path: Path) -> None:
+    study = Study("Which?", (Variant("a", dict(TINY)),))
+    options: dict[str, Any] = {"data": str(text), "seeds": 1, "settings": {}, "say": print}
+    list(run_study(study, tmp_path, **options))
+    list(run_study(study, tmp_path, **{**options, "settings": {"threads": 1}}))
+    for changes, words in (
+        ({"settings": {"iters": 6}}, r"runs/a-1: the run that is there has --iters 4, not 6; say"),
+        ({"settings": {"eval_interval": 1}}, "--eval-interval 2, not 1"),
+        ({"settings": {"lr": 0.5}}, r"--lr 0\.002, not 0\.5, --min-lr"),
+    ):
+        with pytest.raises(runs.StudyError, match=words):
+            list(run_study(study, tmp_path, **{**options, **changes}))
+    text_2 = tmp_path / "other.txt"
+    text_2.write_text(text.read_text() + "dog\n")
+    with pytest.raises(runs.StudyError, match=r"another text than .*other"):
+        list(run_study(study, tmp_path, **{**options, "data": str(text_2)}))
+
+
 def test_mean_and_spread_are_over_seeds(tmp_path: Path) -> None:
     study = Study("Which?", (Variant("a"),), milestones=(10,))
     finished = [

@@ -23,14 +23,19 @@ from tinytape.training import (
     RunFolder,
     TrainConfig,
     latest_checkpoint,
+    load_checkpoint,
     load_run,
     resolve,
     resume,
+    save_checkpoint,
     train,
 )
 from tinytape.training import step as step_room
+from tinytape.training.checkpoint import list_checkpoints
 from tinytape.training.evaluate import EVALUATION_ROWS, stream_loss
+from tinytape.training.examine import examine
 from tinytape.training.progress import Console
+from tinytape.training.report import planned_memory
 from tinytape.training.session import Session, build_session
 
 WORDS = "the cat sat on a mat who knows why nobody does said dog"
@@ -52,22 +57,7 @@ def small_sizes() -> Any:
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """3,000 characters in documents of 100 words, with some order in them."""
     rng = np.random.default_rng(2)
-    words = [
-        "the",
-        "cat",
-        "sat",
-        "on",
-        "a",
-        "mat",
-        "who",
-        "knows",
-        "why",
-        "nobody",
-        "does",
-        "said",
-        "dog",
-    ]
-    documents = [" ".join(rng.choice(words, 20)) for _ in range(40)]
+    documents = [" ".join(rng.choice(WORDS.split(), 20)) for _ in range(40)]
     path = tmp_path_factory.mktemp("corpus") / "documents.txt"
     path.write_text("##".join(documents)[:3000])
     return path
@@ -281,6 +271,7 @@ def test_a_step_that_is_left_out_leaves_no_trace_in_the_state(
         (["--chunk-sizes", "1,2"], "chunk_sizes: expected three numbers of at least 1"),
         (["--chunk-sizes", "0,2,4"], "chunk_sizes: expected three numbers of at least 1"),
         (["--surprise-weights", "0.1,x"], "surprise_weights: expected one to three numbers"),
+        (["--batch-size", "2700"], "batch_size: 2700 rows cannot begin at different places of a"),
         (["--separator", ""], "separator: expected a name, got an empty text"),
         (["--model", "tiny", "--reset", "4"], "reset: a setting of nested models, got '4'"),
     ],
@@ -300,6 +291,20 @@ def test_a_resumed_run_keeps_its_pace(text: Path, tmp_path: Path) -> None:
         resume(RunFolder(tmp_path / "run"), {"chunk_sizes": "1,1,1"}, console=silent())
 
 
+def test_a_checkpoint_whose_state_does_not_fit_is_damaged(text: Path, tmp_path: Path) -> None:
+    done = train(settings(text, tmp_path / "run", iters=8), console=silent())
+    path = list_checkpoints(done.folder.checkpoints)[0]
+    assert [saved.problem for saved in examine(path)] == [None]
+    saved = load_checkpoint(path)
+    short = {**saved.arrays, "model_state.level1_fast.c": np.zeros((1, 3, 5), np.float32)}
+    save_checkpoint(
+        path.parent, saved.step, model=saved.model, arrays=short, state=saved.state,
+        config=saved.config, env=saved.env,
+    )  # fmt: skip
+    (problem,) = [saved.problem for saved in examine(path)]
+    assert problem is not None and "level1_fast.c: expected floats of shape (1, 3, 24)" in problem
+
+
 def test_parameters_are_counted_before_they_are_made(text: Path, tmp_path: Path) -> None:
     for changes in ({}, {"medium_memory": 4.0, "mix": "learned", "wiring": "independent"}):
         for preset in models.nested.PRESETS.values():
@@ -308,6 +313,14 @@ def test_parameters_are_counted_before_they_are_made(text: Path, tmp_path: Path)
             found = list(model.parameters())
             assert config.count_parameters() == (len(found), sum(p.numel() for p in found))
             assert models.from_config(config.to_dict()).config == config
+
+
+def test_gradients_that_wait_are_planned_once(text: Path, tmp_path: Path) -> None:
+    session = session_of(text, tmp_path)
+    values = sum(p.numel() for p in session.model.parameters())
+    for _ in range(3):
+        assert planned_memory(session)["optimiser"] == 2 * 4 * values
+        step_room.train_step(session, RunFolder(tmp_path))
 
 
 def test_the_original_has_its_number_of_parameters() -> None:

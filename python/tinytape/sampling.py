@@ -1,4 +1,4 @@
-"""Sampling: text from a trained model, one token at a time, with a key/value cache."""
+"""Sampling: text from a trained model, one token at a time, with a cache of what it has read."""
 
 from __future__ import annotations
 

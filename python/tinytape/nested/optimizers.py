@@ -13,7 +13,7 @@ from ..nn.state import Array, StateDictError, misfit
 from ..optim import Adam, Optimizer
 from ..tensor import Tensor
 from .model import NestedModel
-from .scheduler import ChunkedUpdateScheduler
+from .scheduler import ChunkedUpdateScheduler, check_int
 from .starts import LearnedStarts
 
 Named = list[tuple[str, Parameter]]
@@ -131,11 +131,11 @@ class LevelOptimizers:
 
     def _reduce(self, level: str) -> None:
         grads = [g for _, p in self.params[level] if (g := p.grad) is not None]
-        by_dtype: dict[Any, list[Tensor]] = {}
-        for g in grads:
-            by_dtype.setdefault(g.dtype, []).append(g)
-        for same in by_dtype.values():
-            if self.reduction == "mean" and self.pending[level] > 1:
+        if self.reduction == "mean" and self.pending[level] > 1:
+            by_dtype: dict[Any, list[Tensor]] = {}
+            for g in grads:
+                by_dtype.setdefault(g.dtype, []).append(g)
+            for same in by_dtype.values():
                 _updates.scale_(same, 1.0 / self.pending[level])
         if self.max_norm is not None and grads:
             _updates.clip_(grads, _updates.grad_norm(grads), self.max_norm)
@@ -206,6 +206,8 @@ class LevelOptimizers:
                     f"LevelOptimizers.load_state_dict: expected {what} of "
                     f"{', '.join(self.optimizers)}, got {', '.join(given) or 'none'}"
                 )
+        for level, count in pending.items():
+            check_int(f"LevelOptimizers.load_state_dict: expected pending of {level}", count, 0)
         gradients = self._match_gradients(state_dict.get("gradients", {}))
         if (self.starts is None) != ("starts" not in state_dict):
             raise StateDictError(
@@ -221,7 +223,7 @@ class LevelOptimizers:
             for part, state in parts:
                 undo.append((part, _copied(part.state_dict())))
                 part.load_state_dict(state)
-        except (ValueError, TypeError, KeyError):
+        except BaseException:  # whatever it is, an interrupt as well: all of it or nothing
             for part, before in undo:
                 part.load_state_dict(before)
             raise

@@ -40,7 +40,7 @@ class ChunkedUpdateScheduler:
         if not chunk_sizes:
             raise ArgumentError("ChunkedUpdateScheduler: expected at least one level")
         for level, size in chunk_sizes.items():
-            _check_int(f"ChunkedUpdateScheduler: expected the chunk of {level}", size, 1)
+            check_int(f"ChunkedUpdateScheduler: expected the chunk of {level}", size, 1)
         if unit not in ("steps", "tokens"):
             raise ArgumentError(
                 f"ChunkedUpdateScheduler: expected unit to be steps or tokens, got {unit!r}"
@@ -51,7 +51,7 @@ class ChunkedUpdateScheduler:
                 f"for it; got unit {unit!r} and tokens_per_step {tokens_per_step!r}"
             )
         if tokens_per_step is not None:
-            _check_int("ChunkedUpdateScheduler: expected tokens_per_step", tokens_per_step, 1)
+            check_int("ChunkedUpdateScheduler: expected tokens_per_step", tokens_per_step, 1)
         self.chunk_sizes = dict(chunk_sizes)
         self.unit = unit
         self.tokens_per_step = tokens_per_step
@@ -95,7 +95,7 @@ class ChunkedUpdateScheduler:
         """For each level ``chunk_size``, ``update_count``, ``expected_updates`` by this step,
         ``last_update_step`` (-1 for never) and ``steps_since_update``.
         """
-        _check_int("get_stats: expected a step", global_step, 0)
+        check_int("get_stats: expected a step", global_step, 0)
         stats = {}
         for level, size in self.chunk_sizes.items():
             last = self.last_update_step[level]
@@ -133,7 +133,7 @@ class ChunkedUpdateScheduler:
                 )
             for level, value in theirs.items():
                 what = f"ChunkedUpdateScheduler.load_state_dict: expected {name} of {level}"
-                _check_int(what, value, -1 if name == "last_update_step" else 0)
+                check_int(what, value, -1 if name == "last_update_step" else 0)
             found[name] = {level: int(theirs[level]) for level in self.chunk_sizes}
         for name, value in found.items():
             setattr(self, name, value)
@@ -165,9 +165,10 @@ class ChunkedUpdateScheduler:
             raise ArgumentError(
                 f"{who}: unknown level {level!r}, expected one of {', '.join(self.chunk_sizes)}"
             )
-        _check_int(f"{who}: expected a step", step, 0)
+        check_int(f"{who}: expected a step", step, 0)
 
 
-def _check_int(what: str, value: Any, least: int) -> None:
+def check_int(what: str, value: Any, least: int) -> None:
+    """Raise ArgumentError unless the value is a whole number of at least ``least``."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
         raise ArgumentError(f"{what} to be an int >= {least}, got {value!r}")

@@ -35,7 +35,7 @@ class _Numbered(Module):
         self.register_module(self._key(index), module)
 
     def _like(self, items: list[tuple[str, Module]]) -> Module:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: _like is not implemented")
 
     def append(self, module: Module) -> _Numbered:
         """Add a module at the end; returns self."""

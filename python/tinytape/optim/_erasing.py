@@ -24,18 +24,18 @@ def check_inputs(who: str, inputs: LayerInputs) -> LayerInputs:
 class Erasing(Optimizer):
     """Beside an optimiser: its step, and W loses ``decay_rate`` times what ``_erased`` says.
 
-    Both are computed from the W of before the step.
+    Both are computed from the W of before the step. A subclass gives ``_keep`` and ``_erased``.
     """
 
     inputs: LayerInputs
 
     def _keep(self, weight: Tensor) -> dict[str, Tensor]:
         """What ``inputs`` is to add up for a weight."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{self._who}: _keep is not implemented")
 
     def _erased(self, weight: Tensor) -> Tensor:
         """W x x^T, from the inputs since the last step."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{self._who}: _erased is not implemented")
 
     def _check_group(self, group: Group) -> None:
         super()._check_group(group)

@@ -1,11 +1,12 @@
 """The runs of a study: each the training command in a process of its own, in a folder of its own.
 
 A run that is complete is not run again, and one that was stopped goes on from its checkpoint: so a
-study can be stopped and started at will.
+study can be stopped and started at will. One that was asked for otherwise is refused.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -19,10 +20,12 @@ from typing import Any
 import numpy as np
 
 from .._files import make_folder, replace_file
+from ..data import load_corpus
 from ..errors import TinytapeError
 from ..random import philox_u64
 from ..training.arguments import CommandParser
-from ..training.config import SETTINGS, flag
+from ..training.config import SETTINGS, TrainConfig, flag, resolve
+from ..training.load import settings_of
 from ..training.run_folder import RunFolder
 from .catalogue import RANDOM, Study, Variant
 
@@ -33,7 +36,7 @@ _RANDOM_STREAM = int.from_bytes(b"random", "big")
 
 
 class StudyError(TinytapeError, RuntimeError):
-    """A run of a study that failed."""
+    """A run of a study that failed, or that is not of this study."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +87,24 @@ def run_study(
     """Do the runs that are missing; yields each run with its metrics, when it is complete.
 
     Raises:
-        StudyError: a run failed; what is complete stays.
+        StudyError: a run failed, or one that is there has other settings or another text; what is
+            complete stays.
         KeyboardInterrupt: the run in hand was interrupted, and has saved.
     """
     make_folder(out)
     if any(variant.text == RANDOM for variant in study.variants):
         replace_file(out / "random.txt", random_text().encode())
     runs = planned(study, out, data=data, seeds=seeds, settings=settings)
+    sha256_of = functools.cache(lambda data: load_corpus(data).sha256)
     for number, run in enumerate(runs, start=1):
         where = f"{number}/{len(runs)} {run.variant.label}, seed {run.seed}"
         folder = RunFolder(run.folder)
+        begun = folder.config.is_file()
+        if begun:
+            _require_same(run, folder, sha256_of)
         if not folder.model.is_file():
-            say(f"{where}: {'going on' if folder.config.is_file() else 'training'} ...")
-            _train(run, resumes=folder.config.is_file())
+            say(f"{where}: {'going on' if begun else 'training'} ...")
+            _train(run, resumes=begun)
         metrics = folder.read_metrics()
         last = metrics[-1]
         say(
@@ -110,6 +118,27 @@ def random_text() -> str:
     """A million characters without order, the same every time."""
     draws = philox_u64(0, _RANDOM_STREAM, 0, RANDOM_CHARACTERS) % np.uint64(len(_ALPHABET))
     return "".join(map(_ALPHABET.__getitem__, draws.tolist()))
+
+
+def _require_same(run: Run, folder: RunFolder, sha256_of: Callable[[str], str]) -> None:
+    """Raise StudyError unless the run that is there is the one that is asked for."""
+    record = folder.read_config()
+    old = settings_of(record, folder.config)
+    new = resolve(TrainConfig(**run.settings))
+    differ = []
+    for name, option in SETTINGS.items():
+        before, after = getattr(old, name), getattr(new, name)
+        # The curves of a study have the same steps.
+        matters = name == "eval_interval" or not option.metadata["may_change"]
+        if matters and after not in (None, before):
+            differ.append(f"{flag(name)} {before}, not {after}")
+    if record["corpus"]["sha256"] != sha256_of(run.settings["data"]):
+        differ.append(f"another text than {run.settings['data']}")
+    if differ:
+        raise StudyError(
+            f"{folder}: the run that is there has {', '.join(differ)}; say --out for another "
+            f"folder, or remove it"
+        )
 
 
 def _train(run: Run, *, resumes: bool) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ..models import NestedLM
 from .checkpoint import (
     MANIFEST,
     Checkpoint,
@@ -24,6 +25,7 @@ from .load import build_model, read_weights, settings_of
 from .record_types import CONFIG, require_types
 from .run_folder import RunFolder
 from .state_tree import join_state
+from .tasks import remembered
 from .updates import updates_of
 
 
@@ -106,6 +108,8 @@ def require_usable(checkpoint: Checkpoint) -> None:
     try:
         parts = {name: join_state(state[name], checkpoint.arrays) for name in updates.state()}
         updates.load(parts, checkpoint.step)
+        if isinstance(model, NestedLM):
+            model.nested.load_state_arrays(remembered(checkpoint.arrays))
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 

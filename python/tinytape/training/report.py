@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator
 
 import tinytape as tt
 
 from .. import sampling
-from .arrays import as_numpy
 from .checkpoint import Checkpoint
 from .environment import environment, peak_resident_mb
 from .run_folder import RunFolder
 from .session import Session
 from .signals import StopSignals
+from .state_tree import split_state
 
 SAMPLE_TOKENS = 300
 
@@ -71,10 +72,11 @@ def planned_memory(session: Session) -> dict[str, float]:
     """Bytes by purpose. All but the last entry is exact; a step's activations are an estimate."""
     size = 8 if session.config.dtype == "float64" else 4
     weights = parameter_count(session) * size
+    _, moments = split_state(session.updates.state(), "updates")
     return {
         "weights": weights,
         "gradients": weights,
-        "optimiser": sum(as_numpy(array).nbytes for array in session.state()[1].values()),
+        "optimiser": sum(math.prod(x.shape) * x.dtype.itemsize for x in moments.values()),
         "one step": session.tokens_per_batch * session.model.config.activations_per_token * size,
     }
 

@@ -232,7 +232,7 @@ def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -
         tokenizer: that of the run, where the text is another than it was made from.
 
     Raises:
-        ConfigError: an unknown model.
+        ConfigError: an unknown model, or a batch that the text is too short for.
         DataError: no such text, or one that cannot be used.
     """
     known = models.presets()

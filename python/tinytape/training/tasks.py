@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,9 @@ from ..models import NestedLM
 from ..nested import LEVELS, SurpriseLossComputer
 from .arrays import Array
 from .config import TrainConfig
+from .errors import ConfigError
 from .evaluate import held_out_loss, stream_loss
 
-NEVER, DOCUMENT = "never", "document"
 _STATE = "model_state."  # and a name: an array of what the model remembers
 
 
@@ -81,15 +81,18 @@ class StreamTask(WindowTask):
         model: the language model.
         splits: the text.
         config: of the run.
-        starts: positions where documents begin.
+        starts: positions in the whole text where documents begin.
+
+    Raises:
+        ConfigError: more rows than the text has places to begin at.
     """
 
     def __init__(
         self, model: NestedLM, splits: Splits, config: TrainConfig, starts: np.ndarray
     ) -> None:
-        self._starts = starts[starts < len(splits.train)]
-        self._held_out_starts = starts[starts >= splits.cut] - splits.cut
-        self._documents = config.reset == DOCUMENT
+        documents = config.reset == "document"
+        self._starts = starts if documents else None
+        self._held_out_starts = starts[starts >= splits.cut] - splits.cut if documents else None
         steps = int(config.reset) if config.reset.isdigit() else 0
         self._every = steps * config.gradient_accumulation_steps  # in batches
         super().__init__(model, splits, config)
@@ -107,9 +110,14 @@ class StreamTask(WindowTask):
             )
 
     def _windows(self, splits: Splits, config: TrainConfig) -> ContiguousStreams:
-        starts = self._starts if self._documents else None
+        rows, places = config.batch_size, len(splits.train) - 1
+        if rows > places:
+            raise ConfigError(
+                f"batch_size: {rows} rows cannot begin at different places of a text with "
+                f"{places + 1} characters to train on"
+            )
         return ContiguousStreams(
-            splits.train, batch_size=config.batch_size, context=self.context, starts=starts
+            splits.train, batch_size=rows, context=self.context, starts=self._starts
         )
 
     def losses(self, number: int) -> tuple[tt.Tensor, tt.Tensor]:
@@ -121,7 +129,7 @@ class StreamTask(WindowTask):
             tt.tensor(x),
             compute_surprise=self._surprise,
             reset_states=True if due else None,
-            boundaries=streams.boundaries(number) if self._documents else None,
+            boundaries=None if self._starts is None else streams.boundaries(number),
         )
         loss = objective = cross_entropy(logits, y)
         if self.surprise is not None:
@@ -130,9 +138,10 @@ class StreamTask(WindowTask):
         return objective, loss
 
     def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> float | None:
-        starts = self._held_out_starts if self._documents else None
         with self.nested.fresh_states():
-            return stream_loss(self.model, self.held_out, self.context, starts, should_stop)
+            return stream_loss(
+                self.model, self.held_out, self.context, self._held_out_starts, should_stop
+            )
 
     def snapshot(self) -> Any:
         counter = self.surprise.step_counter if self.surprise else 0
@@ -156,14 +165,9 @@ class StreamTask(WindowTask):
         return {"surprise": self.surprise.state_dict() if self.surprise else {}}, arrays
 
     def load(self, tree: dict[str, Any], arrays: dict[str, np.ndarray]) -> Callable[[], None]:
-        states = {
-            name.removeprefix(_STATE): array
-            for name, array in arrays.items()
-            if name.startswith(_STATE)
-        }
+        states = remembered(arrays)
         counter = tree.get("surprise", {})
-        check = self.nested.fresh_states()
-        with check:  # into states that are dropped again: what does not fit raises
+        with self.nested.fresh_states():  # dropped again: what does not fit raises
             self.nested.load_state_arrays(states)
         if self.surprise is not None and counter:
             SurpriseLossComputer().load_state_dict(counter)
@@ -177,6 +181,15 @@ class StreamTask(WindowTask):
 
     def own_arrays(self, names: set[str]) -> set[str]:
         return {name for name in names if name.startswith(_STATE)}
+
+
+def remembered(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a nested model remembers, of the arrays of a checkpoint."""
+    return {
+        name.removeprefix(_STATE): array
+        for name, array in arrays.items()
+        if name.startswith(_STATE)
+    }
 
 
 def cross_entropy(logits: tt.Tensor, y: np.ndarray) -> tt.Tensor:
