@@ -43,7 +43,7 @@ class Corpus:
     ``sha256`` is of the UTF-8 bytes. ``path`` is None for a text that was not read from a file, and
     the folder of a text in parts. ``notice`` is None, or words that the user must see before
     anything else. ``cut`` is the number of characters to train on, the rest being held out; None
-    where nobody says.
+    where nobody says. ``parts`` are the names of the two files of a text in parts.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Corpus:
     sha256: str
     notice: str | None = None
     cut: int | None = None
+    parts: tuple[str, ...] = ()
 
 
 def load_corpus(name_or_file: str | os.PathLike[str] = DEFAULT_CORPUS) -> Corpus:
@@ -194,17 +195,20 @@ def _read_parts(parts: dict[str, Path], name: str, known: KnownCorpus | None) ->
         for part in (first, second)
     ]
     absent = next((part for part in list(PARTS)[:2] if part not in parts), None)
-    notice = what_is_read(name, parts[first], parts[second], absent)
+    files = (parts[first].name, parts[second].name)
+    notice = what_is_read(name, *files, absent)
     if known and absent:
         notice += f"; it is at {known.url(f'{absent}.txt')}"
-    return _joined(texts, parts[first].parent, notice)
+    return _joined(texts, files, parts[first].parent, notice)
 
 
-def _joined(texts: list[Corpus], folder: Path | None, notice: str) -> Corpus:
+def _joined(
+    texts: list[Corpus], parts: tuple[str, ...], folder: Path | None, notice: str
+) -> Corpus:
     train, held_out = texts
     text = train.text + held_out.text
     digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
-    return Corpus(train.name, folder, text, digest, notice, cut=len(train.text))
+    return Corpus(train.name, folder, text, digest, notice, cut=len(train.text), parts=parts)
 
 
 def _check(
@@ -252,9 +256,9 @@ def _download(known: KnownCorpus) -> Corpus:
         path, notice = None, f"not kept in the cache: {error}"
     if not known.in_parts:
         return dataclasses.replace(texts[0], path=path, notice=notice)
-    train, held_out = (folder / file for file in known.wanted)
+    train, held_out = known.wanted
     taken = what_is_read(known.name, train, held_out, None)
-    return _joined(texts, path, f"{taken} ({notice})")
+    return _joined(texts, (train, held_out), path, f"{taken} ({notice})")
 
 
 def _fetch(url: str, limit: int) -> Iterator[bytes]:

@@ -21,16 +21,16 @@ def parts_in(folder: Path) -> dict[str, Path]:
     }
 
 
-def what_is_read(name: str, train: Path, held_out: Path, absent: str | None) -> str:
+def what_is_read(name: str, train: str, held_out: str, absent: str | None) -> str:
     """One line: which parts are taken, and why these.
 
     Args:
         name: the corpus's.
-        train: the file to train on.
-        held_out: the other.
+        train: the name of the file to train on.
+        held_out: that of the other.
         absent: the part that would come before one of them, if there is one.
     """
-    taken = f"{name}: training on {train.name}, {held_out.name} is held out"
+    taken = f"{name}: training on {train}, {held_out} is held out"
     if absent is None:
         return f"{taken}; the test text is not read"
-    return f"{taken}, for its {PARTS[absent]} text is not in {train.parent}"
+    return f"{taken}, because its {PARTS[absent]} text is not at hand"

@@ -106,6 +106,7 @@ CONFIG: Mapping[str, Any] = {
         "path": TEXT_OR_NULL,
         "sha256": TEXT,
         "cut": COUNT,
+        "parts": ListOf(TEXT),
         "characters": COUNT,
         "vocab_size": COUNT,
         "entropy_nats": NamesTo(NUMBER),

@@ -118,6 +118,7 @@ class Session:
                 "name": self.corpus.name,
                 "path": None if self.corpus.path is None else str(self.corpus.path),
                 **self._text(),
+                **({"parts": list(self.corpus.parts)} if self.corpus.parts else {}),
                 "characters": len(self.corpus.text),
                 "vocab_size": self.tokenizer.vocab_size,
                 "entropy_nats": self.entropies,
