@@ -13,12 +13,12 @@ PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
 def parts_in(folder: Path) -> dict[str, Path]:
     """The files of the parts in a folder, in order: ``train.txt`` or ``wiki.train.tokens``."""
-    names = {part: (f"{part}.txt", f"wiki.{part}.tokens") for part in PARTS}
-    return {
-        part: next(folder / name for name in names[part] if (folder / name).is_file())
-        for part in PARTS
-        if any((folder / name).is_file() for name in names[part])
-    }
+    found = {}
+    for part in PARTS:
+        for name in (f"wiki.{part}.tokens", f"{part}.txt"):
+            if (folder / name).is_file():
+                found[part] = folder / name
+    return found
 
 
 def what_is_read(name: str, train: str, held_out: str, absent: str | None) -> str:
