@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tinytape.data import DEFAULT_CORPUS, KNOWN_CORPORA, DataError, corpora, load_corpus
+from tinytape.data import (
+    DEFAULT_CORPUS,
+    KNOWN_CORPORA,
+    DataError,
+    KnownFile,
+    corpora,
+    load_corpus,
+)
 from tinytape.training.config import TrainConfig, resolve
 from tinytape.training.session import build_session
 
@@ -45,10 +52,8 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
         DEFAULT_CORPUS,
         corpora.KnownCorpus(
             name=DEFAULT_CORPUS,
-            url="http://corpus.invalid/input.txt",
-            bytes=len(TEXT),
-            characters=len(set(TEXT)),
-            sha256=hashlib.sha256(TEXT).hexdigest(),
+            address="http://corpus.invalid",
+            files={"input.txt": KnownFile(len(TEXT), hashlib.sha256(TEXT).hexdigest())},
         ),
     )
 
@@ -59,21 +64,29 @@ def put(folder: Path, data: bytes = TEXT, name: str = "input.txt") -> Path:
     return folder / name
 
 
-def test_manifest_in_the_repository_agrees_with_the_package() -> None:
-    manifest = json.loads(
-        (Path(__file__).parent.parent / "data" / "shakespeare" / "manifest.json").read_text()
-    )
+@pytest.mark.parametrize("name", KNOWN_CORPORA)
+def test_manifest_in_the_repository_agrees_with_the_package(name: str) -> None:
+    folder = Path(__file__).parent.parent / "data" / name
+    manifest = json.loads((folder / "manifest.json").read_text())
+    readme = (folder / "README.md").read_text()
+    about = KNOWN_CORPORA[name]
+    assert manifest["name"] == about.name == name and manifest["address"] == about.address
+    assert list(manifest["files"]) == list(about.files)
+    for file, facts in manifest["files"].items():
+        known = about.files[file]
+        assert (facts["bytes"], facts["sha256"]) == (known.bytes, known.sha256)
+        assert f"{known.bytes:,}" in readme and known.sha256 in readme
+    assert about.address in readme
+
+
+def test_the_default_corpus_is_the_one_it_always_was() -> None:
     about = KNOWN_CORPORA["shakespeare"]
-    assert manifest == {
-        "name": "shakespeare",
-        "file": "input.txt",
-        "url": about.url,
-        "bytes": about.bytes,
-        "characters": about.characters,
-        "sha256": about.sha256,
-    }
-    assert about.sha256 == "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
-    assert (about.bytes, about.characters) == (1_115_394, 65)
+    assert about.url("input.txt") == (
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+    )
+    (file,) = about.files.values()
+    assert file.sha256 == "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+    assert file.bytes == 1_115_394
 
 
 def test_folders_are_searched_in_the_promised_order(
@@ -106,7 +119,8 @@ def test_a_known_corpus_is_verified_wherever_it_is(known: None) -> None:
     with pytest.raises(DataError) as error:
         load_corpus()
     message = str(error.value)
-    assert str(path) in message and KNOWN_CORPORA[DEFAULT_CORPUS].sha256 in message
+    assert str(path) in message
+    assert KNOWN_CORPORA[DEFAULT_CORPUS].files["input.txt"].sha256 in message
     assert hashlib.sha256(TEXT[:-1]).hexdigest() in message
 
 
@@ -258,7 +272,7 @@ def test_the_fallback_has_a_name_of_its_own(known: None, tmp_path: Path) -> None
 
 
 def test_only_the_default_falls_back(known: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = corpora.KnownCorpus("other", "http://corpus.invalid/other", 3, 3, "0" * 64)
+    other = corpora.KnownCorpus("other", "http://x.invalid", {"input.txt": KnownFile(3, "0" * 64)})
     monkeypatch.setitem(corpora.KNOWN_CORPORA, "other", other)
     with pytest.raises(DataError, match=r"does not answer.*put the text at data/other/input.txt"):
         load_corpus("other")

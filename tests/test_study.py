@@ -124,10 +124,19 @@ def test_the_command_writes_numbers_a_table_and_a_picture(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "long"
-    flags = ["long", "--quick", "--data", str(text), "--out", str(out), "--seeds", "1"]
+    (tmp_path / "words").mkdir()
+    for part, characters in (("valid", 1200), ("test", 400)):
+        (tmp_path / "words" / f"{part}.txt").write_text(text.read_text()[:characters])
+    data = str(tmp_path / "words")
+    flags = ["long", "--quick", "--data", data, "--out", str(out), "--seeds", "1"]
     assert command.main(flags) == 0
     said = capsys.readouterr().out
     record = json.loads((out / "results.json").read_text())
+    assert record["corpus"]["cut"] == 1200 and record["corpus"]["parts"] == [
+        "valid.txt",
+        "test.txt",
+    ]
+    assert "; words: trained on valid.txt, test.txt held out\n" in said
     assert [row["label"] for row in record["rows"]] == ["ours", "the original wiring"]
     assert record["rows"][0]["seeds"][0]["steps"] == 6
     assert (out / "table.md").read_text() in said

@@ -11,7 +11,7 @@ from typing import Any
 
 from ._files import replace_file
 from .studies import STUDIES, markdown, run_study, summary
-from .studies.report import draw
+from .studies.report import draw, in_parts, text_of
 from .studies.runs import StudyError, add_settings, processor
 from .training.arguments import CommandParser
 from .training.command import run_command
@@ -30,8 +30,8 @@ def parser() -> CommandParser:
         "example:\n  python -m tinytape.study persistent --data warpeace.txt --seeds 3",
     )
     parser.add_argument("name", choices=list(STUDIES), metavar="NAME", help="see below")
-    parser.add_argument("--data", default="shakespeare", metavar="NAME|FILE",
-        help="corpus name or UTF-8 text file (default: shakespeare)")  # fmt: skip
+    parser.add_argument("--data", default="shakespeare", metavar="NAME|PATH",
+        help="as for tinytape.train (default: shakespeare)")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, metavar="N",
         help="runs of each configuration (default: 3)")  # fmt: skip
     parser.add_argument("--out", default=None, metavar="FOLDER",
@@ -68,14 +68,15 @@ def _study(arguments: Any) -> int:
     settings.setdefault("eval_interval", max(1, settings["iters"] // 10))
     settings.setdefault("checkpoint_interval", settings["iters"])
     seeds = min(2, arguments.seeds) if arguments.quick else arguments.seeds
-    title = f"{study.question} {settings['iters']:,} steps, {seeds} seeds"
+    question = f"{study.question} {settings['iters']:,} steps, {seeds} seeds"
     finished = []
     for done in run_study(
         study, out, data=arguments.data, seeds=seeds, settings=settings,
         say=lambda text: print(text, flush=True),
     ):  # fmt: skip
         finished.append(done)
-        rows = summary(study, finished)
+        rows, corpus = summary(study, finished), text_of(finished)
+        title = f"{question}{in_parts(corpus)}"
         record = {
             "study": arguments.name,
             "question": study.question,
@@ -83,6 +84,7 @@ def _study(arguments: Any) -> int:
             "machine": processor(),
             "environment": environment(),
             "data": Path(arguments.data).name,
+            "corpus": corpus,
             "settings": settings,
             "rows": rows,
         }

@@ -1,15 +1,9 @@
 """Data: corpora, the tokenizer, batches, and the statistics of a text."""
 
 from .batches import RandomWindows, Splits, held_out_batches, split_corpus
-from .corpora import (
-    DEFAULT_CORPUS,
-    FALLBACK_CORPUS,
-    KNOWN_CORPORA,
-    Corpus,
-    KnownCorpus,
-    load_corpus,
-)
+from .corpora import Corpus, load_corpus
 from .errors import DataError
+from .known import DEFAULT_CORPUS, FALLBACK_CORPUS, KNOWN_CORPORA, KnownCorpus, KnownFile
 from .statistics import bigram_entropy, unigram_entropy
 from .streams import ContiguousStreams, document_starts
 from .tokenizer import CharTokenizer
@@ -23,6 +17,7 @@ __all__ = [
     "Corpus",
     "DataError",
     "KnownCorpus",
+    "KnownFile",
     "RandomWindows",
     "Splits",
     "bigram_entropy",

@@ -1,7 +1,8 @@
 """Splits and windows: which characters are trained on, which are held out, and in what order.
 
-The first 90 % of the text is for training, the last 10 % is held out. A training batch is a
-function of (seed, step) alone, so a resumed run needs two integers to see the same data.
+Where a corpus is cut is its own affair; where it does not say, the first 90 % of the text is for
+training and the last 10 % is held out. A training batch is a function of (seed, step) alone, so a
+resumed run needs two integers to see the same data.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from ..random import philox_u64
 from .corpora import Corpus, require_length
+from .errors import DataError
 from .tokenizer import CharTokenizer
 
 HELD_OUT_PERCENT = 10
@@ -40,15 +42,20 @@ class Splits:
 
 
 def split_corpus(corpus: Corpus, tokenizer: CharTokenizer, context: int) -> Splits:
-    """Encode a corpus and cut it in order: 90 % training, 10 % held out.
+    """Encode a corpus and cut it in order, at its ``cut`` or into 90 % training, 10 % held out.
 
     Raises:
         DataError: too short for one window of ``context`` characters and its targets in the
             training part and one target in the held-out part.
     """
     n = len(corpus.text)
-    cut = n - n * HELD_OUT_PERCENT // 100
+    cut = n - n * HELD_OUT_PERCENT // 100 if corpus.cut is None else corpus.cut
     if cut < context + 1 or n - cut < 2:
+        if corpus.cut is not None:
+            raise DataError(
+                f"{corpus.path or corpus.name}: {cut} characters to train on and {n - cut} held "
+                f"out are too few; at least {context + 1} and 2 are needed (context {context})"
+            )
         needed = max(context + 1, 2 * 100 // HELD_OUT_PERCENT)
         while needed - needed * HELD_OUT_PERCENT // 100 < context + 1:
             needed += 1

@@ -9,8 +9,9 @@ A name is looked up in this order; the first hit wins:
 5. the corpus's usual public address (known corpora only), kept in the cache folder
 6. for the default corpus alone: a text that every Python carries, with a loud notice
 
-Each folder holds ``input.txt`` (or exactly one other ``*.txt``). A known corpus is checked against
-its SHA-256 wherever it is found, so two runs that name the same corpus read the same bytes.
+Each folder holds ``input.txt`` (or exactly one other ``*.txt``), or the text in parts: two of
+``train.txt``, ``valid.txt`` and ``test.txt``. A known corpus is checked against its SHA-256
+wherever it is found, so two runs that name the same corpus read the same bytes.
 """
 
 from __future__ import annotations
@@ -28,41 +29,21 @@ from pathlib import Path
 
 from .._files import read_file, replace_file
 from .errors import DataError
+from .known import DEFAULT_CORPUS, FALLBACK_CORPUS, KNOWN_CORPORA, KnownCorpus, KnownFile
+from .parts import PARTS, parts_in, what_is_read
 
-DEFAULT_CORPUS = "shakespeare"
-FALLBACK_CORPUS = "python-reference"
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer before the network counts as absent
-DOWNLOAD_DEADLINE = 60.0  # seconds for the whole text
-
-
-@dataclass(frozen=True)
-class KnownCorpus:
-    """What is known about a public corpus; ``data/NAME/manifest.json`` holds the same facts."""
-
-    name: str
-    url: str
-    bytes: int
-    characters: int  # distinct characters, which is the vocabulary of the character tokenizer
-    sha256: str
-
-
-KNOWN_CORPORA = {
-    "shakespeare": KnownCorpus(
-        name="shakespeare",
-        url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-        bytes=1_115_394,
-        characters=65,
-        sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-    ),
-}
+DOWNLOAD_DEADLINE = 60.0  # seconds for each MiB of a text
 
 
 @dataclass(frozen=True)
 class Corpus:
     """A text with its provenance.
 
-    ``sha256`` is of the UTF-8 bytes. ``path`` is None for a text that was not read from a file.
-    ``notice`` is None, or words that the user must see before anything else.
+    ``sha256`` is of the UTF-8 bytes. ``path`` is None for a text that was not read from a file, and
+    the folder of a text in parts. ``notice`` is None, or words that the user must see before
+    anything else. ``cut`` is the number of characters to train on, the rest being held out; None
+    where nobody says. ``parts`` are the names of the two files of a text in parts.
     """
 
     name: str
@@ -70,6 +51,8 @@ class Corpus:
     text: str
     sha256: str
     notice: str | None = None
+    cut: int | None = None
+    parts: tuple[str, ...] = ()
 
 
 def load_corpus(name_or_file: str | os.PathLike[str] = DEFAULT_CORPUS) -> Corpus:
@@ -92,23 +75,26 @@ def load_corpus(name_or_file: str | os.PathLike[str] = DEFAULT_CORPUS) -> Corpus
 
 
 def _find(given: str) -> Corpus:
-    if given not in KNOWN_CORPORA and _looks_like_a_file(given):
+    known = KNOWN_CORPORA.get(given)
+    if known is None and _looks_like_a_file(given):
         path = Path(os.path.expanduser(given))
-        if path.is_dir():
-            found = _text_in(path)
-            if found is None:
-                raise DataError(f"--data {given}: the folder holds no input.txt and no other *.txt")
-            return _read(found, name=path.resolve().name)
-        return _read(path, name=_name_of(path))
+        if not path.is_dir():
+            return _read(path, name=_name_of(path))
+        found = _in_folder(path, path.resolve().name)
+        if found is None:
+            raise DataError(
+                f"--data {given}: the folder holds no input.txt, no other *.txt, and no two of "
+                f"{_named_parts()}"
+            )
+        return found
 
     if given == FALLBACK_CORPUS:
         return _python_reference()
     for root in search_folders():
-        text = _text_in(root / given)
-        if text is not None:
-            return _read(text, given, KNOWN_CORPORA.get(given))
+        found = _in_folder(root / given, given, known)
+        if found is not None:
+            return found
 
-    known = KNOWN_CORPORA.get(given)
     if known is None:
         raise DataError(_unknown_name(given))
     try:
@@ -116,10 +102,7 @@ def _find(given: str) -> Corpus:
     except OSError as error:  # URLError and timeouts are OSErrors
         if given == DEFAULT_CORPUS:
             return _fallback(known, error)
-        raise DataError(
-            f"corpus {given!r} is in none of {_listed(search_folders())}, and {known.url} does not "
-            f"answer ({error}); put the text at data/{given}/input.txt"
-        ) from error
+        raise DataError(f"{_not_found(known, error)}; {_by_hand(known)}") from error
 
 
 def search_folders() -> list[Path]:
@@ -167,6 +150,16 @@ def _looks_like_a_file(given: str) -> bool:
     )
 
 
+def _in_folder(folder: Path, name: str, known: KnownCorpus | None = None) -> Corpus | None:
+    """The corpus that a folder holds, or None when the folder is absent or does not hold it."""
+    may_be_in_parts = known.in_parts if known else not (folder / "input.txt").is_file()
+    parts = parts_in(folder) if may_be_in_parts else {}
+    if len(parts) > 1:
+        return _read_parts(parts, name, known)
+    text = None if known and known.in_parts else _text_in(folder)
+    return None if text is None else _read(text, name, known.files["input.txt"] if known else None)
+
+
 def _text_in(folder: Path) -> Path | None:
     """The text of a corpus folder, or None when the folder is absent or holds no text."""
     preferred = folder / "input.txt"
@@ -186,7 +179,7 @@ def _name_of(path: Path) -> str:
     return path.resolve().parent.name if path.stem == "input" else path.stem
 
 
-def _read(path: Path, name: str, known: KnownCorpus | None = None) -> Corpus:
+def _read(path: Path, name: str, known: KnownFile | None = None) -> Corpus:
     try:
         data = read_file(path)
     except OSError as error:
@@ -194,8 +187,35 @@ def _read(path: Path, name: str, known: KnownCorpus | None = None) -> Corpus:
     return _check(data, name, path, known)
 
 
-def _check(data: bytes, name: str, path: Path | None, known: KnownCorpus | None) -> Corpus:
-    where = _where(path, name)
+def _read_parts(parts: dict[str, Path], name: str, known: KnownCorpus | None) -> Corpus:
+    """The first two parts: one to train on, one that is held out."""
+    first, second = list(parts)[:2]
+    texts = [
+        _read(parts[part], name, known.files[f"{part}.txt"] if known else None)
+        for part in (first, second)
+    ]
+    absent = next((part for part in list(PARTS)[:2] if part not in parts), None)
+    files = (parts[first].name, parts[second].name)
+    notice = what_is_read(name, *files, absent)
+    if known and absent:
+        notice += f"; it is at {known.url(f'{absent}.txt')}"
+    return _joined(texts, files, parts[first].parent, notice)
+
+
+def _joined(
+    texts: list[Corpus], parts: tuple[str, ...], folder: Path | None, notice: str
+) -> Corpus:
+    train, held_out = texts
+    text = train.text + held_out.text
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return Corpus(train.name, folder, text, digest, notice, cut=len(train.text), parts=parts)
+
+
+def _check(
+    data: bytes, name: str, path: Path | None, known: KnownFile | None, where: str | None = None
+) -> Corpus:
+    """The corpus of these bytes; ``where`` they are from is for messages."""
+    where = where or _where(path, name)
     if not data:
         raise DataError(f"{where}: the file is empty; expected UTF-8 text")
     digest = hashlib.sha256(data).hexdigest()
@@ -216,31 +236,42 @@ def _check(data: bytes, name: str, path: Path | None, known: KnownCorpus | None)
 
 
 def _download(known: KnownCorpus) -> Corpus:
-    data = b"".join(_fetch(known.url, limit=known.bytes))
-    corpus = _check(data, known.name, None, known)
-    path = cache_folder() / known.name / "input.txt"
+    """Fetch what a run reads, check all of it, and only then keep it."""
+    fetched = {
+        file: b"".join(_fetch(known.url(file), limit=known.files[file].bytes))
+        for file in known.wanted
+    }
+    texts = [
+        _check(data, known.name, None, known.files[file], where=known.url(file))
+        for file, data in fetched.items()
+    ]
+    folder = cache_folder() / known.name
+    path: Path | None = folder if known.in_parts else folder / known.wanted[0]
+    notice = f"downloaded from {known.url(known.wanted[0])} to {path}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, data)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, data in fetched.items():
+            replace_file(folder / file, data)
     except OSError as error:  # a read-only home is no reason not to train
-        return Corpus(
-            corpus.name, None, corpus.text, corpus.sha256, f"not kept in the cache: {error}"
-        )
-    return Corpus(
-        corpus.name, path, corpus.text, corpus.sha256, f"downloaded from {known.url} to {path}"
-    )
+        path, notice = None, f"not kept in the cache: {error}"
+    if not known.in_parts:
+        return dataclasses.replace(texts[0], path=path, notice=notice)
+    train, held_out = known.wanted
+    taken = what_is_read(known.name, train, held_out, None)
+    return _joined(texts, (train, held_out), path, f"{taken} ({notice})")
 
 
 def _fetch(url: str, limit: int) -> Iterator[bytes]:
     """Yield the bytes at ``url``, never more than one block beyond ``limit``."""
     import urllib.request  # here, because it loads TLS: megabytes that most runs never need
 
-    end = time.monotonic() + DOWNLOAD_DEADLINE
+    seconds = DOWNLOAD_DEADLINE * max(1, limit >> 20)
+    end = time.monotonic() + seconds
     with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as answer:
         received = 0
         while received <= limit and (block := answer.read(1 << 16)):
             if time.monotonic() > end:
-                raise TimeoutError(f"no complete answer in {DOWNLOAD_DEADLINE:.0f} s")
+                raise TimeoutError(f"no complete answer in {seconds:.0f} s")
             received += len(block)
             yield block
 
@@ -261,9 +292,8 @@ def _fallback(known: KnownCorpus, error: OSError) -> Corpus:
         corpus = _python_reference()
     except DataError as missing:
         raise DataError(
-            f"corpus {known.name!r} is in none of {_listed(search_folders())}, {known.url} does "
-            f"not answer ({error}), and there is nothing to fall back on ({missing}); "
-            f"put the text at data/{known.name}/input.txt"
+            f"{_not_found(known, error)}, and there is nothing to fall back on ({missing}); "
+            f"{_by_hand(known)}"
         ) from error
     lines = (
         f"THIS IS NOT {known.name.upper()}.",
@@ -271,12 +301,28 @@ def _fallback(known: KnownCorpus, error: OSError) -> Corpus:
         f"  {error}",
         f"Training goes on with Python's own language reference ({len(corpus.text):,} characters).",
         "Losses and samples are not comparable with those of the corpus you asked for.",
-        f"For a run on it, put the text at data/{known.name}/input.txt and start again; it is at",
-        f"  {known.url}",
+        f"For a run on it, {_by_hand(known)} and start again; it is at",
+        f"  {known.url('input.txt')}",
     )
     bar = "!" * 88
     notice = "\n".join([bar, *(f"!!  {line}" for line in lines), bar])
     return dataclasses.replace(corpus, notice=notice)
+
+
+def _not_found(known: KnownCorpus, error: OSError) -> str:
+    return (
+        f"corpus {known.name!r} is in none of {_listed(search_folders())}, and "
+        f"{known.url(known.wanted[0])} does not answer ({error})"
+    )
+
+
+def _by_hand(known: KnownCorpus) -> str:
+    places = " and ".join(f"data/{known.name}/{file}" for file in known.wanted)
+    return f"put the text at {places}"
+
+
+def _named_parts() -> str:
+    return ", ".join(f"{part}.txt" for part in PARTS)
 
 
 def _unknown_name(given: str) -> str:

@@ -7,7 +7,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from .._files import read_file
 from .._pictures import new_figure
+from ..training.json_records import unpack_json
+from ..training.run_folder import RunFolder
 from .catalogue import Study
 from .runs import Run
 
@@ -37,6 +40,21 @@ def summary(study: Study, finished: Finished) -> list[dict[str, Any]]:
             row[key] = _mean_and_spread(values)
         rows.append(row)
     return rows
+
+
+def text_of(finished: Finished) -> dict[str, Any]:
+    """What the runs' own records say of the text; of that of a variant only where all have one."""
+    run, _ = min(finished, key=lambda done: done[0].variant.text is not None)
+    record = unpack_json(read_file(RunFolder(run.folder).config), run.folder)["corpus"]
+    return {key: record[key] for key in ("name", "sha256", "cut", "parts") if key in record}
+
+
+def in_parts(corpus: dict[str, Any]) -> str:
+    """For a title: which parts of the text were taken, where it is in parts."""
+    if "parts" not in corpus:
+        return ""
+    train, held_out = corpus["parts"]
+    return f"; {corpus['name']}: trained on {train}, {held_out} held out"
 
 
 def markdown(title: str, study: Study, rows: list[dict[str, Any]]) -> str:

@@ -72,7 +72,8 @@ class TrainConfig:
 
     model: str = setting("small", str, DATA, "model preset", metavar="PRESET")
     data: str = setting(
-        DEFAULT_CORPUS, str, DATA, "corpus name or UTF-8 text file", metavar="NAME|FILE",
+        DEFAULT_CORPUS, str, DATA, "shakespeare, wikitext-2, a UTF-8 text file or its folder",
+        metavar="NAME|PATH",
         may_change=True,
     )  # fmt: skip
     context: int = setting(None, int, DATA, "characters of a window", low=1, shown="the preset's")

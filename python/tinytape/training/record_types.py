@@ -83,7 +83,7 @@ STATE: Mapping[str, Any] = {
         "grad_norm": NUMBER_OR_NULL,
         "seconds": NUMBER,
     },
-    "data": {"sha256": TEXT, "seed": COUNT, "next_batch": COUNT},
+    "data": {"sha256": TEXT, "cut": COUNT, "seed": COUNT, "next_batch": COUNT},
     "generators": NamesTo({"seed": UINT64, "stream": UINT64, "offset": UINT64}),
     "optimizer": _OPTIMIZER,
     "levels": {
@@ -105,6 +105,8 @@ CONFIG: Mapping[str, Any] = {
         "name": TEXT,
         "path": TEXT_OR_NULL,
         "sha256": TEXT,
+        "cut": COUNT,
+        "parts": ListOf(TEXT),
         "characters": COUNT,
         "vocab_size": COUNT,
         "entropy_nats": NamesTo(NUMBER),

@@ -117,7 +117,8 @@ class Session:
             "corpus": {
                 "name": self.corpus.name,
                 "path": None if self.corpus.path is None else str(self.corpus.path),
-                "sha256": self.corpus.sha256,
+                **self._text(),
+                **({"parts": list(self.corpus.parts)} if self.corpus.parts else {}),
                 "characters": len(self.corpus.text),
                 "vocab_size": self.tokenizer.vocab_size,
                 "entropy_nats": self.entropies,
@@ -145,8 +146,7 @@ class Session:
             **({"task": task} if task else {}),
             "generators": {"model": self.generator.get_state()},
             # Batches are a function of (seed, number): this is their whole position.
-            "data": {"sha256": self.corpus.sha256, "seed": self.config.seed,
-                     "next_batch": self.next_batch},
+            "data": {**self._text(), "seed": self.config.seed, "next_batch": self.next_batch},
             "counters": dataclasses.asdict(self.counters),
         }, arrays  # fmt: skip
 
@@ -166,13 +166,13 @@ class Session:
         """
         path, state = checkpoint.path, checkpoint.state
         # The text first: another one has other characters, so nothing else would fit either.
-        fed = _section(state, "data", path).get("sha256")
-        if fed != self.corpus.sha256 and "data" not in allowed:
+        data = _section(state, "data", path)
+        fed, now = (data.get("sha256"), data.get("cut")), (self.corpus.sha256, self.corpus.cut)
+        if fed != now and "data" not in allowed:
             raise ConfigError(
-                f"cannot resume with another text: the run was fed one with SHA-256 {fed}, and "
-                f"--data {self.config.data} is now {self.corpus.name} with SHA-256 "
-                f"{self.corpus.sha256}; give the first with --data or $TINYTAPE_DATA, or say "
-                f"--allow-change data"
+                f"cannot resume with another text: the run was fed one with {_in_words(*fed)}, and "
+                f"--data {self.config.data} is now {self.corpus.name} with {_in_words(*now)}; "
+                f"give the first with --data or $TINYTAPE_DATA, or say --allow-change data"
             )
         counters = _counters(_section(state, "counters", path), checkpoint)
         require_same_arrays(checkpoint.model, self.weights(), path / "model.safetensors")
@@ -203,6 +203,11 @@ class Session:
             array = checkpoint.arrays.get(_GRADIENT + name)
             parameter.grad = None if array is None else tt.tensor(array)
         self.counters = counters
+
+    def _text(self) -> dict[str, Any]:
+        """What tells the text from another: its bytes, and where it says that it is cut."""
+        cut = {} if self.corpus.cut is None else {"cut": self.corpus.cut}
+        return {"sha256": self.corpus.sha256, **cut}
 
     def _require_arrays(self, checkpoint: Checkpoint, counters: Counters) -> None:
         """Raise CheckpointError unless the arrays are those that this run would have there."""
@@ -275,6 +280,10 @@ def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -
         updates=updates_of(model, config),
         counters=Counters(),
     )
+
+
+def _in_words(sha256: str | None, cut: int | None) -> str:
+    return f"SHA-256 {sha256}" + ("" if cut is None else f", cut after {cut} characters")
 
 
 def _overrides(config: TrainConfig) -> dict[str, Any]:
