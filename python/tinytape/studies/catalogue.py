@@ -102,8 +102,14 @@ STUDIES: dict[str, Study] = {
     "long": Study(
         "How far does a long run come?",
         (
-            Variant("ours", {"model": "nested-state"}),
-            Variant("the original wiring", {"model": "nested-original"}, "4.64 after 50,000"),
+            Variant("all at every step, surprise",
+                    {**_surprise("0.3,0.1"), "chunk_sizes": "1,1,1"}),
+            Variant("all at every step", {"model": "nested-state", "chunk_sizes": "1,1,1"}),
+            Variant("1, 4, 16", {"model": "nested-state"}),
+            Variant("the original wiring, one Adam",
+                    {"model": "nested-original", "chunk_sizes": "1,1,1", "level_update": "mean",
+                     "lr": 2e-3}),
+            Variant("the original", {"model": "nested-original"}, "4.64 after 50,000"),
         ),
         iters=2500,
         milestones=(250, 500, 1000, 2500, 5000, 10000, 25000, 50000),
