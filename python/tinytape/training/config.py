@@ -22,7 +22,7 @@ from .errors import ConfigError
 
 DATA, TRAINING, OPTIMISER, RUN = "model and data", "training", "optimiser", "run"
 NESTED = "nested models"
-OPTIMIZERS = ("adamw", "adam", "sgd", "delta_rule", "delta_adam", "delta_momentum", "dgd")
+OPTIMIZERS = ("adamw", "adam", "sgd", "muon", "delta_rule", "delta_adam", "delta_momentum", "dgd")
 
 
 def setting(
@@ -118,12 +118,16 @@ class TrainConfig:
     clip: float = setting(1.0, float, OPTIMISER, "largest gradient norm; 0 is no limit", low=0.0)
     weight_decay: float = setting(
         None, float, OPTIMISER, "decay of matrices; vectors are never decayed", low=0.0,
-        shown="0.1 for adamw, else 0",
+        shown="0.1 for adamw and muon, else 0",
     )  # fmt: skip
     beta1: float = setting(
         0.9, float, OPTIMISER, "Adam's first decay; momentum of sgd", low=0.0, below=1.0
     )
     beta2: float = setting(0.99, float, OPTIMISER, "Adam's second decay", low=0.0, below=1.0)
+    muon_momentum: float = setting(
+        0.95, float, OPTIMISER, "momentum of muon; what it leaves to AdamW has the betas",
+        low=0.0, below=1.0,
+    )  # fmt: skip
 
     reset: str = setting(
         "never", str, NESTED, "when a row's state begins anew: never, document or every N steps",
@@ -219,7 +223,7 @@ def flag(name: str) -> str:
 def resolve(config: TrainConfig) -> TrainConfig:
     """Fill in the settings that follow from others, except ``threads``."""
     corpus = re.sub(r"[^\w.-]", "-", Path(config.data).stem) or "text"
-    is_adam = config.optimizer in ("adamw", "adam", "delta_adam")
+    is_adam = config.optimizer in ("adamw", "adam", "muon", "delta_adam")
     original = config.model == "nested-original"
     lr = config.lr if config.lr is not None else _default_rate(config.model) if is_adam else 0.1
     chosen = {
@@ -227,7 +231,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
         "min_lr": lr / 10,
         "warmup": min(100, config.iters // 10),
         # Coupled with the gradient, as adam and sgd do it, such a decay would swamp the loss.
-        "weight_decay": 0.1 if config.optimizer == "adamw" and not original else 0.0,
+        "weight_decay": 0.1 if config.optimizer in ("adamw", "muon") and not original else 0.0,
         "out": os.path.join("runs", f"{config.model}-{corpus}"),
     }
     if is_nested(config.model):
