@@ -103,7 +103,7 @@ def test_every_key_is_in_the_document(written: Path, tmp_path: Path) -> None:
 def test_every_key_of_a_nested_model_is_in_the_document(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("abcd " * 60)
-    for optimizer in ("adamw", "delta_rule", "dgd"):
+    for optimizer in ("adamw", "muon", "delta_rule", "dgd"):
         session = build_session(
             resolve(
                 TrainConfig(
