@@ -97,7 +97,10 @@ class TrainConfig:
         low=0, may_change=True, shown="0: stop at the first",
     )  # fmt: skip
 
-    optimizer: str = setting("adamw", str, OPTIMISER, "update rule", choices=OPTIMIZERS)
+    optimizer: str = setting(
+        "adamw", str, OPTIMISER, "update rule; muon leaves what is no hidden matrix to AdamW",
+        choices=OPTIMIZERS,
+    )  # fmt: skip
     lr: float = setting(
         None,
         float,
