@@ -277,7 +277,7 @@ def _default_rate(config: TrainConfig) -> float:
         return 0.1
     if config.model == "nested-original":
         return 3e-4
-    # Where held-out losses of short runs have their minimum; it is flat to half and twice as much.
+    # Of halves and doubles, these had the lowest held-out loss in runs of 300 to 2,000 steps.
     transformer, nested = (8e-3, 1.2e-2) if config.optimizer == "muon" else (2e-3, 6e-3)
     return nested if is_nested(config.model) else transformer
 
