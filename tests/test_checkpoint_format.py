@@ -87,9 +87,11 @@ def test_every_key_is_in_the_document(written: Path, tmp_path: Path) -> None:
     settings = set(found["config.json"]["train"])  # all of the flags; the document says so
     model = session_of(tmp_path).model
     config = session_of(tmp_path).config
-    for kind in ("adam", "adamw", "sgd"):
+    for kind in ("adam", "adamw", "sgd", "muon"):
         optimizer = build_optimizer(
-            list(model.named_parameters()), dataclasses.replace(config, optimizer=kind)
+            list(model.named_parameters()),
+            dataclasses.replace(config, optimizer=kind),
+            model=model,
         )
         found[kind] = optimizer.state_dict()
     for name, record in found.items():
@@ -101,7 +103,7 @@ def test_every_key_is_in_the_document(written: Path, tmp_path: Path) -> None:
 def test_every_key_of_a_nested_model_is_in_the_document(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("abcd " * 60)
-    for optimizer in ("adamw", "delta_rule", "dgd"):
+    for optimizer in ("adamw", "muon", "delta_rule", "dgd"):
         session = build_session(
             resolve(
                 TrainConfig(

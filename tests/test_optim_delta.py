@@ -30,6 +30,12 @@ MAKERS = {
     "Muon": lambda net, inputs, params: optim.Muon(
         [(n, p) for n, p in params if p.ndim == 2], lr=0.02
     ),
+    "MuonWithAuxAdam": lambda net, inputs, params: optim.MuonWithAuxAdam(
+        [
+            {"params": [(n, p) for n, p in params if p.ndim == 2], "use_muon": True, "lr": 0.02},
+            {"params": [(n, p) for n, p in params if p.ndim == 1], "use_muon": False},
+        ]
+    ),
 }
 
 

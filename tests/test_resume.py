@@ -100,7 +100,7 @@ class Interrupt:
         monkeypatch.setattr(loop, "train_step", step)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
 @pytest.mark.parametrize("stops", [[0], [6], [9], [13], [23], [1, 2, 12, 20]])
 def test_interrupted_and_resumed_is_the_same_run(
     text: Path,

@@ -61,6 +61,12 @@ def test_what_follows_from_other_settings() -> None:
     assert resolve(TrainConfig(out="here", min_lr=0.0)).min_lr == 0.0
     assert resolve(TrainConfig()).weight_decay == 0.1
     assert resolve(TrainConfig(optimizer="sgd")).weight_decay == 0.0
+    assert resolve(TrainConfig(optimizer="muon")).weight_decay == 0.1
+    for model, optimizer, rate in (
+        ("tiny", "adamw", 2e-3), ("nested", "adam", 6e-3), ("nested-original", "muon", 3e-4),
+        ("tiny", "muon", 8e-3), ("nested-state", "muon", 1.2e-2), ("nested", "dgd", 0.1),
+    ):  # fmt: skip
+        assert resolve(TrainConfig(model=model, optimizer=optimizer)).lr == rate
     assert resolve(TrainConfig(optimizer="sgd", weight_decay=0.5)).weight_decay == 0.5
     assert resolve(resolve(TrainConfig())) == resolve(TrainConfig())
 
@@ -78,7 +84,9 @@ def test_what_follows_from_other_settings() -> None:
         ({"lr": "fast"}, "lr: expected a number"),
         ({"dropout": 1.0}, "dropout: expected less than 1, got 1.0"),
         ({"beta2": 1.0}, "beta2: expected less than 1"),
-        ({"optimizer": "lion"}, "optimizer: expected one of adamw, adam, sgd, delta_rule, "),
+        ({"muon_momentum": 1.0}, "muon_momentum: expected less than 1, got 1.0"),
+        ({"muon_momentum": -0.5}, "muon_momentum: expected at least 0, got -0.5"),
+        ({"optimizer": "lion"}, "optimizer: expected one of adamw, adam, sgd, muon, "),
         ({"schedule": "Cosine"}, "schedule: expected one of"),
         ({"data": ""}, "data: expected a name"),
         ({"data": {"a": 1}}, "data: expected a text"),

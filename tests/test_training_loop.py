@@ -378,7 +378,7 @@ def test_decay_is_for_matrices(text: Path, tmp_path: Path) -> None:
     assert decay == {}
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "muon"])
 def test_every_optimizer_learns_and_its_state_goes_through_json(
     text: Path, tmp_path: Path, optimizer: str
 ) -> None:

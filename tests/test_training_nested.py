@@ -128,6 +128,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "the original": {"model": "nested-original"},
     "delta rule": {"optimizer": "delta_adam"},
     "descent with the layers' inputs": {"optimizer": "dgd", "lr": 0.01},
+    "Muon and AdamW, two batches a step": {"optimizer": "muon", "gradient_accumulation_steps": 2},
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from .delta_rule import DeltaRule
 from .dgd import DGD
 from .layer_inputs import LayerInputs
 from .muon import Muon
+from .muon_with_aux_adam import MuonWithAuxAdam, hidden_matrices
 from .optimizer import Optimizer
 from .sgd import SGD
 
@@ -22,6 +23,8 @@ __all__ = [
     "DeltaRule",
     "LayerInputs",
     "Muon",
+    "MuonWithAuxAdam",
     "Optimizer",
+    "hidden_matrices",
     "lr_scheduler",
 ]

@@ -77,6 +77,7 @@ STUDIES: dict[str, Study] = {
         "What do delta rules buy?",
         (
             Variant("AdamW", {"optimizer": "adamw"}, "53.60"),
+            Variant("Muon", {"optimizer": "muon"}),
             Variant("DeltaAdam", {"optimizer": "delta_adam"}, "133.62"),
             Variant("SGD", {"optimizer": "sgd"}),
             Variant("DeltaRule", {"optimizer": "delta_rule"}, "66.58"),

@@ -35,7 +35,9 @@ class Updates:
         self.model = model
         self.config = config
         self.inputs = LayerInputs(model) if config.optimizer in _WITH_INPUTS else None
-        self.optimizer = build_optimizer(list(model.named_parameters()), config, self.inputs)
+        self.optimizer = build_optimizer(
+            list(model.named_parameters()), config, model=model, inputs=self.inputs
+        )
         rate = functools.partial(learning_rate, config=config)
         self.scheduler = tt.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: rate(step) / config.lr
@@ -105,7 +107,9 @@ class LevelUpdates(Updates):
             ChunkedUpdateScheduler(
                 sizes, unit=config.chunk_unit, tokens_per_step=tokens if in_tokens else None
             ),
-            lambda named, lr: build_optimizer(named, config, self.inputs, lr),
+            lambda named, lr: build_optimizer(
+                named, config, model=model, inputs=self.inputs, lr=lr
+            ),
             lr=config.lr,
             reduction=config.level_update,
             lr_scale="divided" if config.level_rates == "divided" else None,
@@ -162,9 +166,22 @@ def updates_of(model: tt.nn.Module, config: TrainConfig) -> Updates:
 
 
 def build_optimizer(
-    named: Named, config: TrainConfig, inputs: LayerInputs | None = None, lr: float | None = None
+    named: Named,
+    config: TrainConfig,
+    *,
+    model: tt.nn.Module,
+    inputs: LayerInputs | None = None,
+    lr: float | None = None,
 ) -> Optimizer:
-    """The optimiser of some parameters, with weight decay on matrices and none on the others."""
+    """The optimiser of some parameters, with weight decay on matrices and none on the others.
+
+    Args:
+        named: the parameters.
+        config: of the run.
+        model: that they are of.
+        inputs: of the model's layers, for the rules that need them.
+        lr: instead of the config's.
+    """
     rate = config.lr if lr is None else lr
     betas = config.beta1, config.beta2
     groups: list[dict[str, Any]] = [
@@ -176,6 +193,7 @@ def build_optimizer(
         "adamw": lambda: tt.optim.AdamW(groups, lr=rate, betas=betas),
         "adam": lambda: tt.optim.Adam(groups, lr=rate, betas=betas),
         "sgd": lambda: tt.optim.SGD(groups, lr=rate, momentum=config.beta1),
+        "muon": lambda: tt.optim.MuonWithAuxAdam(_for_muon(groups, config, model, rate)),
         "delta_momentum": lambda: tt.optim.DeltaMomentum(named, lr=rate, momentum=config.beta1),
     }
     if inputs is not None:
@@ -185,6 +203,24 @@ def build_optimizer(
             "dgd": lambda: tt.optim.DGD(named, lr=rate, inputs=inputs),
         }
     return makers[config.optimizer]()
+
+
+def _for_muon(
+    groups: list[dict[str, Any]], config: TrainConfig, model: tt.nn.Module, lr: float
+) -> list[dict[str, Any]]:
+    """The groups cut further: hidden matrices, by how many a parameter is, and what AdamW gets."""
+    hidden = tt.optim.hidden_matrices(model, model.head)
+    muon = {"use_muon": True, "momentum": config.muon_momentum, "adjust_lr_fn": "match_rms_adamw"}
+    adamw = {"use_muon": False, "betas": (config.beta1, config.beta2)}
+    made: list[dict[str, Any]] = []
+    for group in groups:
+        by_blocks: dict[int, Named] = {}
+        for name, parameter in group["params"]:
+            by_blocks.setdefault(hidden.get(parameter, 0), []).append((name, parameter))
+        for blocks, params in sorted(by_blocks.items()):
+            rule = {**muon, "row_blocks": blocks} if blocks else adamw
+            made.append({**group, **rule, "lr": lr, "params": params})
+    return made
 
 
 def _load(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
