@@ -137,6 +137,10 @@ def test_rates():
     assert optimizers.get_lr() == pytest.approx(rates)
     optimizers.set_lr(0.4)
     assert optimizers.get_lr() == pytest.approx({k: v / 2 for k, v in rates.items()})
+    chunks = dict(zip(LEVELS, (8, 40, 100), strict=True))
+    in_tokens = ChunkedUpdateScheduler(chunks, unit="tokens", tokens_per_step=20)
+    optimizers = LevelOptimizers(Text(), in_tokens, lr=0.8, lr_scale="divided")
+    assert list(optimizers.get_lr().values()) == pytest.approx([0.8, 0.4, 0.16])
     by_level = made(Text(), lr=rates)
     assert by_level.get_lr() == rates
     with pytest.raises(ValueError, match=r"a rate for each of level1_fast.*got level1_fast$"):

@@ -35,7 +35,7 @@ from tinytape.training.checkpoint import list_checkpoints
 from tinytape.training.evaluate import EVALUATION_ROWS, stream_loss
 from tinytape.training.examine import examine
 from tinytape.training.progress import Console
-from tinytape.training.report import planned_memory
+from tinytape.training.report import header, planned_memory
 from tinytape.training.session import Session, build_session
 
 WORDS = "the cat sat on a mat who knows why nobody does said dog"
@@ -232,6 +232,17 @@ def test_documents_begin_without_a_state(text: Path, tmp_path: Path) -> None:
     )
 
 
+def test_the_header_counts_the_documents(text: Path, tmp_path: Path) -> None:
+    folder, given = RunFolder(tmp_path), text.read_text()
+    said = [line for separator in ("##", "nowhere")
+            for line in header(session_of(text, tmp_path, reset="document", separator=separator),
+                               folder, None) if line.startswith("documents")]  # fmt: skip
+    assert said == [
+        f"documents  {given.count('##')} begin after '##', and one with the text",
+        "documents  0 begin after 'nowhere', and one with the text",
+    ]
+
+
 @pytest.mark.parametrize("batches", [1, 2])
 def test_states_begin_anew_every_n_steps(text: Path, tmp_path: Path, batches: int) -> None:
     session = session_of(text, tmp_path, reset="3", gradient_accumulation_steps=batches)
@@ -273,7 +284,7 @@ def test_a_step_that_is_left_out_leaves_no_trace_in_the_state(
         (["--chunk-sizes", "0,2,4"], "chunk_sizes: expected three numbers of at least 1"),
         (["--surprise-weights", "0.1,x"], "surprise_weights: expected one to three numbers"),
         (["--batch-size", "2700"], "batch_size: 2700 rows cannot begin at different places of a"),
-        (["--separator", ""], "separator: expected a name, got an empty text"),
+        (["--separator", ""], "separator: expected a text, got an empty one"),
         (["--model", "tiny", "--reset", "4"], "reset: a setting of nested models, got '4'"),
     ],
 )  # fmt: skip

@@ -33,8 +33,8 @@ class LevelOptimizers:
       Nested Learning, theta <- theta - eta sum of C error terms. For plain SGD; to Adam sum and
       mean are the same but for eps.
 
-    ``lr_scale="divided"`` divides the rate of a level by its chunk. The original system did that
-    with Adam, which slows a level by C twice: see ``PRESETS["original"]``.
+    ``lr_scale="divided"`` divides the rate of a level by the steps that its chunk lasts. The
+    original system did that with Adam, which slows a level by C twice: ``PRESETS["original"]``.
 
     Every parameter learns: what belongs to no level, such as an embedding and a head around the
     nested model, is updated with the fastest level. In the nested wiring levels also begin again
@@ -166,8 +166,9 @@ class LevelOptimizers:
                 f"LevelOptimizers: expected a rate for each of {', '.join(sizes)}, "
                 f"got {', '.join(rates) or 'none'}"
             )
-        divided = self.lr_scale == "divided"
-        return {k: rate / sizes[k] if divided else float(rate) for k, rate in rates.items()}
+        if self.lr_scale == "divided":
+            return {k: rate / self.scheduler.steps_per_update(k) for k, rate in rates.items()}
+        return {k: float(rate) for k, rate in rates.items()}
 
     # --- state ----------------------------------------------------------------------------------
 

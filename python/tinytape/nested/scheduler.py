@@ -86,6 +86,11 @@ class ChunkedUpdateScheduler:
         self._check("should_zero_grad", level_name, global_step)
         return self.last_update_step[level_name] == global_step
 
+    def steps_per_update(self, level_name: str) -> float:
+        """How many steps go by from one update of the level to the next, on the average."""
+        self._check("steps_per_update", level_name)
+        return max(1.0, self.chunk_sizes[level_name] / (self.tokens_per_step or 1))
+
     def get_update_count(self, level_name: str) -> int:
         """How often the level was updated."""
         self._check("get_update_count", level_name)
