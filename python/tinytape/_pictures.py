@@ -24,3 +24,10 @@ def new_figure(width: float, height: float) -> Any:
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def new_log_formatter() -> Any:
+    """Plain numbers along a logarithmic axis, between the powers of ten too where there is room."""
+    from matplotlib.ticker import LogFormatter
+
+    return LogFormatter(minor_thresholds=(2, 0.6))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._files import read_file
-from .._pictures import new_figure
+from .._pictures import new_figure, new_log_formatter
 from ..training.json_records import unpack_json
 from ..training.run_folder import RunFolder
 from .catalogue import Study
@@ -97,12 +97,12 @@ def draw(path: Any, title: str, study: Study, finished: Finished) -> None:
             continue
         colour = colours[place % len(colours)]
         labels.append((place, variant.label))
-        at = [m["step"] for m in runs[0]]
-        mean = [
-            statistics.fmean(metrics[i]["val_perplexity"] for metrics in runs)
-            for i in range(min(map(len, runs)))
-        ]
-        curves.plot(at[: len(mean)], mean, color=colour, linewidth=2)
+        # Not from step 0, where all are at chance: what they learn would be a line at the bottom.
+        learnt = [
+            (seeds[0]["step"], statistics.fmean(m["val_perplexity"] for m in seeds))
+            for seeds in zip(*runs, strict=False) if seeds[0]["step"] > 0
+        ]  # fmt: skip
+        curves.plot(*zip(*learnt, strict=True), ".-", color=colour, linewidth=2)
         last = [metrics[-1]["val_perplexity"] for metrics in runs]
         ends.plot(last, [place] * len(last), "o", color=colour, alpha=0.6)
         end = statistics.fmean(last)
@@ -126,8 +126,8 @@ def draw(path: Any, title: str, study: Study, finished: Finished) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     curves.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     for axis in (curves.yaxis, ends.xaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.set_minor_formatter(lambda value, _: "")
+        axis.set_major_formatter(new_log_formatter())
+        axis.set_minor_formatter(new_log_formatter())
     figure.savefig(path)
 
 
