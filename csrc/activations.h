@@ -55,9 +55,8 @@ TT_INLINE T gelu_tanh_slope(T x)
 /* The slopes' slopes. */
 TT_INLINE T gelu_curvature(T x)
 {
-    T bell = tt_exp_negative(-(T)0.5 * x * x);
-    return bell == 0 ? 0
-                     : (2 - x * x) * (T)INVERSE_SQRT_2PI * bell; /* the square may be infinite */
+    T x2 = x * x, bell = tt_exp_negative(-(T)0.5 * x2);
+    return bell == 0 ? 0 : (2 - x2) * (T)INVERSE_SQRT_2PI * bell; /* x2 may be infinite */
 }
 
 TT_INLINE T gelu_tanh_curvature(T x)
