@@ -137,6 +137,18 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
         }                                                                                      \
     }
 
+/* For long expressions, of which eight loops would be much code: only all dense has its own. */
+#define TT_LONG_ROW(name, expression)                                                          \
+    static void name(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2, \
+                     int64_t s2, T *restrict out, bool acc)                                    \
+    {                                                                                          \
+        if (s0 == 1 && s1 == 1 && s2 == 1) {                                                   \
+            TT_ROW_LOOP(expression, p0[i], p1[i], p2[i])                                       \
+        } else {                                                                               \
+            TT_ROW_LOOP(expression, p0[i * s0], p1[i * s1], p2[i * s2])                        \
+        }                                                                                      \
+    }
+
 /* Of two values; NaN where one is. */
 #define LARGER(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
 #define SMALLER(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
