@@ -137,8 +137,9 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
         }                                                                                      \
     }
 
-/* For long expressions, of which eight loops would be much code: only all dense has its own. */
-#define TT_LONG_ROW(name, expression)                                                          \
+/* A row function of operands that do not broadcast against each other: where one is a single value
+ * all mostly are, and loops for it would only be code. */
+#define TT_PLAIN_ROW(name, expression)                                                         \
     static void name(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2, \
                      int64_t s2, T *restrict out, bool acc)                                    \
     {                                                                                          \
@@ -189,8 +190,8 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
 
 /* The kernels of a unary operation y = f(a) with dx = g(a or b = y, d = dy). */
 #define TT_UNARY(name, forward_expression, backward_expression) \
-    TT_ROW(name##_row, forward_expression)                      \
-    TT_ROW(name##_row_backward, backward_expression)            \
+    TT_PLAIN_ROW(name##_row, forward_expression)                \
+    TT_PLAIN_ROW(name##_row_backward, backward_expression)      \
     TT_UNARY_OF_ROWS(name)
 
 #define TT_UNARY_OF_ROWS(name)                                                     \

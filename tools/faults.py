@@ -80,8 +80,8 @@ FAULTS = (
     kernel(
         "gelu",
         "activations.h",
-        "(T)INVERSE_SQRT_2PI * bell",
-        "(T)INVERSE_SQRT_2PI * bell * bell",
+        "x * (T)INVERSE_SQRT_2PI * bell",
+        "x * (T)INVERSE_SQRT_2PI * bell * bell",
     ),
     kernel(
         "gelu",

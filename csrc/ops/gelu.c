@@ -7,12 +7,12 @@
 
 #ifdef TT_KERNELS
 
-TT_LONG_ROW(gelu_row, gelu_of(a))
-TT_LONG_ROW(gelu_tanh_row, a *gelu_tanh_gate(a))
-TT_LONG_ROW(gelu_backward_row, a *gelu_slope(b))
-TT_LONG_ROW(gelu_tanh_backward_row, a *gelu_tanh_slope(b))
-TT_LONG_ROW(gelu_curvature_row, a * d * gelu_curvature(b))
-TT_LONG_ROW(gelu_tanh_curvature_row, a * d * gelu_tanh_curvature(b))
+TT_PLAIN_ROW(gelu_row, gelu_of(a))
+TT_PLAIN_ROW(gelu_tanh_row, a *gelu_tanh_gate(a))
+TT_PLAIN_ROW(gelu_backward_row, a *gelu_slope(b))
+TT_PLAIN_ROW(gelu_tanh_backward_row, a *gelu_tanh_slope(b))
+TT_PLAIN_ROW(gelu_curvature_row, a * d * gelu_curvature(b))
+TT_PLAIN_ROW(gelu_tanh_curvature_row, a * d * gelu_tanh_curvature(b))
 
 static tt_status gelu_forward(tt_call *c)
 {
