@@ -3,7 +3,6 @@
 #ifndef TT_ACTIVATIONS_H
 #define TT_ACTIVATIONS_H
 
-#define SQRT_HALF 0.70710678118654752
 #define INVERSE_SQRT_2PI 0.39894228040143268
 #define GELU_TANH_SCALE 0.79788456080286536 /* sqrt(2 / pi) */
 #define GELU_TANH_CUBIC 0.044715
@@ -51,6 +50,21 @@ TT_INLINE T gelu_tanh_slope(T x)
 {
     T s = gelu_tanh_gate(x);
     return s + x * s * (1 - s) * 2 * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x * x);
+}
+
+/* The slopes' slopes. */
+TT_INLINE T gelu_curvature(T x)
+{
+    T x2 = x * x, bell = tt_exp_negative(-(T)0.5 * x2);
+    return bell == 0 ? 0 : (2 - x2) * (T)INVERSE_SQRT_2PI * bell; /* x2 may be infinite */
+}
+
+TT_INLINE T gelu_tanh_curvature(T x)
+{
+    T s = gelu_tanh_gate(x), x2 = x * x;
+    T slope = 2 * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x2);
+    T bend = 12 * (T)GELU_TANH_SCALE * (T)GELU_TANH_CUBIC * x;
+    return s * (1 - s) * (2 * slope + x * (bend + (1 - 2 * s) * slope * slope));
 }
 
 TT_INLINE T silu_slope(T x)

@@ -137,6 +137,19 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
         }                                                                                      \
     }
 
+/* A row function of operands that do not broadcast against each other: where one is a single value
+ * all mostly are, and loops for it would only be code. */
+#define TT_PLAIN_ROW(name, expression)                                                         \
+    static void name(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2, \
+                     int64_t s2, T *restrict out, bool acc)                                    \
+    {                                                                                          \
+        if (s0 == 1 && s1 == 1 && s2 == 1) {                                                   \
+            TT_ROW_LOOP(expression, p0[i], p1[i], p2[i])                                       \
+        } else {                                                                               \
+            TT_ROW_LOOP(expression, p0[i * s0], p1[i * s1], p2[i * s2])                        \
+        }                                                                                      \
+    }
+
 /* Of two values; NaN where one is. */
 #define LARGER(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
 #define SMALLER(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
@@ -177,8 +190,8 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
 
 /* The kernels of a unary operation y = f(a) with dx = g(a or b = y, d = dy). */
 #define TT_UNARY(name, forward_expression, backward_expression) \
-    TT_ROW(name##_row, forward_expression)                      \
-    TT_ROW(name##_row_backward, backward_expression)            \
+    TT_PLAIN_ROW(name##_row, forward_expression)                \
+    TT_PLAIN_ROW(name##_row_backward, backward_expression)      \
     TT_UNARY_OF_ROWS(name)
 
 #define TT_UNARY_OF_ROWS(name)                                                     \

@@ -8,7 +8,6 @@ import pytest
 import tinytape as tt
 from tinytape import nn
 from tinytape.nested import LEVELS, NestedModelWithSurprise, SurpriseLossComputer
-from tinytape.nested.bending_gelu import bending_gelu
 
 from .nested_reference import Reference
 
@@ -125,27 +124,6 @@ def test_second_order_by_central_differences(weights, clip, told):
         p.detach().copy_(before)
         slope = (ends[0] - ends[1]) / (2 * h)
         np.testing.assert_allclose((found[name] * direction).sum(), slope, rtol=1e-6, atol=1e-6)
-
-
-def test_a_third_differentiation_is_refused():
-    z = tt.tensor([0.3, -1.2], dtype=tt.float64, requires_grad=True)
-    (first,) = tt.grad(bending_gelu(z).sum(), z, create_graph=True)
-    (second,) = tt.grad((first * first).sum(), z, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        second.sum().backward()
-
-
-@pytest.mark.parametrize("order", [1, 2])
-def test_bending_gelu_is_gelu(order):
-    z = np.linspace(-4, 4, 41)
-    found = []
-    for function in (bending_gelu, nn.functional.gelu):
-        x = tt.tensor(z, requires_grad=True)
-        y = function(x)
-        for _ in range(order):
-            (y,) = tt.grad((y * y.detach()).sum(), x, create_graph=True)
-        found.append(y.numpy())
-    close(found[0], found[1], 1e-13)
 
 
 def test_the_modes_differ_where_they_should():

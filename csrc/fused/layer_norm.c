@@ -1,7 +1,8 @@
 /* layer_norm: y = (x - mean) / sqrt(var + eps) * w + b over the last axes (Ba, Kiros and Hinton,
  * 2016); and rms_norm, which does not take the mean away: y = x / sqrt(mean(x^2) + eps) * w (Zhang
- * and Sennrich, 2019). w, b may be absent. ints[0]: how many axes; reals[0]: eps. Saves of each row
- * the mean (zero for rms_norm) and 1/sqrt(var + eps). */
+ * and Sennrich, 2019). w, b may be absent. ints[0]: how many axes; reals[0]: eps.
+ * layer_norm_backward: the gradient at x of either, of (x, w, dy); ints[1]: whether the mean was
+ * taken away. All save of each row the mean (zero for rms_norm) and 1/sqrt(var + eps). */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -10,10 +11,12 @@ typedef struct {
     const T *x, *w, *b, *dy; /* x, dy (rows, n); w, b (n) */
     T *y, *dx;               /* (rows, n) */
     T *mean, *rstd;          /* (rows) */
+    const T *d;              /* layer_norm_backward's: d, the gradient of its dx, */
+    T *ddy;                  /* and that of its dy, both (rows, n) */
     double *partial;         /* (shards, 2, n): the share of a shard in dw and db */
     int64_t rows, n, rows_per_shard;
     T eps;
-    bool centred, acc;
+    bool centred, acc, acc_dy;
 } layer_norm_plan;
 
 /* rms_norm has no bias, and thus no third input. */
@@ -31,20 +34,28 @@ static layer_norm_plan layer_norm_plan_of(const tt_call *c, bool centred)
     return p;
 }
 
+TT_INLINE void layer_norm_moments(const layer_norm_plan *p, int64_t r)
+{
+    const T *x = p->x + r * p->n;
+    T mean = 0, var = 0;
+    if (p->centred) {
+        TT_LANES_SUM(mean, p->n, x[i]);
+        mean /= (T)p->n;
+    }
+    TT_LANES_SUM(var, p->n, (x[i] - mean) * (x[i] - mean));
+    p->mean[r] = mean;
+    p->rstd[r] = 1 / tt_sqrt(var / (T)p->n + p->eps);
+}
+
 static void layer_norm_shard(void *arg, int64_t shard)
 {
     const layer_norm_plan *p = arg;
     int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows),
             n = p->n;
     for (int64_t r = begin; r < end; r++) {
-        const T *x = p->x + r * n;
-        T *restrict y = p->y + r * n, mean = 0, var = 0;
-        if (p->centred) {
-            TT_LANES_SUM(mean, n, x[i]);
-            mean /= (T)n;
-        }
-        TT_LANES_SUM(var, n, (x[i] - mean) * (x[i] - mean));
-        T rstd = 1 / tt_sqrt(var / (T)n + p->eps);
+        layer_norm_moments(p, r);
+        const T *x = p->x + r * n, mean = p->mean[r], rstd = p->rstd[r];
+        T *restrict y = p->y + r * n;
         if (p->w != NULL && p->b != NULL) {
             for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * p->w[i] + p->b[i];
         } else if (p->w != NULL) {
@@ -53,8 +64,6 @@ static void layer_norm_shard(void *arg, int64_t shard)
             for (int64_t i = 0; i < n; i++)
                 y[i] = (x[i] - mean) * rstd + (p->b != NULL ? p->b[i] : 0);
         }
-        p->mean[r] = mean;
-        p->rstd[r] = rstd;
     }
 }
 
@@ -162,12 +171,105 @@ static tt_status rms_norm_forward(tt_call *c) { return normalize(c, false); }
 static tt_status rms_norm_backward(tt_call *c) { return normalize_backward(c, false); }
 TT_KERNELS_OF(rms_norm, rms_norm_forward, rms_norm_backward)
 
+static layer_norm_plan layer_norm_backward_plan_of(const tt_call *c)
+{
+    layer_norm_plan p = layer_norm_plan_of(c, false);
+    p.centred = c->attrs->ints[1];
+    p.dy = c->in[2]->data;
+    return p;
+}
+
+static void layer_norm_gradient_shard(void *arg, int64_t shard)
+{
+    const layer_norm_plan *p = arg;
+    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows);
+    for (int64_t r = begin; r < end; r++) {
+        layer_norm_moments(p, r);
+        layer_norm_backward_row(p, r);
+    }
+}
+
+static tt_status layer_norm_backward_forward(tt_call *c)
+{
+    layer_norm_plan p = layer_norm_backward_plan_of(c);
+    p.dx = c->out[0]->data;
+    p.mean = call_save(c, 0, (size_t)p.rows * sizeof(T));
+    p.rstd = call_save(c, 1, (size_t)p.rows * sizeof(T));
+    if (p.mean == NULL || p.rstd == NULL) return TT_ERR_NOMEM;
+    parallel_for(shards_of(p.rows, p.rows_per_shard), layer_norm_gradient_shard, &p);
+    return TT_OK;
+}
+
+/* With P(v) = v - mean(v) - h mean(v h), dx = rstd P(g), which is linear in g, and P is its own
+ * transpose: dg = rstd P(d), ddy = dg w, dw = sum dg dy. And x is in rstd and h:
+ *     -rstd (mean(g h) dg + mean(d h) dx + rstd h (mean(d g) - mean(d) mean(g)
+ *                                                            - mean(d h) mean(g h)))
+ */
+static void layer_norm_bend_row(const layer_norm_plan *p, int64_t r, double *restrict dw)
+{
+    int64_t n = p->n;
+    const T *x = p->x + r * n, *dy = p->dy + r * n, *d = p->d + r * n, *w = p->w;
+    T mean = p->mean[r], rstd = p->rstd[r], of_g = 0, of_d = 0, of_gh = 0, of_dh = 0, of_dg = 0;
+    if (w != NULL) {
+        TT_LANES_SUM(of_g, n, dy[i] * w[i]);
+        TT_LANES_SUM(of_gh, n, dy[i] * w[i] * (x[i] - mean));
+        TT_LANES_SUM(of_dg, n, d[i] * dy[i] * w[i]);
+    } else {
+        TT_LANES_SUM(of_g, n, dy[i]);
+        TT_LANES_SUM(of_gh, n, dy[i] * (x[i] - mean));
+        TT_LANES_SUM(of_dg, n, d[i] * dy[i]);
+    }
+    TT_LANES_SUM(of_d, n, d[i]);
+    TT_LANES_SUM(of_dh, n, d[i] * (x[i] - mean));
+    of_g = p->centred ? of_g / (T)n : 0;
+    of_d = p->centred ? of_d / (T)n : 0;
+    of_gh *= rstd / (T)n;
+    of_dh *= rstd / (T)n;
+    T bend = rstd * (of_dg / (T)n - of_d * of_g - of_dh * of_gh);
+    for (int64_t i = 0; i < n; i++) {
+        T h = (x[i] - mean) * rstd, g = w != NULL ? dy[i] * w[i] : dy[i];
+        T dg = rstd * (d[i] - of_d - h * of_dh), dx = rstd * (g - of_g - h * of_gh);
+        if (p->dx != NULL)
+            put(p->dx + r * n + i, -rstd * (of_gh * dg + of_dh * dx + bend * h), p->acc);
+        if (p->ddy != NULL) put(p->ddy + r * n + i, w != NULL ? dg * w[i] : dg, p->acc_dy);
+        dw[i] += (double)(dg * dy[i]);
+    }
+}
+
+static void layer_norm_bend_shard(void *arg, int64_t shard)
+{
+    const layer_norm_plan *p = arg;
+    int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows);
+    double *dw = p->partial + shard * 2 * p->n;
+    memset(dw, 0, (size_t)p->n * sizeof *dw);
+    for (int64_t r = begin; r < end; r++) layer_norm_bend_row(p, r, dw);
+}
+
+static tt_status layer_norm_backward_backward(tt_call *c)
+{
+    layer_norm_plan p = layer_norm_backward_plan_of(c);
+    p.mean = c->saved[0];
+    p.rstd = c->saved[1];
+    p.d = c->dy[0];
+    p.dx = c->dx[0];
+    p.acc = c->acc[0];
+    p.ddy = c->dx[2];
+    p.acc_dy = c->acc[2];
+    int64_t shards = shards_of(p.rows, p.rows_per_shard);
+    p.partial = call_scratch(c, (size_t)(shards * 2 * p.n) * sizeof(double));
+    if (p.partial == NULL) return TT_ERR_NOMEM;
+    parallel_for(shards, layer_norm_bend_shard, &p);
+    if (c->dx[1] != NULL) layer_norm_gather(c->dx[1], p.partial, shards, p.n, c->acc[1]);
+    return TT_OK;
+}
+TT_KERNELS_OF(layer_norm_backward, layer_norm_backward_forward, layer_norm_backward_backward)
+
 #else
 
 static tt_status layer_norm_infer(tt_call *c)
 {
     const tt_tensor *x = c->in[0];
-    int axes = c->attrs->n_ints == 1 ? (int)c->attrs->ints[0] : 0;
+    int axes = c->attrs->n_ints >= 1 ? (int)c->attrs->ints[0] : 0;
     if (axes < 1 || axes > x->ndim)
         return tt_fail(TT_ERR_SHAPE, c->op->name, "cannot normalise over %d axes of shape %s", axes,
                        SHAPE_TEXT(x));
@@ -183,40 +285,105 @@ static tt_status layer_norm_infer(tt_call *c)
     return TT_OK;
 }
 
+static tt_status layer_norm_backward_infer(tt_call *c)
+{
+    tt_call norm = *c;
+    norm.n_in = 2;
+    TT_TRY(layer_norm_infer(&norm));
+    if (c->attrs->n_ints == 2 && tensor_same_shape(c->in[0], c->in[2])) return TT_OK;
+    return tt_fail(TT_ERR_SHAPE, c->op->name, "dy of shape %s does not fit x of shape %s",
+                   SHAPE_TEXT(c->in[2]), SHAPE_TEXT(c->in[0]));
+}
+
+/* What is normalized, a row each. */
+typedef struct {
+    int lead; /* axes that are not normalized over */
+    int64_t leading[TT_MAX_DIMS], shape[2];
+} norm_rows;
+
+static norm_rows norm_rows_of(const tt_node *node)
+{
+    const tt_tensor *x = node->in[0];
+    norm_rows r = {.lead = x->ndim - (int)node->attrs.ints[0], .shape = {1, 1}};
+    for (int i = 0; i < r.lead; i++) r.shape[0] *= x->shape[r.leading[i] = i];
+    for (int i = r.lead; i < x->ndim; i++) r.shape[1] *= x->shape[i];
+    return r;
+}
+
+/* A sum over the rows, with the shape of w. */
+static tt_tensor *norm_sum(tt_ctx *ctx, tt_tensor *x, const norm_rows *r)
+{
+    return r->lead > 0 ? v_sum(ctx, x, r->lead, r->leading, false) : x;
+}
+
+/* (x - mean) rstd of the rows of a node, and rstd. */
+static tt_tensor *norm_of_rows(tt_ctx *ctx, const tt_node *node, const norm_rows *r, bool centred,
+                               tt_tensor **rstd)
+{
+    tt_tensor *x = v_reshape(ctx, node->in[0], 2, r->shape);
+    if (centred) x = v_sub(ctx, x, v_mean_axis(ctx, x, 1));
+    tt_tensor *mean_square = v_mean_axis(ctx, v_mul(ctx, x, x), 1);
+    *rstd = v_unary(ctx, TT_OP_rsqrt, v_shift(ctx, mean_square, node->attrs.reals[0]));
+    return v_mul(ctx, x, *rstd);
+}
+
 static void normalization_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
                               const bool *need, tt_tensor **dx)
 {
     bool centred = node->op->id == TT_OP_layer_norm;
-    tt_tensor *w = node->in[1];
-    int axes = (int)node->attrs.ints[0], lead = node->in[0]->ndim - axes;
-    int64_t rows[2] = {1, 1}, leading[TT_MAX_DIMS], flat_w[1];
-    for (int i = 0; i < lead; i++) rows[0] *= node->in[0]->shape[leading[i] = i];
-    for (int i = lead; i < node->in[0]->ndim; i++) rows[1] *= node->in[0]->shape[i];
-    flat_w[0] = rows[1];
-    tt_tensor *x = v_reshape(ctx, node->in[0], 2, rows);
-    if (centred) x = v_sub(ctx, x, v_mean_axis(ctx, x, 1));
-    tt_tensor *mean_square = v_mean_axis(ctx, v_mul(ctx, x, x), 1);
-    tt_tensor *rstd = v_unary(ctx, TT_OP_rsqrt, v_shift(ctx, mean_square, node->attrs.reals[0]));
-    tt_tensor *h = v_mul(ctx, x, rstd);
+    norm_rows r = norm_rows_of(node);
     if (need[0]) {
-        tt_tensor *g = v_reshape(ctx, dy[0], 2, rows);
-        if (w != NULL) g = v_mul(ctx, g, v_reshape(ctx, w, 1, flat_w));
-        tt_tensor *mean_gh = v_mean_axis(ctx, v_mul(ctx, g, h), 1);
-        if (centred) g = v_sub(ctx, g, v_mean_axis(ctx, g, 1));
-        tt_tensor *flat = v_mul(ctx, rstd, v_sub(ctx, g, v_mul(ctx, h, mean_gh)));
-        dx[0] = flat != NULL ? v_reshape_like(ctx, flat, node->in[0]) : NULL;
+        tt_tensor *in[3] = {node->in[0], node->in[1], dy[0]};
+        tt_attrs attrs = {.n_ints = 2,
+                          .ints = {node->attrs.ints[0], centred},
+                          .n_reals = 1,
+                          .reals = {node->attrs.reals[0]}};
+        dx[0] = v_call(ctx, TT_OP_layer_norm_backward, in, 3, &attrs);
     }
     if (need[1]) {
+        tt_tensor *rstd, *h = norm_of_rows(ctx, node, &r, centred, &rstd);
         tt_tensor *full = h != NULL ? v_reshape_like(ctx, h, node->in[0]) : NULL;
-        tt_tensor *product = v_mul(ctx, dy[0], full);
-        dx[1] = lead > 0 ? v_sum(ctx, product, lead, leading, false) : product;
+        dx[1] = norm_sum(ctx, v_mul(ctx, dy[0], full), &r);
     }
-    if (need[2]) dx[2] = lead > 0 ? v_sum(ctx, dy[0], lead, leading, false) : dy[0];
+    if (need[2]) dx[2] = norm_sum(ctx, dy[0], &r);
+}
+
+static tt_tensor *mean_product(tt_ctx *ctx, tt_tensor *a, tt_tensor *b)
+{
+    return v_mean_axis(ctx, v_mul(ctx, a, b), 1);
+}
+
+/* As layer_norm_bend_row has it. */
+static void layer_norm_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
+                                    const bool *need, tt_tensor **dx)
+{
+    bool centred = node->attrs.ints[1];
+    norm_rows r = norm_rows_of(node);
+    tt_tensor *w = node->in[1], *plain[3] = {node->in[0], NULL, dy[0]}, *rstd;
+    tt_tensor *dg = v_call(ctx, TT_OP_layer_norm_backward, plain, 3, &node->attrs);
+    if (need[1]) dx[1] = norm_sum(ctx, v_mul(ctx, dg, node->in[2]), &r);
+    if (need[2]) dx[2] = w != NULL ? v_mul(ctx, dg, w) : dg;
+    if (!need[0] || dg == NULL) return;
+    tt_tensor *h = norm_of_rows(ctx, node, &r, centred, &rstd);
+    tt_tensor *g = w != NULL ? v_mul(ctx, node->in[2], w) : node->in[2];
+    tt_tensor *d = v_reshape(ctx, dy[0], 2, r.shape);
+    g = v_reshape(ctx, g, 2, r.shape);
+    tt_tensor *gh = mean_product(ctx, g, h), *dh = mean_product(ctx, d, h);
+    tt_tensor *bend = v_sub(ctx, mean_product(ctx, d, g), v_mul(ctx, dh, gh));
+    if (centred)
+        bend = v_sub(ctx, bend, v_mul(ctx, v_mean_axis(ctx, d, 1), v_mean_axis(ctx, g, 1)));
+    tt_tensor *along = v_add(ctx, v_mul(ctx, gh, v_reshape(ctx, dg, 2, r.shape)),
+                             v_mul(ctx, dh, v_reshape(ctx, node->out[0], 2, r.shape)));
+    along = v_add(ctx, along, v_mul(ctx, h, v_mul(ctx, bend, rstd)));
+    tt_tensor *flat = v_neg(ctx, v_mul(ctx, along, rstd));
+    dx[0] = flat != NULL ? v_reshape_like(ctx, flat, node->in[0]) : NULL;
 }
 
 TT_OP(layer_norm, .inputs = 3, .optional = 6, .keeps = 3, .infer = layer_norm_infer,
       .vjp = normalization_vjp)
 TT_OP(rms_norm, .inputs = 2, .optional = 2, .keeps = 3, .infer = layer_norm_infer,
       .vjp = normalization_vjp)
+TT_OP(layer_norm_backward, .inputs = 3, .optional = 2, .keeps = 7,
+      .infer = layer_norm_backward_infer, .vjp = layer_norm_backward_vjp)
 
 #endif

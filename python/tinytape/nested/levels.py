@@ -11,7 +11,6 @@ from ..nn import functional as F
 from ..nn.recurrent import State
 from ..random import Generator
 from ..tensor import Tensor
-from .bending_gelu import bending_gelu
 
 #: The names of the levels, from the fast one to the slow one.
 LEVELS = ("level1_fast", "level2_medium", "level3_slow")
@@ -121,7 +120,7 @@ class FeedForward(Module):
         if self.norm is not None:
             x = self.norm(x)
         if second_order:
-            hidden = bending_gelu(self.fc(x))
+            hidden = F.gelu(self.fc(x))  # keeps z, which linear_activation would compute again
         else:
             hidden = F.linear_activation(x, self.fc.weight, self.fc.bias, activation="gelu")
         if self.residual:

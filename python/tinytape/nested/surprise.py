@@ -32,8 +32,7 @@ class SurpriseLossComputer:
       the square of the activations, and nothing is predicted.
     - ``"second_order"``: w mean((y - clip(g))^2), differentiated through g too, with the graph of
       the backward pass (``create_graph``; the model is told by ``compute_surprise="second_order"``,
-      which makes it cheaper): the term that equation 27 suggests when it is read as a
-      loss.
+      which makes it cheaper): the term that equation 27 suggests when it is read as a loss.
     - ``"teach"``: w/2 sum((y - stop(y - eta clip(g)))^2): the output is to move to where one step
       down the loss would put it. Equation 27 in the paper is no auxiliary loss but the inner
       problem whose one step of descent is the update of the level, with u = -g for a target (the
