@@ -171,6 +171,10 @@ def test_where_the_target_is_lost_in_rounding_it_is_not_asked_for(monkeypatch):
 
 
 def test_every_nth_step():
+    due = SurpriseLossComputer(WEIGHTS, compute_surprise_every_n_steps=3)
+    assert [(due.is_due(), due.is_due(), due.should_compute_surprise()) for _ in range(6)] == [
+        (k % 3 == 0,) * 3 for k in range(1, 7)
+    ]
     computer = SurpriseLossComputer(WEIGHTS, compute_surprise_every_n_steps=3)
     made = []
     for _ in range(7):

@@ -232,6 +232,23 @@ def test_documents_begin_without_a_state(text: Path, tmp_path: Path) -> None:
     )
 
 
+def test_levels_note_nothing_where_no_surprise_is_due(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = session_of(text, tmp_path, model="nested-surprise", surprise_every=3)
+    read, asked = session.model.read, []
+
+    def spy(*args: Any, compute_surprise: bool | str, **options: Any) -> Any:
+        asked.append(compute_surprise)
+        return read(*args, compute_surprise=compute_surprise, **options)
+
+    monkeypatch.setattr(session.model, "read", spy)
+    for number in range(6):
+        objective, loss = session.task.losses(number)
+        assert (objective is not loss and objective.item() > loss.item()) == asked[-1]
+    assert asked == [False, False, True] * 2
+
+
 def test_the_header_counts_the_documents(text: Path, tmp_path: Path) -> None:
     folder, given = RunFolder(tmp_path), text.read_text()
     said = [line for separator in ("##", "nowhere")

@@ -104,8 +104,13 @@ class SurpriseLossComputer:
 
     def should_compute_surprise(self) -> bool:
         """Count one more step, and say whether the terms are due at it."""
+        due = self.is_due()
         self.step_counter += 1
-        return self.step_counter % self.compute_surprise_every_n_steps == 0
+        return due
+
+    def is_due(self) -> bool:
+        """Whether the next step is to have the terms: else the model need not note anything."""
+        return (self.step_counter + 1) % self.compute_surprise_every_n_steps == 0
 
     def compute(
         self,

@@ -98,9 +98,8 @@ class StreamTask(WindowTask):
         super().__init__(model, splits, config)
         self.nested = model.nested
         self.surprise: SurpriseLossComputer | None = None
-        self._surprise: bool | str = config.surprise != "off"
-        if config.surprise == "second_order":
-            self._surprise = config.surprise  # levels that are cheap to differentiate twice
+        # What the levels are told: "second_order", that they will be differentiated twice.
+        self._surprise = "second_order" if config.surprise == "second_order" else True
         if config.surprise != "off":
             weights = map(float, config.surprise_weights.split(","))
             self.surprise = SurpriseLossComputer(
@@ -124,11 +123,12 @@ class StreamTask(WindowTask):
         streams = self.windows
         assert isinstance(streams, ContiguousStreams)
         x, y = streams.batch(number)
-        due = self._every and number % self._every == 0 and number > 0
+        forgets = self._every and number % self._every == 0 and number > 0
+        surprised = self.surprise is not None and self.surprise.is_due()
         logits, info = self.model.read(
             tt.tensor(x),
-            compute_surprise=self._surprise,
-            reset_states=True if due else None,
+            compute_surprise=self._surprise if surprised else False,
+            reset_states=True if forgets else None,
             boundaries=None if self._starts is None else streams.boundaries(number),
         )
         loss = objective = cross_entropy(logits, y)
