@@ -88,7 +88,7 @@ def test_what_follows_from_other_settings() -> None:
         ({"muon_momentum": -0.5}, "muon_momentum: expected at least 0, got -0.5"),
         ({"optimizer": "lion"}, "optimizer: expected one of adamw, adam, sgd, muon, "),
         ({"schedule": "Cosine"}, "schedule: expected one of"),
-        ({"data": ""}, "data: expected a name"),
+        ({"data": ""}, "data: expected some text, got none"),
         ({"data": {"a": 1}}, "data: expected a text"),
         ({"warmup": 10, "iters": 10}, "warmup: 10 steps"),
         ({"lr": 0.1, "min_lr": 0.2}, "min_lr: 0.2 is more than lr"),

@@ -301,7 +301,7 @@ def test_a_step_that_is_left_out_leaves_no_trace_in_the_state(
         (["--chunk-sizes", "0,2,4"], "chunk_sizes: expected three numbers of at least 1"),
         (["--surprise-weights", "0.1,x"], "surprise_weights: expected one to three numbers"),
         (["--batch-size", "2700"], "batch_size: 2700 rows cannot begin at different places of a"),
-        (["--separator", ""], "separator: expected a text, got an empty one"),
+        (["--separator", ""], "separator: expected some text, got none"),
         (["--model", "tiny", "--reset", "4"], "reset: a setting of nested models, got '4'"),
     ],
 )  # fmt: skip

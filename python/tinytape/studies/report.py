@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from .._files import read_file
 from .._pictures import new_figure, new_log_formatter
+from ..training.evaluate import perplexity
 from ..training.json_records import unpack_json
 from ..training.run_folder import RunFolder
 from .catalogue import Study
@@ -140,7 +140,7 @@ def _figures(run: Run, metrics: list[dict[str, Any]], milestones: Sequence[int])
         "held_out_perplexity": last["val_perplexity"],
         "best_held_out_perplexity": min(m["val_perplexity"] for m in metrics),
         "bits_per_character": last["val_bits_per_character"],
-        "training_perplexity": None if train is None else math.exp(min(train, 700.0)),
+        "training_perplexity": None if train is None else perplexity(train),
         "seconds": last["elapsed_s"],
         "resident_mb": last["rss_mb"],
         "milestones": {

@@ -361,7 +361,7 @@ def _checked(option: dataclasses.Field[Any], value: Any) -> Any:
         raise ConfigError(f"{name}: expected one of {', '.join(about['choices'])}; got {value!r}")
     if kind is str:
         if not value:
-            raise ConfigError(f"{name}: expected a text, got an empty one")
+            raise ConfigError(f"{name}: expected some text, got none")
         return value
     if not math.isfinite(value):
         raise ConfigError(f"{name}: expected a finite number, got {value}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,11 @@ from ..data import held_out_batches
 # Rows side by side in which a state is carried: few enough that their beginnings do not count.
 EVALUATION_ROWS = 16
 IGNORED = -100  # the target of a place behind the end
+
+
+def perplexity(loss: float) -> float:
+    """Of a loss in nats per character; a finite number for any finite loss."""
+    return math.exp(min(loss, 700.0))
 
 
 def held_out_loss(

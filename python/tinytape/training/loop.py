@@ -28,6 +28,7 @@ from .checkpoint import (
 from .config import TrainConfig, changed_for_resume, check_names, resolve
 from .environment import differences, environment, resident_mb
 from .errors import CheckpointError, ConfigError, RunError
+from .evaluate import perplexity
 from .load import settings_of
 from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress
@@ -246,7 +247,7 @@ def _evaluate(
             "step": counters.step,
             "train_loss": train,
             "val_loss": held_out,
-            "val_perplexity": math.exp(min(held_out, 700.0)),
+            "val_perplexity": perplexity(held_out),
             "val_bits_per_character": held_out / math.log(2.0),
             "lr": lr,
             "grad_norm": counters.grad_norm,

@@ -11,7 +11,9 @@ import tinytape as tt
 from .. import sampling
 from ..data import document_starts
 from .checkpoint import Checkpoint
+from .config import TrainConfig
 from .environment import environment, peak_resident_mb
+from .evaluate import perplexity
 from .run_folder import RunFolder
 from .session import Session
 from .signals import StopSignals
@@ -49,6 +51,8 @@ def header(session: Session, folder: RunFolder, resumed: Checkpoint | None) -> I
         f"optimiser  {config.optimizer}, learning rate {rate}, warm-up {config.warmup} steps, "
         f"clip {config.clip:g}{decay}"
     )
+    if isinstance(session.model, tt.models.NestedLM):
+        yield f"levels     {_levels(config, session.model.config.persistent)}"
     plan = planned_memory(session)
     parts = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in plan.items())
     yield f"memory     about {sum(plan.values()) / 1e6:.0f} MB planned: {parts}"
@@ -66,6 +70,23 @@ def header(session: Session, folder: RunFolder, resumed: Checkpoint | None) -> I
     if resumed is not None:
         yield f"resumed    from step {resumed.step:,} ({resumed.path})"
     yield ""
+
+
+def _levels(config: TrainConfig, persistent: bool) -> str:
+    """How the levels of a nested model are wired and updated, and what they remember."""
+    chunks = config.chunk_sizes.replace(",", ", ")
+    rates = ", rates divided by these" if config.level_rates == "divided" else ""
+    last = {"never": "last", "document": "last for a document"}
+    states = last.get(config.reset, f"last {config.reset} steps")
+    if not persistent:
+        states = "last for a batch"
+    surprise = config.surprise
+    if surprise != "off":
+        surprise += f" {config.surprise_weights.replace(',', ', ')}"
+    return (
+        f"{config.wiring}, {config.level_update} of {chunks} {config.chunk_unit}{rates}; "
+        f"states {states}; surprise {surprise}"
+    )
 
 
 def parameter_count(session: Session) -> int:
@@ -88,10 +109,15 @@ def planned_memory(session: Session) -> dict[str, float]:
 def closing(session: Session, folder: RunFolder, stop: StopSignals) -> Iterator[str]:
     """The lines after the last step: the losses, a sample, what to do next."""
     counters = session.counters
+    loss = counters.held_out_loss
+    assert loss is not None  # the last step is always followed by an evaluation
     yield ""
     yield (
-        f"held-out loss {counters.held_out_loss:.4f} nats per character at the end, "
+        f"held-out loss {loss:.4f} nats per character at the end, "
         f"best {counters.best_loss:.4f} at step {counters.best_step:,} ({folder.best})"
+    )
+    yield (
+        f"that is {loss / math.log(2.0):.4f} bits per character, perplexity {perplexity(loss):.4g}"
     )
     if counters.skipped:
         yield f"{counters.skipped:,} steps were left out, their numbers not finite"
