@@ -83,6 +83,8 @@ def markdown(title: str, study: Study, rows: list[dict[str, Any]]) -> str:
 def draw(path: Any, title: str, study: Study, finished: Finished) -> None:
     """Held-out perplexity over steps, the mean over seeds; and each seed's at the end.
 
+    Of a study with two texts that of the first: the perplexities of the others do not compare.
+
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
@@ -91,9 +93,10 @@ def draw(path: Any, title: str, study: Study, finished: Finished) -> None:
     curves, ends = figure.subplots(1, 2, width_ratios=[3, 2])
     colours = ["#08519c", "#cb181d", "#238b45", "#6a51a3", "#d94801", "#636363", "#41b6c4", "#000"]
     labels = []
+    text = study.variants[0].text
     for place, variant in enumerate(study.variants):
         runs = [metrics for run, metrics in finished if run.variant == variant]
-        if not runs:
+        if not runs or variant.text != text:
             continue
         colour = colours[place % len(colours)]
         labels.append((place, variant.label))
