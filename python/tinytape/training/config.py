@@ -73,7 +73,7 @@ class TrainConfig:
     model: str = setting("small", str, DATA, "model preset, see below", metavar="PRESET")
     data: str = setting(
         DEFAULT_CORPUS, str, DATA,
-        "shakespeare, wikitext-2, a UTF-8 text file, or a folder with it, or with parts",
+        "shakespeare, wikitext-2, a UTF-8 text file, or a folder with train.txt, valid.txt",
         metavar="NAME|PATH",
         may_change=True,
     )  # fmt: skip
@@ -109,7 +109,7 @@ class TrainConfig:
         OPTIMISER,
         "learning rate after warm-up",
         above=0.0,
-        shown="Adam's 2e-3, nested 6e-3, nested-original 3e-4; muon's 8e-3, nested 1.2e-2; rest 0.1",
+        shown="Adam's 2e-3, nested 6e-3, its original 3e-4; muon's 8e-3, nested 1.2e-2; rest 0.1",
     )
     min_lr: float = setting(
         None, float, OPTIMISER, "learning rate at the last step", low=0.0, shown="lr / 10"
