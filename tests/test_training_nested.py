@@ -20,6 +20,7 @@ from tinytape import train as train_command
 from tinytape.nn import functional as F
 from tinytape.training import (
     ConfigError,
+    MissingGradientError,
     RunFolder,
     TrainConfig,
     latest_checkpoint,
@@ -230,6 +231,16 @@ def test_documents_begin_without_a_state(text: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(
         together.numpy()[row, at:stop], alone.numpy()[0, : stop - at], rtol=1e-12, atol=1e-12
     )
+
+
+def test_a_level_that_learns_nothing_is_named(text: Path, tmp_path: Path) -> None:
+    session = session_of(text, tmp_path, chunk_sizes="1,2,3")
+    for parameter in session.model.nested.level3_slow.parameters():
+        parameter.register_hook(lambda grad: grad * 0.0)
+    for _ in range(2):
+        step_room.train_step(session, RunFolder(tmp_path), check_gradients=True)
+    with pytest.raises(MissingGradientError, match=r"level3_slow would learn nothing.*step 3"):
+        step_room.train_step(session, RunFolder(tmp_path))
 
 
 def test_levels_note_nothing_where_no_surprise_is_due(

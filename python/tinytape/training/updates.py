@@ -9,11 +9,12 @@ from typing import Any
 
 import tinytape as tt
 
+from .._updates import grad_norm
 from ..models import NestedLM
 from ..nested import LEVELS, ChunkedUpdateScheduler, LevelOptimizers
 from ..optim import LayerInputs, Optimizer
 from .config import TrainConfig
-from .errors import CheckpointError
+from .errors import CheckpointError, MissingGradientError
 from .schedule import learning_rate
 
 Named = list[tuple[str, tt.nn.Parameter]]
@@ -127,8 +128,25 @@ class LevelUpdates(Updates):
         return float(norm.item())
 
     def apply(self, step: int) -> None:
+        self._require_learning(step + 1)
         self.levels.step(step + 1)
         self._set_rate(step + 1)
+
+    def _require_learning(self, step: int) -> None:
+        """After the first chunk of a level: raise MissingGradientError if it would learn nothing.
+
+        Single parameters may begin without a gradient, such as those before a weight that is zero.
+        """
+        schedule = self.levels.scheduler
+        for level, named in self.levels.params.items():
+            if schedule.get_update_count(level) or not schedule.should_update(level, step):
+                continue
+            grads = [grad for _, p in named if (grad := p.grad) is not None]
+            if not grads or grad_norm(grads) == 0.0:
+                raise MissingGradientError(
+                    f"{level} would learn nothing: after its first chunk, step {step:,}, all its "
+                    f"gradients are zero"
+                )
 
     def leave_out(self, step: int) -> None:
         """Also what the levels had accumulated before goes: it is in the same sums."""
