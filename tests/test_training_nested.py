@@ -308,6 +308,8 @@ def test_a_step_that_is_left_out_leaves_no_trace_in_the_state(
     ("flags", "words"),
     [
         (["--reset", "sometimes"], "reset: expected never, document or a number of steps"),
+        (["--model", "nested", "--reset", "3"], "reset: the states of model 'nested' last for one"),
+        (["--optimizer", "dgd", "--weight-decay", "0.1"], "weight_decay: dgd has none, got 0.1"),
         (["--chunk-sizes", "1,2"], "chunk_sizes: expected three numbers of at least 1"),
         (["--chunk-sizes", "0,2,4"], "chunk_sizes: expected three numbers of at least 1"),
         (["--surprise-weights", "0.1,x"], "surprise_weights: expected one to three numbers"),

@@ -230,6 +230,13 @@ def resolve(config: TrainConfig) -> TrainConfig:
     """Fill in the settings that follow from others, except ``threads``."""
     corpus = re.sub(r"[^\w.-]", "-", Path(config.data).stem) or "text"
     original = config.model == "nested-original"
+    if config.weight_decay and config.optimizer in ("dgd", "delta_momentum"):
+        raise ConfigError(f"weight_decay: {config.optimizer} has none, got {config.weight_decay:g}")
+    if config.model == "nested" and config.reset.isdigit():
+        raise ConfigError(
+            f"reset: the states of model 'nested' last for one batch, got {config.reset} steps; "
+            f"those of 'nested-state' go on"
+        )
     lr = config.lr if config.lr is not None else _default_rate(config)
     chosen = {
         "lr": lr,
