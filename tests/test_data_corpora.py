@@ -21,7 +21,7 @@ from tinytape.data import (
     corpora,
     load_corpus,
 )
-from tinytape.training.config import TrainConfig, resolve
+from tinytape.training import TrainConfig, resolve
 from tinytape.training.session import build_session
 
 CACHE_FOLDER = corpora.cache_folder

@@ -16,8 +16,8 @@ from tinytape.training.config import (
     changed_for_resume,
     flag,
     read_toml,
-    resolve,
 )
+from tinytape.training.defaults import resolve
 from tinytape.training.errors import ConfigError
 from tinytape.training.schedule import learning_rate
 

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from tinytape.errors import TinytapeError
-from tinytape.training import TrainConfig
+from tinytape.training import TrainConfig, resolve
 from tinytape.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from tinytape.training.config import resolve
 from tinytape.training.environment import environment
 from tinytape.training.run_folder import RunFolder
 from tinytape.training.session import Session, build_session

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from .training.arguments import train_parser
 from .training.command import run_command
-from .training.config import SETTINGS, TrainConfig, read_toml, resolve
+from .training.config import SETTINGS, TrainConfig, read_toml
+from .training.defaults import resolve
 from .training.loop import resume, train
 from .training.run_folder import RunFolder, run_of
 

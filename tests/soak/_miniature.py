@@ -8,9 +8,9 @@ from typing import Any
 from unittest import mock
 
 from tinytape import models
+from tinytape.training import TrainConfig, resolve
 from tinytape.training.arrays import pack_arrays
 from tinytape.training.checkpoint import MANIFEST, save_checkpoint
-from tinytape.training.config import TrainConfig, resolve
 from tinytape.training.environment import environment
 from tinytape.training.json_records import pack_json
 from tinytape.training.run_folder import RunFolder

@@ -24,7 +24,8 @@ from ..data import load_corpus
 from ..errors import TinytapeError
 from ..random import philox_u64
 from ..training.arguments import CommandParser
-from ..training.config import SETTINGS, TrainConfig, flag, resolve
+from ..training.config import SETTINGS, TrainConfig, flag
+from ..training.defaults import resolve
 from ..training.load import settings_of
 from ..training.run_folder import RunFolder
 from .catalogue import RANDOM, Study, Variant

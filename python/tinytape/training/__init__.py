@@ -1,7 +1,8 @@
 """Training: settings, the loop, checkpoints, run folders. ``train`` and ``resume`` do the work."""
 
 from .checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
-from .config import TrainConfig, resolve
+from .config import TrainConfig
+from .defaults import resolve
 from .errors import (
     CheckpointError,
     ConfigError,

@@ -16,7 +16,8 @@ from .._files import read_file
 from ..data import CharTokenizer
 from .arrays import require_finite, require_same_arrays, unpack_arrays
 from .checkpoint import Checkpoint, latest_checkpoint, load_checkpoint
-from .config import SETTINGS, TrainConfig, checked_names, unresolved
+from .config import SETTINGS, TrainConfig, checked_names
+from .defaults import unresolved
 from .errors import CheckpointError, ConfigError, RunError
 from .record_types import CONFIG, require_types
 from .run_folder import RunFolder, run_of

@@ -25,7 +25,8 @@ from .checkpoint import (
     save_checkpoint,
     step_of,
 )
-from .config import TrainConfig, changed_for_resume, check_names, resolve
+from .config import TrainConfig, changed_for_resume, check_names
+from .defaults import resolve
 from .environment import differences, environment, resident_mb
 from .errors import CheckpointError, ConfigError, RunError
 from .evaluate import perplexity

@@ -24,7 +24,8 @@ from ..data import (
 )
 from .arrays import Array, require_same_arrays
 from .checkpoint import Checkpoint
-from .config import TrainConfig, is_nested
+from .config import TrainConfig
+from .defaults import is_nested
 from .errors import CheckpointError, ConfigError
 from .state_tree import join_state, split_state
 from .tasks import StreamTask, WindowTask
