@@ -12,7 +12,7 @@ from typing import Any
 from ._files import replace_file
 from .studies import STUDIES, markdown, run_study, summary
 from .studies.report import draw, in_parts, text_of
-from .studies.runs import StudyError, add_settings, processor
+from .studies.runs import BATCH_SIZE, StudyError, add_settings, processor
 from .training.arguments import CommandParser
 from .training.command import run_command
 from .training.environment import environment
@@ -26,7 +26,8 @@ def parser() -> CommandParser:
     parser = CommandParser(
         prog="python -m tinytape.study",
         description="Train several configurations with several seeds and compare them.",
-        epilog=f"studies:\n{about}\n\nStarted again, a study goes on where it was stopped.\n\n"
+        epilog=f"studies:\n{about}\n\n500 steps (long: 2,500) of {BATCH_SIZE} windows unless told, "
+        "ten held-out losses.\nStarted again, a study goes on where it was stopped.\n\n"
         "example:\n  python -m tinytape.study persistent --data warpeace.txt --seeds 3",
     )
     parser.add_argument("name", choices=list(STUDIES), metavar="NAME", help="see below")

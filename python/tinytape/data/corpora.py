@@ -10,8 +10,9 @@ A name is looked up in this order; the first hit wins:
 6. for the default corpus alone: a text that every Python carries, with a loud notice
 
 Each folder holds ``input.txt`` (or exactly one other ``*.txt``), or the text in parts: two of
-``train.txt``, ``valid.txt`` and ``test.txt``. A known corpus is checked against its SHA-256
-wherever it is found, so two runs that name the same corpus read the same bytes.
+``train.txt``, ``valid.txt`` and ``test.txt`` (or ``wiki.train.tokens`` and so on). A known corpus
+is checked against its SHA-256 wherever it is found, so two runs that name the same corpus and find
+the same files of it read the same bytes.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ DOWNLOAD_DEADLINE = 60.0  # seconds for each MiB of a text
 class Corpus:
     """A text with its provenance.
 
-    ``sha256`` is of the UTF-8 bytes. ``path`` is None for a text that was not read from a file, and
-    the folder of a text in parts. ``notice`` is None, or words that the user must see before
-    anything else. ``cut`` is the number of characters to train on, the rest being held out; None
-    where nobody says. ``parts`` are the names of the two files of a text in parts.
+    ``sha256`` is of the UTF-8 bytes of ``text``, which is both parts of a text in parts. ``path``
+    is None for a text that was not read from a file, and the folder of a text in parts. ``notice``
+    is None, or words that the user must see before anything else. ``cut`` is the number of
+    characters to train on, the rest being held out; None where nobody says. ``parts`` are the names
+    of the two files of a text in parts.
     """
 
     name: str

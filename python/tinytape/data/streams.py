@@ -1,7 +1,8 @@
 """Contiguous streams: every row of a batch reads on where it stopped, for states that are carried.
 
-The rows begin at equal distances in the text and each goes on through all of it, from its end to
-its beginning. A batch is a function of its number, so a resumed run needs one integer to go on.
+The rows begin at equal distances in the text and each goes on through all of it; after the end of
+the text comes its beginning. A batch is a function of its number, so a resumed run needs one
+integer to go on.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ class ContiguousStreams:
     """Batches of windows that follow one another in each row.
 
     Args:
-        ids: the split, shape (N,) with N > context.
+        ids: the split, integers of shape (N,) with N > context and N > batch_size.
         batch_size: rows (B).
         context: characters per window (T).
-        starts: positions in ``ids`` where a document begins, such as :func:`document_starts` finds
-            them; the beginning of the text is one in any case.
+        starts: positions in ``ids`` where a document begins, int64, such as
+            :func:`document_starts` finds them; the beginning of the text is one in any case.
+
+    Raises:
+        ValueError: a size below 1, or too few ids.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class LevelOptimizers:
       mean are the same but for eps.
 
     ``lr_scale="divided"`` divides the rate of a level by the steps that its chunk lasts. The
-    original system did that with Adam, which slows a level by C twice: ``PRESETS["original"]``.
+    original system did that with Adam, which slows a level by C^2: ``PRESETS["original"]``.
 
     Every parameter learns: what belongs to no level, such as an embedding and a head around the
     nested model, is updated with the fastest level. In the nested wiring levels also begin again
@@ -52,8 +52,8 @@ class LevelOptimizers:
         start_rate: of :class:`LearnedStarts`, in the nested wiring.
 
     Raises:
-        ValueError: an option outside its range; levels that are not the model's; parameters that
-            do not require a gradient only.
+        ValueError: an option outside its range; not one NestedModel in the model; levels or rates
+            that are not the model's; a level of which no parameter requires a gradient.
     """
 
     def __init__(

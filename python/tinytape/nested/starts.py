@@ -28,6 +28,9 @@ class LearnedStarts:
     sequential wiring; the smaller the rate, the more of what a chunk taught is forgotten but for
     its mean direction. The optimiser's moments go on. The slowest level has no start.
 
+    The starting values are those of the weights when this is made: weights that are to be loaded
+    are loaded before.
+
     Args:
         levels: named parameters by level, in the order from fast to slow.
         rate: in (0, 1].

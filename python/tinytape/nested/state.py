@@ -6,7 +6,9 @@ The LSTM's (h, c), the leaky memories of the slower levels, and counters. As arr
     level2_medium.memory            (B, C)      for each level that has one
     steps_since_reset, total_resets, rows_reset     int64, without dimensions
 
-Before the first batch, and after a reset without a batch size, there is no h, c and memory.
+The floats are of the model's dtype. The counters: batches since all rows were reset last, how often
+that was, and how often a single row was reset, by ``reset_rows`` or at a boundary. Before the first
+batch, and after a reset without a batch size, there is no h, c and memory.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ class NestedModelWithState(NestedModelWithSurprise):
         **options: those of :class:`NestedModel`.
 
     Raises:
-        ValueError: as :class:`NestedModel`; a memory for a level that cannot have one.
+        ValueError: as :class:`NestedModel`; a memory for a level that cannot have one, or with a
+            time constant that is not above 0.
     """
 
     def __init__(
@@ -223,9 +224,10 @@ class NestedModelWithState(NestedModelWithSurprise):
         self._carried.detach()
 
     def get_state_info(self) -> dict[str, Any]:
-        """``has_states``, ``steps_since_reset``, ``total_resets``, ``rows_reset``; where there are
-        states also ``batch_size``, ``hidden_shape``, ``hidden_norm``, ``cell_norm`` and
-        ``memory_norms`` by level.
+        """``has_states``, ``steps_since_reset`` (batches), ``total_resets`` (of all rows) and
+        ``rows_reset`` (single rows, by hand or at boundaries); where there are states also
+        ``batch_size``, ``hidden_shape``, ``hidden_norm``, ``cell_norm`` and ``memory_norms`` by
+        level, each the root of the sum of squares over all rows.
         """
         return self._carried.info()
 

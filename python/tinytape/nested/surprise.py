@@ -23,13 +23,13 @@ _ROUNDINGS = 8
 class SurpriseLossComputer:
     """Auxiliary losses from g_l = dL/dy_l, the gradient of the main loss at the output of a level.
 
-    clip(g) keeps g within +-gradient_clip_value, stop() is a constant to the gradient, and n is the
-    number of elements of y (B T C). A level of weight w adds
+    y is (B, T, C), n is the number of its elements, clip(g) keeps g within +-gradient_clip_value,
+    and stop() is a constant to the gradient. A level of weight w adds
 
     - ``"detached"``: w mean((y - stop(clip(g)))^2). What the original system ran, for equation 27
       of Nested Learning. Its gradient at y is 2w/n (y - g). Since g is itself a derivative of a
-      mean over the batch, it is hundreds of times smaller than y: this is in effect a penalty on
-      the square of the activations, and nothing is predicted.
+      mean over the batch, with 1 / (B T) in it, it is far smaller than y: this is in effect a
+      penalty on the square of the activations, and nothing is predicted.
     - ``"second_order"``: w mean((y - clip(g))^2), differentiated through g too, with the graph of
       the backward pass (``create_graph``; the model is told by ``compute_surprise="second_order"``,
       which makes it cheaper): the term that equation 27 suggests when it is read as a loss.

@@ -21,7 +21,9 @@ def summary(study: Study, finished: Finished) -> list[dict[str, Any]]:
     """For each variant its seeds, and mean and spread over them.
 
     Perplexities are exp of the loss in nats per character: held out with carried states at the last
-    step, in training over the last interval. The spread is the sample standard deviation.
+    step, in training over the last interval. Seconds are those of training with its evaluations,
+    ``resident_mb`` is what the process held at the last one. The spread is the sample standard
+    deviation; None for a single seed.
     """
     rows = []
     for variant in study.variants:

@@ -116,7 +116,7 @@ def run_study(
 
 
 def random_text() -> str:
-    """A million characters without order, the same every time."""
+    """A million characters drawn uniformly from 65, the same every time."""
     draws = philox_u64(0, _RANDOM_STREAM, 0, RANDOM_CHARACTERS) % np.uint64(len(_ALPHABET))
     return "".join(map(_ALPHABET.__getitem__, draws.tolist()))
 

@@ -6,6 +6,7 @@ import argparse
 import difflib
 from typing import Any, NoReturn
 
+from ..models import presets
 from .config import SETTINGS, flag
 
 # What people type when they come from other trainers.
@@ -86,7 +87,7 @@ def train_parser() -> CommandParser:
     parser = CommandParser(
         prog="python -m tinytape.train",
         description="Train a small language model on a text, on the CPU.",
-        epilog=_EXAMPLES,
+        epilog=f"presets: {', '.join(presets())}\n\n{_EXAMPLES}",
     )
     groups: dict[str, Any] = {}
     for name, option in SETTINGS.items():

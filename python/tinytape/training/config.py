@@ -70,9 +70,10 @@ class TrainConfig:
     made; and settings of nested models for other models.
     """
 
-    model: str = setting("small", str, DATA, "model preset", metavar="PRESET")
+    model: str = setting("small", str, DATA, "model preset, see below", metavar="PRESET")
     data: str = setting(
-        DEFAULT_CORPUS, str, DATA, "shakespeare, wikitext-2, a UTF-8 text file or its folder",
+        DEFAULT_CORPUS, str, DATA,
+        "shakespeare, wikitext-2, a UTF-8 text file, or a folder with train.txt, valid.txt",
         metavar="NAME|PATH",
         may_change=True,
     )  # fmt: skip
@@ -108,7 +109,7 @@ class TrainConfig:
         OPTIMISER,
         "learning rate after warm-up",
         above=0.0,
-        shown="Adam's 2e-3, 6e-3 for nested; muon's 8e-3, 1.2e-2; others 0.1",
+        shown="Adam's 2e-3, nested 6e-3, its original 3e-4; muon's 8e-3, nested 1.2e-2; rest 0.1",
     )
     min_lr: float = setting(
         None, float, OPTIMISER, "learning rate at the last step", low=0.0, shown="lr / 10"
@@ -122,11 +123,12 @@ class TrainConfig:
     clip: float = setting(1.0, float, OPTIMISER, "largest gradient norm; 0 is no limit", low=0.0)
     weight_decay: float = setting(
         None, float, OPTIMISER, "decay of matrices; vectors are never decayed", low=0.0,
-        shown="0.1 for adamw and muon, else 0",
+        shown="0.1 for adamw and muon, else and for nested-original 0",
     )  # fmt: skip
     beta1: float = setting(
-        0.9, float, OPTIMISER, "Adam's first decay; momentum of sgd", low=0.0, below=1.0
-    )
+        0.9, float, OPTIMISER, "Adam's first decay; momentum of sgd, delta_momentum",
+        low=0.0, below=1.0,
+    )  # fmt: skip
     beta2: float = setting(0.99, float, OPTIMISER, "Adam's second decay", low=0.0, below=1.0)
     muon_momentum: float = setting(
         0.95, float, OPTIMISER, "momentum of muon; what it leaves to AdamW has the betas",
@@ -151,7 +153,7 @@ class TrainConfig:
     )
     surprise_every: int = setting(1, int, NESTED, "batches from one surprise to the next", low=1)
     chunk_sizes: str = setting(
-        None, str, NESTED, "steps from one update of a level to the next", metavar="N,N,N",
+        None, str, NESTED, "steps from one update to the next, of each level", metavar="N,N,N",
         shown="1,16,256 for nested-original, else 1,4,16",
     )  # fmt: skip
     chunk_unit: str = setting("steps", str, NESTED, "their unit", choices=("steps", "tokens"))
