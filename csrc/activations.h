@@ -64,7 +64,8 @@ TT_INLINE T gelu_tanh_curvature(T x)
     T s = gelu_tanh_gate(x), x2 = x * x;
     T slope = 2 * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x2);
     T bend = 12 * (T)GELU_TANH_SCALE * (T)GELU_TANH_CUBIC * x;
-    return s * (1 - s) * (2 * slope + x * (bend + (1 - 2 * s) * slope * slope));
+    T fall = s * (1 - s); /* comes first: the square of the slope alone may be infinite */
+    return fall * (2 * slope + x * bend) + fall * slope * slope * x * (1 - 2 * s);
 }
 
 TT_INLINE T silu_slope(T x)

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import os
+import socketserver
 import stat
 import threading
 from collections.abc import Iterator
@@ -246,6 +247,32 @@ def test_fetch_speaks_http_and_stops_at_the_limit(monkeypatch: pytest.MonkeyPatc
         assert 1000 < cut <= 1 << 16
         with pytest.raises(OSError):
             list(corpora._fetch(f"{base}/nothing", limit=1000))
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\nhalf a te", "broke off after 9 bytes"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf", "IncompleteRead"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "BadStatusLine"),
+        (b"", "closed connection"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_an_oserror(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, why: str
+) -> None:
+    class Server(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            self.request.sendall(answer)
+
+    monkeypatch.undo()  # the real _fetch
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socketserver.TCPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(OSError, match=why):
+            list(corpora._fetch(f"http://127.0.0.1:{server.server_address[1]}/text", limit=1000))
         server.shutdown()
 
 

@@ -127,7 +127,9 @@ def test_a_part_alone_is_not_the_corpus() -> None:
     assert load_corpus(NAME).path == place
 
 
-def test_of_a_folder_of_the_user_input_comes_first_and_one_part_is_a_text() -> None:
+def test_of_a_folder_of_the_user_input_comes_first_and_one_part_is_a_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     folder = put(Path("mine"), "train")
     corpus = load_corpus("./mine")
     assert (corpus.path, corpus.cut, corpus.notice) == (folder / "train.txt", None, None)
@@ -135,6 +137,9 @@ def test_of_a_folder_of_the_user_input_comes_first_and_one_part_is_a_text() -> N
     assert load_corpus("./mine").cut == len(TEXTS["train"])
     (folder / "notes.txt").write_text("not a part")
     assert load_corpus("./mine").cut == len(TEXTS["train"])
+    with monkeypatch.context() as inside:
+        inside.chdir(folder)
+        assert (load_corpus(".").cut, load_corpus(".").name) == (len(TEXTS["train"]), "mine")
     (folder / "input.txt").write_text("all of it")
     assert load_corpus("./mine").text == "all of it"
     (folder / "input.txt").unlink()

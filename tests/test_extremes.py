@@ -99,6 +99,17 @@ def test_nan_and_infinity_pass_through():
         assert np.isnan((tt.tensor([[nan]], dtype=dtype) @ tt.tensor([[0.0]], dtype=dtype)).item())
 
 
+def test_gelu_is_straight_far_away():
+    far = np.array([1e5, 1e9, 1e12, 1e18], np.float32)
+    for approximate in ("none", "tanh"):
+        x = tt.tensor(np.concatenate([far, -far]), requires_grad=True)
+        (slope,) = tt.grad(F.gelu(x, approximate).sum(), [x], create_graph=True)
+        np.testing.assert_array_equal(slope.numpy(), [1.0] * len(far) + [0.0] * len(far))
+        for create_graph in (False, True):
+            (bend,) = tt.grad(slope.sum(), [x], retain_graph=True, create_graph=create_graph)
+            np.testing.assert_array_equal(bend.numpy(), 0.0)
+
+
 def test_the_mean_over_nothing_is_nan():
     x = tt.zeros(0, 3, requires_grad=True)
     assert np.isnan(F.cross_entropy(x, tt.zeros(0, dtype=tt.int64)).item())

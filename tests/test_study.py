@@ -40,7 +40,9 @@ def test_a_study_that_was_stopped_goes_on(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = Study("Which?", (Variant("a", dict(TINY)), Variant("b", {**TINY, "lr": 0.01})))
-    options: dict[str, Any] = {"data": str(text), "seeds": 1, "settings": {}, "say": print}
+    own = tmp_path / "own.txt"
+    own.write_bytes(text.read_bytes())
+    options: dict[str, Any] = {"data": str(own), "seeds": 1, "settings": {}, "say": print}
     first = next(run_study(study, tmp_path, **options))
     assert first[0].variant.label == "a" and first[1][-1]["step"] == 4
     trained: list[str] = []
@@ -53,11 +55,12 @@ def test_a_study_that_was_stopped_goes_on(
     monkeypatch.setattr(runs, "_train", train)
     finished = list(run_study(study, tmp_path, **options))
     assert trained == ["b"]
-    # A run that lost its end is resumed, and comes out as it was.
+    # A run that lost its end is resumed, and comes out as it was, also where the text has moved.
     folder = RunFolder(finished[1][0].folder)
     weights = folder.model.read_bytes()
     folder.model.unlink()
-    finished = list(run_study(study, tmp_path, **options))
+    moved = own.rename(tmp_path / "moved.txt")
+    finished = list(run_study(study, tmp_path, **{**options, "data": str(moved)}))
     assert trained == ["b", "b"] and folder.model.read_bytes() == weights
 
     rows = summary(study, finished)
@@ -83,8 +86,13 @@ def test_a_run_that_was_asked_for_otherwise_is_refused(text: Path, tmp_path: Pat
             list(run_study(study, tmp_path, **{**options, **changes}))
     text_2 = tmp_path / "other.txt"
     text_2.write_text(text.read_text() + "dog\n")
-    with pytest.raises(runs.StudyError, match=r"another text than .*other"):
-        list(run_study(study, tmp_path, **{**options, "data": str(text_2)}))
+    cut_elsewhere = tmp_path / "parts"
+    cut_elsewhere.mkdir()
+    (cut_elsewhere / "train.txt").write_text(text.read_text()[:1000])
+    (cut_elsewhere / "valid.txt").write_text(text.read_text()[1000:])
+    for other in (text_2, cut_elsewhere):
+        with pytest.raises(runs.StudyError, match=f"another text than {other}"):
+            list(run_study(study, tmp_path, **{**options, "data": str(other)}))
 
 
 def test_mean_and_spread_are_over_seeds(tmp_path: Path) -> None:

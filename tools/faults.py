@@ -93,7 +93,7 @@ FAULTS = (
     kernel("gelu_backward", "activations.h", "2 - x2", "1 - x2"),
     kernel("gelu_backward", "activations.h", "1 - 2 * s", "1 - s"),
     vjp("gelu_backward", "ops/gelu.c", "v_mul(ctx, node->in[0], dy[0])", "dy[0]"),
-    vjp("gelu_backward", "ops/gelu.c", "v_add(ctx, u2, bend)", "bend"),
+    vjp("gelu_backward", "ops/gelu.c", "v_mul(ctx, steep, odd)", "steep"),
     kernel("matmul", "ops/matmul.c", "c->acc[0]", "false"),
     vjp(
         "matmul",

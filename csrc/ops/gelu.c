@@ -79,17 +79,18 @@ static tt_tensor *curvature(tt_ctx *ctx, tt_tensor *x2)
     return v_scale(ctx, v_mul(ctx, v_shift(ctx, v_neg(ctx, x2), 2.0), bell), INVERSE_SQRT_2PI);
 }
 
-/* s'(u) (2 u' + x (u'' + (1 - 2 s) u'^2)) for y = x s(u), as gelu_tanh_curvature has it */
+/* s' (2 u' + x u'') + s' u'^2 x (1 - 2 s) for y = x s(u), as gelu_tanh_curvature has it */
 static tt_tensor *tanh_curvature(tt_ctx *ctx, tt_tensor *x, tt_tensor *x2)
 {
     double scale = 2 * GELU_TANH_SCALE, cubic = scale * GELU_TANH_CUBIC;
     tt_tensor *u = v_mul(ctx, x, v_shift(ctx, v_scale(ctx, x2, cubic), scale));
     tt_tensor *s = v_unary(ctx, TT_OP_sigmoid, u);
-    tt_tensor *u1 = v_shift(ctx, v_scale(ctx, x2, 3 * cubic), scale),
-              *u2 = v_scale(ctx, x, 6 * cubic);
-    tt_tensor *bend = v_mul(ctx, v_shift(ctx, v_scale(ctx, s, -2.0), 1.0), v_mul(ctx, u1, u1));
-    tt_tensor *rest = v_mul(ctx, x, v_add(ctx, u2, bend));
-    return v_mul(ctx, v_mul(ctx, s, v_one_minus(ctx, s)), v_add(ctx, v_scale(ctx, u1, 2.0), rest));
+    tt_tensor *fall = v_mul(ctx, s, v_one_minus(ctx, s));
+    tt_tensor *u1 = v_shift(ctx, v_scale(ctx, x2, 3 * cubic), scale);
+    tt_tensor *even = v_add(ctx, v_scale(ctx, u1, 2.0), v_scale(ctx, x2, 6 * cubic));
+    tt_tensor *odd = v_mul(ctx, x, v_shift(ctx, v_scale(ctx, s, -2.0), 1.0));
+    tt_tensor *steep = v_mul(ctx, v_mul(ctx, fall, u1), u1);
+    return v_add(ctx, v_mul(ctx, fall, even), v_mul(ctx, steep, odd));
 }
 
 static void gelu_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,

@@ -148,6 +148,7 @@ def _looks_like_a_file(given: str) -> bool:
         any(s in given for s in separators)
         or given.startswith("~")
         or given.endswith(".txt")
+        or given in (os.curdir, os.pardir)
         or Path(given).is_file()
     )
 
@@ -264,18 +265,28 @@ def _download(known: KnownCorpus) -> Corpus:
 
 
 def _fetch(url: str, limit: int) -> Iterator[bytes]:
-    """Yield the bytes at ``url``, never more than one block beyond ``limit``."""
+    """Yield the bytes at ``url``, never more than one block beyond ``limit``.
+
+    Raises:
+        OSError: not all of them came.
+    """
     import urllib.request  # here, because it loads TLS: megabytes that most runs never need
+    from http.client import HTTPException
 
     seconds = DOWNLOAD_DEADLINE * max(1, limit >> 20)
     end = time.monotonic() + seconds
-    with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as answer:
-        received = 0
-        while received <= limit and (block := answer.read(1 << 16)):
-            if time.monotonic() > end:
-                raise TimeoutError(f"no complete answer in {seconds:.0f} s")
-            received += len(block)
-            yield block
+    try:
+        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as answer:
+            received = 0
+            while received <= limit and (block := answer.read(1 << 16)):
+                if time.monotonic() > end:
+                    raise TimeoutError(f"no complete answer in {seconds:.0f} s")
+                received += len(block)
+                yield block
+            if received <= limit and answer.length:  # what was announced and did not come
+                raise OSError(f"the answer broke off after {received:,} bytes")
+    except HTTPException as error:  # what is no HTTP, or breaks off where that can be seen
+        raise OSError(f"no proper answer: {error!r}") from error
 
 
 def _python_reference() -> Corpus:

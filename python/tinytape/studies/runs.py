@@ -34,6 +34,7 @@ BATCH_SIZE = 32  # where nobody says another
 RANDOM_CHARACTERS = 1_000_000
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'\"\n-()"
 _RANDOM_STREAM = int.from_bytes(b"random", "big")
+Text = tuple[str, int | None]  # its SHA-256, and where it says that it is cut
 
 
 class StudyError(TinytapeError, RuntimeError):
@@ -96,13 +97,13 @@ def run_study(
     if any(variant.text == RANDOM for variant in study.variants):
         replace_file(out / "random.txt", random_text().encode())
     runs = planned(study, out, data=data, seeds=seeds, settings=settings)
-    sha256_of = functools.cache(lambda data: load_corpus(data).sha256)
+    text_of = functools.cache(_text_of)
     for number, run in enumerate(runs, start=1):
         where = f"{number}/{len(runs)} {run.variant.label}, seed {run.seed}"
         folder = RunFolder(run.folder)
         begun = folder.config.is_file()
         if begun:
-            _require_same(run, folder, sha256_of)
+            _require_same(run, folder, text_of)
         if not folder.model.is_file():
             say(f"{where}: {'going on' if begun else 'training'} ...")
             _train(run, resumes=begun)
@@ -121,7 +122,12 @@ def random_text() -> str:
     return "".join(map(_ALPHABET.__getitem__, draws.tolist()))
 
 
-def _require_same(run: Run, folder: RunFolder, sha256_of: Callable[[str], str]) -> None:
+def _text_of(data: str) -> Text:
+    corpus = load_corpus(data)
+    return corpus.sha256, corpus.cut
+
+
+def _require_same(run: Run, folder: RunFolder, text_of: Callable[[str], Text]) -> None:
     """Raise StudyError unless the run that is there is the one that is asked for."""
     record = folder.read_config()
     old = settings_of(record, folder.config)
@@ -133,7 +139,8 @@ def _require_same(run: Run, folder: RunFolder, sha256_of: Callable[[str], str]) 
         matters = name == "eval_interval" or not option.metadata["may_change"]
         if matters and after not in (None, before):
             differ.append(f"{flag(name)} {before}, not {after}")
-    if record["corpus"]["sha256"] != sha256_of(run.settings["data"]):
+    fed = record.get("corpus", {})
+    if (fed.get("sha256"), fed.get("cut")) != text_of(run.settings["data"]):
         differ.append(f"another text than {run.settings['data']}")
     if differ:
         raise StudyError(
@@ -145,7 +152,8 @@ def _require_same(run: Run, folder: RunFolder, sha256_of: Callable[[str], str]) 
 def _train(run: Run, *, resumes: bool) -> None:
     command = [sys.executable, "-m", "tinytape.train"]
     if resumes:
-        command += ["--resume", str(run.folder)]
+        # The same text may be elsewhere now.
+        command += ["--resume", str(run.folder), "--data", run.settings["data"]]
     else:
         for name, value in run.settings.items():
             command += [flag(name), str(value)]
