@@ -80,6 +80,7 @@ STUDIES: dict[str, Study] = {
             Variant("Muon", {"optimizer": "muon"}),
             Variant("DeltaAdam", {"optimizer": "delta_adam"}, "133.62"),
             Variant("SGD", {"optimizer": "sgd"}),
+            Variant("SGD without momentum", {"optimizer": "sgd", "beta1": 0.0}),
             Variant("DeltaRule", {"optimizer": "delta_rule"}, "66.58"),
             Variant("DeltaMomentum", {"optimizer": "delta_momentum"}),
             Variant("DGD", {"optimizer": "dgd", "lr": 1.0}),
