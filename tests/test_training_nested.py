@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import math
@@ -302,6 +303,25 @@ def test_a_step_that_is_left_out_leaves_no_trace_in_the_state(
     assert all(np.array_equal(after[name], x) for name, x in before.items())
     assert all(np.array_equal(x.numpy(), weights[n]) for n, x in session.weights().items())
     assert math.isfinite(step_room.train_step(session, folder) or math.nan)
+
+
+def test_a_stop_inside_a_step_that_is_left_out_changes_nothing(text: Path, tmp_path: Path) -> None:
+    states = []
+    for stops in (False, True):
+        session = session_of(text, tmp_path, skip_nonfinite=1, gradient_accumulation_steps=3)
+        session.model.head.bias.register_hook(lambda grad: grad * math.inf)
+        answers = iter([stops, *[False] * 9])
+        step = functools.partial(
+            step_room.train_step, session, RunFolder(tmp_path),
+            should_stop=lambda answers=answers: next(answers),
+        )  # fmt: skip
+        assert step() is None and session.counters.step == (0 if stops else 1)
+        if stops:
+            assert step() is None
+        assert (session.counters.step, session.counters.skipped) == (1, 1)
+        states.append(session.snapshot().task[0].arrays())
+    once, stopped = states
+    assert all(np.array_equal(stopped[name], x) for name, x in once.items())
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,8 @@ def _leave_out(
         f"step {counters.step}: {what} is {value}, first in {origin}; the step was left out, "
         f"{counters.skipped_in_a_row} in a row of at most {allowed}"
     )
-    session.task.rewind(before[0].task)  # what it remembers may be as bad as its loss
+    # What it remembers may be as bad as its loss. By one batch, which a stop inside the step,
+    # after which the others are no more known, does not change.
+    session.task.rewind(before[-1].task)
     session.updates.leave_out(counters.step)
     _next_step(session)
