@@ -14,6 +14,8 @@ from tinytape import study as command
 from tinytape.studies import STUDIES, Study, Variant, markdown, run_study, runs, summary
 from tinytape.training import RunFolder, TrainConfig, resolve
 
+DOCS = Path(__file__).parent.parent / "docs"
+COMMITTED = sorted(path.stem for path in (DOCS / "studies").glob("*.json"))
 TINY = {"model": "tiny", "iters": 4, "batch_size": 2, "eval_interval": 2}
 
 
@@ -113,6 +115,21 @@ def test_mean_and_spread_are_over_seeds(tmp_path: Path) -> None:
     assert row["held_out_perplexity"]["spread"] == statistics.stdev([10.0, 20.0, 60.0])
     assert [seed["milestones"] for seed in row["seeds"]] == [{"10": 10}, {"10": 20}, {"10": 60}]
     assert "| 30.000 ± 26.458 |" in markdown("Which?", study, [row])
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_the_tables_of_the_documents_are_those_of_the_results(name: str) -> None:
+    record = json.loads((DOCS / "studies" / f"{name}.json").read_text())
+    study, rows = STUDIES[record["study"]], record["rows"]
+    assert [row["label"] for row in rows] == [v.label for v in study.variants]
+    assert {len(row["seeds"]) for row in rows} == {3}
+    _, table = markdown(name, study, rows).split("\n\n")
+    assert f"{table}\n![](studies/{name}.png)\n" in (DOCS / "nested.md").read_text()
+    assert (DOCS / "studies" / f"{name}.png").is_file()
+
+
+def test_every_study_has_results_in_the_documents() -> None:
+    assert set(STUDIES) <= set(COMMITTED)
 
 
 def test_a_run_that_fails_is_named(tmp_path: Path) -> None:
