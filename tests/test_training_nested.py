@@ -125,6 +125,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "documents, chunks in tokens": {
         "reset": "document", "separator": "##", "chunk_unit": "tokens", "chunk_sizes": "1,100,333",
     },
+    "memories, for a document": {
+        "level_memory": "2,30", "reset": "document", "separator": "##",
+    },
     "nested wiring": {"wiring": "nested", "model": "nested", "optimizer": "adam"},
     "sums of SGD": {"optimizer": "sgd", "level_update": "sum", "lr": 0.02},
     "the original": {"model": "nested-original"},
@@ -157,6 +160,8 @@ def test_resumed_is_as_if_nothing_had_happened(
         assert checkpoint is not None
         if KINDS[kind].get("wiring") != "nested":
             assert "model_state.level1_fast.h" in checkpoint.arrays
+        remembers = KINDS[kind].get("level_memory", "off") != "off"
+        assert ("model_state.level3_slow.memory" in checkpoint.arrays) == remembers
         assert (
             any(name.startswith("gradient.") for name in checkpoint.arrays)
             == any(done.session.updates.state()["levels"]["pending"].values())
@@ -332,6 +337,9 @@ def test_a_stop_inside_a_step_that_is_left_out_changes_nothing(text: Path, tmp_p
         (["--optimizer", "dgd", "--weight-decay", "0.1"], "weight_decay: dgd has none, got 0.1"),
         (["--chunk-sizes", "1,2"], "chunk_sizes: expected three numbers of at least 1"),
         (["--chunk-sizes", "0,2,4"], "chunk_sizes: expected three numbers of at least 1"),
+        (["--level-memory", "16"], "level_memory: expected off, or two numbers of batches above 0"),
+        (["--level-memory", "0,16"], "level_memory: expected off, or two numbers of batches above"),
+        (["--model", "nested", "--level-memory", "4,16"], "level_memory: model 'nested' forgets"),
         (["--surprise-weights", "0.1,x"], "surprise_weights: expected one to three numbers"),
         (["--batch-size", "2700"], "batch_size: 2700 rows cannot begin at different places of a"),
         (["--separator", ""], "separator: expected some text, got none"),

@@ -141,6 +141,10 @@ class TrainConfig:
         "\n\n\n", str, NESTED, "text between two documents, for --reset document",
         metavar="TEXT", shown="two empty lines",
     )  # fmt: skip
+    level_memory: str = setting(
+        "off", str, NESTED, "leaky memories of levels 2 and 3: their time constants in batches",
+        metavar="X,X",
+    )  # fmt: skip
     surprise: str = setting(
         None, str, NESTED, "surprise loss of the levels",
         choices=("off", "detached", "second_order", "teach"),
@@ -201,15 +205,27 @@ class TrainConfig:
                 f"chunk_sizes: expected three numbers of at least 1, such as 1,16,256, "
                 f"got {self.chunk_sizes!r}"
             )
-        try:
-            weights = [float(w) for w in self.surprise_weights.split(",")]
-        except ValueError:
-            weights = []
-        if not 1 <= len(weights) <= 3 or not all(0 <= w < math.inf for w in weights):
+        taus = _numbers(self.level_memory)
+        if self.level_memory != "off" and not (len(taus) == 2 and all(tau > 0 for tau in taus)):
+            raise ConfigError(
+                f"level_memory: expected off, or two numbers of batches above 0, such as 16,256, "
+                f"got {self.level_memory!r}"
+            )
+        weights = _numbers(self.surprise_weights)
+        if not 1 <= len(weights) <= 3 or not all(weight >= 0 for weight in weights):
             raise ConfigError(
                 f"surprise_weights: expected one to three numbers of at least 0, such as "
                 f"0.05,0.01, got {self.surprise_weights!r}"
             )
+
+
+def _numbers(text: str) -> list[float]:
+    """Of a text such as "0.05,0.01"; none where one of them is no finite number."""
+    try:
+        numbers = [float(word) for word in text.split(",")]
+    except ValueError:
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
 
 
 def _is_count(text: str) -> bool:

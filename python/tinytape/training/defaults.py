@@ -22,6 +22,11 @@ def resolve(config: TrainConfig) -> TrainConfig:
             f"reset: the states of model 'nested' last for one batch, got {config.reset} steps; "
             f"those of 'nested-state' go on"
         )
+    if config.model == "nested" and config.level_memory != "off":
+        raise ConfigError(
+            f"level_memory: model 'nested' forgets after each batch, got {config.level_memory}; "
+            f"'nested-state' remembers"
+        )
     lr = config.lr if config.lr is not None else _default_rate(config)
     chosen = {
         "lr": lr,

@@ -83,9 +83,10 @@ def _levels(config: TrainConfig, persistent: bool) -> str:
     surprise = config.surprise
     if surprise != "off":
         surprise += f" {config.surprise_weights.replace(',', ', ')}"
+    memory = "" if config.level_memory == "off" else f"; memories {config.level_memory}"
     return (
         f"{config.wiring}, {config.level_update} of {chunks} {config.chunk_unit}{rates}; "
-        f"states {states}; surprise {surprise}"
+        f"states {states}{memory.replace(',', ', ')}; surprise {surprise}"
     )
 
 

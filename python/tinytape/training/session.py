@@ -294,6 +294,9 @@ def _overrides(config: TrainConfig) -> dict[str, Any]:
         overrides["context"] = config.context
     if is_nested(config.model):
         overrides["wiring"] = config.wiring
+        if config.level_memory != "off":
+            medium, slow = map(float, config.level_memory.split(","))
+            overrides |= {"medium_memory": medium, "slow_memory": slow}
     return overrides
 
 
