@@ -164,8 +164,8 @@ def test_resume_refuses_what_shapes_the_result(name: str) -> None:
     texts = {
         "model": "tiny", "dtype": "float64", "optimizer": "sgd", "schedule": "linear",
         "reset": "8", "level_memory": "4,16", "separator": "*", "surprise": "teach",
-        "surprise_weights": "1", "chunk_sizes": "1,2,3", "chunk_unit": "tokens", "level_update": "sum",
-        "level_rates": "divided", "wiring": "nested",
+        "surprise_weights": "1", "chunk_sizes": "1,2,3", "chunk_unit": "tokens",
+        "level_update": "sum", "level_rates": "divided", "wiring": "nested",
     }  # fmt: skip
     other = {str: texts.get(name), int: 7, float: 0.001}[type(value)]
     assert other != value
