@@ -38,6 +38,18 @@ def test_every_configuration_is_one_of_training(name: str, tmp_path: Path) -> No
     assert [run.seed for run in planned] == sorted(run.seed for run in planned)
 
 
+@pytest.mark.parametrize("settings", [{}, {"context": 16, "batch_size": 4}])
+def test_twice_the_sequence_is_half_the_rows(tmp_path: Path, settings: dict[str, int]) -> None:
+    planned = runs.planned(
+        STUDIES["persistent"], tmp_path, data="x.txt", seeds=1, settings=settings
+    )
+    sizes = {run.variant.label: (run.settings["context"], run.settings["batch_size"])
+             for run in planned}  # fmt: skip
+    context, rows = sizes["states last"]
+    assert (context, rows) == (tuple(settings.values()) or (128, 32))
+    assert sizes["states last, twice the sequence"] == (2 * context, rows // 2)
+
+
 def test_a_study_that_was_stopped_goes_on(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,7 @@ def planned(
 
     Args:
         data: the text of all variants that have none of their own.
-        settings: beat those of the study, for all variants alike.
+        settings: beat those of the study and of its variants.
     """
     runs = []
     for seed in range(1, seeds + 1):
@@ -73,6 +73,9 @@ def planned(
                 "data": text,
                 "seed": seed,
             }
+            if variant.longer > 1:
+                given["context"] *= variant.longer
+                given["batch_size"] = max(1, given["batch_size"] // variant.longer)
             runs.append(Run(variant, seed, folder, given))
     return runs
 
