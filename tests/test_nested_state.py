@@ -339,6 +339,24 @@ def test_copies_are_independent():
         np.testing.assert_array_equal(y, model(x)[0].numpy() if y is outputs[0] else outputs[0])
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 8])
+def test_a_text_is_forgotten_as_fast_however_it_is_cut(pieces: int) -> None:
+    """What the levels give is zero here, so that a memory only fades."""
+    model = made(residual=False, memory_length=4)
+    for name in MEMORY:
+        for weight in getattr(model, name).proj.parameters():
+            weight.detach().zero_()
+    arrays = {f"{name}.memory": np.ones((B, C)) for name in MEMORY}
+    lstm = {f"level1_fast.{part}": np.zeros((1, B, C)) for part in "hc"}
+    model.load_state_arrays(arrays | lstm | _counters())
+    x = features(B, 8, C)
+    for at in range(0, 8, 8 // pieces):
+        model(x.narrow(1, at, 8 // pieces))
+        model.detach_states()
+    for name, tau in MEMORY.items():
+        near(states(model)[f"{name}.memory"], np.exp(-8 / (4 * tau)))
+
+
 def test_memory_is_flat_over_many_steps(in_new_context):
     kept = ("held_tensors", "live_handles", "tape_nodes", "data_bytes", "state_bytes")
 

@@ -249,6 +249,16 @@ def test_a_level_that_learns_nothing_is_named(text: Path, tmp_path: Path) -> Non
         step_room.train_step(session, RunFolder(tmp_path))
 
 
+@pytest.mark.parametrize("part", ["embedding", "head", "level2_medium"])
+def test_every_part_of_a_level_learns(text: Path, tmp_path: Path, part: str) -> None:
+    session = session_of(text, tmp_path, chunk_sizes="1,1,1")
+    for name, parameter in session.model.named_parameters():
+        if part in name.split("."):
+            parameter.register_hook(lambda grad: grad * 0.0)
+    with pytest.raises(MissingGradientError, match=rf"{part} would learn nothing.*step 1"):
+        step_room.train_step(session, RunFolder(tmp_path))
+
+
 def test_levels_note_nothing_where_no_surprise_is_due(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,9 +348,16 @@ def test_a_stop_inside_a_step_that_is_left_out_changes_nothing(text: Path, tmp_p
         (["--chunk-sizes", "1,2"], "chunk_sizes: expected three numbers of at least 1"),
         (["--chunk-sizes", "0,2,4"], "chunk_sizes: expected three numbers of at least 1"),
         (["--level-memory", "16"], "level_memory: expected off, or two numbers of batches above 0"),
-        (["--level-memory", "0,16"], "level_memory: expected off, or two numbers of batches above"),
+        (["--level-memory", "0,16"], "level_memory: expected off, or two numbers of batches"),
         (["--model", "nested", "--level-memory", "4,16"], "level_memory: model 'nested' forgets"),
-        (["--surprise-weights", "0.1,x"], "surprise_weights: expected one to three numbers"),
+        (["--level-memory", "4,inf"], "level_memory: expected off, or two numbers of batches"),
+        (["--chunk-sizes", "1,4," + "9" * 5000], "chunk_sizes: expected three numbers of at least"),
+        (["--reset", "9" * 5000], "reset: expected never, document or a number of steps, got '999"),
+        (["--surprise-weights", "0.3,0.1"], "surprise_weights: there is no surprise loss, got 0.3"),
+        (["--surprise-every", "2"], "surprise_every: there is no surprise loss"),
+        (["--separator", "##"], "separator: documents end nothing with --reset never"),
+        (["--muon-momentum", "0.9"], "muon_momentum: a setting of muon, got 0.9 for adamw"),
+        (["--surprise", "teach", "--surprise-weights", "0.1,x"], "surprise_weights: expected one"),
         (["--batch-size", "2700"], "batch_size: 2700 rows cannot begin at different places of a"),
         (["--separator", ""], "separator: expected some text, got none"),
         (["--model", "tiny", "--reset", "4"], "reset: a setting of nested models, got '4'"),

@@ -38,12 +38,13 @@ class NestedConfig:
 
     Attributes:
         vocab_size: V, number of tokens.
-        context: tokens of a training window; the model itself takes any number.
+        context: tokens of a training window, and the unit of memories; the model takes any number.
         width: C, of embedding, LSTM and levels.
         hidden: between the two layers of a feed-forward level.
         residual, norm, forget_bias, wiring, mix: see :class:`tinytape.nested.NestedModel`. With
             ``residual`` the feed-forward levels begin by adding nothing.
-        medium_memory, slow_memory: time constants of leaky memories, in batches; None for none.
+        medium_memory, slow_memory: time constants of leaky memories, in batches of ``context``
+            tokens; None for none.
         persistent: whether the state goes on from batch to batch.
         dropout: probability, after the embedding and before the head.
 
@@ -155,6 +156,7 @@ class NestedLM(Module):
             config.width,
             config.hidden,
             memory=config.memory,
+            memory_length=config.context,
             residual=config.residual,
             norm=config.norm,
             forget_bias=config.forget_bias,

@@ -36,9 +36,11 @@ class NestedModelWithState(NestedModelWithSurprise):
     update (truncated back-propagation through time); the values stay.
 
     With ``memory={"level2_medium": 16.0, "level3_slow": 256.0}`` those levels keep a leaky memory
-    of what they gave, with a time constant of tau batches of their own:
+    of what they gave, with a time constant of tau batches of their own. A batch is a call, or
+    ``memory_length`` tokens where that is given: then a text that is read token by token, as in
+    writing, is remembered as long as in training. With T tokens in a call, L in a batch:
 
-        m_t = d m_(t-1) + (1 - d) mean over time of y_t,    d = exp(-1 / tau),    m_0 = 0
+        m_t = d m_(t-1) + (1 - d) mean over time of y_t,    d = exp(-T / (L tau)),    m_0 = 0
         y_t = f(x_t + g * m_(t-1)),  with residual  y_t = x_t + f(x_t + g * m_(t-1))
 
     with one m (C,) for each row and g (C,) learned from zeros (``memory_gain``, of the level).
@@ -47,11 +49,12 @@ class NestedModelWithState(NestedModelWithSurprise):
     Args:
         input_size, hidden_size: as in :class:`NestedModel`; hidden_size is 4 input_size for None.
         memory: time constants > 0 by level; None for no memory.
+        memory_length: L, at least 1; None for the T of each call.
         **options: those of :class:`NestedModel`.
 
     Raises:
         ValueError: as :class:`NestedModel`; a memory for a level that cannot have one, or with a
-            time constant that is not above 0.
+            time constant that is not finite and above 0; a memory_length below 1.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class NestedModelWithState(NestedModelWithSurprise):
         hidden_size: int | None = None,
         *,
         memory: Mapping[str, float] | None = None,
+        memory_length: int | None = None,
         **options: Any,
     ) -> None:
         taus = dict(memory or {})
@@ -69,12 +73,21 @@ class NestedModelWithState(NestedModelWithSurprise):
                     f"NestedModelWithState: expected memory for {' or '.join(LEVELS[1:])}, "
                     f"got {name!r}"
                 )
-            if not (isinstance(tau, int | float) and tau > 0):
+            number = isinstance(tau, int | float) and not isinstance(tau, bool)
+            if not (number and 0 < tau < math.inf):
                 raise ArgumentError(
                     f"NestedModelWithState: expected a time constant > 0 for {name}, got {tau!r}"
                 )
+        if memory_length is not None and not (
+            isinstance(memory_length, int) and not isinstance(memory_length, bool)
+            and memory_length >= 1
+        ):  # fmt: skip
+            raise ArgumentError(
+                f"NestedModelWithState: expected memory_length to be an int >= 1 or None, "
+                f"got {memory_length!r}"
+            )
         super().__init__(input_size, hidden_size, _memory=tuple(taus), **options)
-        self._decay = {name: math.exp(-1.0 / tau) for name, tau in taus.items()}
+        self._taus, self._memory_length = taus, memory_length
         self._carried = CarriedState(input_size, tuple(taus))
 
     # --- forward --------------------------------------------------------------------------------
@@ -114,7 +127,7 @@ class NestedModelWithState(NestedModelWithSurprise):
         def run(name: str, x: Tensor) -> Tensor:
             if name == LEVELS[0]:
                 return self._run_fast(x, marks)
-            if name not in self._decay:
+            if name not in self._taus:
                 return self._run_level(name, x, second_order)
             level = partial(self.levels[name], second_order=second_order)
             return self._run_remembering(name, level, x, marks)
@@ -153,9 +166,10 @@ class NestedModelWithState(NestedModelWithSurprise):
     def _run_remembering(
         self, name: str, level: Callable[..., Tensor], x: Tensor, marks: Array | None
     ) -> Tensor:
-        memory, d = self._carried.memory(name), self._decay[name]
-        if x.shape[1] == 0:
+        memory, length = self._carried.memory(name), x.shape[1]
+        if length == 0:
             return level(x)
+        d = math.exp(-length / (self._memory_length or length) / self._taus[name])
         if marks is None:
             y = level(x, memory.unsqueeze(1))
             with no_grad():

@@ -107,7 +107,7 @@ class TrainConfig:
         OPTIMISER,
         "learning rate after warm-up",
         above=0.0,
-        shown="Adam's 2e-3, nested 6e-3, its original 3e-4; muon's 8e-3, nested 1.2e-2; rest 0.1",
+        shown="Adam 2e-3, nested 6e-3; muon 8e-3, nested 1.2e-2; nested-original 3e-4; rest 0.1",
     )
     min_lr: float = setting(
         None, float, OPTIMISER, "learning rate at the last step", low=0.0, shown="lr / 10"
@@ -193,9 +193,12 @@ class TrainConfig:
             raise ConfigError(f"min_lr: {self.min_lr} is more than lr = {self.lr}")
 
     def _check_nested(self) -> None:
+        for name in ("chunk_sizes", "surprise_weights", "level_memory"):
+            if getattr(self, name) is not None:  # "1, 4, 16" is "1,4,16"
+                object.__setattr__(self, name, getattr(self, name).replace(" ", ""))
         if self.reset not in ("never", "document") and not _is_count(self.reset):
             raise ConfigError(
-                f"reset: expected never, document or a number of steps, got {self.reset!r}"
+                f"reset: expected never, document or a number of steps, got {self.reset!r:.60}"
             )
         if self.chunk_sizes is not None and not (
             len(self.chunk_sizes.split(",")) == 3
@@ -203,7 +206,7 @@ class TrainConfig:
         ):
             raise ConfigError(
                 f"chunk_sizes: expected three numbers of at least 1, such as 1,16,256, "
-                f"got {self.chunk_sizes!r}"
+                f"got {self.chunk_sizes!r:.60}"
             )
         taus = _numbers(self.level_memory)
         if self.level_memory != "off" and not (len(taus) == 2 and all(tau > 0 for tau in taus)):
@@ -229,7 +232,7 @@ def _numbers(text: str) -> list[float]:
 
 
 def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) >= 1
+    return text.isascii() and text.isdigit() and len(text) < 16 and int(text) >= 1
 
 
 SETTINGS = {option.name: option for option in dataclasses.fields(TrainConfig)}

@@ -7,26 +7,18 @@ import os
 import re
 from pathlib import Path
 
+from ..nested import preset
 from .config import NESTED, SETTINGS, TrainConfig
 from .errors import ConfigError
+
+_ORIGINAL = preset("original")
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
     """Fill in the settings that follow from others, except ``threads``."""
     corpus = re.sub(r"[^\w.-]", "-", Path(config.data).stem) or "text"
     original = config.model == "nested-original"
-    if config.weight_decay and config.optimizer in ("dgd", "delta_momentum"):
-        raise ConfigError(f"weight_decay: {config.optimizer} has none, got {config.weight_decay:g}")
-    if config.model == "nested" and config.reset.isdigit():
-        raise ConfigError(
-            f"reset: the states of model 'nested' last for one batch, got {config.reset} steps; "
-            f"those of 'nested-state' go on"
-        )
-    if config.model == "nested" and config.level_memory != "off":
-        raise ConfigError(
-            f"level_memory: model 'nested' forgets after each batch, got {config.level_memory}; "
-            f"'nested-state' remembers"
-        )
+    _refuse_what_would_do_nothing(config)
     lr = config.lr if config.lr is not None else _default_rate(config)
     chosen = {
         "lr": lr,
@@ -38,18 +30,13 @@ def resolve(config: TrainConfig) -> TrainConfig:
     }
     if is_nested(config.model):
         chosen |= {
-            "surprise": "detached" if config.model == "nested-surprise" else "off",
-            "chunk_sizes": "1,16,256" if original else "1,4,16",
-            "level_update": "sum" if original else "mean",
-            "level_rates": "divided" if original else "unscaled",
+            "surprise": _surprise(config),
+            "chunk_sizes": ",".join(map(str, _ORIGINAL["chunk_sizes"].values())),
+            "level_update": _ORIGINAL["optimizers"]["reduction"],
+            "level_rates": _ORIGINAL["optimizers"]["lr_scale"],
         }
-    else:
-        for name, option in SETTINGS.items():
-            value = getattr(config, name)
-            if option.metadata["group"] == NESTED and value != option.default:
-                raise ConfigError(
-                    f"{name}: a setting of nested models, got {value!r} for model {config.model!r}"
-                )
+        if not original:
+            chosen |= {"chunk_sizes": "1,4,16", "level_update": "mean", "level_rates": "unscaled"}
     given = {name: v for name in chosen if (v := getattr(config, name)) is not None}
     return dataclasses.replace(config, **{**chosen, **given})
 
@@ -71,12 +58,56 @@ def is_nested(model: str) -> bool:
     return model.partition("-")[0] == "nested"
 
 
+def _surprise(config: TrainConfig) -> str:
+    return config.surprise or ("detached" if config.model == "nested-surprise" else "off")
+
+
+def _refuse_what_would_do_nothing(config: TrainConfig) -> None:
+    """ConfigError for a setting that another one leaves without an effect."""
+    changed = {name for name, option in SETTINGS.items() if getattr(config, name) != option.default}
+    if config.weight_decay and config.optimizer in ("dgd", "delta_momentum"):
+        raise ConfigError(f"weight_decay: {config.optimizer} has none, got {config.weight_decay:g}")
+    if "muon_momentum" in changed and config.optimizer != "muon":
+        raise ConfigError(
+            f"muon_momentum: a setting of muon, got {config.muon_momentum:g} for {config.optimizer}"
+        )
+    if not is_nested(config.model):
+        for name in SETTINGS:
+            if SETTINGS[name].metadata["group"] == NESTED and name in changed:
+                raise ConfigError(
+                    f"{name}: a setting of nested models, got {getattr(config, name)!r} for model "
+                    f"{config.model!r}"
+                )
+        return
+    if config.model == "nested" and config.reset.isdigit():
+        raise ConfigError(
+            f"reset: the states of model 'nested' last for one batch, got {config.reset} steps; "
+            f"those of 'nested-state' go on"
+        )
+    if config.model == "nested" and config.level_memory != "off":
+        raise ConfigError(
+            f"level_memory: model 'nested' forgets after each batch, got {config.level_memory}; "
+            f"'nested-state' remembers"
+        )
+    if "separator" in changed and config.reset != "document":
+        raise ConfigError(
+            f"separator: documents end nothing with --reset {config.reset}, got "
+            f"{config.separator!r}; say --reset document"
+        )
+    for name in ("surprise_weights", "surprise_every"):
+        if name in changed and _surprise(config) == "off":
+            raise ConfigError(
+                f"{name}: there is no surprise loss, got {getattr(config, name)}; say --surprise "
+                f"detached, or --model nested-surprise"
+            )
+
+
 def _default_rate(config: TrainConfig) -> float:
     """3e-4 is the original's; nested models stand a higher rate than transformers do."""
     if config.optimizer not in ("adamw", "adam", "muon", "delta_adam"):
         return 0.1
     if config.model == "nested-original":
-        return 3e-4
+        return float(_ORIGINAL["optimizers"]["lr"])
     # Of halves and doubles, these had the lowest held-out loss in runs of 300 to 2,000 steps.
     transformer, nested = (8e-3, 1.2e-2) if config.optimizer == "muon" else (2e-3, 6e-3)
     return nested if is_nested(config.model) else transformer

@@ -12,7 +12,8 @@ from tinytape.nn import functional as F
 
 from ..data import held_out_batches
 
-# Rows side by side in which a state is carried: few enough that their beginnings do not count.
+# Rows side by side in which a state is carried. An LSTM's has begun after some hundred characters
+# of the many thousands in a row; a memory with a long time constant stays behind that of training.
 EVALUATION_ROWS = 16
 IGNORED = -100  # the target of a place behind the end
 

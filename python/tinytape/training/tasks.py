@@ -156,7 +156,8 @@ class StreamTask(WindowTask):
     def figures(self) -> dict[str, Any]:
         info = self.nested.get_state_info()
         names = ("steps_since_reset", "total_resets", "rows_reset", "hidden_norm", "cell_norm")
-        return {name: info.get(name) for name in names}
+        figures = {name: info.get(name) for name in names}
+        return figures | {k: v for k in ("memory_norms",) if (v := info.get(k))}
 
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         arrays: dict[str, Array] = {

@@ -133,7 +133,8 @@ class LevelUpdates(Updates):
         self._set_rate(step + 1)
 
     def _require_learning(self, step: int) -> None:
-        """After the first chunk of a level: raise MissingGradientError if it would learn nothing.
+        """After the first chunk of a level: raise MissingGradientError if a part of it, embedding
+        and head among them, would learn nothing.
 
         Single parameters may begin without a gradient, such as those before a weight that is zero.
         """
@@ -141,12 +142,16 @@ class LevelUpdates(Updates):
         for level, named in self.levels.params.items():
             if schedule.get_update_count(level) or not schedule.should_update(level, step):
                 continue
-            grads = [grad for _, p in named if (grad := p.grad) is not None]
-            if not grads or grad_norm(grads) == 0.0:
-                raise MissingGradientError(
-                    f"{level} would learn nothing: after its first chunk, step {step:,}, all its "
-                    f"gradients are zero"
-                )
+            parts: dict[str, list[tt.Tensor]] = {}
+            for name, p in named:
+                part = next(x for x in name.split(".") if x != "nested")
+                parts.setdefault(part, []).extend([] if p.grad is None else [p.grad])
+            for part, grads in parts.items():
+                if not grads or grad_norm(grads) == 0.0:
+                    raise MissingGradientError(
+                        f"{part} would learn nothing: after the first chunk of {level}, step "
+                        f"{step:,}, all its gradients are zero"
+                    )
 
     def leave_out(self, step: int) -> None:
         """Also what the levels had accumulated before goes: it is in the same sums."""
