@@ -19,7 +19,7 @@ from tinytape.nested import (
     level_optimizers,
     preset,
 )
-from tinytape.optim import SGD, Adam
+from tinytape.optim import SGD, Adam, AdamW
 
 V, C = 7, 4
 CHUNKS = {"level1_fast": 1, "level2_medium": 2, "level3_slow": 4}
@@ -143,6 +143,13 @@ def test_rates():
     assert list(optimizers.get_lr().values()) == pytest.approx([0.8, 0.4, 0.16])
     by_level = made(Text(), lr=rates)
     assert by_level.get_lr() == rates
+    before = optimizers.get_lr()
+    for rate in (float("nan"), float("inf"), -0.1, "0.1", None):
+        with pytest.raises(ValueError, match=r"rate of level3_slow to be a finite number >= 0"):
+            optimizers.set_lr(dict.fromkeys(LEVELS, 0.5) | {"level3_slow": rate})
+        with pytest.raises(ValueError, match=f"got {rate!r}"):
+            made(Text(), lr=rate)
+    assert optimizers.get_lr() == before
     with pytest.raises(ValueError, match=r"a rate for each of level1_fast.*got level1_fast$"):
         by_level.set_lr({"level1_fast": 1.0})
 
@@ -312,6 +319,10 @@ def test_presets():
     assert PRESETS["unscaled"]["chunk_sizes"]["level1_fast"] == 1
     with pytest.raises(ValueError, match=r"expected one of original, .*got 'best'"):
         preset("best")
+    kinds = level_optimizers(Text(), "original", make="AdamW").optimizers.values()
+    assert {type(kind) for kind in kinds} == {AdamW}
+    with pytest.raises(ValueError, match=r"make to be one of Adam, .*SGD, or .*got 'Muon'"):
+        level_optimizers(Text(), "original", make="Muon")
 
 
 def test_frozen_levels_and_other_errors():
@@ -332,6 +343,16 @@ def test_frozen_levels_and_other_errors():
         wiring = options.pop("wiring", "sequential")
         with pytest.raises(ValueError, match=message):
             made(Text(wiring=wiring), **options)
+    with pytest.raises(TypeError, match=r"make to be a class of optimisers.* got 'SGD'"):
+        made(Text(), "SGD")
+
+
+@pytest.mark.parametrize("step", [0, -1, 1.0, None])
+def test_steps_count_from_one(step):
+    optimizers = made(Text())
+    with pytest.raises(ValueError, match=r"LevelOptimizers\.step: expected a step .* int >= 1"):
+        optimizers.step(step)
+    assert optimizers.pending == dict.fromkeys(LEVELS, 0)
 
 
 def test_zero_grad_forgets_what_waits():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 
 from tinytape.nested import ChunkedUpdateScheduler
@@ -95,6 +98,21 @@ def test_state():
         assert other.state_dict() == state
 
 
+def test_integers_of_numpy_become_pythons():
+    scheduler = ChunkedUpdateScheduler(
+        {"a": np.int64(3)}, unit="tokens", tokens_per_step=np.int32(1)
+    )
+    scheduler.mark_updated("a", np.int64(3))
+    state = scheduler.state_dict()
+    assert json.loads(json.dumps(state)) == state
+    scheduler.load_state_dict({name: {"a": np.int64(3)} for name in state})
+    json.dumps([scheduler.state_dict(), scheduler.get_stats(np.int64(4)), scheduler.chunk_sizes])
+    assert type(scheduler.tokens_per_step) is int
+    for answer in (scheduler.should_update, scheduler.should_zero_grad):
+        assert [answer("a", np.int64(step)) is True for step in (2, 3)] == [False, True]
+        assert answer("a", np.int64(2)) is False
+
+
 @pytest.mark.parametrize(
     "method", ["should_update", "mark_updated", "should_zero_grad", "get_update_count"]
 )
@@ -123,9 +141,11 @@ def test_an_unknown_level_is_answered_with_those_that_are_known(method):
 def test_errors(args, options, message):
     with pytest.raises(ValueError, match=message):
         ChunkedUpdateScheduler(args, **options)
+    with pytest.raises(TypeError, match="chunk_sizes to be a dict of chunks by level, got list"):
+        ChunkedUpdateScheduler([1, 2])
 
 
-@pytest.mark.parametrize("step", [-1, 1.0, True, "1"])
+@pytest.mark.parametrize("step", [-1, 1.0, True, "1", np.array([1, 2])])
 def test_a_step_is_a_count(step):
     with pytest.raises(ValueError, match="should_update: expected a step to be an int >= 0"):
         ChunkedUpdateScheduler(CHUNKS).should_update("level1_fast", step)

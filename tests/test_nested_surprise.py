@@ -168,6 +168,11 @@ def test_where_the_target_is_lost_in_rounding_it_is_not_asked_for(monkeypatch):
     y, seen = model(x, compute_surprise=True)
     SurpriseLossComputer(more).compute(y.sum(), seen)
     assert len(asked) == 2
+    elsewhere = tt.ones(1, requires_grad=True).sum()  # a loss that depends on no activation
+    assert SurpriseLossComputer(weights).compute(elsewhere, seen)[1].keys() == weights.keys()
+    for asking in (SurpriseLossComputer(weights, exact=True), SurpriseLossComputer(more)):
+        with pytest.raises(RuntimeError, match="was not used in computing the outputs"):
+            asking.compute(elsewhere, seen)
 
 
 def test_every_nth_step():

@@ -153,10 +153,16 @@ def test_delta_momentum_with_a_preconditioner_and_as_printed(shape):
         w = w + m
         np.testing.assert_allclose(param.numpy(), w, **CLOSE)
         np.testing.assert_allclose(optimizer.state[param]["momentum_buffer"].numpy(), m, **CLOSE)
-    optimizer.precondition = lambda param, grad: grad.t()
-    with pytest.raises(ValueError, match=r"precondition to return the gradient's shape"):
-        optimizer.step()
-    np.testing.assert_allclose(param.numpy(), w, **CLOSE)
+    for answer, kind, message in (
+        (lambda param, grad: grad.t(), ValueError, "the gradient's shape"),
+        (lambda param, grad: None, TypeError, "a Tensor of the gradient's shape .* got NoneType"),
+        (lambda param, grad: grad.float(), TypeError, "gradient's dtype .*float64, got .*float32"),
+    ):
+        optimizer.precondition = answer
+        with pytest.raises(kind, match=f"DeltaMomentum: .* to return .*{message}"):
+            optimizer.step()
+        np.testing.assert_allclose(param.numpy(), w, **CLOSE)
+        np.testing.assert_allclose(optimizer.state[param]["momentum_buffer"].numpy(), m, **CLOSE)
 
 
 def test_groups_have_their_own_rates():

@@ -11,6 +11,7 @@ from ..nn import functional as F
 from ..nn.recurrent import State
 from ..random import Generator
 from ..tensor import Tensor
+from .scheduler import check_number
 
 #: The names of the levels, from the fast one to the slow one.
 LEVELS = ("level1_fast", "level2_medium", "level3_slow")
@@ -30,6 +31,9 @@ class FastLevel(LSTM):
             cell forgets half of what it holds at each step, at 1 a quarter (Gers et al. 2000).
         dtype: of the parameters; float32 unless told.
         generator: draws the initial values.
+
+    Raises:
+        ValueError: a forget_bias that is no finite number.
     """
 
     def __init__(
@@ -42,6 +46,8 @@ class FastLevel(LSTM):
         dtype: Any = None,
         generator: Generator | None = None,
     ) -> None:
+        if forget_bias is not None:
+            forget_bias = check_number("FastLevel: expected forget_bias", forget_bias)
         self.__dict__["forget_bias"] = forget_bias  # before the first draw, which reads it
         super().__init__(input_size, input_size, batch_first=True, dtype=dtype, generator=generator)
         self.residual = residual

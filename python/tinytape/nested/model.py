@@ -13,6 +13,7 @@ from ..nn import Module, Parameter
 from ..random import Generator
 from ..tensor import Tensor
 from .levels import LEVELS, FastLevel, FeedForward, check_features
+from .surprise import MODES
 
 WIRINGS = ("sequential", "nested", "independent")
 MIXES = ("mean", "learned")
@@ -51,7 +52,7 @@ class NestedModel(Module):
         generator: draws the initial values; ``tt.default_generator`` unless told.
 
     Raises:
-        ValueError: a size below 1, an unknown wiring or mix.
+        ValueError: a size below 1, an unknown wiring or mix, a forget_bias that is not finite.
     """
 
     def __init__(
@@ -169,8 +170,9 @@ class NestedModelWithSurprise(NestedModel):
                 with "second_order" the levels keep what makes that mode quicker.
 
         Raises:
-            ShapeError: (a ValueError) another shape.
+            ValueError: another shape, or no such mode.
         """
+        check_surprise(type(self).__name__, compute_surprise)
         run = partial(self._run_level, second_order=compute_surprise == "second_order")
         seen = self._new_info() if compute_surprise else None
         return self._through(x, run, seen), seen
@@ -178,3 +180,12 @@ class NestedModelWithSurprise(NestedModel):
     @staticmethod
     def _new_info() -> Info:
         return {"activations": {}, "inputs": {}}
+
+
+def check_surprise(who: str, compute_surprise: bool | str) -> None:
+    """Raise ArgumentError for a text that is no mode of :class:`SurpriseLossComputer`."""
+    if isinstance(compute_surprise, str) and compute_surprise not in MODES:
+        raise ArgumentError(
+            f"{who}: expected compute_surprise to be True, False or one of {', '.join(MODES)}, "
+            f"got {compute_surprise!r}"
+        )

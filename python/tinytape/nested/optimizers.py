@@ -13,7 +13,7 @@ from ..nn.state import Array, StateDictError, misfit
 from ..optim import Adam, Optimizer
 from ..tensor import Tensor
 from .model import NestedModel
-from .scheduler import ChunkedUpdateScheduler, check_int
+from .scheduler import ChunkedUpdateScheduler, check_int, check_number
 from .starts import LearnedStarts
 
 Named = list[tuple[str, Parameter]]
@@ -52,6 +52,7 @@ class LevelOptimizers:
         start_rate: of :class:`LearnedStarts`, in the nested wiring.
 
     Raises:
+        TypeError: ``make`` cannot be called.
         ValueError: an option outside its range; not one NestedModel in the model; levels or rates
             that are not the model's; a level of which no parameter requires a gradient.
     """
@@ -69,6 +70,11 @@ class LevelOptimizers:
         start_rate: float = 0.5,
     ) -> None:
         who = "LevelOptimizers"
+        if not callable(make):
+            raise TypeError(
+                f"{who}: expected make to be a class of optimisers, or a function of named "
+                f"parameters and lr, got {make!r}"
+            )
         if reduction not in REDUCTIONS:
             raise ArgumentError(f"{who}: expected reduction mean or sum, got {reduction!r}")
         if lr_scale not in (None, "divided"):
@@ -113,8 +119,9 @@ class LevelOptimizers:
         that were updated, from fast to slow.
 
         Raises:
-            ValueError: no such step.
+            ValueError: no such step. Nothing has changed then.
         """
+        global_step = check_int("LevelOptimizers.step: expected a step", global_step, 1)
         due = [k for k in self.optimizers if self.scheduler.should_update(k, global_step)]
         for level in self.pending:
             self.pending[level] += 1
@@ -149,7 +156,12 @@ class LevelOptimizers:
     # --- rates ----------------------------------------------------------------------------------
 
     def set_lr(self, lr: float | Mapping[str, float]) -> None:
-        """A new rate, or new rates by level, scaled as ``lr_scale`` says."""
+        """A new rate, or new rates by level, scaled as ``lr_scale`` says.
+
+        Raises:
+            ValueError: a rate that is no finite number >= 0; other levels than the model's.
+                Nothing has changed then.
+        """
         for level, rate in self._rates(lr).items():
             for group in self.optimizers[level].param_groups:
                 group["lr"] = rate
@@ -166,9 +178,11 @@ class LevelOptimizers:
                 f"LevelOptimizers: expected a rate for each of {', '.join(sizes)}, "
                 f"got {', '.join(rates) or 'none'}"
             )
-        if self.lr_scale == "divided":
-            return {k: rate / self.scheduler.steps_per_update(k) for k, rate in rates.items()}
-        return {k: float(rate) for k, rate in rates.items()}
+        for level, rate in rates.items():
+            rates[level] = check_number(f"LevelOptimizers: expected the rate of {level}", rate, 0)
+            if self.lr_scale == "divided":
+                rates[level] /= self.scheduler.steps_per_update(level)
+        return rates
 
     # --- state ----------------------------------------------------------------------------------
 

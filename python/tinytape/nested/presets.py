@@ -11,13 +11,14 @@ from typing import Any
 
 from ..errors import ArgumentError
 from ..nn import Module
-from ..optim import SGD, Adam
+from ..optim import SGD, Adam, AdamW, DeltaMomentum
 from .optimizers import LevelOptimizers
 from .scheduler import ChunkedUpdateScheduler
 
 _CHUNKS = {"level1_fast": 1, "level2_medium": 16, "level3_slow": 256}
 _RECIPE = {"residual": True, "norm": True, "forget_bias": 1.0}
-_MAKERS = {"Adam": Adam, "SGD": SGD}
+# Those that take any parameter, and need nothing but parameters and a rate.
+_MAKERS = {kind.__name__: kind for kind in (Adam, AdamW, DeltaMomentum, SGD)}
 
 PRESETS: dict[str, dict[str, Any]] = {
     # As the original system ran: Adam on sums of gradients, with rates divided by the chunk. Adam
@@ -66,7 +67,8 @@ def level_optimizers(model: Module, name: str, **overrides: Any) -> LevelOptimiz
     Args:
         model: a NestedModel, or a module that holds one.
         name: of the preset.
-        **overrides: options of :class:`LevelOptimizers` to set instead, and ``chunk_sizes``.
+        **overrides: options of :class:`LevelOptimizers` to set instead, and ``chunk_sizes``;
+            ``make`` may be "Adam", "AdamW", "DeltaMomentum" or "SGD".
 
     Raises:
         ValueError: no such preset, or options that do not fit.
@@ -75,5 +77,11 @@ def level_optimizers(model: Module, name: str, **overrides: Any) -> LevelOptimiz
     chunk_sizes = overrides.pop("chunk_sizes", chosen["chunk_sizes"])
     options = chosen["optimizers"] | overrides
     make = options.pop("make")
-    make = _MAKERS.get(make, make) if isinstance(make, str) else make
+    if isinstance(make, str):
+        if make not in _MAKERS:
+            raise ArgumentError(
+                f"level_optimizers: expected make to be one of {', '.join(_MAKERS)}, or a function "
+                f"of named parameters and lr, got {make!r}"
+            )
+        make = _MAKERS[make]
     return LevelOptimizers(model, ChunkedUpdateScheduler(chunk_sizes), make, **options)

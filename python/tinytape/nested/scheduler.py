@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +29,7 @@ class ChunkedUpdateScheduler:
         tokens_per_step: for the unit "tokens", and only for it.
 
     Raises:
+        TypeError: chunk_sizes is no mapping.
         ValueError: no level, a chunk below 1, an unknown unit, tokens_per_step missing or unneeded.
     """
 
@@ -37,10 +40,17 @@ class ChunkedUpdateScheduler:
         unit: str = "steps",
         tokens_per_step: int | None = None,
     ) -> None:
+        if not isinstance(chunk_sizes, Mapping):
+            raise TypeError(
+                "ChunkedUpdateScheduler: expected chunk_sizes to be a dict of chunks by level, "
+                f"got {type(chunk_sizes).__name__}"
+            )
         if not chunk_sizes:
             raise ArgumentError("ChunkedUpdateScheduler: expected at least one level")
-        for level, size in chunk_sizes.items():
-            check_int(f"ChunkedUpdateScheduler: expected the chunk of {level}", size, 1)
+        self.chunk_sizes = {
+            level: check_int(f"ChunkedUpdateScheduler: expected the chunk of {level}", size, 1)
+            for level, size in chunk_sizes.items()
+        }
         if unit not in ("steps", "tokens"):
             raise ArgumentError(
                 f"ChunkedUpdateScheduler: expected unit to be steps or tokens, got {unit!r}"
@@ -51,8 +61,8 @@ class ChunkedUpdateScheduler:
                 f"for it; got unit {unit!r} and tokens_per_step {tokens_per_step!r}"
             )
         if tokens_per_step is not None:
-            check_int("ChunkedUpdateScheduler: expected tokens_per_step", tokens_per_step, 1)
-        self.chunk_sizes = dict(chunk_sizes)
+            what = "ChunkedUpdateScheduler: expected tokens_per_step"
+            tokens_per_step = check_int(what, tokens_per_step, 1)
         self.unit = unit
         self.tokens_per_step = tokens_per_step
         self.last_update_step: dict[str, int] = {}
@@ -70,21 +80,19 @@ class ChunkedUpdateScheduler:
         Raises:
             ValueError: no such level, or no such step.
         """
-        self._check("should_update", level_name, global_step)
-        return global_step > 0 and self._due(level_name, global_step) > self._due(
-            level_name, global_step - 1
-        )
+        step = self._check("should_update", level_name, global_step)
+        return step > 0 and self._due(level_name, step) > self._due(level_name, step - 1)
 
     def mark_updated(self, level_name: str, global_step: int) -> None:
         """Note that the level was updated at this step."""
-        self._check("mark_updated", level_name, global_step)
-        self.last_update_step[level_name] = global_step
+        step = self._check("mark_updated", level_name, global_step)
+        self.last_update_step[level_name] = step
         self.update_counts[level_name] += 1
 
     def should_zero_grad(self, level_name: str, global_step: int) -> bool:
         """Whether the level's gradients are used up: it was updated at this very step."""
-        self._check("should_zero_grad", level_name, global_step)
-        return self.last_update_step[level_name] == global_step
+        step = self._check("should_zero_grad", level_name, global_step)
+        return self.last_update_step[level_name] == step
 
     def steps_per_update(self, level_name: str) -> float:
         """How many steps go by from one update of the level to the next, on the average."""
@@ -100,7 +108,7 @@ class ChunkedUpdateScheduler:
         """For each level ``chunk_size``, ``update_count``, ``expected_updates`` by this step,
         ``last_update_step`` (-1 for never) and ``steps_since_update``.
         """
-        check_int("get_stats: expected a step", global_step, 0)
+        global_step = check_int("get_stats: expected a step", global_step, 0)
         stats = {}
         for level, size in self.chunk_sizes.items():
             last = self.last_update_step[level]
@@ -136,10 +144,12 @@ class ChunkedUpdateScheduler:
                     f"ChunkedUpdateScheduler.load_state_dict: expected {name} of "
                     f"{', '.join(self.chunk_sizes)}, got {theirs!r:.80}"
                 )
-            for level, value in theirs.items():
-                what = f"ChunkedUpdateScheduler.load_state_dict: expected {name} of {level}"
-                check_int(what, value, -1 if name == "last_update_step" else 0)
-            found[name] = {level: int(theirs[level]) for level in self.chunk_sizes}
+            what = f"ChunkedUpdateScheduler.load_state_dict: expected {name} of"
+            least = -1 if name == "last_update_step" else 0
+            found[name] = {
+                level: check_int(f"{what} {level}", theirs[level], least)
+                for level in self.chunk_sizes
+            }
         for name, value in found.items():
             setattr(self, name, value)
 
@@ -165,15 +175,39 @@ class ChunkedUpdateScheduler:
         """Multiples of the chunk that lie at or before the end of this step."""
         return step * (self.tokens_per_step or 1) // self.chunk_sizes[level]
 
-    def _check(self, who: str, level: str, step: int = 0) -> None:
+    def _check(self, who: str, level: str, step: int = 0) -> int:
+        """The step, as Python's int; raise ArgumentError for another level or step."""
         if level not in self.chunk_sizes:
             raise ArgumentError(
                 f"{who}: unknown level {level!r}, expected one of {', '.join(self.chunk_sizes)}"
             )
-        check_int(f"{who}: expected a step", step, 0)
+        return check_int(f"{who}: expected a step", step, 0)
 
 
-def check_int(what: str, value: Any, least: int) -> None:
-    """Raise ArgumentError unless the value is a whole number of at least ``least``."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+def check_int(what: str, value: Any, least: int) -> int:
+    """The value as Python's int, which JSON can hold; numpy's integers are taken as well.
+
+    Raises ArgumentError unless it is a whole number of at least ``least``.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or number < least:
         raise ArgumentError(f"{what} to be an int >= {least}, got {value!r}")
+    return number
+
+
+def check_number(what: str, value: Any, least: float = -math.inf) -> float:
+    """The value as Python's float.
+
+    Raises ArgumentError unless it is a finite number of at least ``least``.
+    """
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= least):
+        bound = "" if least == -math.inf else f" >= {least}"
+        raise ArgumentError(f"{what} to be a finite number{bound}, got {value!r}")
+    return number

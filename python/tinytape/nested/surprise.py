@@ -131,7 +131,8 @@ class SurpriseLossComputer:
         Raises:
             ValueError: the terms are due and there is no surprise_info, or not of a level that has
                 a weight.
-            RuntimeError: main_loss does not depend on an activation.
+            RuntimeError: main_loss does not depend on an activation. Where "detached" leaves g out
+                nothing looks for that; with ``exact=True`` it always raises.
         """
         nothing = zeros((), dtype=main_loss.dtype), dict[str, Tensor]()
         if not force_compute and not self.should_compute_surprise():

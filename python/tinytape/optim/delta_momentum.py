@@ -8,7 +8,7 @@ from typing import Any
 from .. import _updates
 from .._ffi import lib
 from ..creation import zeros_like
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..functional import matmul
 from ..tensor import Tensor
 from ._options import check_non_negative
@@ -41,9 +41,10 @@ class DeltaMomentum(Optimizer):
             told. It is not part of the state.
 
     Raises:
-        TypeError: ``precondition`` is no function.
-        ValueError: an option outside its range.
-        ShapeError: from ``step()``, when ``precondition`` returns another shape.
+        TypeError: ``precondition`` is no function; or from ``step()``, when it returns no Tensor,
+            or one of another dtype. Nothing of the group has changed then.
+        ValueError: an option outside its range; or from ``step()``, likewise, when
+            ``precondition`` returns another shape.
     """
 
     def __init__(
@@ -84,11 +85,21 @@ class DeltaMomentum(Optimizer):
         """P G."""
         if self.precondition is None:
             return grad
-        push = self.precondition(param, grad)
+        push: Any = self.precondition(param, grad)
+        if not isinstance(push, Tensor):
+            raise TypeError(
+                f"{self._who}: expected precondition to return a Tensor of the gradient's shape "
+                f"{grad.shape}, got {type(push).__name__}"
+            )
         if push.shape != grad.shape:
             raise ShapeError(
                 f"{self._who}: expected precondition to return the gradient's shape {grad.shape}, "
                 f"got {push.shape}"
+            )
+        if push.dtype != grad.dtype:
+            raise DTypeError(
+                f"{self._who}: expected precondition to return the gradient's dtype {grad.dtype}, "
+                f"got {push.dtype}"
             )
         return push.contiguous()
 

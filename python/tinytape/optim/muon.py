@@ -43,7 +43,7 @@ class Muon(Optimizer):
         params: see :class:`Optimizer`; matrices only.
         lr: learning rate.
         weight_decay: decoupled weight decay.
-        momentum: decay of the buffer.
+        momentum: decay of the buffer, in [0, 1).
         nesterov: look ahead along the buffer.
         ns_coefficients: a, b and c.
         eps: least norm that is divided by.
@@ -86,7 +86,11 @@ class Muon(Optimizer):
         super().__init__(params, defaults)
 
     def _check_group(self, group: Group) -> None:
-        check_non_negative(self._who, group, "lr", "weight_decay", "momentum", "eps")
+        check_non_negative(self._who, group, "lr", "weight_decay", "eps")
+        if not 0.0 <= group["momentum"] < 1.0:  # from 1 on the buffer gets none of the gradient
+            raise ArgumentError(
+                f"{self._who}: expected momentum in [0, 1), got {group['momentum']}"
+            )
         steps, blocks = group["ns_steps"], group["row_blocks"]
         if len(group["ns_coefficients"]) != 3:
             raise ArgumentError(
