@@ -193,11 +193,17 @@ def test_the_forget_bias_is_added_to_what_is_drawn():
             lambda: NestedModelWithSurprise(3)(tt.zeros(2, 4, 3), compute_surprise="secondorder"),
             "one of detached, second_order, teach, got 'secondorder'",
         ),
+        (
+            lambda: NestedModelWithState(3)(tt.zeros(2, 4, 3), compute_surprise="secondorder"),
+            "NestedModelWithState: expected compute_surprise to be True, False or one of",
+        ),
         (lambda: NestedModelWithSurprise(3)(tt.zeros(2, 4, 3), compute_surprise=""), "got ''"),
         (lambda: NestedModel(3)(tt.zeros(2, 3)), r"shape \(B, T, 3\), got \(2, 3\)"),
         (lambda: NestedModelWithState(3)(tt.zeros(2, 4, 4)), r"got \(2, 4, 4\)"),
         (lambda: NestedModelWithState(3, memory={"level1_fast": 2.0}), "got 'level1_fast'"),
         (lambda: NestedModelWithState(3, memory={"level3_slow": 0}), "> 0 for level3_slow, got 0"),
+        (lambda: NestedModelWithState(3, memory={"level3_slow": float("inf")}), "got inf"),
+        (lambda: NestedModelWithState(3, memory_length=0), "memory_length to be an int >= 1"),
     ],
 )
 def test_errors(make, message):

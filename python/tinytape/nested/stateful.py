@@ -24,7 +24,7 @@ from ..errors import ArgumentError
 from ..functional import cat
 from ..tensor import Tensor
 from .levels import LEVELS, check_features
-from .model import Info, NestedModelWithSurprise
+from .model import Info, NestedModelWithSurprise, check_surprise
 from .state import Array, CarriedState, as_mask
 
 
@@ -112,9 +112,10 @@ class NestedModelWithState(NestedModelWithSurprise):
                 follows the last of them.
 
         Raises:
-            ValueError: other shapes, or boundaries that are not booleans.
+            ValueError: other shapes, an unknown mode, or boundaries that are not booleans.
         """
         check_features(type(self).__name__, x, self.input_size)
+        check_surprise(type(self).__name__, compute_surprise)
         batch_size, length, _ = x.shape
         marks = None
         if boundaries is not None:
