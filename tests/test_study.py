@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import statistics
@@ -15,6 +16,7 @@ from tinytape.studies import STUDIES, Study, Variant, markdown, run_study, runs,
 from tinytape.training import RunFolder, TrainConfig, resolve
 
 DOCS = Path(__file__).parent.parent / "docs"
+SINGLE_RUNS = ("hour", "minute")  # of some configurations of a study, with other numbers of steps
 COMMITTED = sorted(path.stem for path in (DOCS / "studies").glob("*.json"))
 TINY = {"model": "tiny", "iters": 4, "batch_size": 2, "eval_interval": 2}
 
@@ -133,8 +135,13 @@ def test_mean_and_spread_are_over_seeds(tmp_path: Path) -> None:
 def test_the_tables_of_the_documents_are_those_of_the_results(name: str) -> None:
     record = json.loads((DOCS / "studies" / f"{name}.json").read_text())
     study, rows = STUDIES[record["study"]], record["rows"]
-    assert [row["label"] for row in rows] == [v.label for v in study.variants]
-    assert {len(row["seeds"]) for row in rows} == {3}
+    labels = [row["label"] for row in rows]
+    if name in SINGLE_RUNS:
+        study = dataclasses.replace(study, milestones=record["milestones"])
+        assert set(labels) <= {v.label for v in study.variants}
+    else:
+        assert labels == [v.label for v in study.variants]
+        assert {len(row["seeds"]) for row in rows} == {3}
     _, table = markdown(name, study, rows).split("\n\n")
     assert f"{table}\n![](studies/{name}.png)\n" in (DOCS / "nested.md").read_text()
     assert (DOCS / "studies" / f"{name}.png").is_file()

@@ -93,7 +93,8 @@ def draw(path: Any, title: str, study: Study, finished: Finished) -> None:
     figure = new_figure(11.5, 5.0)
     figure.suptitle(title, x=0.01, ha="left")
     curves, ends = figure.subplots(1, 2, width_ratios=[3, 2])
-    colours = ["#08519c", "#cb181d", "#238b45", "#6a51a3", "#d94801", "#636363", "#41b6c4", "#000"]
+    colours = ["#08519c", "#cb181d", "#238b45", "#6a51a3", "#d94801",
+               "#636363", "#41b6c4", "#000", "#c51b8a", "#8c6d31"]  # fmt: skip
     labels = []
     text = study.variants[0].text
     for place, variant in enumerate(study.variants):
