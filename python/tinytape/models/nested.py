@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError
-from ..nested import NestedModelWithState
+from ..nested import NestedModelWithState, preset
 from ..nested.model import MIXES, WIRINGS, Info
 from ..nested.state import CarriedState
 from ..nn import Dropout, Embedding, LayerNorm, Linear, Module, init
@@ -20,7 +20,7 @@ from ..random import Generator
 from ..tensor import Tensor
 
 _SIZES = {"context": 128, "width": 256, "hidden": 512}
-_RECIPE = {**_SIZES, "residual": True, "norm": True, "forget_bias": 1.0}
+_RECIPE = {**_SIZES, **preset("unscaled")["model"]}
 
 # Everything of a config but the vocabulary, which the text decides.
 PRESETS: dict[str, dict[str, Any]] = {

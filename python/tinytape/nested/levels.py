@@ -11,7 +11,7 @@ from ..nn import functional as F
 from ..nn.recurrent import State
 from ..random import Generator
 from ..tensor import Tensor
-from .scheduler import check_number
+from ._options import check_number
 
 #: The names of the levels, from the fast one to the slow one.
 LEVELS = ("level1_fast", "level2_medium", "level3_slow")

@@ -12,8 +12,9 @@ from ..nn import Module, Parameter
 from ..nn.state import Array, StateDictError, misfit
 from ..optim import Adam, Optimizer
 from ..tensor import Tensor
+from ._options import check_int, check_number
 from .model import NestedModel
-from .scheduler import ChunkedUpdateScheduler, check_int, check_number
+from .scheduler import ChunkedUpdateScheduler
 from .starts import LearnedStarts
 
 Named = list[tuple[str, Parameter]]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ArgumentError
+from ._options import check_int
 
 _STATE = ("last_update_step", "update_counts")
 
@@ -182,32 +181,3 @@ class ChunkedUpdateScheduler:
                 f"{who}: unknown level {level!r}, expected one of {', '.join(self.chunk_sizes)}"
             )
         return check_int(f"{who}: expected a step", step, 0)
-
-
-def check_int(what: str, value: Any, least: int) -> int:
-    """The value as Python's int, which JSON can hold; numpy's integers are taken as well.
-
-    Raises ArgumentError unless it is a whole number of at least ``least``.
-    """
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except (TypeError, ValueError):
-        number = None
-    if number is None or number < least:
-        raise ArgumentError(f"{what} to be an int >= {least}, got {value!r}")
-    return number
-
-
-def check_number(what: str, value: Any, least: float = -math.inf) -> float:
-    """The value as Python's float.
-
-    Raises ArgumentError unless it is a finite number of at least ``least``.
-    """
-    try:
-        number = math.nan if isinstance(value, bool | str) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not (math.isfinite(number) and number >= least):
-        bound = "" if least == -math.inf else f" >= {least}"
-        raise ArgumentError(f"{what} to be a finite number{bound}, got {value!r}")
-    return number
