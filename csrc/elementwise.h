@@ -106,7 +106,8 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
 }
 
 /* A row function from an expression in a, b and d. Three stride patterns are worth their own loop:
- * all dense, and one of the first two operands a single value; the rest takes the general one. */
+ * all dense, and, where operands broadcast, one of the first two a single value; the rest takes the
+ * general one. */
 #define TT_ROW_LOOP(expression, A, B, D)       \
     if (acc) {                                 \
         for (int64_t i = 0; i < n; i++) {      \
@@ -122,33 +123,24 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
         }                                      \
     }
 
-#define TT_ROW(name, expression)                                                               \
+#define TT_ROW_OF(name, expression, broadcasts)                                                \
     static void name(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2, \
                      int64_t s2, T *restrict out, bool acc)                                    \
     {                                                                                          \
         if (s0 == 1 && s1 == 1 && s2 == 1) {                                                   \
             TT_ROW_LOOP(expression, p0[i], p1[i], p2[i])                                       \
-        } else if (s0 == 1 && s1 == 0 && s2 == 1) {                                            \
+        } else if ((broadcasts) && s0 == 1 && s1 == 0 && s2 == 1) {                            \
             TT_ROW_LOOP(expression, p0[i], *p1, p2[i])                                         \
-        } else if (s0 == 0 && s1 == 1 && s2 == 1) {                                            \
+        } else if ((broadcasts) && s0 == 0 && s1 == 1 && s2 == 1) {                            \
             TT_ROW_LOOP(expression, *p0, p1[i], p2[i])                                         \
         } else {                                                                               \
             TT_ROW_LOOP(expression, p0[i * s0], p1[i * s1], p2[i * s2])                        \
         }                                                                                      \
     }
 
-/* A row function of operands that do not broadcast against each other: where one is a single value
- * all mostly are, and loops for it would only be code. */
-#define TT_PLAIN_ROW(name, expression)                                                         \
-    static void name(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2, \
-                     int64_t s2, T *restrict out, bool acc)                                    \
-    {                                                                                          \
-        if (s0 == 1 && s1 == 1 && s2 == 1) {                                                   \
-            TT_ROW_LOOP(expression, p0[i], p1[i], p2[i])                                       \
-        } else {                                                                               \
-            TT_ROW_LOOP(expression, p0[i * s0], p1[i * s1], p2[i * s2])                        \
-        }                                                                                      \
-    }
+#define TT_ROW(name, expression) TT_ROW_OF(name, expression, true)
+/* Of operands of one shape: where one is a single value all mostly are. */
+#define TT_PLAIN_ROW(name, expression) TT_ROW_OF(name, expression, false)
 
 /* Of two values; NaN where one is. */
 #define LARGER(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))

@@ -161,6 +161,8 @@ def test_resumed_is_as_if_nothing_had_happened(
         if KINDS[kind].get("wiring") != "nested":
             assert "model_state.level1_fast.h" in checkpoint.arrays
         remembers = KINDS[kind].get("level_memory", "off") != "off"
+        norms = done.session.task.figures().get("memory_norms", {})
+        assert set(norms) == ({"level2_medium", "level3_slow"} if remembers else set())
         assert ("model_state.level3_slow.memory" in checkpoint.arrays) == remembers
         assert (
             any(name.startswith("gradient.") for name in checkpoint.arrays)

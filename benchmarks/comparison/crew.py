@@ -39,7 +39,7 @@ class Worker:
 
     def __init__(self, engine: str, threads: int, ids: Path) -> None:
         self.engine = engine
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # until close()
         cpus = ",".join(map(str, cpus_apart()[:threads]))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "comparison.worker", engine, str(threads), str(ids), cpus],

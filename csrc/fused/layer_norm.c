@@ -67,15 +67,21 @@ static void layer_norm_shard(void *arg, int64_t shard)
     }
 }
 
+/* Run over shards of rows, which find the moments. */
+static tt_status layer_norm_run(tt_call *c, layer_norm_plan *p, void (*shard)(void *, int64_t))
+{
+    p->mean = call_save(c, 0, (size_t)p->rows * sizeof(T));
+    p->rstd = call_save(c, 1, (size_t)p->rows * sizeof(T));
+    if (p->mean == NULL || p->rstd == NULL) return TT_ERR_NOMEM;
+    parallel_for(shards_of(p->rows, p->rows_per_shard), shard, p);
+    return TT_OK;
+}
+
 static tt_status normalize(tt_call *c, bool centred)
 {
     layer_norm_plan p = layer_norm_plan_of(c, centred);
     p.y = c->out[0]->data;
-    p.mean = call_save(c, 0, (size_t)p.rows * sizeof(T));
-    p.rstd = call_save(c, 1, (size_t)p.rows * sizeof(T));
-    if (p.mean == NULL || p.rstd == NULL) return TT_ERR_NOMEM;
-    parallel_for(shards_of(p.rows, p.rows_per_shard), layer_norm_shard, &p);
-    return TT_OK;
+    return layer_norm_run(c, &p, layer_norm_shard);
 }
 
 /* With h = (x - mean) rstd and g = dy w:  dx = rstd (g - mean(g) - h mean(g h)),  dw = sum dy h, db
@@ -146,19 +152,27 @@ static void layer_norm_gather(T *dst, const double *partial, int64_t shards, int
     }
 }
 
+/* Run over shards of rows with the moments of the forward; what each has for dw is added up. */
+static tt_status layer_norm_run_back(tt_call *c, layer_norm_plan *p, void (*shard)(void *, int64_t))
+{
+    p->mean = c->saved[0];
+    p->rstd = c->saved[1];
+    p->dx = c->dx[0];
+    p->acc = c->acc[0];
+    int64_t shards = shards_of(p->rows, p->rows_per_shard);
+    p->partial = call_scratch(c, (size_t)(shards * 2 * p->n) * sizeof(double));
+    if (p->partial == NULL) return TT_ERR_NOMEM;
+    parallel_for(shards, shard, p);
+    if (c->dx[1] != NULL) layer_norm_gather(c->dx[1], p->partial, shards, p->n, c->acc[1]);
+    return TT_OK;
+}
+
 static tt_status normalize_backward(tt_call *c, bool centred)
 {
     layer_norm_plan p = layer_norm_plan_of(c, centred);
     p.dy = c->dy[0];
-    p.dx = c->dx[0];
-    p.acc = c->acc[0];
-    p.mean = c->saved[0];
-    p.rstd = c->saved[1];
+    TT_TRY(layer_norm_run_back(c, &p, layer_norm_backward_shard));
     int64_t shards = shards_of(p.rows, p.rows_per_shard);
-    p.partial = call_scratch(c, (size_t)(shards * 2 * p.n) * sizeof(double));
-    if (p.partial == NULL) return TT_ERR_NOMEM;
-    parallel_for(shards, layer_norm_backward_shard, &p);
-    if (c->dx[1] != NULL) layer_norm_gather(c->dx[1], p.partial, shards, p.n, c->acc[1]);
     if (c->dx[2] != NULL) layer_norm_gather(c->dx[2], p.partial + p.n, shards, p.n, c->acc[2]);
     return TT_OK;
 }
@@ -193,11 +207,7 @@ static tt_status layer_norm_backward_forward(tt_call *c)
 {
     layer_norm_plan p = layer_norm_backward_plan_of(c);
     p.dx = c->out[0]->data;
-    p.mean = call_save(c, 0, (size_t)p.rows * sizeof(T));
-    p.rstd = call_save(c, 1, (size_t)p.rows * sizeof(T));
-    if (p.mean == NULL || p.rstd == NULL) return TT_ERR_NOMEM;
-    parallel_for(shards_of(p.rows, p.rows_per_shard), layer_norm_gradient_shard, &p);
-    return TT_OK;
+    return layer_norm_run(c, &p, layer_norm_gradient_shard);
 }
 
 /* With P(v) = v - mean(v) - h mean(v h), dx = rstd P(g), which is linear in g, and P is its own
@@ -248,19 +258,10 @@ static void layer_norm_bend_shard(void *arg, int64_t shard)
 static tt_status layer_norm_backward_backward(tt_call *c)
 {
     layer_norm_plan p = layer_norm_backward_plan_of(c);
-    p.mean = c->saved[0];
-    p.rstd = c->saved[1];
     p.d = c->dy[0];
-    p.dx = c->dx[0];
-    p.acc = c->acc[0];
     p.ddy = c->dx[2];
     p.acc_dy = c->acc[2];
-    int64_t shards = shards_of(p.rows, p.rows_per_shard);
-    p.partial = call_scratch(c, (size_t)(shards * 2 * p.n) * sizeof(double));
-    if (p.partial == NULL) return TT_ERR_NOMEM;
-    parallel_for(shards, layer_norm_bend_shard, &p);
-    if (c->dx[1] != NULL) layer_norm_gather(c->dx[1], p.partial, shards, p.n, c->acc[1]);
-    return TT_OK;
+    return layer_norm_run_back(c, &p, layer_norm_bend_shard);
 }
 TT_KERNELS_OF(layer_norm_backward, layer_norm_backward_forward, layer_norm_backward_backward)
 

@@ -68,7 +68,7 @@ class Table(dict[str, Any]):
         for name, value in dict(*args, **kwargs).items():
             self[name] = value
 
-    def __ior__(self, other: Any) -> Table:  # type: ignore[override,misc]
+    def __ior__(self, other: Any) -> Table:  # type: ignore[override,misc]  # as update()
         self.update(other)
         return self
 

@@ -12,6 +12,12 @@ from .config import NESTED, SETTINGS, TrainConfig
 from .errors import ConfigError
 
 _ORIGINAL = preset("original")
+_ORIGINAL_PACE = {
+    "chunk_sizes": ",".join(map(str, _ORIGINAL["chunk_sizes"].values())),
+    "level_update": _ORIGINAL["optimizers"]["reduction"],
+    "level_rates": _ORIGINAL["optimizers"]["lr_scale"],
+}
+_PACE = {"chunk_sizes": "1,4,16", "level_update": "mean", "level_rates": "unscaled"}
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
@@ -29,14 +35,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
         "out": os.path.join("runs", f"{config.model}-{corpus}"),
     }
     if is_nested(config.model):
-        chosen |= {
-            "surprise": _surprise(config),
-            "chunk_sizes": ",".join(map(str, _ORIGINAL["chunk_sizes"].values())),
-            "level_update": _ORIGINAL["optimizers"]["reduction"],
-            "level_rates": _ORIGINAL["optimizers"]["lr_scale"],
-        }
-        if not original:
-            chosen |= {"chunk_sizes": "1,4,16", "level_update": "mean", "level_rates": "unscaled"}
+        chosen |= {"surprise": _surprise(config)} | (_ORIGINAL_PACE if original else _PACE)
     given = {name: v for name in chosen if (v := getattr(config, name)) is not None}
     return dataclasses.replace(config, **{**chosen, **given})
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import tinytape as tt
 
 from .. import sampling
-from ..data import document_starts
 from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .environment import environment, peak_resident_mb
@@ -34,8 +33,8 @@ def header(session: Session, folder: RunFolder, resumed: Checkpoint | None) -> I
     )
     yield f"           SHA-256 {corpus.sha256}"
     yield f"           {len(splits.train):,} to train on, {len(splits.held_out):,} held out"
-    if config.reset == "document":
-        found = len(document_starts(corpus.text, config.separator))
+    if session.task.starts is not None:
+        found = len(session.task.starts)
         yield f"documents  {found:,} begin after {config.separator!r}, and one with the text"
     yield (
         f"to beat    {session.entropies['unigram']:.3f} nats per character (unigram entropy), "

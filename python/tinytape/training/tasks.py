@@ -30,6 +30,8 @@ class WindowTask:
         config: of the run.
     """
 
+    starts: np.ndarray | None = None  # where documents begin, for those that look at it
+
     def __init__(self, model: tt.nn.Module, splits: Splits, config: TrainConfig) -> None:
         self.model = model
         self.held_out = splits.held_out
@@ -91,7 +93,7 @@ class StreamTask(WindowTask):
         self, model: NestedLM, splits: Splits, config: TrainConfig, starts: np.ndarray
     ) -> None:
         documents = config.reset == "document"
-        self._starts = starts if documents else None
+        self.starts = starts if documents else None
         self._held_out_starts = starts[starts >= splits.cut] - splits.cut if documents else None
         steps = int(config.reset) if config.reset.isdigit() else 0
         self._every = steps * config.gradient_accumulation_steps  # in batches
@@ -116,7 +118,7 @@ class StreamTask(WindowTask):
                 f"{places + 1} characters to train on"
             )
         return ContiguousStreams(
-            splits.train, batch_size=rows, context=self.context, starts=self._starts
+            splits.train, batch_size=rows, context=self.context, starts=self.starts
         )
 
     def losses(self, number: int) -> tuple[tt.Tensor, tt.Tensor]:
@@ -129,7 +131,7 @@ class StreamTask(WindowTask):
             tt.tensor(x),
             compute_surprise=self._surprise if surprised else False,
             reset_states=True if forgets else None,
-            boundaries=None if self._starts is None else streams.boundaries(number),
+            boundaries=None if self.starts is None else streams.boundaries(number),
         )
         loss = objective = cross_entropy(logits, y)
         if self.surprise is not None:
@@ -157,7 +159,9 @@ class StreamTask(WindowTask):
         info = self.nested.get_state_info()
         names = ("steps_since_reset", "total_resets", "rows_reset", "hidden_norm", "cell_norm")
         figures = {name: info.get(name) for name in names}
-        return figures | {k: v for k in ("memory_norms",) if (v := info.get(k))}
+        if info.get("memory_norms"):
+            figures["memory_norms"] = info["memory_norms"]
+        return figures
 
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         arrays: dict[str, Array] = {
