@@ -173,6 +173,18 @@ def test_resume_refuses_what_shapes_the_result(name: str) -> None:
         changed_for_resume(old, {name: other})
 
 
+@pytest.mark.parametrize(
+    ("model", "pace"),
+    [
+        ("nested-original", ("1,16,256", "sum", "divided", 3e-4)),
+        ("nested-state", ("1,4,16", "mean", "unscaled", 6e-3)),
+    ],
+)
+def test_the_pace_of_the_levels(model: str, pace: tuple[str, str, str, float]) -> None:
+    config = resolve(TrainConfig(model=model))
+    assert (config.chunk_sizes, config.level_update, config.level_rates, config.lr) == pace
+
+
 def test_iters_may_change_only_where_the_schedule_does_not_look_at_them() -> None:
     with pytest.raises(ConfigError, match=r"another iters .the schedule depends on it"):
         changed_for_resume(resolve(TrainConfig(iters=100)), {"iters": 200})

@@ -404,6 +404,27 @@ def test_parameters_are_counted_before_they_are_made(text: Path, tmp_path: Path)
             assert models.from_config(config.to_dict()).config == config
 
 
+def test_memories_have_the_time_constants_that_were_asked_for(text: Path, tmp_path: Path) -> None:
+    config = session_of(text, tmp_path, level_memory="2,30").model.config
+    assert (config.medium_memory, config.slow_memory) == (2.0, 30.0)
+
+
+@pytest.mark.parametrize("tokens", [1, 4])
+def test_a_memory_counts_in_windows_however_many_tokens_are_read(tokens: int) -> None:
+    """The level gives zeros here, so that its memory only fades."""
+    config = models.NestedConfig(vocab_size=5, context=4, width=3, hidden=3, medium_memory=2.0)
+    model = models.NestedLM(config, dtype=tt.float64)
+    for weight in model.nested.level2_medium.proj.parameters():
+        weight.detach().zero_()
+    model(tt.tensor(np.zeros((1, tokens), np.int64)))
+    arrays = model.nested.state_arrays()
+    arrays["level2_medium.memory"] = np.ones((1, 3))
+    model.nested.load_state_arrays(arrays)
+    model(tt.tensor(np.zeros((1, tokens), np.int64)))
+    faded = model.nested.state_arrays()["level2_medium.memory"]
+    np.testing.assert_allclose(faded, np.exp(-tokens / (4 * 2.0)), rtol=1e-12)
+
+
 def test_gradients_that_wait_are_planned_once(text: Path, tmp_path: Path) -> None:
     session = session_of(text, tmp_path)
     values = sum(p.numel() for p in session.model.parameters())
