@@ -6,6 +6,7 @@ import argparse
 import difflib
 from typing import Any, NoReturn
 
+from .._terminal import printable
 from ..models import presets
 from .config import SETTINGS, flag
 
@@ -59,7 +60,7 @@ class CommandParser(argparse.ArgumentParser):
         return values
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+        self.exit(2, printable(f"error: {message} (see {self.prog} --help)") + "\n")
 
     def _about_unknown(self, word: str) -> str:
         name = word.split("=")[0]
