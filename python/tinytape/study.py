@@ -13,7 +13,8 @@ from typing import Any
 from ._files import replace_file
 from ._pictures import require_matplotlib
 from .studies import STUDIES, markdown, run_study, summary
-from .studies.report import draw, in_parts, text_of
+from .studies.drawing import draw
+from .studies.report import in_parts, text_of
 from .studies.runs import BATCH_SIZE, StudyError, add_settings, processor, study_folder
 from .training.arguments import CommandParser
 from .training.command import complain, run_command, say
