@@ -38,9 +38,9 @@ examples:
   python -m tinytape.train --resume runs/mine/checkpoints/step-00001000 --out runs/branch
 
 A TOML file holds the same names: model = "small", batch_size = 12, lr = 2e-3.
-Ctrl-C finishes the step, saves and leaves; a second Ctrl-C leaves at once. So does SIGTERM, and so
-does what a batch system sends ahead of the end (SIGUSR1, SIGUSR2, SIGXCPU): the run saves and ends
-with exit code 128 + the signal's number, and --resume goes on with it.
+Ctrl-C finishes the step, saves and leaves; a second Ctrl-C leaves at once. SIGTERM, and what a
+batch system sends ahead of the end (SIGUSR1, SIGUSR2, SIGXCPU), save and end a run as well; the
+exit code is then 128 + the signal's number, and --resume goes on.
 """
 
 
