@@ -24,16 +24,13 @@ from tinytape.training.signals import StopSignals
 
 pytestmark = pytest.mark.slow
 
-ITERS = 1500
-STUDY = f"""
+STUDY = """
 import sys
 from tinytape import study, studies
-run = {{"model": "tiny", "context": 8, "batch_size": 1, "iters": {ITERS}, "eval_interval": 500,
-        "threads": 1}}
+tiny = {"model": "tiny", "context": 8, "batch_size": 1, "threads": 1}
 studies.STUDIES["two"] = studies.Study(
-    "Which?", (studies.Variant("a", run), studies.Variant("b", {{**run, "lr": 0.01}}))
+    "Which?", (studies.Variant("a", tiny), studies.Variant("b", {**tiny, "lr": 0.01}))
 )
-study._SETTINGS = ()
 sys.exit(study.main(["two", "--seeds", "1", *sys.argv[1:]]))
 """
 
@@ -41,12 +38,12 @@ sys.exit(study.main(["two", "--seeds", "1", *sys.argv[1:]]))
 class Started:
     """A study in a process group of its own."""
 
-    def __init__(self, folder: Path, *, iters: int = ITERS) -> None:
+    def __init__(self, folder: Path, *, iters: int = 600) -> None:
         self.out = folder / "study"
         self.run = RunFolder(self.out / "runs" / "a-1")
-        code = STUDY.replace(str(ITERS), str(iters))
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code, "--data", str(folder / "text.txt"), "--out", self.out],
+            [sys.executable, "-c", STUDY, "--data", str(folder / "text.txt"), "--out", self.out,
+             "--iters", str(iters), "--eval-interval", "300"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
 
