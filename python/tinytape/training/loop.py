@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+import os
+import re
+import shlex
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,25 +22,27 @@ from .arrays import is_finite, pack_arrays
 from .checkpoint import (
     Checkpoint,
     copy_checkpoint,
-    latest_checkpoint,
     list_checkpoints,
-    load_checkpoint,
     prune_checkpoints,
     save_checkpoint,
     step_of,
 )
+from .claim import claim, require_claimable
 from .config import TrainConfig, changed_for_resume, check_names
 from .defaults import resolve
 from .environment import differences, environment, resident_mb
-from .errors import CheckpointError, ConfigError, RunError
+from .errors import ConfigError
 from .evaluate import perplexity
 from .load import settings_of
 from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress
+from .replaced import discard, repair
 from .report import closing, header
 from .run_folder import RunFolder
+from .run_state import ORIGIN, look_at
 from .session import Session, build_session
 from .signals import StopSignals
+from .starting_point import Start, require_home, starting_point
 from .step import train_step
 
 
@@ -65,10 +71,10 @@ def train(
     config = resolve(config)
     session = build_session(config)
     folder = RunFolder(config.out)
+    require_claimable(folder, overwrite=overwrite)
     with folder.held():
-        folder.claim(overwrite=overwrite)
-        session.tokenizer.save(folder.tokenizer)
-        folder.write_config(session.record())
+        claim(folder, console.line, overwrite=overwrite)
+        _write_settings(session, folder)
         return _run(session, folder, console, resumed=None)
 
 
@@ -96,64 +102,80 @@ def resume(
     """
     console = console or Console()
     check_names(allow_change, "--allow-change")
-    folder.require_run()
     target = RunFolder(asked.get("out", folder.path))
-    branches = target.path.resolve() != folder.path.resolve()
-    with target.held():
-        if not branches:
-            folder.remove_leftovers()
-        found = _starting_point(folder, checkpoint, console)
-        # Killed before its first checkpoint, a run has its settings and nothing to lose.
-        record = folder.read_config() if found is None else found.config
-        old = settings_of(record, folder.config if found is None else found.path / "config.json")
+    in_place = target.path.resolve() == folder.path.resolve()
+    with contextlib.ExitStack() as stack:
+        if in_place:
+            target = folder
+            require_home(folder, checkpoint)
+            stack.enter_context(folder.held())
+        start = starting_point(
+            folder, checkpoint, console.line, in_place=in_place, changes=bool(allow_change)
+        )
+        found = start.checkpoint
+        old = settings_of(start.record, start.source)
         # Where the run lies now is where it goes on, also when the folder was moved.
         old = dataclasses.replace(old, out=str(folder))
         config = changed_for_resume(old, asked, allow_change)
         if found is not None and config.iters < found.step:
             raise ConfigError(f"{folder} is at step {found.step}, beyond iters = {config.iters}")
-        if found is not None and not branches:
-            newest = next(iter(list_checkpoints(folder.checkpoints)), found.path)
-            if checkpoint is not None and step_of(newest) > found.step:
-                raise RunError(
-                    f"{folder} went on from {found.path} to {newest.name}; add --out for another "
-                    f"folder, where a run goes on from here and that one stays"
-                )
         # Another text is read with the characters that the weights know.
-        tokenizer = CharTokenizer.load(folder.tokenizer) if "data" in allow_change else None
+        tokenizer = _tokenizer_of(start, folder) if "data" in allow_change else None
         session = build_session(config, tokenizer)
+        comparable, evaluated = True, -1
         if found is not None:
-            session.restore(found, allowed=allow_change)
+            evaluated = found.state["counters"].get("evaluated_step", -1)
+            comparable = session.restore(found, allowed=allow_change)
             for line in differences(found.env, environment()):
                 console.line(f"warning: the environment is not that of the checkpoint: {line}")
-        metrics = folder.read_metrics()
-        best = [p for p in list_checkpoints(folder.best) if found and step_of(p) <= found.step]
-        if branches:
-            target.claim(overwrite=overwrite)
-            session.tokenizer.save(target.tokenizer)
-            for path in best:
+        metrics, best = [], []
+        if look_at(folder).record is not None:  # a checkpoint may lie in no run
+            metrics = [m for m in folder.read_metrics() if m["step"] <= evaluated]
+            best = [p for p in list_checkpoints(folder.best) if found and step_of(p) <= found.step]
+        if in_place:
+            repair(folder)
+            if not comparable:  # what will be best takes the place of these
+                _keep_best(folder, best, start.record, console)
+        else:
+            require_claimable(target, overwrite=overwrite)  # before the folder is made
+            stack.enter_context(target.held())
+            claim(target, console.line, overwrite=overwrite)
+            for path in best if comparable else ():
                 copy_checkpoint(path, target.best)
-        elif allow_change:  # what was best may be of a future that does not come
-            for path in set(list_checkpoints(folder.best)) - set(best):
-                discard_folder(path)
-        target.write_metrics([m for m in metrics if m["step"] <= session.counters.evaluated_step])
-        target.write_config(session.record())
+        # Until it has a checkpoint of its own, a branch must not be taken for a run of nothing.
+        _write_settings(session, target, origin=None if in_place else found)
+        target.write_metrics(metrics)
         return _run(session, target, console, resumed=found)
 
 
-def _starting_point(
-    folder: RunFolder, checkpoint: Path | None, console: Console
-) -> Checkpoint | None:
-    if checkpoint is not None:
-        return load_checkpoint(checkpoint)
-    found, problems = latest_checkpoint(folder.checkpoints)
-    for problem in problems:
-        console.line(f"skipped a checkpoint: {problem}")
-    if found is None and problems:
-        raise CheckpointError(
-            f"{folder}: no checkpoint is good ({'; '.join(problems)}); if none can be saved, "
-            f"start again with --overwrite"
-        )
-    return found
+def _tokenizer_of(start: Start, folder: RunFolder) -> CharTokenizer:
+    """The checkpoint's own, where it has one."""
+    own = start.source.with_name(folder.tokenizer.name)
+    return CharTokenizer.load(own if own.is_file() else folder.tokenizer)
+
+
+def _keep_best(
+    folder: RunFolder, best: Collection[Path], record: Mapping[str, Any], console: Console
+) -> None:
+    """Copy what was best of another text, or measured otherwise, to where nothing replaces it."""
+    name = re.sub(r"[^\w.-]", "-", str(record["corpus"].get("name")))
+    place, number = folder.path / f"best-{name}", 1
+    while os.path.lexists(place):
+        number += 1
+        place = folder.path / f"best-{name}-{number}"
+    for path in best:
+        copied = copy_checkpoint(path, place)
+        console.line(f"losses from here on are of another measure; the best before is {copied}")
+
+
+def _write_settings(session: Session, folder: RunFolder, origin: Checkpoint | None = None) -> None:
+    """The config first: it is what shows that the rest is a run's."""
+    record = session.record()
+    if origin is not None:
+        record[ORIGIN] = str(origin.path.absolute())
+    folder.write_config(record)
+    if not folder.tokenizer.is_file():
+        session.tokenizer.save(folder.tokenizer)
 
 
 def _run(
@@ -165,7 +187,9 @@ def _run(
     progress = Progress(
         console, total=config.iters, start=counters.step, tokens_per_step=session.tokens_per_step
     )
-    saved = session.position if resumed else None
+    # None: this folder has nothing to go on from yet, so the first thing is to save.
+    own = resumed is not None and resumed.path.parent.resolve() == folder.checkpoints.resolve()
+    saved = session.position if own else None
     first = True
     with StopSignals() as stop:
         console.attach(stop)
@@ -181,8 +205,10 @@ def _run(
                 due = counters.micro_step == 0 and (
                     counters.step % config.checkpoint_interval == 0 or counters.step == config.iters
                 )
-                if saved != session.position and (stop.requested or due):
-                    _save(session, folder, folder.checkpoints)
+                if saved is None or (saved != session.position and (stop.requested or due)):
+                    _save(session, folder, folder.checkpoints, progress.note)
+                    for left in discard(folder):
+                        progress.note(left)
                     prune_checkpoints(folder.checkpoints, config.keep)
                     saved = session.position
                 # A request may have come since it was last looked at: what is left must be saved.
@@ -203,6 +229,7 @@ def _run(
                     progress.step(counters.step, loss, took)
         finally:
             progress.close()
+        _follow(folder, console.line)  # before anything is said of it
         if stop.requested is None:
             replace_file(folder.model, pack_arrays(session.weights()))
             for line in closing(session, folder, stop):
@@ -210,7 +237,7 @@ def _run(
         else:
             console.line(
                 f"stopped by {stop.requested} and saved at step {counters.step}; go on with: "
-                f"python -m tinytape.train --resume {folder}"
+                f"python -m tinytape.train --resume {shlex.quote(str(folder))}"
             )
         return Outcome(folder, session, stop.requested, stop.exit_code)
 
@@ -243,6 +270,7 @@ def _evaluate(
         counters.best_loss, counters.best_step = held_out, counters.step
     lr = session.updates.rate()
     memory = tt.memory_stats()
+    _follow(folder, progress.note)
     folder.append_metrics(
         {
             "step": counters.step,
@@ -260,24 +288,31 @@ def _evaluate(
             "system_bytes": memory["system_bytes"],
             "system_allocations": memory["system_allocations"],
             "skipped": counters.skipped,
+            "best_step": counters.best_step,
             **session.task.figures(),
             **session.updates.figures(),
         }
     )
     if counters.best_step == counters.step:
         # Apart from the others, so that their rotation does not reach it.
-        best = _save(session, folder, folder.best)
+        best = _save(session, folder, folder.best, progress.note)
         for path in list_checkpoints(folder.best):
             if path != best:
                 discard_folder(path)
     progress.evaluated(counters.step, train, held_out, lr)
 
 
-def _save(session: Session, folder: RunFolder, where: Path) -> Path:
-    """Write a checkpoint into the folder ``where``.
+def _save(
+    session: Session,
+    folder: RunFolder,
+    where: Path,
+    note: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Write a checkpoint into ``where``, a folder of the run, wherever that lies by now.
 
     Raises:
         NonFiniteError: it would hold a number that no reader accepts.
+        FolderGoneError: there is no folder any more to save in.
         OSError: the disk is full or fails; what was there before is untouched.
     """
     state, arrays = session.state()
@@ -287,15 +322,35 @@ def _save(session: Session, folder: RunFolder, where: Path) -> Path:
             raise nonfinite_error(
                 session.counters.step, name, math.nan, "", "it was not saved", folder
             )
-    return save_checkpoint(
-        where,
-        session.counters.step,
-        model=weights,
-        arrays=arrays,
-        state=state,
-        config=session.record(),
-        env=environment(),
-    )
+    _follow(folder, note)
+    folder.require_rooms()
+    if not folder.has_settings:  # somebody removed them, and without them nothing goes on
+        _write_settings(session, folder)
+    try:
+        path = save_checkpoint(
+            folder.path / where.name,
+            session.counters.step,
+            model=weights,
+            arrays=arrays,
+            state=state,
+            config=session.record(),
+            env=environment(),
+        )
+    except OSError:
+        if not _follow(folder, note):
+            raise
+        folder.remove_leftovers()  # it was moved while this was written
+        return _save(session, folder, where, note)
+    _follow(folder, note)
+    return folder.path / where.name / path.name
+
+
+def _follow(folder: RunFolder, note: Callable[[str], None]) -> bool:
+    """Go after a folder that was moved, and say so. FolderGoneError where it is gone."""
+    moved = folder.follow()
+    if moved:
+        note(moved)
+    return moved is not None
 
 
 class _Pace:

@@ -24,13 +24,15 @@ from ..data import (
 )
 from .arrays import Array, require_same_arrays
 from .checkpoint import Checkpoint
-from .config import TrainConfig
+from .config import SETTINGS, TrainConfig
 from .defaults import is_nested
 from .errors import CheckpointError, ConfigError
 from .state_tree import join_state, split_state
 from .tasks import StreamTask, WindowTask
 from .updates import Updates, updates_of
 
+# Settings of how the held-out loss is measured, beside the text.
+_MEASURE = ("context", "reset", "separator")
 _GRADIENT = "gradient."  # and the parameter's name: an array of an unfinished step
 
 
@@ -51,6 +53,11 @@ class Counters:
     best_step: int = -1
     grad_norm: float | None = None  # of the last step, before clipping
     seconds: float = 0.0  # spent in the loop, over all resumes
+
+    def without_losses(self) -> Counters:
+        """Where losses are measured anew, on another text: without any of the old ones."""
+        kept = ("step", "micro_step", "loss_of_step", "skipped", "skipped_in_a_row", "grad_norm")
+        return Counters(**{name: getattr(self, name) for name in (*kept, "seconds")})
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,7 @@ class Session:
             "counters": dataclasses.asdict(self.counters),
         }, arrays  # fmt: skip
 
-    def restore(self, checkpoint: Checkpoint, *, allowed: Collection[str] = ()) -> None:
+    def restore(self, checkpoint: Checkpoint, *, allowed: Collection[str] = ()) -> bool:
         """Take over the state of a checkpoint: compare everything first, then assign.
 
         Weights, moments, gradients, counts and positions come from the checkpoint; rates, decays
@@ -178,10 +185,11 @@ class Session:
         counters = _counters(_section(state, "counters", path), checkpoint)
         require_same_arrays(checkpoint.model, self.weights(), path / "model.safetensors")
         self._require_arrays(checkpoint, counters)
-        before = _section(checkpoint.config, "train", path).get("gradient_accumulation_steps", 1)
-        if counters.micro_step and before != self.config.gradient_accumulation_steps:
+        before = _section(checkpoint.config, "train", path)
+        batches = before.get("gradient_accumulation_steps", 1)
+        if counters.micro_step and batches != self.config.gradient_accumulation_steps:
             raise ConfigError(
-                f"{path} is in the middle of a step, after {counters.micro_step} of {before} "
+                f"{path} is in the middle of a step, after {counters.micro_step} of {batches} "
                 f"batches: gradient_accumulation_steps can change between two steps only"
             )
         parts = {
@@ -203,7 +211,13 @@ class Session:
         for name, parameter in self._trained():
             array = checkpoint.arrays.get(_GRADIENT + name)
             parameter.grad = None if array is None else tt.tensor(array)
-        self.counters = counters
+        comparable = fed == now and all(
+            checkpoint.config["train"].get(name, SETTINGS[name].default)
+            == getattr(self.config, name)
+            for name in _MEASURE
+        )
+        self.counters = counters if comparable else counters.without_losses()
+        return comparable
 
     def _text(self) -> dict[str, Any]:
         """What tells the text from another: its bytes, and where it says that it is cut."""
