@@ -37,7 +37,7 @@ class Call:
 
 
 class Seam:
-    """While open, the calls of ``tinytape._files``, ``run_folder``, ``replaced`` go through ``act``."""
+    """While open, the calls of the modules that change a run's files go through ``act``."""
 
     def __init__(self, act: Callable[[Call], Any] = lambda call: call.do()) -> None:
         self.calls: list[Call] = []
