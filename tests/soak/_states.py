@@ -291,6 +291,26 @@ def _(folder: RunFolder) -> None:
     (folder.best / ".tmp-mine").write_text("mine")
 
 
+@state("notes called as what is replaced")
+def _(folder: RunFolder) -> None:
+    (folder.path / "before-overwrite-1").mkdir()
+    (folder.path / "before-overwrite-1" / "notes.md").write_text("mine")
+
+
+@state("notes alone, called as what is replaced")
+def _(folder: RunFolder) -> None:
+    clear(folder)
+    (folder.path / "before-overwrite-1").mkdir()
+    (folder.path / "before-overwrite-1" / "notes.md").write_text("mine")
+
+
+@state("settings removed by hand while another run is kept")
+def _(folder: RunFolder) -> None:
+    old = set_aside(folder)
+    shutil.copytree(old, folder.path, dirs_exist_ok=True)
+    folder.config.unlink()
+
+
 @state("a model of GPT-2")
 def _(folder: RunFolder) -> None:
     clear(folder, "model.safetensors", "tokenizer.json")
@@ -347,7 +367,9 @@ def _(folder: RunFolder) -> None:
 
 @state("a link to a run")
 def _(folder: RunFolder) -> None:
-    link_away(folder.path)
+    place = folder.path.parent / "disk"
+    folder.path.rename(place)
+    folder.path.symlink_to(place)
 
 
 @state("a link to nothing")
@@ -389,6 +411,15 @@ def _(folder: RunFolder) -> None:
 def _(folder: RunFolder) -> None:
     newest = steps(folder)[0]
     newest.rename(newest.with_name(f".tmp-old-{newest.name}-77"))
+
+
+@state("the newest checkpoint was being replaced, the settings are gone")
+def _(folder: RunFolder) -> None:
+    newest = steps(folder)[0].rename(folder.checkpoints / ".tmp-old-step-00000004-77")
+    clear(folder, "checkpoints")
+    for path in folder.checkpoints.iterdir():
+        if path != newest:
+            shutil.rmtree(path)
 
 
 @state("an overwriting was killed as it began")

@@ -262,6 +262,8 @@ def is_ours(run: Path) -> bool:
     """Whether a run is there, or what is left of one that was being moved, or nothing at all."""
     if not run.is_dir() or not [p for p in run.rglob("*") if p.is_file() and ".tmp-" not in p.name]:
         return True
+    if (run / "MANIFEST.json").exists():
+        return False
     for config in (run / "config.json", run / "before-overwrite-1" / "config.json"):
         with contextlib.suppress(OSError, ValueError, LookupError):
             return bool(json.loads(config.read_text())["format"] == "tinytape-run")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .._files import TEMPORARY_PREFIX, discard_folder, make_folder, sync_folder
 from .checkpoint import is_checkpoint_name
-from .run_folder import RunFolder
+from .run_folder import RunFolder, is_run
 
 _NAME = re.compile(r"before-overwrite-([0-9]{1,9})")
 
@@ -30,10 +30,19 @@ def is_kept(path: Path) -> bool:
 
 
 def kept(folder: RunFolder) -> list[Path]:
-    """The folders with what was moved aside, the oldest first."""
+    """The folders with what was moved aside, the oldest first.
+
+    They hold the settings of a run, or nothing: what is only called so is not ours.
+    """
     if not folder.path.is_dir():
         return []
-    return sorted((p for p in folder.path.iterdir() if is_kept(p)), key=_number)
+    named = (p for p in folder.path.iterdir() if is_kept(p) and p.is_dir() and not p.is_symlink())
+    return sorted((p for p in named if is_run(RunFolder(p)) or not _holds_files(p)), key=_number)
+
+
+def can_be_put_back(folder: RunFolder) -> bool:
+    """Whether a kill left a run aside and no other in its place."""
+    return any(_moves(folder, old) for old in kept(folder))
 
 
 def set_aside(folder: RunFolder) -> Path:
@@ -42,7 +51,8 @@ def set_aside(folder: RunFolder) -> Path:
     Raises:
         OSError: it could not be moved, and is where it was.
     """
-    old = folder.path / f"before-overwrite-{max(map(_number, kept(folder)), default=0) + 1}"
+    taken = [_number(path) for path in folder.path.iterdir() if is_kept(path)]
+    old = folder.path / f"before-overwrite-{max(taken, default=0) + 1}"
     try:
         old.mkdir()  # all the folders first: where one cannot be made, nothing was moved
         homes = {room: _home(room, old) for room in folder.rooms if any(_steps(room))}
@@ -79,27 +89,26 @@ def put_back(folder: RunFolder) -> bool:
     """Undo what :func:`set_aside` began, where no new run is there; returns whether it did."""
     back = False
     for old in reversed(kept(folder)):
-        record = old / folder.config.name
-        if record.exists() and not os.path.lexists(folder.config):
-            moves = [
-                (path, room / path.name)
-                for room in folder.rooms
-                for path in _steps(old / room.name)
-            ]
-            moves += [
-                (old / file.name, file)
-                for file in folder.files
-                if os.path.lexists(old / file.name) and file != folder.config
-            ]
-            if any(os.path.lexists(to) for _, to in moves):
-                continue  # somebody put something there since
-            for path, to in [*moves, (record, folder.config)]:  # the config last
-                make_folder(to.parent)
-                os.rename(path, to)
-                sync_folder(to.parent)
+        for path, to in _moves(folder, old):
+            make_folder(to.parent)
+            os.rename(path, to)
+            sync_folder(to.parent)
             back = True
         _remove_empty(folder, old)
     return back
+
+
+def _moves(folder: RunFolder, old: Path) -> list[tuple[Path, Path]]:
+    """What has to be renamed to put a run back, the config last; nothing where it must not be."""
+    record = old / folder.config.name
+    if not record.exists() or os.path.lexists(folder.config):
+        return []
+    moves = [(p, room / p.name) for room in folder.rooms for p in _steps(old / room.name)]
+    for file in reversed(folder.files):
+        if os.path.lexists(old / file.name):
+            moves.append((old / file.name, file))
+    # Somebody may have put something there since.
+    return [] if any(os.path.lexists(to) for _, to in moves) else moves
 
 
 def discard(folder: RunFolder) -> Iterator[str]:
@@ -145,6 +154,10 @@ def _remove_empty(folder: RunFolder, old: Path) -> None:
             (old / room.name).unlink()
     with contextlib.suppress(OSError):
         old.rmdir()
+
+
+def _holds_files(folder: Path) -> bool:
+    return any(path.is_file() for path in folder.rglob("*"))
 
 
 def _number(path: Path) -> int:

@@ -34,10 +34,12 @@ from .._files import (
     write_all,
 )
 from .checkpoint import MANIFEST, is_checkpoint_name, pack_json, unpack_json
-from .errors import FolderGoneError, RunError
+from .errors import CheckpointError, FolderGoneError, RunError
 from .json_records import RECORD_LIMIT
 from .lock import held
+from .record_types import CONFIG, require_types
 
+RUN_FORMAT = "tinytape-run"
 # Names that a run publishes under, for what a killed process left of them.
 _OWN_FILES = re.compile(
     r"(config|tokenizer)\.json|metrics\.jsonl|model\.safetensors|curve\.png|before-overwrite-[0-9]+"
@@ -83,9 +85,8 @@ class RunFolder:
             self._descriptor = stack.enter_context(opened(self.path, os.O_RDONLY))
             stack.callback(setattr, self, "_descriptor", None)
             stack.enter_context(held(self.path))
-            for room in self.rooms:
-                if room.is_symlink() and room.is_dir():
-                    stack.enter_context(held(room))
+            for place in sorted(_led_to(self.rooms) - {self.path.resolve()}):
+                stack.enter_context(held(place))
             self.follow()
             yield
 
@@ -196,6 +197,35 @@ def is_checkpoint(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
+def own_record(folder: RunFolder) -> tuple[dict[str, Any] | None, str | None]:
+    """What ``config.json`` holds, where it can be shown to be that of a run, or why it cannot.
+
+    Both are None where there is no such file.
+    """
+    path = folder.config
+    if not os.path.lexists(path):
+        return None, None
+    if is_checkpoint(folder.path):
+        return None, f"{folder} is a checkpoint"
+    try:
+        record = unpack_json(read_file(path, RECORD_LIMIT), path)
+        if record.get("format") != RUN_FORMAT:
+            return None, f'{path} is not that of a run (no "format": "{RUN_FORMAT}")'
+        require_types(record, CONFIG, path)
+    except OSError as error:
+        return None, f"cannot read {path}: {error.strerror or error}"
+    except CheckpointError as error:
+        return None, str(error)
+    if missing := [key for key in CONFIG if key not in record]:
+        return None, f"{path} is not that of a run (no {missing[0]!r})"
+    return record, None
+
+
+def is_run(folder: RunFolder) -> bool:
+    """Whether a folder can be shown to be that of a run."""
+    return own_record(folder)[0] is not None
+
+
 def require_folder_or_nothing(path: Path) -> None:
     """Raise RunError where something else has the name of a run folder."""
     if path.is_symlink() and not path.exists():
@@ -231,6 +261,11 @@ def _append(path: Path, line: bytes) -> None:
             raise
     if new:
         sync_folder(path.parent)
+
+
+def _led_to(rooms: Iterable[Path]) -> set[Path]:
+    """Where the folders that are links lead."""
+    return {room.resolve() for room in rooms if room.is_symlink() and room.is_dir()}
 
 
 def _is_folder(path: Path, about: os.stat_result) -> bool:

@@ -17,9 +17,8 @@ from .._files import TEMPORARY_PREFIX, read_file
 from .checkpoint import MANIFEST, is_checkpoint_name, list_checkpoints, step_of
 from .errors import CheckpointError, RunError
 from .json_records import RECORD_LIMIT, unpack_json
-from .record_types import CONFIG, require_types
-from .replaced import is_kept, kept
-from .run_folder import RunFolder, is_checkpoint, room_problem
+from .replaced import can_be_put_back, is_kept, kept
+from .run_folder import RunFolder, is_checkpoint, is_run, own_record, room_problem
 
 ORIGIN = "origin"  # in config.json of a run that went on from another's checkpoint: its path
 
@@ -87,14 +86,11 @@ class RunState:
 
 def look_at(folder: RunFolder) -> RunState:
     """Look at a folder; nothing in it is changed."""
-    record, problem = _record_of(folder)
+    record, problem = own_record(folder)
     rooms = {room: list(_entries(room)) for room in folder.rooms}
     named = {room: tuple(list_checkpoints(room)) for room in folder.rooms}
-    own = {path.name for path in (*folder.rooms, *folder.files)}
-    moved = [p for room in folder.rooms for p in rooms[room] if _is_put_aside(p)]
-    cut_short = not os.path.lexists(folder.config) and any(
-        _is_run(old / folder.config.name) for old in kept(folder)
-    )
+    own, keeping = {path.name for path in (*folder.rooms, *folder.files)}, kept(folder)
+    aside = any(_is_put_aside(path) for room in folder.rooms for path in rooms[room])
     return RunState(
         folder=folder,
         record=record,
@@ -110,9 +106,9 @@ def look_at(folder: RunFolder) -> RunState:
         others=tuple(
             path
             for path in _entries(folder.path)
-            if path.name not in own and not is_kept(path) and not _is_leftover(path)
+            if path.name not in own and path not in keeping and not _is_leftover(path)
         ),
-        interrupted=bool(moved) or cut_short,
+        interrupted=can_be_put_back(folder) or (record is not None and aside),
     )
 
 
@@ -142,7 +138,7 @@ def link_problem(folder: RunFolder) -> str | None:
 def is_room(path: Path) -> bool:
     """Whether a folder is where another run has its checkpoints."""
     home = RunFolder(path.parent)
-    return path.name in {room.name for room in home.rooms} and _is_run(home.config)
+    return path.name in {room.name for room in home.rooms} and is_run(home)
 
 
 def said_step(path: Path) -> int | None:
@@ -152,29 +148,6 @@ def said_step(path: Path) -> int | None:
     except (OSError, CheckpointError):
         return None
     return step if type(step) is int and step >= 0 else None
-
-
-def _record_of(folder: RunFolder) -> tuple[dict[str, Any] | None, str | None]:
-    """The record, or why what is there cannot be shown to be one."""
-    path = folder.config
-    if not os.path.lexists(path):
-        return None, None
-    try:
-        record = unpack_json(read_file(path, RECORD_LIMIT), path)
-        if record.get("format") != "tinytape-run":
-            return None, f'{path} is not that of a run (no "format": "tinytape-run")'
-        require_types(record, CONFIG, path)
-    except OSError as error:
-        return None, f"cannot read {path}: {error.strerror or error}"
-    except CheckpointError as error:
-        return None, str(error)
-    if missing := [key for key in CONFIG if key not in record]:
-        return None, f"{path} is not that of a run (no {missing[0]!r})"
-    return record, None
-
-
-def _is_run(config: Path) -> bool:
-    return _record_of(RunFolder(config.parent))[0] is not None
 
 
 def _entries(folder: Path) -> Iterator[Path]:
@@ -192,7 +165,8 @@ def _is_stray(path: Path, named: tuple[Path, ...]) -> bool:
 
 def _is_leftover(path: Path) -> bool:
     """Whether a killed process left it half written; it is never read."""
-    return path.name.startswith(TEMPORARY_PREFIX) and path.name[-1].isdigit()
+    begun = path.name.startswith(TEMPORARY_PREFIX) and path.name[-1].isdigit()
+    return begun and not _is_put_aside(path)
 
 
 def _is_put_aside(path: Path) -> bool:
