@@ -82,13 +82,19 @@ class RunFolder:
         make_folder(self.path)
         with contextlib.ExitStack() as stack:
             # A lock stays with a folder that is moved, and so does this.
-            self._descriptor = stack.enter_context(opened(self.path, os.O_RDONLY))
-            stack.callback(setattr, self, "_descriptor", None)
+            self._descriptor = os.open(self.path, os.O_RDONLY)
+            stack.callback(self._let_go)
             stack.enter_context(held(self.path))
             for place in sorted(_led_to(self.rooms) - {self.path.resolve()}):
                 stack.enter_context(held(place))
             self.follow()
             yield
+
+    def _let_go(self) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):  # nothing was written through it
+                os.close(self._descriptor)
+            self._descriptor = None
 
     def follow(self) -> str | None:
         """Look whether the folder that is held is still where it was, and go after it.
