@@ -142,8 +142,9 @@ def resume(
             claim(target, console.line, overwrite=overwrite)
             for path in best if comparable else ():
                 copy_checkpoint(path, target.best)
-        # Until it has a checkpoint of its own, a branch must not be taken for a run of nothing.
-        _write_settings(session, target, origin=None if in_place else found)
+        branched = None if found is None else str(found.path.absolute())
+        origin = look_at(folder).origin if in_place else branched
+        _write_settings(session, target, origin)
         target.write_metrics(metrics)
         return _run(session, target, console, resumed=found)
 
@@ -168,11 +169,16 @@ def _keep_best(
         console.line(f"losses from here on are of another measure; the best before is {copied}")
 
 
-def _write_settings(session: Session, folder: RunFolder, origin: Checkpoint | None = None) -> None:
-    """The config first: it is what shows that the rest is a run's."""
+def _write_settings(session: Session, folder: RunFolder, origin: str | None = None) -> None:
+    """The config first: it is what shows that the rest is a run's.
+
+    Args:
+        origin: the checkpoint of another run that this one goes on from. Without a checkpoint of
+            its own, it must not be taken for a run that had not begun.
+    """
     record = session.record()
-    if origin is not None:
-        record[ORIGIN] = str(origin.path.absolute())
+    if origin:
+        record[ORIGIN] = origin
     folder.write_config(record)
     if not folder.tokenizer.is_file():
         session.tokenizer.save(folder.tokenizer)
