@@ -47,8 +47,10 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-WHOLE = Kind("a whole number", lambda v: type(v) is int)
-COUNT = Kind("a whole number of at least 0", lambda v: type(v) is int and v >= 0)
+# More than was ever counted; and what one more is can still be said by an int64 and a double.
+_MOST = 1 << 53
+WHOLE = Kind("a whole number, at most 2**53", lambda v: type(v) is int and abs(v) <= _MOST)
+COUNT = Kind("a whole number of at least 0, at most 2**53", lambda v: type(v) is int and 0 <= v <= _MOST)
 UINT64 = Kind("a whole number from 0 to 2**64 - 1", lambda v: type(v) is int and 0 <= v < 1 << 64)
 NUMBER = Kind("a number", _is_number)
 NUMBER_OR_NULL = Kind("a number or null", lambda v: v is None or _is_number(v))
@@ -83,7 +85,7 @@ STATE: Mapping[str, Any] = {
         "grad_norm": NUMBER_OR_NULL,
         "seconds": NUMBER,
     },
-    "data": {"sha256": TEXT, "cut": COUNT, "seed": COUNT, "next_batch": COUNT},
+    "data": {"sha256": TEXT, "cut": COUNT, "seed": UINT64, "next_batch": COUNT},
     "generators": NamesTo({"seed": UINT64, "stream": UINT64, "offset": UINT64}),
     "optimizer": _OPTIMIZER,
     "levels": {
