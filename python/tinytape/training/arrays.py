@@ -41,26 +41,23 @@ def array_file(
         metadata: texts by name.
 
     Raises:
-        CheckpointError: a name or dtype that the format does not have; and, when its turn comes,
-            a value that no reader accepts.
+        CheckpointError: a name or dtype that the format does not have.
     """
     try:
         start, header = lay_out({name: spec_of(array) for name, array in arrays.items()}, metadata)
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
-    return header, _pieces(start, header, arrays, source)
+    return header, _pieces(start, header, arrays)
 
 
 def _pieces(
-    start: bytes, header: Header, arrays: Mapping[str, Array], source: Path
+    start: bytes, header: Header, arrays: Mapping[str, Array]
 ) -> Iterator[bytes | memoryview]:
     yield start
     for entry in header.arrays:
         # In C order and little-endian, whatever it is in memory.
         little = entry.dtype.newbyteorder("<")
         values = np.asarray(as_numpy(arrays[entry.name]), dtype=little, order="C").reshape(-1)
-        if not is_finite(values):
-            raise NotFiniteError(entry.name, source)
         yield memoryview(values.view(np.uint8))  # type: ignore[arg-type]
 
 

@@ -34,7 +34,7 @@ from .._files import discard_folder, make_folder, publish_folder
 from ..data import CharTokenizer, DataError
 from ..errors import ArgumentError
 from . import manifest, record_types
-from .arrays import Array, array_file, read_header, read_values
+from .arrays import Array, array_file, read_header, read_values, require_finite
 from .errors import CheckpointError, memory_for
 from .json_records import pack_json as pack_json
 from .json_records import unpack_json as unpack_json
@@ -90,6 +90,7 @@ def save_checkpoint(
         records = {name: _record(data[0], path / name) for name, data in files.items()}
         headers = {}
         for name, named in ((WEIGHTS, model), (TRAIN_STATE, arrays)):
+            require_finite(named, path / name)
             headers[name], files[name] = array_file(named, path / name)
         _require_one(path, step, records)
         for name in headers:

@@ -23,7 +23,7 @@ from .._files import open_regular, replace_file
 from .._json import parse
 from ..data import CharTokenizer
 from ..errors import ArgumentError
-from .arrays import Array, array_file, read_header, read_values
+from .arrays import Array, array_file, read_header, read_values, require_finite
 from .errors import CheckpointError, memory_for
 from .json_records import MEBIBYTE
 from .model_size import require_weights_of
@@ -65,6 +65,7 @@ def save_final_weights(
         "tokenizer": tokenizer_digest(tokenizer),
     }
     with memory_for(f"saving {path}"):
+        require_finite(weights, path)
         digest = hashlib.sha256()
         for piece in array_file(weights, path, metadata)[1]:
             digest.update(piece)
