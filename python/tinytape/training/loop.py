@@ -128,7 +128,7 @@ def resume(
                 )
         # Another text is read with the characters that the weights know.
         tokenizer = CharTokenizer.load(folder.tokenizer) if "data" in allow_change else None
-        session = build_session(config, tokenizer)
+        session = build_session(config, tokenizer, found)
         if found is not None:
             session.restore(found, allowed=allow_change)
             for line in differences(found.env, environment()):

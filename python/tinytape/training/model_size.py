@@ -17,15 +17,13 @@ _PER_WEIGHT = 16
 _ROWS = 1 << 24  # and what a model carries from batch to batch for the rows of a batch
 
 
-def require_weights_of(
-    described: Any, arrays: int, values: int, source: Path, config: Path
-) -> None:
+def require_weights_of(described: Any, arrays: int, values: int, source: Path, by: object) -> None:
     """Raise CheckpointError unless a file can hold the weights of the model described.
 
     Args:
         described: ``config.json``'s ``model``.
         arrays, values: how many ``source`` holds.
-        config: where the description is from, for the message.
+        by: what describes it, for the message.
 
     Raises:
         ValueError: it describes no model of ours.
@@ -34,7 +32,7 @@ def require_weights_of(
     for there, wanted in ((arrays, number), (values, size)):
         if there > _SLACK * wanted or wanted > _SLACK * there:
             raise CheckpointError(
-                f"{source}: {arrays} arrays of {values} values in all, but {config} describes a "
+                f"{source}: {arrays} arrays of {values} values in all, but {by} describes a "
                 f"model of {number} arrays and {size} values"
             )
 
