@@ -126,7 +126,9 @@ class States:
         if "another" in cell.command:
             unlike = different(before, after)
             yield from (f"changed: {name}" for name in unlike if not name.startswith("new"))
-            yield from _runs.differences(RunFolder(room / "new"), self.expected)
+            wrong = _runs.differences(RunFolder(room / "new"), self.expected)
+            # Of a checkpoint that lies in no run there are no metrics.
+            yield from (text for text in wrong if ours or not text.startswith("other metrics"))
         elif "--overwrite" in cell.command:
             if not ours:
                 yield "a folder that is no run's was overwritten"
@@ -144,11 +146,9 @@ class States:
             yield "other final weights"
         if not set(_runs.held_out_losses(self.expected)) <= set(_runs.held_out_losses(run)):
             yield f"evaluations lost: {_runs.held_out_losses(run)}"
-        saved = {Path(name).parent.name for name in after if name.endswith("MANIFEST.json")}
+        saved = set(map(step_in, after))
         for name in before:
-            step = Path(name).parent.name
-            lost = name.endswith("MANIFEST.json") and step not in saved
-            if lost and not re.fullmatch("step-0000000[012]", step):  # what rotation removes
+            if step_in(name) not in saved and step_in(name) > 1:  # what rotation removes
                 yield f"a checkpoint was lost: {name}"
 
     def judge_overwritten(self, room: Path, before: Listing, after: Listing) -> Iterator[str]:
@@ -160,7 +160,7 @@ class States:
             yield "other final weights"
         if _runs.held_out_losses(run) != _runs.held_out_losses(self.expected):
             yield f"other metrics: {_runs.held_out_losses(run)}"
-        yield from (f"left over: {name}" for name in after if "before-overwrite" in name)
+        yield from (f"left over: {name}" for name in after if is_own(name) and "overwrite" in name)
 
     def follow(self, cell: Cell, said: str) -> Iterator[str]:
         """Every command that an error names works when it is given."""
@@ -246,6 +246,12 @@ def contents(room: Path) -> set[str]:
     return {_runs.sha256(p) for p in room.rglob("*") if p.name in names and p.is_file()}
 
 
+def step_in(name: str) -> int:
+    """The step of a checkpoint whose manifest that is; -1 of anything else."""
+    found = re.search("step-([0-9]+)", name) if name.endswith("MANIFEST.json") else None
+    return int(found[1]) if found else -1
+
+
 def is_own(name: str) -> bool:
     """Whether a run writes it, there or on another disk."""
     parts = Path(name).parts
@@ -253,6 +259,8 @@ def is_own(name: str) -> bool:
         return True
     if "notes" in name or "mine" in name or parts[0] != "run":
         return False
+    if "before-overwrite" in parts[1]:
+        return parts[-1] != parts[1]
     own = ("config.json", "tokenizer.json", "metrics.jsonl", "model.safetensors", "curve.png",
            "checkpoints", "best")  # fmt: skip
     return parts[1] in own or parts[1].startswith((".tmp-config", "before-overwrite"))

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import os
-import re
 import shlex
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tinytape as tt
 
-from .._files import discard_folder, replace_file
-from ..data import CharTokenizer
-from .arrays import is_finite, pack_arrays
+from .._files import discard_folder
+from .arrays import NotFiniteError
+from .belonging import require_same_run
 from .checkpoint import (
     Checkpoint,
     copy_checkpoint,
@@ -33,6 +31,7 @@ from .defaults import resolve
 from .environment import differences, environment, resident_mb
 from .errors import ConfigError
 from .evaluate import perplexity
+from .final_weights import save_final_weights
 from .load import settings_of
 from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress
@@ -42,7 +41,7 @@ from .run_folder import RunFolder
 from .run_state import ORIGIN, look_at
 from .session import Session, build_session
 from .signals import StopSignals
-from .starting_point import Start, require_home, starting_point
+from .starting_point import keep_best, require_home, starting_point
 from .step import train_step
 
 
@@ -72,7 +71,7 @@ def train(
     session = build_session(config)
     folder = RunFolder(config.out)
     require_claimable(folder, overwrite=overwrite)
-    with folder.held():
+    with _held(folder, console):
         claim(folder, console.line, overwrite=overwrite)
         _write_settings(session, folder)
         return _run(session, folder, console, resumed=None)
@@ -108,11 +107,14 @@ def resume(
         if in_place:
             target = folder
             require_home(folder, checkpoint)
-            stack.enter_context(folder.held())
+            stack.enter_context(_held(folder, console))
         start = starting_point(
             folder, checkpoint, console.line, in_place=in_place, changes=bool(allow_change)
         )
         found = start.checkpoint
+        in_run = look_at(folder).record is not None  # a checkpoint may lie in none
+        if found is not None and in_run:
+            require_same_run(folder, found)
         old = settings_of(start.record, start.source)
         # Where the run lies now is where it goes on, also when the folder was moved.
         old = dataclasses.replace(old, out=str(folder))
@@ -120,8 +122,8 @@ def resume(
         if found is not None and config.iters < found.step:
             raise ConfigError(f"{folder} is at step {found.step}, beyond iters = {config.iters}")
         # Another text is read with the characters that the weights know.
-        tokenizer = _tokenizer_of(start, folder) if "data" in allow_change else None
-        session = build_session(config, tokenizer)
+        tokenizer = start.tokenizer_of(folder) if "data" in allow_change else None
+        session = build_session(config, tokenizer, found)
         comparable, evaluated = True, -1
         if found is not None:
             evaluated = found.state["counters"].get("evaluated_step", -1)
@@ -129,16 +131,16 @@ def resume(
             for line in differences(found.env, environment()):
                 console.line(f"warning: the environment is not that of the checkpoint: {line}")
         metrics, best = [], []
-        if look_at(folder).record is not None:  # a checkpoint may lie in no run
+        if in_run:
             metrics = [m for m in folder.read_metrics() if m["step"] <= evaluated]
             best = [p for p in list_checkpoints(folder.best) if found and step_of(p) <= found.step]
         if in_place:
             repair(folder)
             if not comparable:  # what will be best takes the place of these
-                _keep_best(folder, best, start.record, console)
+                keep_best(folder, best, start.record, console.line)
         else:
             require_claimable(target, overwrite=overwrite)  # before the folder is made
-            stack.enter_context(target.held())
+            stack.enter_context(_held(target, console))
             claim(target, console.line, overwrite=overwrite)
             for path in best if comparable else ():
                 copy_checkpoint(path, target.best)
@@ -149,24 +151,12 @@ def resume(
         return _run(session, target, console, resumed=found)
 
 
-def _tokenizer_of(start: Start, folder: RunFolder) -> CharTokenizer:
-    """The checkpoint's own, where it has one."""
-    own = start.source.with_name(folder.tokenizer.name)
-    return CharTokenizer.load(own if own.is_file() else folder.tokenizer)
-
-
-def _keep_best(
-    folder: RunFolder, best: Collection[Path], record: Mapping[str, Any], console: Console
-) -> None:
-    """Copy what was best of another text, or measured otherwise, to where nothing replaces it."""
-    name = re.sub(r"[^\w.-]", "-", str(record["corpus"].get("name")))
-    place, number = folder.path / f"best-{name}", 1
-    while os.path.lexists(place):
-        number += 1
-        place = folder.path / f"best-{name}-{number}"
-    for path in best:
-        copied = copy_checkpoint(path, place)
-        console.line(f"losses from here on are of another measure; the best before is {copied}")
+@contextlib.contextmanager
+def _held(folder: RunFolder, console: Console) -> Iterator[None]:
+    with folder.held() as notice:
+        if notice:
+            console.line(notice)
+        yield
 
 
 def _write_settings(session: Session, folder: RunFolder, origin: str | None = None) -> None:
@@ -194,8 +184,10 @@ def _run(
         console, total=config.iters, start=counters.step, tokens_per_step=session.tokens_per_step
     )
     # None: this folder has nothing to go on from yet, so the first thing is to save.
-    own = resumed is not None and resumed.path.parent.resolve() == folder.checkpoints.resolve()
+    own = resumed is not None and resumed.path in list_checkpoints(folder.checkpoints)
     saved = session.position if own else None
+    if own:  # a kill may have come between the last saving and its rotation
+        prune_checkpoints(folder.checkpoints, config.keep)
     first = True
     with StopSignals() as stop:
         console.attach(stop)
@@ -237,7 +229,13 @@ def _run(
             progress.close()
         _follow(folder, console.line)  # before anything is said of it
         if stop.requested is None:
-            replace_file(folder.model, pack_arrays(session.weights()))
+            save_final_weights(
+                folder.model,
+                session.weights(),
+                step=counters.step,
+                model=session.model.config.to_dict(),
+                tokenizer=session.tokenizer,
+            )
             for line in closing(session, folder, stop):
                 console.line(line)
         else:
@@ -322,12 +320,7 @@ def _save(
         OSError: the disk is full or fails; what was there before is untouched.
     """
     state, arrays = session.state()
-    weights = session.weights()
-    for name, array in [*weights.items(), *arrays.items()]:
-        if not is_finite(array):  # a bad checkpoint must not push out a good one
-            raise nonfinite_error(
-                session.counters.step, name, math.nan, "", "it was not saved", folder
-            )
+    step = session.counters.step
     _follow(folder, note)
     folder.require_rooms()
     if not folder.has_settings:  # somebody removed them, and without them nothing goes on
@@ -335,13 +328,16 @@ def _save(
     try:
         path = save_checkpoint(
             folder.path / where.name,
-            session.counters.step,
-            model=weights,
+            step,
+            model=session.weights(),
             arrays=arrays,
             state=state,
             config=session.record(),
             env=environment(),
+            tokenizer=session.tokenizer,
         )
+    except NotFiniteError as error:  # a bad checkpoint must not push out a good one
+        raise nonfinite_error(step, error.name, math.nan, "", "it was not saved", folder) from error
     except OSError:
         if not _follow(folder, note):
             raise

@@ -26,6 +26,7 @@ from typing import Any
 
 from .._files import (
     make_folder,
+    open_regular,
     opened,
     read_file,
     remove_leftovers,
@@ -33,12 +34,19 @@ from .._files import (
     sync_folder,
     write_all,
 )
-from .checkpoint import MANIFEST, is_checkpoint_name, pack_json, unpack_json
+from .._json import parse
+from ..errors import TinytapeError
+from .checkpoint import is_checkpoint
 from .errors import CheckpointError, FolderGoneError, RunError
-from .json_records import RECORD_LIMIT
+from .json_records import MEBIBYTE, RECORD_LIMIT
 from .lock import held
+from .manifest import MANIFEST
 from .record_types import CONFIG, require_types
+from .run_config import pack_config, unpack_config
 
+# A line has less than 1 kB; 100,000 evaluations have less than this.
+_LINE_LIMIT = 1 << 16
+_METRICS_LIMIT = 64 * MEBIBYTE
 RUN_FORMAT = "tinytape-run"
 # Names that a run publishes under, for what a killed process left of them.
 _OWN_FILES = re.compile(
@@ -70,10 +78,12 @@ class RunFolder:
         return str(self.path)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Iterator[str | None]:
         """Within it no other process trains here, nor in a folder that a link of it leads to.
 
         The folder is made if it is not there.
+
+        Gives a warning where the file system cannot keep that.
 
         Raises:
             RunError: another process does, or this is no folder.
@@ -84,11 +94,11 @@ class RunFolder:
             # A lock stays with a folder that is moved, and so does this.
             self._descriptor = os.open(self.path, os.O_RDONLY)
             stack.callback(self._let_go)
-            stack.enter_context(held(self.path))
+            notice = stack.enter_context(held(self.path))
             for place in sorted(_led_to(self.rooms) - {self.path.resolve()}):
                 stack.enter_context(held(place))
             self.follow()
-            yield
+            yield notice
 
     def _let_go(self) -> None:
         if self._descriptor is not None:
@@ -140,10 +150,10 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The run's ``config.json``."""
         self.require_run()
-        return unpack_json(read_file(self.config, RECORD_LIMIT), self.config)
+        return unpack_config(read_file(self.config, RECORD_LIMIT), self.config)
 
     def write_config(self, record: Mapping[str, Any]) -> None:
-        replace_file(self.config, pack_json(record))
+        replace_file(self.config, pack_config(record))
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files of a process that was killed; other such names stay."""
@@ -162,48 +172,48 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The evaluations in order. A last line that a kill cut short is left out."""
-        if not self.metrics.is_file():
+        try:
+            return list(self._metrics())
+        except FileNotFoundError:
             return []
-        lines = self.metrics.read_bytes().splitlines()
-        records = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                record = json.loads(line)
-                if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-                    raise ValueError("expected an object with a step")
-            except (ValueError, RecursionError) as error:
-                if number == len(lines):
-                    break
-                raise RunError(f"{self.metrics} line {number}: {error}") from error
-            records.append(record)
-        return records
+
+    def _metrics(self) -> Iterator[dict[str, Any]]:
+        """Line by line: a file that somebody else put there is given up at its first wrong line."""
+        with open_regular(self.metrics) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _METRICS_LIMIT:
+                raise RunError(f"{self.metrics}: {size} bytes, expected at most {_METRICS_LIMIT}")
+            number = 0
+            while line := file.readline(_LINE_LIMIT + 1):
+                number += 1
+                try:
+                    record = parse(line, _LINE_LIMIT)
+                    if not isinstance(record, dict) or type(record.get("step")) is not int:
+                        raise ValueError("expected an object with a step")
+                except ValueError as error:
+                    if len(line) <= _LINE_LIMIT and not file.read(1):
+                        return  # a kill cut it short
+                    raise RunError(f"{self.metrics} line {number}: {error}") from error
+                yield record
 
     def write_metrics(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Replace the evaluations."""
-        replace_file(self.metrics, "".join(json.dumps(r) + "\n" for r in records).encode())
+        replace_file(self.metrics, ((json.dumps(r) + "\n").encode() for r in records))
 
 
 def run_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None]:
-    """A run folder and None; or, if ``path`` is a checkpoint, its run and the checkpoint.
-
-    A checkpoint is known by its name, or by its manifest where it is called otherwise.
-    """
+    """A run folder and None; or, if ``path`` is a checkpoint, its run and the checkpoint."""
     path = Path(path)
     if path.name in ("", ".."):  # "." inside of one
         path = Path(os.path.abspath(path))
-    if not is_checkpoint_name(path) and not is_checkpoint(path):
+    if not is_checkpoint(path):
         return path, None
     # By name, so that links of a run's folders lead back to it.
     near = len(path.parts) > 2 and ".." not in path.parts[-2:]
     return (path if near else Path(os.path.abspath(path))).parent.parent, path
 
 
-def is_checkpoint(path: Path) -> bool:
-    """Whether a folder holds what a checkpoint does, whatever it is called."""
-    return (path / MANIFEST).is_file()
-
-
-def own_record(folder: RunFolder) -> tuple[dict[str, Any] | None, str | None]:
+def own_record(folder: RunFolder) -> tuple[dict[str, Any] | None, TinytapeError | None]:
     """What ``config.json`` holds, where it can be shown to be that of a run, or why it cannot.
 
     Both are None where there is no such file.
@@ -211,19 +221,19 @@ def own_record(folder: RunFolder) -> tuple[dict[str, Any] | None, str | None]:
     path = folder.config
     if not os.path.lexists(path):
         return None, None
-    if is_checkpoint(folder.path):
-        return None, f"{folder} is a checkpoint"
+    if os.path.lexists(folder.path / MANIFEST):
+        return None, RunError(f"{folder} is a checkpoint")
     try:
-        record = unpack_json(read_file(path, RECORD_LIMIT), path)
+        record = unpack_config(read_file(path, RECORD_LIMIT), path)
         if record.get("format") != RUN_FORMAT:
-            return None, f'{path} is not that of a run (no "format": "{RUN_FORMAT}")'
+            return None, RunError(f'{path} is not that of a run (no "format": "{RUN_FORMAT}")')
         require_types(record, CONFIG, path)
     except OSError as error:
-        return None, f"cannot read {path}: {error.strerror or error}"
+        return None, RunError(f"cannot read {path}: {error.strerror or error}")
     except CheckpointError as error:
-        return None, str(error)
+        return None, error
     if missing := [key for key in CONFIG if key not in record]:
-        return None, f"{path} is not that of a run (no {missing[0]!r})"
+        return None, RunError(f"{path} is not that of a run (no {missing[0]!r})")
     return record, None
 
 

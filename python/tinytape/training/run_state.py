@@ -7,18 +7,20 @@ in the presence of that file do the other names mean anything: without it ``chec
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._files import TEMPORARY_PREFIX, read_file
-from .checkpoint import MANIFEST, is_checkpoint_name, list_checkpoints, step_of
+from .._files import TEMPORARY_PREFIX
+from ..errors import TinytapeError
+from .checkpoint import is_checkpoint, is_checkpoint_name, list_checkpoints, step_of
 from .errors import CheckpointError, RunError
-from .json_records import RECORD_LIMIT, unpack_json
+from .final_weights import about_final_weights
 from .replaced import can_be_put_back, is_kept, kept
-from .run_folder import RunFolder, is_checkpoint, is_run, own_record, room_problem
+from .run_folder import RunFolder, is_run, own_record, room_problem
 
 ORIGIN = "origin"  # in config.json of a run that went on from another's checkpoint: its path
 
@@ -29,7 +31,7 @@ class RunState:
 
     folder: RunFolder
     record: dict[str, Any] | None  # config.json, where it can be shown to be a run's
-    problem: str | None  # why it cannot, where there is one
+    problem: TinytapeError | None  # why it cannot, where there is one
     checkpoints: tuple[Path, ...]  # by their names alone, newest first
     best: tuple[Path, ...]
     strays: tuple[Path, ...]  # what else lies beside these, links to nothing included
@@ -43,8 +45,8 @@ class RunState:
         path = self.folder.path
         if path.is_symlink() and not path.exists():
             raise RunError(f"{path} is a link to {os.readlink(path)}, which is not there")
-        if self.problem:
-            raise RunError(f"{self.problem}; {path} is not the folder of a run")
+        if self.problem is not None:
+            raise self.problem
         self.folder.require_run()
         raise AssertionError("a folder with a config.json has a record or a problem")
 
@@ -57,13 +59,22 @@ class RunState:
         found = [
             str(path) for path in (*self.checkpoints, *self.best) if step_of(path) > step
         ]  # by name: a damaged one may still be saved
-        found += [str(p) for p in self.strays if is_checkpoint(p) and (said_step(p) or 0) > step]
+        found += [str(path) for path in self.strays if (said_step(path) or 0) > step]
         if (last := self.evaluated_step()) > step:
             found.append(f"evaluations up to step {last} in {self.folder.metrics}")
-        iters = self.record.get("train", {}).get("iters") if self.record else None
-        if os.path.lexists(self.folder.model) and not (isinstance(iters, int) and iters <= step):
+        if os.path.lexists(self.folder.model) and self._final_step() > step:
             found.append(f"final weights in {self.folder.model}")
         return found
+
+    def _final_step(self) -> float:
+        """The step of the final weights; infinite where nothing says it."""
+        try:
+            step = about_final_weights(self.folder.model).step
+        except (OSError, CheckpointError):
+            return math.inf
+        if step is None and self.record is not None:  # of an earlier version
+            step = self.record["train"].get("iters")
+        return step if isinstance(step, int) else math.inf
 
     @property
     def origin(self) -> str | None:
@@ -117,6 +128,9 @@ def link_problem(folder: RunFolder) -> str | None:
     for room in folder.rooms:
         if problem := room_problem(room):
             return problem
+        for path in filter(is_checkpoint_name, _entries(room)):
+            if problem := room_problem(path):
+                return problem
         if not room.is_symlink():
             continue
         real = room.resolve()
@@ -142,12 +156,11 @@ def is_room(path: Path) -> bool:
 
 
 def said_step(path: Path) -> int | None:
-    """The step that a checkpoint's manifest says, whatever the folder is called."""
+    """The step that a checkpoint's name says, or its manifest; None where neither does."""
     try:
-        step = unpack_json(read_file(path / MANIFEST, RECORD_LIMIT), path / MANIFEST).get("step")
-    except (OSError, CheckpointError):
+        return step_of(path)
+    except CheckpointError:
         return None
-    return step if type(step) is int and step >= 0 else None
 
 
 def _entries(folder: Path) -> Iterator[Path]:

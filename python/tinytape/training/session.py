@@ -27,12 +27,11 @@ from .checkpoint import Checkpoint
 from .config import SETTINGS, TrainConfig
 from .defaults import is_nested
 from .errors import CheckpointError, ConfigError
+from .model_size import require_weights_of
 from .state_tree import join_state, split_state
 from .tasks import StreamTask, WindowTask
 from .updates import Updates, updates_of
 
-# Settings of how the held-out loss is measured, beside the text.
-_MEASURE = ("context", "reset", "separator")
 _GRADIENT = "gradient."  # and the parameter's name: an array of an unfinished step
 
 
@@ -211,11 +210,7 @@ class Session:
         for name, parameter in self._trained():
             array = checkpoint.arrays.get(_GRADIENT + name)
             parameter.grad = None if array is None else tt.tensor(array)
-        comparable = fed == now and all(
-            checkpoint.config["train"].get(name, SETTINGS[name].default)
-            == getattr(self.config, name)
-            for name in _MEASURE
-        )
+        comparable = fed == now and _measure(checkpoint.config) == _measure(self.record())
         self.counters = counters if comparable else counters.without_losses()
         return comparable
 
@@ -244,15 +239,21 @@ class Session:
         return [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
 
 
-def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -> Session:
+def build_session(
+    config: TrainConfig,
+    tokenizer: CharTokenizer | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Session:
     """Find the text, build the model with its initial weights, and what trains it.
 
     Args:
         config: resolved settings.
         tokenizer: that of the run, where the text is another than it was made from.
+        checkpoint: that is to be restored.
 
     Raises:
         ConfigError: an unknown model, or a batch that the text is too short for.
+        CheckpointError: the checkpoint is of a model of another size; none was made.
         DataError: no such text, or one that cannot be used.
     """
     known = models.presets()
@@ -266,15 +267,16 @@ def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -
     if config.threads is not None:
         tt.set_num_threads(config.threads)
     generator = tt.Generator(config.seed)  # its own, so that nothing else can move it
-    model = models.create(
-        config.model,
-        tokenizer.vocab_size,
-        generator=generator,
-        dtype=getattr(tt, config.dtype),
-        **_overrides(config),
-    )
-    config = dataclasses.replace(config, context=model.config.context)
-    splits = split_corpus(corpus, tokenizer, model.config.context)
+    # How large all will be, by arithmetic, before memory is taken for it.
+    described = models.describe(config.model, tokenizer.vocab_size, **_overrides(config))
+    config = dataclasses.replace(config, context=described["context"])
+    splits = split_corpus(corpus, tokenizer, described["context"])
+    if checkpoint is not None:
+        weights, path = checkpoint.model, checkpoint.path
+        values = sum(array.size for array in weights.values())
+        source = path / "model.safetensors"
+        require_weights_of(described, len(weights), values, source, "this command")
+    model: Any = models.from_config(described, generator=generator, dtype=getattr(tt, config.dtype))
     if isinstance(model, models.NestedLM):
         starts = document_starts(corpus.text, config.separator)
         task: WindowTask = StreamTask(model, splits, config, starts)
@@ -295,6 +297,13 @@ def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -
         updates=updates_of(model, config),
         counters=Counters(),
     )
+
+
+def _measure(record: dict[str, Any]) -> list[Any]:
+    """How the held-out loss of a run is measured, beside the text; the record is its config's."""
+    train = record["train"]
+    documents = [train.get(name, SETTINGS[name].default) for name in ("reset", "separator")]
+    return [record.get("model", {}).get("context"), *documents]
 
 
 def _in_words(sha256: str | None, cut: int | None) -> str:

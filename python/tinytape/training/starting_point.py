@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data import CharTokenizer
 from .checkpoint import (
     Checkpoint,
-    is_checkpoint_name,
+    copy_checkpoint,
+    is_checkpoint,
     list_checkpoints,
     load_checkpoint,
     step_of,
 )
 from .errors import CheckpointError, RunError
-from .replaced import repair
-from .run_folder import RunFolder, is_checkpoint, room_problem
-from .run_state import RunState, link_problem, look_at, said_step
+from .replaced import is_kept, repair
+from .run_folder import RunFolder, room_problem
+from .run_state import RunState, link_problem, look_at
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,20 @@ class Start:
     source: Path  # that file
     problems: tuple[str, ...] = ()  # of checkpoints that were skipped
 
+    def tokenizer_of(self, folder: RunFolder) -> CharTokenizer:
+        """The checkpoint's own, which one of version 1 does not have."""
+        own = None if self.checkpoint is None else self.checkpoint.tokenizer
+        return own or CharTokenizer.load(folder.tokenizer)
+
 
 def require_home(folder: RunFolder, checkpoint: Path | None) -> None:
     """Raise RunError unless the folder is that of a run, in which one can go on."""
+    home = Path(os.path.abspath(folder.path))
+    if is_kept(home):
+        raise RunError(
+            f"{folder} is kept until the run in {home.parent} has a checkpoint; add --out for "
+            f"another folder to go on from it"
+        )
     state = look_at(folder)
     if state.interrupted:
         return
@@ -67,7 +81,7 @@ def starting_point(
         if repair(folder):
             say(f"an --overwrite of {folder} was cut short: the run is as it was before")
         state = look_at(folder)
-    start = find_start(state) if checkpoint is None else chosen_start(checkpoint)
+    start = find_start(state) if checkpoint is None else _start(load_checkpoint(checkpoint), [])
     for problem in start.problems:
         say(f"skipped a checkpoint: {problem}")
     if in_place:
@@ -106,18 +120,6 @@ def find_start(state: RunState) -> Start:
     )
 
 
-def chosen_start(path: Path) -> Start:
-    """The checkpoint that was asked for, wherever it lies.
-
-    Raises:
-        CheckpointError: it is damaged.
-        RunError: it is called otherwise than checkpoints are.
-    """
-    if not is_checkpoint_name(path):
-        raise RunError(_misnamed(path) or f"{path} is not a checkpoint folder")
-    return _start(load_checkpoint(path), [])
-
-
 def require_going_on(state: RunState, start: Start, *, chosen: bool, changes: bool) -> None:
     """Raise RunError where a run that goes on in its own folder would lose what lies there.
 
@@ -127,7 +129,8 @@ def require_going_on(state: RunState, start: Start, *, chosen: bool, changes: bo
     """
     folder = state.folder
     if problem := link_problem(folder):
-        raise RunError(f"{problem}. To go on in another folder: {_resume(folder.path, state)}")
+        path = start.checkpoint.path if chosen and start.checkpoint else folder.path
+        raise RunError(f"{problem}. To go on in another folder: {_resume(path, state)}")
     if start.checkpoint is None or not (chosen or changes):
         return
     step = start.checkpoint.step
@@ -140,6 +143,20 @@ def require_going_on(state: RunState, start: Start, *, chosen: bool, changes: bo
             f"{folder} went on from {path} to {', '.join(later)}; add --out for another "
             f"folder, where a run goes on from here and that one stays: {_resume(path, state)}"
         )
+
+
+def keep_best(
+    folder: RunFolder, best: Iterable[Path], record: Mapping[str, Any], say: Callable[[str], None]
+) -> None:
+    """Copy what was best of another text, or measured otherwise, to where nothing replaces it."""
+    name = re.sub(r"[^\w.-]", "-", str(record["corpus"].get("name")))
+    place, number = folder.path / f"best-{name}", 1
+    while os.path.lexists(place):
+        number += 1
+        place = folder.path / f"best-{name}-{number}"
+    for path in best:
+        copied = copy_checkpoint(path, place)
+        say(f"losses from here on are of another measure; the best before is {copied}")
 
 
 def _start(checkpoint: Checkpoint, problems: list[str]) -> Start:
@@ -166,20 +183,16 @@ def _there(state: RunState) -> str:
 
 def _uses(state: RunState) -> Iterator[str]:
     folder = state.folder
-    for path in state.strays:
-        if path in folder.rooms:
+    for path in (*state.strays, *state.others):
+        good = _good_in(path)
+        if good is not None:
+            yield f"{good.path}, of step {good.step}: {_resume(good.path, state)}"
+        elif path in folder.rooms:
             yield f"{room_problem(path)}: bring that back, and the same command goes on"
         elif path.is_symlink() and not path.exists():
             yield f"{path}, a link to {os.readlink(path)}, which is not there"
-        elif is_checkpoint(path):
-            yield _misnamed(path) or f"{path}, a checkpoint without a step"
-        elif (inner := _first_good(tuple(list_checkpoints(path)))) is not None:
-            yield f"{inner.path}: {_resume(inner.path, state)}"
-        else:
+        elif path in state.strays:
             yield f"{path}, which is none"
-    for path in state.others:
-        if path.is_dir() and (inner := _first_good(tuple(list_checkpoints(path)))) is not None:
-            yield f"{inner.path}: {_resume(inner.path, state)}"
     if (best := _first_good(state.best)) is not None:
         yield f"the best one, {best.path}: {_resume(best.path, state)}"
     if folder.model.is_file():
@@ -195,20 +208,11 @@ def _uses(state: RunState) -> Iterator[str]:
         yield f"{folder.metrics}, with evaluations up to step {last}"
 
 
-def _misnamed(path: Path) -> str | None:
-    """What gives a checkpoint its name back; None where it does not say what that is."""
-    step = said_step(path)
-    if step is None:
+def _good_in(path: Path) -> Checkpoint | None:
+    """A checkpoint under another name, or the newest in a folder of them."""
+    if not path.is_dir():
         return None
-    path = path if path.name else Path(os.path.abspath(path))
-    right = path.with_name(f"step-{step:08d}")
-    said = f"{path} is the checkpoint of step {step} under another name"
-    if os.path.lexists(right):
-        return f"{said}, beside {right}"
-    return (
-        f"{said}; give it back: mv {shlex.quote(str(path))} {shlex.quote(str(right))} and then: "
-        f"python -m tinytape.train --resume {shlex.quote(str(right))}"
-    )
+    return _first_good((path,) if is_checkpoint(path) else tuple(list_checkpoints(path)))
 
 
 def _resume(path: Path, state: RunState) -> str:
@@ -216,5 +220,4 @@ def _resume(path: Path, state: RunState) -> str:
     number = 2
     while os.path.lexists(out := f"{state.folder}-{number}"):
         number += 1
-    words = ["python", "-m", "tinytape.train", "--resume", str(path), "--out", out]
-    return shlex.join(words)
+    return shlex.join(["python", "-m", "tinytape.train", "--resume", str(path), "--out", out])
