@@ -24,6 +24,7 @@ from tinytape.training import (
     load_checkpoint,
     loop,
     resume,
+    saving,
     train,
 )
 from tinytape.training.checkpoint import list_checkpoints
@@ -343,7 +344,7 @@ def test_a_folder_that_is_moved_while_a_checkpoint_is_written(
     text: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, moved = tmp_path / "run", tmp_path / "moved"
-    real = loop.save_checkpoint
+    real = saving.save_checkpoint
 
     def save(where: Path, step: int, **named: Any) -> Path:
         if step == 4 and out.is_dir():
@@ -352,7 +353,7 @@ def test_a_folder_that_is_moved_while_a_checkpoint_is_written(
             raise FileNotFoundError(f"{where} is gone")
         return real(where, step, **named)
 
-    monkeypatch.setattr(loop, "save_checkpoint", save)
+    monkeypatch.setattr(saving, "save_checkpoint", save)
     assert train(settings(text, out), console=silent()).exit_code == 0
     assert same_as(moved, whole) and not out.exists()
     assert not list(moved.rglob(".tmp-*"))
