@@ -409,3 +409,50 @@ def test_a_disk_that_goes_away_is_named(
     assert not disk.exists()
     (tmp_path / "unmounted").rename(disk)
     assert resume(out, {}, console=silent()).exit_code == 0
+
+
+def test_what_came_later_is_not_overwritten_from_far_back(run: RunFolder) -> None:
+    """All but an early checkpoint are gone: more than a kill, or one damaged disk, explains."""
+    for step in (4, ITERS):
+        shutil.rmtree(run.checkpoints / f"step-{step:08d}")
+    before = tree(run.path)
+    with pytest.raises(RunError, match=r"evaluations up to step 6 .*add --out"):
+        resume(run, {}, console=silent())
+    assert tree(run.path) == before
+
+
+def test_a_later_best_stays_until_the_run_comes_there_again(
+    run: RunFolder, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two damaged checkpoints: the run goes on from the one before, and is stopped on its way."""
+    (best,) = list_checkpoints(run.best)
+    step = int(best.name[5:])
+    for path in list_checkpoints(run.checkpoints)[:2]:
+        (path / "state.json").unlink()
+    real = loop.train_step
+
+    def one(session: Any, *args: Any, **named: Any) -> Any:
+        if session.counters.step == 3:
+            raise ZeroDivisionError
+        return real(session, *args, **named)
+
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(loop, "train_step", one)
+        resume(run, {}, console=silent())
+    if step >= 3:
+        assert best in list_checkpoints(run.best)
+    resume(run, {}, console=silent())
+    assert same_as(run.path, whole)
+    assert [p.name for p in list_checkpoints(run.best)] == [best.name]
+
+
+def test_good_checkpoints_without_settings_are_named(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.config.unlink()
+    before = tree(run.path)
+    assert train_command.main(["--resume", str(run)]) == 2
+    assert tree(run.path) == before
+    command = capsys.readouterr().err.split("python -m tinytape.train ")[1]
+    assert train_command.main(shlex.split(command)) == 0
+    assert sha256(Path(f"{run}-2")) == sha256(run.path)

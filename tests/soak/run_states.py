@@ -24,6 +24,7 @@ from typing import Any
 
 from tinytape import generate
 from tinytape.training import CheckpointError, RunFolder, load_checkpoint
+from tinytape.training.run_folder import is_run
 
 from . import _runs
 from ._launcher import Launcher
@@ -113,7 +114,7 @@ class States:
         room = self.prepare(cell)
         words, here = self.words(cell, room)
         before = listing(room)
-        ours = is_ours(room / "run")
+        ours, recorded = is_ours(room / "run"), is_run(RunFolder(room / "run"))
         with inside(here):
             code, said = command(words)
         after = listing(room)
@@ -129,7 +130,7 @@ class States:
             yield from (f"changed: {name}" for name in unlike if not name.startswith("new"))
             wrong = _runs.differences(RunFolder(room / "new"), self.expected)
             # Of a checkpoint that lies in no run there are no metrics.
-            yield from (text for text in wrong if ours or not text.startswith("other metrics"))
+            yield from (text for text in wrong if recorded or not text.startswith("other metrics"))
         elif "--overwrite" in cell.command:
             if not ours:
                 yield "a folder that is no run's was overwritten"

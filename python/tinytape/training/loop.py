@@ -17,7 +17,6 @@ import tinytape as tt
 from .belonging import require_same_run
 from .checkpoint import (
     Checkpoint,
-    copy_checkpoint,
     list_checkpoints,
     prune_checkpoints,
     step_of,
@@ -35,10 +34,10 @@ from .replaced import repair
 from .report import closing, header
 from .run_folder import RunFolder
 from .run_state import look_at
-from .saving import follow, keep_only, persist, rotate, save, save_final, write_settings
+from .saving import discard_before, follow, persist, rotate, save, save_final, write_settings
 from .session import Session, build_session
 from .signals import StopSignals
-from .starting_point import keep_best, require_home, starting_point
+from .starting_point import copy_good, place_for_best, require_home, starting_point
 from .step import train_step
 
 
@@ -70,7 +69,7 @@ def train(
     require_claimable(folder, overwrite=overwrite)
     with _held(folder, console):
         claim(folder, console.line, overwrite=overwrite)
-        write_settings(session, folder)
+        write_settings(session, folder, console.line)
         return _run(session, folder, console, resumed=None)
 
 
@@ -134,17 +133,19 @@ def resume(
         if in_place:
             repair(folder)
             if not comparable:  # what will be best takes the place of these
-                keep_best(folder, best, start.record, console.line)
+                place = place_for_best(folder, start.record)
+                for path in copy_good(best, place, console.line):
+                    console.line(f"losses are measured anew; what was best before is {path}")
         else:
             require_claimable(target, overwrite=overwrite)  # before the folder is made
             stack.enter_context(_held(target, console))
             claim(target, console.line, overwrite=overwrite)
-            for path in best if comparable else ():
-                copy_checkpoint(path, target.best)
+            if comparable:
+                copy_good(best, target.best, console.line)
         branched = None if found is None else str(found.path.absolute())
         origin = look_at(folder).origin if in_place else branched
-        write_settings(session, target, origin)
-        target.write_metrics(metrics)
+        write_settings(session, target, console.line, origin)
+        persist(target, console.line, lambda: target.write_metrics(metrics))
         return _run(session, target, console, resumed=found)
 
 
@@ -275,7 +276,7 @@ def _evaluate(
     if counters.best_step == counters.step:
         # Apart from the others, so that their rotation does not reach it.
         best = save(session, folder, folder.best, progress.note)
-        keep_only(best, folder, progress.note)
+        discard_before(best, folder, progress.note)
     progress.evaluated(counters.step, train, held_out, lr)
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from .._files import discard_folder
 from .arrays import NotFiniteError
-from .checkpoint import list_checkpoints, prune_checkpoints, save_checkpoint
+from .checkpoint import list_checkpoints, prune_checkpoints, save_checkpoint, step_of
 from .environment import environment
 from .final_weights import save_final_weights
 from .nonfinite import nonfinite_error
@@ -22,7 +22,9 @@ T = TypeVar("T")
 Note = Callable[[str], None]  # where lines go that stay
 
 
-def write_settings(session: Session, folder: RunFolder, origin: str | None = None) -> None:
+def write_settings(
+    session: Session, folder: RunFolder, note: Note, origin: str | None = None
+) -> None:
     """The config first: it is what shows that the rest is a run's.
 
     Args:
@@ -32,9 +34,13 @@ def write_settings(session: Session, folder: RunFolder, origin: str | None = Non
     record = session.record()
     if origin:
         record[ORIGIN] = origin
-    folder.write_config(record)
-    if not folder.tokenizer.is_file():
-        session.tokenizer.save(folder.tokenizer)
+
+    def write() -> None:
+        folder.write_config(record)
+        if not folder.tokenizer.is_file():
+            session.tokenizer.save(folder.tokenizer)
+
+    persist(folder, note, write)
 
 
 def save(
@@ -56,7 +62,7 @@ def save(
     def write() -> Path:
         folder.require_rooms()
         if not folder.has_settings:  # somebody removed them, and without them nothing goes on
-            write_settings(session, folder)
+            write_settings(session, folder, note)
         return save_checkpoint(
             folder.path / where.name,
             step,
@@ -74,12 +80,12 @@ def save(
         raise nonfinite_error(step, error.name, math.nan, "", "it was not saved", folder) from error
 
 
-def keep_only(best: Path, folder: RunFolder, note: Note) -> None:
-    """Remove what was best before."""
+def discard_before(best: Path, folder: RunFolder, note: Note) -> None:
+    """Remove what was best before; what is of a later step stays, the run will come there again."""
 
     def remove() -> None:
         for path in list_checkpoints(folder.best):
-            if path.name != best.name:
+            if step_of(path) < step_of(best):
                 discard_folder(path)
 
     persist(folder, note, remove)
