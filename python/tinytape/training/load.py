@@ -13,7 +13,7 @@ import numpy as np
 import tinytape as tt
 
 from .. import models
-from ..data import CharTokenizer
+from ..data import CharTokenizer, DataError
 from .arrays import require_same_arrays
 from .belonging import require_config, require_same_run, require_tokenizer
 from .checkpoint import (
@@ -82,8 +82,13 @@ def load_run(
 
 def _of_checkpoint(checkpoint: Checkpoint) -> Weights:
     tokenizer = checkpoint.tokenizer
-    if tokenizer is None:  # of version 1, it needs the run in which it lies
-        tokenizer = CharTokenizer.load(RunFolder(run_above(checkpoint.path)).tokenizer)
+    if tokenizer is None:  # it needs the run in which it lies
+        try:
+            tokenizer = CharTokenizer.load(RunFolder(run_above(checkpoint.path)).tokenizer)
+        except DataError as error:
+            raise DataError(
+                f"{checkpoint.path}: a checkpoint of version 1 has no tokenizer of its own: {error}"
+            ) from error
     return Weights(
         checkpoint.path, checkpoint.model, checkpoint.path / "config.json", checkpoint.config,
         tokenizer,
