@@ -189,6 +189,33 @@ def test_a_run_that_was_extended_is_not_answered_from_old_weights(
     )
 
 
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json"])
+def test_resume_does_not_go_on_over_an_edited_file(
+    extended: Path, tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what the error recommends is enough."""
+    run = RunFolder(shutil.copytree(extended, tmp_path / "run"))
+    text = (run.path / file).read_text().replace('"heads": 4', '"heads": 2').replace("ab", "xy")
+    (run.path / file).write_text(text)
+    before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+    assert train.main(["--resume", str(run.path)]) == 2
+    assert str(run.path / file) in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
+    shutil.copyfile(run.checkpoints / "step-00000008" / file, run.path / file)
+    assert train.main(["--resume", str(run.path)]) == 0
+    assert verified(run.path)
+
+
+def test_a_run_that_was_killed_before_its_rotation(extended: Path, tmp_path: Path) -> None:
+    """One checkpoint more than --keep is there, and goes when the run goes on, if only to its end.
+
+    Damaged ones do not count, and stay until there are enough good ones.
+    """
+    run = RunFolder(shutil.copytree(extended, tmp_path / "run"))
+    assert train.main(["--resume", str(run.path), "--keep", "2"]) == 0
+    assert [p.name[-1] for p in list_checkpoints(run.checkpoints)] == ["8", "6"]
+
+
 @pytest.mark.parametrize("name", ["step-00000002", "mine", "step-5"])
 def test_a_checkpoint_alone_writes_and_is_verified(
     run: RunFolder, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str],
