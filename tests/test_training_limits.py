@@ -137,15 +137,12 @@ def test_arrays_of_gigabytes_in_a_checkpoint_are_not_read(run: RunFolder, name: 
     with_an_array_of(path / name, 1 << 32)
     manifest["files"][name]["bytes"] = (path / name).stat().st_size
     (path / "MANIFEST.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-    told: list[str] = []
-    # The digest is of no help: somebody who made up the file made up that as well.
     with (
-        mock.patch("tinytape.training.manifest.verify_part", lambda p, e: told.append(p.name)),
+        mock.patch("tinytape.training.manifest.verify_part", side_effect=AssertionError),
         at_most(8),
         pytest.raises(CheckpointError, match=f"{name}: .* values"),
     ):
         load_checkpoint(path)
-    assert told == [name]
 
 
 def test_metrics_of_gigabytes_are_not_read(run: RunFolder) -> None:
@@ -156,6 +153,9 @@ def test_metrics_of_gigabytes_are_not_read(run: RunFolder) -> None:
         run.read_metrics()
     grown(run.metrics, 32 << 20)
     with at_most(4), pytest.raises(RunError, match=r"line 4: .* expected at most 65536"):
+        run.read_metrics()
+    run.metrics.write_bytes((b'{"step":0,"a":[' + b"[]," * 20_000 + b"0]}\n") * 300)
+    with at_most(400), pytest.raises(RunError, match="more than 4194304 values"):
         run.read_metrics()
     run.metrics.write_bytes(b'{"step":0,"step":1}\n{"step":2}\n')
     with pytest.raises(RunError, match="line 1: the key 'step' is given twice"):

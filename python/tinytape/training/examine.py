@@ -27,7 +27,7 @@ from .checkpoint import (
 )
 from .errors import CheckpointError, RunError
 from .final_weights import about_final_weights, read_final_weights
-from .load import build_model, settings_of
+from .load import build_model, require_vocabulary, settings_of
 from .manifest import MANIFEST
 from .record_types import CONFIG, require_types
 from .run_folder import RunFolder
@@ -115,6 +115,7 @@ def require_usable(checkpoint: Checkpoint) -> None:
     """Raise CheckpointError unless weights and training state fit the checkpoint's own config."""
     path, state = checkpoint.path, checkpoint.state
     model = build_model(checkpoint.config, path / "config.json", checkpoint.model, path)
+    require_vocabulary(model, checkpoint.tokenizer, path / "tokenizer.json")
     updates = updates_of(model, settings_of(checkpoint.config, path / "config.json"))
     for name in updates.state():
         if name not in state:
@@ -198,7 +199,7 @@ def _checkpoint_or_none(target: str | os.PathLike[str]) -> Path | None:
 
 
 def _examine_all(folder: Path, kind: str) -> Iterator[tuple[Saved, Checkpoint | None]]:
-    """All checkpoints in a folder, those with nothing wrong with them beside."""
+    """All checkpoints in a folder; beside those that are good what they say, without arrays."""
     seen: set[Path] = set()
     for _ in range(ATTEMPTS):
         for path in list_checkpoints(folder):
@@ -228,7 +229,9 @@ def _examine_checkpoint(path: Path, kind: str) -> tuple[Saved, Checkpoint | None
     if step is None and is_checkpoint_name(path):
         step = step_of(path)
     saved = Saved(path, kind, step, bytes_in(path), written_at(path), loss, problem)
-    return saved, checkpoint if problem is None else None
+    if checkpoint is None or problem is not None:
+        return saved, None
+    return saved, replace(checkpoint, model={}, arrays={})
 
 
 def _examine_weights(folder: RunFolder) -> Saved:

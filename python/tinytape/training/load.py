@@ -70,14 +70,19 @@ def load_run(
         found = _newest(RunFolder(path), best)
     require_types(found.record, CONFIG, found.config)
     model = build_model(found.record, found.config, found.arrays, found.source)
-    if model.config.vocab_size != found.tokenizer.vocab_size:
-        raise RunError(
-            f"{found.source}: {found.tokenizer.vocab_size} characters, "
-            f"but the model was made for {model.config.vocab_size}"
-        )
+    require_vocabulary(model, found.tokenizer, found.source)
     if threads is not None:
         tt.set_num_threads(threads)
     return model.eval(), found.tokenizer
+
+
+def require_vocabulary(model: tt.nn.Module, tokenizer: CharTokenizer | None, source: Path) -> None:
+    """Raise CheckpointError unless a tokenizer has as many characters as the model knows."""
+    if tokenizer is not None and model.config.vocab_size != tokenizer.vocab_size:
+        raise CheckpointError(
+            f"{source}: {tokenizer.vocab_size} characters, "
+            f"but the model was made for {model.config.vocab_size}"
+        )
 
 
 def _of_checkpoint(checkpoint: Checkpoint) -> Weights:

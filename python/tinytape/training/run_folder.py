@@ -29,7 +29,7 @@ from .._files import (
     sync_folder,
     write_all,
 )
-from .._json import parse
+from .._json import about_values, parse
 from .checkpoint import is_checkpoint_name
 from .errors import RunError
 from .json_records import MEBIBYTE, RECORD_LIMIT
@@ -39,6 +39,7 @@ from .run_config import pack_config, unpack_config
 # A line has less than 1 kB; 100,000 evaluations have less than this.
 _LINE_LIMIT = 1 << 16
 _METRICS_LIMIT = 64 * MEBIBYTE
+_METRICS_VALUES = 1 << 22
 
 
 class RunFolder:
@@ -140,9 +141,12 @@ class RunFolder:
             size = os.fstat(file.fileno()).st_size
             if size > _METRICS_LIMIT:
                 raise RunError(f"{self.metrics}: {size} bytes, expected at most {_METRICS_LIMIT}")
-            number = 0
+            number = values = 0
             while line := file.readline(_LINE_LIMIT + 1):
                 number += 1
+                values += about_values(line)
+                if values > _METRICS_VALUES:
+                    raise RunError(f"{self.metrics}: more than {_METRICS_VALUES} values")
                 try:
                     record = parse(line, _LINE_LIMIT)
                     if not isinstance(record, dict) or type(record.get("step")) is not int:
