@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tinytape.training.shell import command_line, program, quoted
+from tinytape._paths import quoted
+from tinytape.training.shell import command_line, program
 
 WORDS = ("plain", "my run", "it's", 'a "b" $c `d`', "a;b&c|d", "back\\slash", "*?[x]", "~", "naïve")
 UNPRINTABLE = ("two\nlines", "\x1b[31mred", "tab\there", "caf\udce9", "it's\n\\new", "\x7f1")

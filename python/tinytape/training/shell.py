@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from pathlib import Path
+
+from .._paths import quoted
 
 _SCRIPT = "tinytape-"  # and the module: the console scripts of pyproject.toml
 
@@ -29,25 +30,6 @@ def program(module: str) -> str:
     if Path(sys.argv[0]).name.startswith(_SCRIPT):
         return _SCRIPT + module
     return f"python -m tinytape.{module}"
-
-
-def quoted(word: str | int | os.PathLike[str]) -> str:
-    """One word of a command, as bash and its relatives read it back.
-
-    What is not printable is spelled, so that it neither breaks the line nor reaches the terminal.
-    """
-    text = os.fspath(word) if isinstance(word, os.PathLike) else str(word)
-    if isinstance(word, os.PathLike) and text.startswith("-"):
-        text = os.path.join(os.curdir, text)
-    if text.isprintable():
-        return shlex.quote(text)
-    return "$'" + "".join(map(_spelled, text)) + "'"
-
-
-def _spelled(character: str) -> str:
-    if character.isprintable() and character not in "'\\":
-        return character
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def _interpreter() -> Path:
