@@ -90,6 +90,12 @@ def _generate(
         model.train(was_training)
 
 
+def default_prompt(characters: Sequence[str]) -> str:
+    """What to go on from where nobody says: a new line, or the first character of a model that
+    knows none."""
+    return "\n" if "\n" in characters else characters[0]
+
+
 def uniform(seed: int, count: int, n: int) -> list[float]:
     """The draws for tokens ``count`` to ``count + n - 1``, in [0, 1) with 53 bits."""
     words = philox_u64(seed, _SAMPLE_STREAM, count, n) >> np.uint64(11)

@@ -71,17 +71,29 @@ class CommandParser(argparse.ArgumentParser):
         return f"there is no option {name}" + (f"; {hint}" if hint else "")
 
 
-def add_settings(parser: Any, options: Mapping[str, Option[Any]], **more: Any) -> None:
-    """Give a parser the flags of these settings; ``more`` is passed on to ``add_argument``."""
+def add_settings(
+    parser: Any,
+    options: Mapping[str, Option[Any]],
+    *,
+    filled_in: bool = False,
+    defaults_are_these: bool = True,
+) -> None:
+    """Give a parser, or a group of one, the flags of these settings.
+
+    Args:
+        filled_in: what is not given has its default in the parsed namespace, and is absent else.
+        defaults_are_these: whether the help may name the defaults of the settings.
+    """
     for name, option in options.items():
         about = option.metadata
+        default = f" (default: {about['shown']})" if defaults_are_these else ""
         parser.add_argument(
             flag(name),
             dest=name,
             type=_type(functools.partial(converted, option)),
             metavar=about["metavar"] or f"{{{','.join(about['choices'])}}}",
-            help=f"{about['help']} (default: {about['shown']})".replace("%", "%%"),
-            **more,
+            help=f"{about['help']}{default}".replace("%", "%%"),
+            default=option.default if filled_in else argparse.SUPPRESS,
         )
 
 
@@ -117,7 +129,7 @@ def train_parser() -> CommandParser:
         group = option.metadata["group"]
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
-        add_settings(groups[group], {name: option}, default=argparse.SUPPRESS)
+        add_settings(groups[group], {name: option})
     run = groups["run"]
     run.add_argument("--config", type=path, metavar="FILE", help="TOML file with settings")
     run.add_argument(

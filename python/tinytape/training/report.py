@@ -125,7 +125,7 @@ def closing(session: Session, folder: RunFolder, stop: StopSignals) -> Iterator[
     memory = f", peak memory {peak:.0f} MB" if peak else ""
     yield f"{counters.seconds:.0f} s in all{memory}; weights in {folder.model}"
     yield ""
-    prompt = "\n" if "\n" in session.tokenizer.characters else session.tokenizer.characters[0]
+    prompt = sampling.default_prompt(session.tokenizer.characters)
     ids = sampling.generate(
         session.model,
         session.tokenizer.encode(prompt),
