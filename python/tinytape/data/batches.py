@@ -56,7 +56,9 @@ def split_corpus(corpus: Corpus, tokenizer: CharTokenizer, context: int) -> Spli
                 f"{corpus.path or corpus.name}: {cut} characters to train on and {n - cut} held "
                 f"out are too few; at least {context + 1} and 2 are needed (context {context})"
             )
-        needed = max(context + 1, 2 * 100 // HELD_OUT_PERCENT)
+        # A little less than the answer, which may be far away.
+        least = context * 100 // (100 - HELD_OUT_PERCENT)
+        needed = max(least, context + 1, 2 * 100 // HELD_OUT_PERCENT)
         while needed - needed * HELD_OUT_PERCENT // 100 < context + 1:
             needed += 1
         require_length(

@@ -21,6 +21,7 @@ __all__ = [
     "GPTConfig",
     "NestedConfig",
     "NestedLM",
+    "configured",
     "count_parameters",
     "create",
     "from_config",
@@ -64,11 +65,21 @@ def create(
     Raises:
         ValueError: an unknown preset, an unknown field, or sizes that do not fit together.
     """
+    config = configured(name, vocab_size, **overrides)
+    return from_config(config.to_dict(), generator=generator, dtype=dtype)
+
+
+def configured(name: str, vocab_size: int, **overrides: Any) -> Any:
+    """The config of the model that ``create`` would make of the same; makes no weights.
+
+    Raises:
+        ValueError: as ``create``.
+    """
     if name not in _PRESETS:
         raise ArgumentError(f"models.create: expected one of {', '.join(_PRESETS)}, got {name!r}")
     architecture, options = _PRESETS[name]
     config = {**options, **overrides, "vocab_size": vocab_size, "architecture": architecture}
-    return from_config(config, generator=generator, dtype=dtype)
+    return _read(config)[1]
 
 
 def from_config(

@@ -30,6 +30,7 @@ from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .defaults import is_nested
 from .errors import CheckpointError, ConfigError
+from .room import require_room
 from .state_tree import join_state, split_state
 from .tasks import StreamTask, WindowTask
 from .updates import Updates, updates_of
@@ -242,7 +243,7 @@ def build_session(
         fed: what the run has recorded of its text, when it goes on.
 
     Raises:
-        ConfigError: an unknown model, or a batch that the text is too short for.
+        ConfigError: an unknown model, or a batch that the text is too short for, or the memory.
         DataError: no such text, or one that cannot be used.
     """
     known = models.presets()
@@ -255,16 +256,14 @@ def build_session(
     tokenizer = tokenizer or CharTokenizer.from_text(corpus.text)
     if config.threads is not None:
         tt.set_num_threads(config.threads)
+    planned = models.configured(config.model, tokenizer.vocab_size, **_overrides(config))
+    config = dataclasses.replace(config, context=planned.context)
+    splits = split_corpus(corpus, tokenizer, planned.context)
+    require_room(planned, config)  # sizes that cannot be are refused before they are asked for
     generator = tt.Generator(config.seed)  # its own, so that nothing else can move it
-    model = models.create(
-        config.model,
-        tokenizer.vocab_size,
-        generator=generator,
-        dtype=getattr(tt, config.dtype),
-        **_overrides(config),
+    model = models.from_config(
+        planned.to_dict(), generator=generator, dtype=getattr(tt, config.dtype)
     )
-    config = dataclasses.replace(config, context=model.config.context)
-    splits = split_corpus(corpus, tokenizer, model.config.context)
     if isinstance(model, models.NestedLM):
         starts = document_starts(corpus.text, config.separator)
         task: WindowTask = StreamTask(model, splits, config, starts)
