@@ -146,7 +146,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _number(about: Any, value: Any) -> Any:
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"expected a finite number, got {value}")
     for ok, bound, words in (
         (value >= about["low"], about["low"], "at least"),
