@@ -20,8 +20,11 @@ from tinytape.data import (
     DataError,
     KnownFile,
     corpora,
+    corpus_name,
+    load_again,
     load_corpus,
     places,
+    provenance,
 )
 from tinytape.training import TrainConfig, resolve
 from tinytape.training.session import build_session
@@ -145,6 +148,125 @@ def test_a_known_name_is_never_taken_for_a_file(known: None) -> None:
     place = put(Path("data") / DEFAULT_CORPUS)
     assert load_corpus(DEFAULT_CORPUS).path == place
     assert load_corpus(f"./{DEFAULT_CORPUS}").text == "something else"
+
+
+def test_a_file_or_folder_in_the_working_directory_is_found_by_its_name() -> None:
+    place = put(Path("corp"), TEXT, name="book.txt")
+    corpus = load_corpus("corp")
+    assert (corpus.name, corpus.path, corpus.notice) == ("corp", place, None)
+    put(Path("."), TEXT, name="tale")
+    assert load_corpus("tale").path == Path("tale")
+    # Another one, in a folder that is searched: said, and how to have that.
+    other = put(Path("data") / "corp", TEXT + b"!")
+    corpus = load_corpus("corp")
+    assert corpus.path == place
+    assert (
+        corpus.notice == "corp: the one in this folder; another one is --data data/corp/input.txt"
+    )
+    assert load_corpus("data/corp/input.txt").path == other
+
+
+def test_a_folder_that_holds_no_text_hides_none() -> None:
+    (Path("corp") / "deeper").mkdir(parents=True)
+    with pytest.raises(DataError, match="--data corp: the folder holds no input"):
+        load_corpus("corp")
+    other = put(Path("data") / "corp", TEXT)
+    assert load_corpus("corp").path == other
+    for name in ("a.txt", "b.txt"):  # which of them, nobody says
+        put(Path("corp"), TEXT, name=name)
+    assert load_corpus("corp").path == other
+    other.unlink()
+    with pytest.raises(
+        DataError, match=r"corp holds 2 texts .* --data corp/a.txt or --data corp/b"
+    ):
+        load_corpus("corp")
+
+
+def test_a_known_name_says_what_else_it_could_mean(known: None) -> None:
+    put(Path("data") / DEFAULT_CORPUS)
+    assert load_corpus().notice is None
+    put(Path(DEFAULT_CORPUS), b"mine")
+    notice = load_corpus().notice
+    assert notice == "shakespeare: the corpus of that name; what lies here is --data ./shakespeare"
+    assert load_corpus("./shakespeare").text == "mine"
+
+
+@pytest.mark.parametrize("name", ["val", "validation", "dev", "valid"])
+def test_every_name_of_a_validation_text_is_one(name: str) -> None:
+    for part, text in (("train", b"to train on "), (name, b"held out "), ("test", b"test ")):
+        put(Path("corp"), text, name=f"{part}.txt")
+    corpus = load_corpus("corp")
+    assert (corpus.text, corpus.parts) == ("to train on held out ", ("train.txt", f"{name}.txt"))
+    (Path("corp") / "train.txt").unlink()
+    assert load_corpus("corp").text == "held out test "
+
+
+def test_two_validation_texts_are_one_too_many() -> None:
+    for name in ("train", "valid", "val"):
+        put(Path("corp"), TEXT, name=f"{name}.txt")
+    with pytest.raises(DataError, match=r"holds valid.txt and val.txt, both of them validation"):
+        load_corpus("corp")
+
+
+def test_no_text_is_left_out_without_a_word() -> None:
+    for name in ("input", "val", "notes"):
+        put(Path("corp"), TEXT, name=f"{name}.txt")
+    corpus = load_corpus("corp")
+    assert corpus.notice == "corp: input.txt of 3 texts; not read: notes.txt, val.txt"
+    (Path("corp") / "input.txt").rename(Path("corp") / "train.txt")
+    notice = str(load_corpus("corp").notice)
+    assert "training on train.txt, val.txt is held out" in notice
+    assert notice.endswith("train.txt and val.txt of 3 texts; not read: notes.txt")
+
+
+def test_names_of_runs_tell_texts_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody's text is called input.txt."""
+    monkeypatch.chdir(tmp_path)
+    for place in ("a/input.txt", "b/input.txt", "a/train.txt", "b/train.txt", "a/tale.txt"):
+        put(Path(place).parent, TEXT, name=Path(place).name)
+    given = [
+        "a/input.txt",
+        "b/input.txt",
+        "a/train.txt",
+        "b/train.txt",
+        "a/tale.txt",
+        "shakespeare",
+    ]
+    names = [corpus_name(data) for data in given]
+    assert names == ["a", "b", "a-train", "b-train", "tale", "shakespeare"]
+    assert corpus_name("a") == corpus_name("./a/") == corpus_name(str(tmp_path / "a")) == "a"
+    assert load_corpus("b/input.txt").name == "b"
+    monkeypatch.chdir("b")
+    assert (
+        corpus_name("input.txt") == corpus_name(".") == "b" and corpus_name("..") == tmp_path.name
+    )
+    assert corpus_name("/") == "text" and corpus_name("x/my tale.txt") == "my-tale"
+
+
+def test_a_run_finds_its_text_again_from_elsewhere(tmp_path: Path) -> None:
+    place = put(Path("corp"), TEXT * 40, name="book.txt")
+    record = provenance(load_corpus("corp"))
+    assert record["path"] == os.path.abspath(place)
+    os.chdir(tmp_path)
+    assert load_again("corp", record).text.encode() == TEXT * 40
+    # Another text of that name here is not taken for it.
+    put(Path("corp"), b"another")
+    assert load_again("corp", record).text.encode() == TEXT * 40
+    # The project was moved as a whole: what the words mean from here.
+    os.rename(tmp_path / "project", tmp_path / "moved")
+    os.chdir(tmp_path / "moved" / "work")
+    assert load_again("corp", record).text.encode() == TEXT * 40
+    os.chdir("/")
+    with pytest.raises(DataError, match=r"where the text of this run is now, say with --data$"):
+        load_again("corp", record)
+
+
+def test_a_known_corpus_is_found_again_by_its_name(known: None, nowhere: Path) -> None:
+    put(Path("data") / DEFAULT_CORPUS)
+    record = provenance(load_corpus())
+    (Path("data") / DEFAULT_CORPUS / "input.txt").unlink()
+    place = put(nowhere / "cache" / DEFAULT_CORPUS)
+    assert load_again(DEFAULT_CORPUS, record).path == place
 
 
 def test_a_folder_with_one_text_of_another_name() -> None:
