@@ -82,9 +82,10 @@ def search_folders() -> list[Path]:
     folders = [Path("data"), Path("..") / "shared" / "data", cache_folder()]
     chosen = os.environ.get("TINYTAPE_DATA")
     if chosen:
-        if not Path(chosen).is_dir():
+        folder = Path(expanded(chosen))
+        if not folder.is_dir():
             raise DataError(f"TINYTAPE_DATA={chosen}: there is no such folder")
-        folders.insert(0, Path(chosen))
+        folders.insert(0, folder)
     return folders
 
 

@@ -25,7 +25,10 @@ examples:
   python -m tinytape.train --resume runs/mine               go on where it stopped
   python -m tinytape.train --resume runs/mine/checkpoints/step-00001000 --out runs/branch
 
-A TOML file holds the same names: model = "small", batch_size = 12, lr = 2e-3.
+A TOML file holds the same names: model = "small", batch_size = 12, lr = 2e-3. Paths in it are
+relative to the working directory.
+Other names of --data are a file or folder here, or a folder in $TINYTAPE_DATA, data/,
+../shared/data/ or the user's cache folder.
 Ctrl-C finishes the step, saves and leaves; a second Ctrl-C leaves at once.
 """
 
@@ -131,7 +134,9 @@ def train_parser() -> CommandParser:
             groups[group] = parser.add_argument_group(group)
         add_settings(groups[group], {name: option})
     run = groups["run"]
-    run.add_argument("--config", type=path, metavar="FILE", help="TOML file with settings")
+    run.add_argument(
+        "--config", type=path, metavar="FILE", help="TOML file with settings; flags beat it"
+    )
     run.add_argument(
         "--resume",
         nargs="?",
@@ -147,7 +152,8 @@ def train_parser() -> CommandParser:
         action="append",
         default=[],
         metavar="FIELD",
-        help="let this setting differ on --resume although it changes the result (data: the text)",
+        help="let this setting differ on --resume although it changes the result, such as lr; "
+        "data: go on with another text. May be given several times",
     )
     run.add_argument(
         "--overwrite", action="store_true", help="start again in a folder that holds a run"

@@ -118,7 +118,7 @@ class TrainConfig:
     )  # fmt: skip
 
     optimizer: str = setting(
-        "adamw", str, OPTIMISER, "update rule; muon leaves what is no hidden matrix to AdamW",
+        "adamw", str, OPTIMISER, "update rule; muon leaves all but hidden matrices to adamw",
         choices=OPTIMIZERS,
     )  # fmt: skip
     lr: float = setting(
@@ -127,13 +127,23 @@ class TrainConfig:
         OPTIMISER,
         "learning rate after warm-up",
         above=0.0,
-        shown="Adam 2e-3, nested 6e-3; muon 8e-3, nested 1.2e-2; nested-original 3e-4; rest 0.1",
+        shown="2e-3 for adamw, adam and delta_adam, 8e-3 for muon; of nested models 6e-3 and "
+        "1.2e-2, of nested-original 3e-4; 0.1 for the other rules",
     )
     min_lr: float = setting(
-        None, float, OPTIMISER, "learning rate at the last step", low=0.0, shown="lr / 10"
+        None,
+        float,
+        OPTIMISER,
+        "learning rate at the last step, unless the schedule is constant",
+        low=0.0,
+        shown="lr / 10",
     )
     schedule: str = setting(
-        "cosine", str, OPTIMISER, "from lr to min-lr", choices=("constant", "cosine", "linear")
+        "cosine",
+        str,
+        OPTIMISER,
+        "how the rate goes from lr to min-lr",
+        choices=("constant", "cosine", "linear"),
     )
     warmup: int = setting(
         None, int, OPTIMISER, "steps of linear warm-up", low=0, shown="100, or iters / 10 if less"
@@ -141,15 +151,18 @@ class TrainConfig:
     clip: float = setting(1.0, float, OPTIMISER, "largest gradient norm; 0 is no limit", low=0.0)
     weight_decay: float = setting(
         None, float, OPTIMISER, "decay of matrices; vectors are never decayed", low=0.0,
-        shown="0.1 for adamw and muon, else and for nested-original 0",
+        shown="0.1 for adamw and muon; 0 for the others, and for nested-original",
     )  # fmt: skip
     beta1: float = setting(
-        0.9, float, OPTIMISER, "Adam's first decay; momentum of sgd, delta_momentum",
+        0.9, float, OPTIMISER,
+        "first decay of adam and its relatives; momentum of sgd and delta_momentum",
         low=0.0, below=1.0,
     )  # fmt: skip
-    beta2: float = setting(0.99, float, OPTIMISER, "Adam's second decay", low=0.0, below=1.0)
+    beta2: float = setting(
+        0.99, float, OPTIMISER, "second decay of adam and its relatives", low=0.0, below=1.0
+    )
     muon_momentum: float = setting(
-        0.95, float, OPTIMISER, "momentum of muon; what it leaves to AdamW has the betas",
+        0.95, float, OPTIMISER, "momentum of muon; what it leaves to adamw has the betas",
         low=0.0, below=1.0,
     )  # fmt: skip
 
@@ -174,7 +187,7 @@ class TrainConfig:
         "0.05,0.01",
         str,
         NESTED,
-        "its weights, from the fast level on",
+        "weights of the surprise loss, from the fast level on",
         form=_weights,
         metavar="X,X",
     )
@@ -184,7 +197,9 @@ class TrainConfig:
         form=_three_counts,
         shown="1,16,256 for nested-original, else 1,4,16",
     )  # fmt: skip
-    chunk_unit: str = setting("steps", str, NESTED, "their unit", choices=("steps", "tokens"))
+    chunk_unit: str = setting(
+        "steps", str, NESTED, "unit of the chunk sizes", choices=("steps", "tokens")
+    )
     level_update: str = setting(
         None, str, NESTED, "what a level gets of its gradients", choices=("mean", "sum"),
         shown="sum for nested-original, else mean",
@@ -205,7 +220,9 @@ class TrainConfig:
         None, int, RUN, "threads; results do not depend on it", low=1, may_change=True,
         shown="TINYTAPE_NUM_THREADS, or the CPUs at hand",
     )  # fmt: skip
-    keep: int = setting(3, int, RUN, "checkpoints kept", low=1, may_change=True)
+    keep: int = setting(
+        3, int, RUN, "checkpoints kept, besides the best one", low=1, may_change=True
+    )
 
     def __post_init__(self) -> None:
         check_all(self)
