@@ -212,16 +212,15 @@ def _empty_folder(given: str) -> str:
 
 
 def _unknown_name(given: str) -> str:
-    here = sorted(
-        {p.name for root in search_folders() if root.is_dir() for p in root.iterdir() if p.is_dir()}
-        | set(KNOWN_CORPORA)
-        | {FALLBACK_CORPUS}
-    )
-    near = difflib.get_close_matches(given, here, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    known = {*KNOWN_CORPORA, FALLBACK_CORPUS}
+    for root in search_folders():
+        known |= {p.name for p in root.iterdir() if p.is_dir()} if root.is_dir() else set()
+    here = {p.name for p in Path().iterdir() if p.is_dir() or p.suffix == ".txt"}
+    near = difflib.get_close_matches(given, sorted(known | here), n=1)
+    hint = f"; did you mean {quoted(near[0])}?" if near else "."
     return (
-        f"no corpus, file or folder named {given!r}{hint} Known here: {', '.join(here)}. "
-        f"Looked for {given}/input.txt in {listed(search_folders())}"
+        f"no corpus, file or folder named {quoted(given)}{hint} Known here: "
+        f"{', '.join(sorted(known))}. Looked for {given}/input.txt in {listed(search_folders())}"
     )
 
 

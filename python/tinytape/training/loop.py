@@ -37,6 +37,7 @@ from .progress import Console, Progress
 from .report import closing, header
 from .run_folder import RunFolder
 from .session import Session, build_session
+from .shell import command_line
 from .signals import StopSignals
 from .step import train_step
 
@@ -214,7 +215,7 @@ def _run(
         else:
             console.line(
                 f"stopped by {stop.requested} and saved at step {counters.step}; go on with: "
-                f"python -m tinytape.train --resume {folder}"
+                f"{command_line('train', '--resume', folder.path)}"
             )
         return Outcome(folder, session, stop.requested, stop.exit_code)
 
