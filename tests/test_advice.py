@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tinytape import checkpoint, generate, models, plot, train
-from tinytape.training import RunFolder, report
+from tinytape.training import RunFolder, loop, report
 
 TEXT = "Speak, speak.\nFirst, you know Caius Marcius is chief enemy to the people.\n" * 12
 QUICK = ["--model", "tiny", "--batch-size", "2", "--iters", "2", "--checkpoint-interval", "1"]
@@ -61,8 +62,17 @@ def code_of(command: list[str]) -> object:
 def nothing() -> None: ...
 
 
-def remove(path: str) -> Callable[[], object]:
-    return lambda: shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink()
+def stopped(out: str = "stopped", data: str = "my text.txt") -> None:
+    """A run that was stopped after its first step."""
+    real = loop.train_step
+
+    def step(*args: Any, **named: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return real(*args, **named)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "train_step", step)
+        assert code_of(["train", "--data", data, "--out", out, *QUICK]) == 128 + signal.SIGINT
 
 
 def trained_here() -> None:
@@ -125,10 +135,10 @@ ROWS: dict[str, tuple[Callable[[], object], list[str], str, Callable[..., list[s
     "lower rate": (nothing, [*RESUME, "--lr", "1e-5"], r"or add (--allow-change lr)$", add),
     "iters": (nothing, [*RESUME, "--iters", "3"], r"or add (--allow-change iters)$", add),
     "fewer iters": (
-        remove("my run/checkpoints/step-00000002"),
-        [*RESUME, "--iters", "1"], r"or add (--allow-change iters)$", add,
+        stopped,
+        ["train", "--resume", "stopped", "--iters", "1"], r"or add (--allow-change iters)$", add,
     ),
-    "another text": (other_text, RESUME, r"or say (--allow-change data)$", add),
+    "another text": (other_text, RESUME, r"or add (--allow-change data)$", add),
     "moved text": (
         moved_text, RESUME, r"say with (--data)$", lambda c, words: [*c, words, "moved.txt"],
     ),
@@ -192,17 +202,7 @@ def test_a_finished_run_prints_commands_that_work(
 def test_a_stopped_run_prints_the_command_that_goes_on(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tinytape.training import loop
-
-    real = loop.train_step
-
-    def step(*args: object, **named: object) -> object:
-        os.kill(os.getpid(), 2)
-        return real(*args, **named)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(loop, "train_step", step)
-        assert code_of([*START, "--out", "a 'run'"]) == 130
+    stopped("a 'run'")
     said = capsys.readouterr().out
     found = re.search(r"go on with: .*python -m tinytape\.train (.*)$", said, re.MULTILINE)
     assert found, said
@@ -216,13 +216,10 @@ def test_a_text_of_a_relative_path_is_found_again_from_elsewhere(
     (work / "corp").mkdir()
     (work / "corp" / "book.txt").write_text(TEXT)
     for data in ("my text.txt", "corp"):
-        shutil.rmtree(work / "run", ignore_errors=True)
         monkeypatch.chdir(work)
-        assert code_of(["train", "--data", data, "--out", "run", *QUICK]) == 0
-        shutil.rmtree(work / "run" / "checkpoints" / "step-00000002")
-        (work / "run" / "model.safetensors").unlink()
+        stopped(f"run of {data}", data)
         monkeypatch.chdir(tmp_path)
-        assert code_of(["train", "--resume", str(work / "run")]) == 0
+        assert code_of(["train", "--resume", str(work / f"run of {data}")]) == 0
 
 
 def test_a_run_that_was_fed_line_ends_goes_on_with_them(
@@ -232,15 +229,12 @@ def test_a_run_that_was_fed_line_ends_goes_on_with_them(
     from tinytape.data import corpora
 
     Path("dos.txt").write_bytes(b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode())
-    command = ["train", "--data", "dos.txt", "--out", "old", *QUICK]
     with monkeypatch.context() as patched:
         patched.setattr(corpora, "as_text", lambda data, path, where: (data.decode(), []))
-        assert code_of(command) == 0
+        stopped("old", "dos.txt")
     assert "\r" in RunFolder("old").tokenizer.read_text().encode().decode("unicode_escape")
-    shutil.rmtree("old/checkpoints/step-00000002")
-    Path("old/model.safetensors").unlink()
     capsys.readouterr()
     assert code_of(["train", "--resume", "old"]) == 0
     assert "line ends are read as they are" in capsys.readouterr().out
-    assert code_of([*command[:-1], "1", "--out", "new"]) == 0
+    assert code_of(["train", "--data", "dos.txt", "--out", "new", *QUICK]) == 0
     assert "the line ends 24 CR LF are read as new lines" in capsys.readouterr().out

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tinytape import models, train
-from tinytape.training import ConfigError, RunFolder, TrainConfig, report, resolve
+from tinytape.training import ConfigError, RunFolder, TrainConfig, loop, report, resolve
 from tinytape.training.changes import changed_for_resume
 from tinytape.training.config import NESTED, SETTINGS, flag
 
@@ -109,15 +111,26 @@ def small_models() -> Iterator[None]:
         yield
 
 
+def stop_at_once(patched: pytest.MonkeyPatch) -> None:
+    """A run stops after its first step."""
+    real = loop.train_step
+
+    def step(*args: Any, **named: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return real(*args, **named)
+
+    patched.setattr(loop, "train_step", step)
+
+
 @pytest.fixture(scope="module", params=RUNS)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "t.txt").write_text("ab cd.\nefg hij\n" * 30)
     quick = ["--iters", "2", "--batch-size", "2", "--context", "8", "--checkpoint-interval", "1"]
     where = ["--data", str(folder / "t.txt"), "--out", str(folder / "run")]
-    assert train.main([*RUNS[request.param], *quick, "--eval-interval", "2", *where]) == 0
-    shutil.rmtree(folder / "run" / "checkpoints" / "step-00000002")
-    (folder / "run" / "model.safetensors").unlink()
+    with pytest.MonkeyPatch.context() as patched:
+        stop_at_once(patched)
+        assert train.main([*RUNS[request.param], *quick, *where]) == 128 + signal.SIGINT
     return folder / "run"
 
 

@@ -262,7 +262,7 @@ def test_what_cannot_be_is_refused_before_memory_is_asked_for(
 
 
 def test_a_model_that_no_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = models.configured("small", 65, context=10**8)
+    config = models.describe("small", 65, context=10**8)
     monkeypatch.setattr(room, "physical_memory", lambda: 8 << 30)
     with pytest.raises(ConfigError, match="a model of 100000000 positions needs about 205 GB"):
         room.require_room(config, TrainConfig())

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .._files import make_folder, replace_file
+from .._files import make_folder, opened, replace_file
 from ..data import load_corpus
 from ..errors import TinytapeError
 from ..random import philox_u64
@@ -162,7 +162,8 @@ def _train(run: Run, *, resumes: bool) -> None:
         command += ["--out", str(run.folder)]
     make_folder(run.folder.parent)
     log = run.folder.parent / f"{run.folder.name}.log"
-    with open(log, "ab") as file:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    with opened(log, flags) as file:  # a link is not followed: it leads to nothing of ours
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE)
         try:
             errors = process.communicate()[1]

@@ -22,7 +22,8 @@ from .signals import BROKEN_PIPE_EXIT
 # The user can put these right: exit code 2, as for a wrong flag.
 _USAGE = (DataError, ConfigError, RunError, CheckpointError, MissingExtraError)
 # These happened to a run that was asked for correctly: exit code 1.
-_FAILURES = (NonFiniteError, MissingGradientError, MemoryError, OSError)
+_FAILURES = (NonFiniteError, MissingGradientError, OSError)
+_OUT_OF_MEMORY = "out of memory: the system gave no more; what was saved before is whole"
 
 
 def run_command(body: Callable[[], int]) -> int:
@@ -46,8 +47,11 @@ def run_command(body: Callable[[], int]) -> int:
     except _USAGE as error:
         _complain(f"error: {error}")
         return 2
+    except MemoryError as error:  # Python's own says nothing
+        _complain(f"error: {str(error) or _OUT_OF_MEMORY}")
+        return 1
     except _FAILURES as error:
-        _complain(f"error: {error or type(error).__name__}")
+        _complain(f"error: {error}")
         return 1
     finally:
         for stream in (sys.stdout, sys.stderr):

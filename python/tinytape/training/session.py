@@ -27,9 +27,10 @@ from ..data import (
 )
 from .arrays import Array, require_same_arrays
 from .checkpoint import Checkpoint
-from .config import TrainConfig
+from .config import SETTINGS, TrainConfig
 from .defaults import is_nested
 from .errors import CheckpointError, ConfigError
+from .model_size import require_weights_of
 from .room import require_room
 from .state_tree import join_state, split_state
 from .tasks import StreamTask, WindowTask
@@ -55,6 +56,11 @@ class Counters:
     best_step: int = -1
     grad_norm: float | None = None  # of the last step, before clipping
     seconds: float = 0.0  # spent in the loop, over all resumes
+
+    def without_losses(self) -> Counters:
+        """Where losses are measured anew, on another text: without any of the old ones."""
+        kept = ("step", "micro_step", "loss_of_step", "skipped", "skipped_in_a_row", "grad_norm")
+        return Counters(**{name: getattr(self, name) for name in (*kept, "seconds")})
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ class Session:
             "counters": dataclasses.asdict(self.counters),
         }, arrays  # fmt: skip
 
-    def restore(self, checkpoint: Checkpoint, *, allowed: Collection[str] = ()) -> None:
+    def restore(self, checkpoint: Checkpoint, *, allowed: Collection[str] = ()) -> bool:
         """Take over the state of a checkpoint: compare everything first, then assign.
 
         Weights, moments, gradients, counts and positions come from the checkpoint; rates, decays
@@ -177,15 +183,16 @@ class Session:
             raise ConfigError(
                 f"cannot resume with another text: the run was fed one with {_in_words(*fed)}, and "
                 f"--data {self.config.data} is now {self.corpus.name} with {_in_words(*now)}; "
-                f"give the first with --data or $TINYTAPE_DATA, or say --allow-change data"
+                f"give the first with --data or $TINYTAPE_DATA{self._other_way(checkpoint)}"
             )
         counters = _counters(_section(state, "counters", path), checkpoint)
         require_same_arrays(checkpoint.model, self.weights(), path / "model.safetensors")
         self._require_arrays(checkpoint, counters)
-        before = _section(checkpoint.config, "train", path).get("gradient_accumulation_steps", 1)
-        if counters.micro_step and before != self.config.gradient_accumulation_steps:
+        before = _section(checkpoint.config, "train", path)
+        batches = before.get("gradient_accumulation_steps", 1)
+        if counters.micro_step and batches != self.config.gradient_accumulation_steps:
             raise ConfigError(
-                f"{path} is in the middle of a step, after {counters.micro_step} of {before} "
+                f"{path} is in the middle of a step, after {counters.micro_step} of {batches} "
                 f"batches: gradient_accumulation_steps can change between two steps only"
             )
         parts = {
@@ -207,7 +214,18 @@ class Session:
         for name, parameter in self._trained():
             array = checkpoint.arrays.get(_GRADIENT + name)
             parameter.grad = None if array is None else tt.tensor(array)
-        self.counters = counters
+        comparable = fed == now and _measure(checkpoint.config) == _measure(self.record())
+        self.counters = counters if comparable else counters.without_losses()
+        return comparable
+
+    def _other_way(self, checkpoint: Checkpoint) -> str:
+        """How to go on with the text at hand, or why nothing can."""
+        known = checkpoint.tokenizer
+        strange = set(self.corpus.text).difference(known.characters) if known else None
+        if strange:
+            shown = "".join(sorted(strange)[:8])
+            return f": of this one the run does not know the characters {shown!r}"
+        return ", or add --allow-change data"
 
     def _require_arrays(self, checkpoint: Checkpoint, counters: Counters) -> None:
         """Raise CheckpointError unless the arrays are those that this run would have there."""
@@ -232,6 +250,7 @@ class Session:
 def build_session(
     config: TrainConfig,
     tokenizer: CharTokenizer | None = None,
+    checkpoint: Checkpoint | None = None,
     *,
     fed: Mapping[str, Any] | None = None,
 ) -> Session:
@@ -240,10 +259,12 @@ def build_session(
     Args:
         config: resolved settings.
         tokenizer: that of the run, where the text is another than it was made from.
+        checkpoint: that is to be restored.
         fed: what the run has recorded of its text, when it goes on.
 
     Raises:
         ConfigError: an unknown model, or a batch that the text is too short for, or the memory.
+        CheckpointError: the checkpoint is of a model of another size; none was made.
         DataError: no such text, or one that cannot be used.
     """
     known = models.presets()
@@ -256,14 +277,18 @@ def build_session(
     tokenizer = tokenizer or CharTokenizer.from_text(corpus.text)
     if config.threads is not None:
         tt.set_num_threads(config.threads)
-    planned = models.configured(config.model, tokenizer.vocab_size, **_overrides(config))
-    config = dataclasses.replace(config, context=planned.context)
-    splits = split_corpus(corpus, tokenizer, planned.context)
-    require_room(planned, config)  # sizes that cannot be are refused before they are asked for
     generator = tt.Generator(config.seed)  # its own, so that nothing else can move it
-    model = models.from_config(
-        planned.to_dict(), generator=generator, dtype=getattr(tt, config.dtype)
-    )
+    # How large all will be, by arithmetic, before memory is taken for it.
+    described = models.describe(config.model, tokenizer.vocab_size, **_overrides(config))
+    config = dataclasses.replace(config, context=described["context"])
+    splits = split_corpus(corpus, tokenizer, described["context"])
+    require_room(described, config)
+    if checkpoint is not None:
+        weights, path = checkpoint.model, checkpoint.path
+        values = sum(array.size for array in weights.values())
+        source = path / "model.safetensors"
+        require_weights_of(described, len(weights), values, source, "this command")
+    model: Any = models.from_config(described, generator=generator, dtype=getattr(tt, config.dtype))
     if isinstance(model, models.NestedLM):
         starts = document_starts(corpus.text, config.separator)
         task: WindowTask = StreamTask(model, splits, config, starts)
@@ -284,6 +309,13 @@ def build_session(
         updates=updates_of(model, config),
         counters=Counters(),
     )
+
+
+def _measure(record: dict[str, Any]) -> list[Any]:
+    """How the held-out loss of a run is measured, beside the text; the record is its config's."""
+    train = record["train"]
+    documents = [train.get(name, SETTINGS[name].default) for name in ("reset", "separator")]
+    return [record.get("model", {}).get("context"), *documents]
 
 
 def _in_words(sha256: str | None, cut: int | None) -> str:
