@@ -238,3 +238,68 @@ def test_a_run_that_was_fed_line_ends_goes_on_with_them(
     assert "line ends are read as they are" in capsys.readouterr().out
     assert code_of(["train", "--data", "dos.txt", "--out", "new", *QUICK]) == 0
     assert "the line ends 24 CR LF are read as new lines" in capsys.readouterr().out
+
+
+def without_checkpoints() -> None:
+    """What there is: evaluations and the final weights."""
+    shutil.rmtree("my run/checkpoints")
+    shutil.rmtree("my run/best")
+
+
+def renamed() -> None:
+    """The steps have names of their own now, and a folder of them another place."""
+    stopped("my run 2")
+    shutil.rmtree("my run")
+    Path("my run 2").rename("my run")
+    shutil.rmtree("my run/best")
+    Path("my run/checkpoints/step-00000001").rename("my run/checkpoints/the last one")
+    shutil.rmtree("my run/checkpoints/step-00000000")
+
+
+def damaged() -> None:
+    """The best one is good."""
+    for path in Path("my run/checkpoints").iterdir():
+        (path / "state.json").write_text("{}")
+
+
+# What was done to a run; each command that the message then prints is run.
+STATES = {"without": without_checkpoints, "renamed": renamed, "damaged": damaged}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_each_command_for_what_is_left_of_a_run_works(
+    name: str, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    STATES[name]()
+    capsys.readouterr()
+    assert code_of(RESUME) == 2
+    said = capsys.readouterr().err
+    commands = re.findall(r"python -m tinytape\.(\w+) (.*?)(?=;|$)", said, re.MULTILINE)
+    assert commands, said
+    for module, words in commands:
+        assert code_of([module, *shlex.split(words)]) == 0, (said, capsys.readouterr().err)
+        shutil.rmtree("my run-2", ignore_errors=True)
+
+
+def test_an_older_checkpoint_is_gone_on_from_as_the_message_says(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained_here()
+    capsys.readouterr()
+    assert code_of(["train", "--resume", "my run/checkpoints/step-00000001"]) == 2
+    said = capsys.readouterr().err
+    found = re.search(r"python -m tinytape\.train (.*)$", said, re.MULTILINE)
+    assert found and "add --out" in said
+    assert code_of(["train", *shlex.split(found[1])]) == 0
+
+
+def test_a_text_with_other_characters_is_not_offered(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained_here()
+    Path("my text.txt").write_text(TEXT + "é")
+    capsys.readouterr()
+    assert code_of(RESUME) == 2
+    said = capsys.readouterr().err
+    assert "--allow-change" not in said
+    assert "of this one the run does not know the characters 'é'" in said
