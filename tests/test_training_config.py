@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import tinytape as tt
+from tinytape import checkpoint, generate, study
 from tinytape.training.arguments import train_parser
 from tinytape.training.config import (
     SETTINGS,
@@ -129,6 +131,14 @@ def test_an_absent_file() -> None:
     ("flags", "words"),
     [
         (["--learning-rate", "1"], "no option --learning-rate; did you mean --lr?"),
+        (["--block-size", "8"], "no option --block-size; did you mean --context?"),
+        (["-lr", "1"], "no option -lr; did you mean --lr?"),
+        (["--momentum", "0.9"], "that of sgd and delta_momentum is --beta1, that of muon --muon-"),
+        (["--epochs", "3"], "training is counted in steps, not in passes over the text: --iters"),
+        (["--device", "cuda"], "no option --device; everything runs on the CPU"),
+        (["--n-layer", "3"], "sizes of a model are a preset's: --model"),
+        (["--verbose"], "no option --verbose (see"),  # nothing is near: nothing is said
+        (["--top-p", "1"], "no option --top-p (see"),
         (["--steps=5"], "no option --steps; did you mean --iters?"),
         (["--batchsize", "5"], "did you mean --batch-size"),
         (["--iter", "5"], "no option --iter; did you mean --iters"),  # no silent abbreviations
@@ -145,6 +155,14 @@ def test_a_wrong_flag_says_what_was_meant(
     message = capsys.readouterr().err
     assert exit.value.code == 2
     assert words in message and message.startswith("error: ") and message.count("\n") == 1
+
+
+def test_every_command_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for parser in (train_parser(), generate.parser(), checkpoint.parser(), study.parser()):
+        with pytest.raises(SystemExit) as exit:
+            parser.parse_args(["--version"])
+        assert exit.value.code == 0
+        assert capsys.readouterr().out == f"tinytape {tt.__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,9 @@ def test_draws_are_uniform_and_belong_to_their_seed() -> None:
         ({"max_new_tokens": -1}, "max_new_tokens >= 0"),
         ({"temperature": -0.1}, "temperature >= 0"),
         ({"temperature": float("nan")}, "finite temperature"),
+        ({"temperature": float("inf")}, "finite temperature"),
+        ({"temperature": 1 << 2000}, "finite temperature"),
+        ({"seed": 1 << 64}, "seed: expected an integer from"),
         ({"top_k": 0}, "top_k >= 1"),
     ],
 )

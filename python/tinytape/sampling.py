@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -46,7 +46,7 @@ def generate(
         raise ValueError("generate: expected a prompt of at least one token, got none")
     if max_new_tokens < 0:
         raise ValueError(f"generate: expected max_new_tokens >= 0, got {max_new_tokens}")
-    if not (math.isfinite(temperature) and temperature >= 0):
+    if not 0 <= temperature <= sys.float_info.max:
         raise ValueError(f"generate: expected a finite temperature >= 0, got {temperature}")
     if top_k is not None and top_k < 1:
         raise ValueError(f"generate: expected top_k >= 1, got {top_k}")

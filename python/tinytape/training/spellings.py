@@ -32,7 +32,6 @@ _SAME = {
     "max-seq-len": "context",
     "max-steps": "iters",
     "max-tokens": "tokens",
-    "momentum": "beta1",
     "num-iters": "iters",
     "num-steps": "iters",
     "num-threads": "threads",
@@ -65,20 +64,25 @@ _CPU = "everything runs on the CPU"
 _OTHER = {
     "compile": "there is nothing to compile",
     "cuda": _CPU,
+    "d-model": _SIZES,
     "device": _CPU,
     "epochs": _EPOCHS,
     "eval-iters": "the whole held-out text is read at each evaluation",
     "gpu": _CPU,
     "gpus": _CPU,
     "heads": _SIZES,
+    "hidden": _SIZES,
     "hidden-size": _SIZES,
     "layers": _SIZES,
     "log-interval": "each step is shown; {eval_interval} is for held-out losses",
     "max-epochs": _EPOCHS,
+    "momentum": "that of sgd and delta_momentum is {beta1}, that of muon {muon_momentum}",
     "n-embd": _SIZES,
     "n-head": _SIZES,
     "n-layer": _SIZES,
     "num-epochs": _EPOCHS,
+    "num-heads": _SIZES,
+    "num-layers": _SIZES,
     "num-train-epochs": _EPOCHS,
     "num-workers": "{threads} are what a run has",
     "top-p": "{top_k} is what there is",
@@ -102,7 +106,7 @@ def meant(name: str, known: Iterable[str]) -> str:
             return ""
     near = (
         [p for p in (plain, _SAME.get(plain)) if p in names]
-        or [p for p in names if p.startswith(plain)][:3]
+        or [p for p in names if len(plain) > 1 and p.startswith(plain)][:3]
         or difflib.get_close_matches(plain, names, n=2, cutoff=0.8)
     )
     return f"did you mean {' or '.join(names[p] for p in near)}?" if near else ""
