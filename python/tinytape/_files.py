@@ -28,6 +28,7 @@ Content = bytes | Iterable[bytes | memoryview]
 TEMPORARY_PREFIX = ".tmp-"
 # "." and ".." are names of no folder of ours, whatever a leftover is called.
 _ASIDE = re.compile(re.escape(TEMPORARY_PREFIX) + r"old-(?!\.{1,2}-[0-9]+$)(.+)-[0-9]+")
+_BEGUN = re.compile(re.escape(TEMPORARY_PREFIX) + r"(.+)-[0-9]+")
 # What a file system that cannot sync a folder says. SQLite and PostgreSQL go on then as well: such
 # a system keeps names in an order of its own, and no call of ours would change that.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -35,8 +36,13 @@ _NO_FOLDER_OPEN = {errno.EACCES, errno.EISDIR}  # one that may be written but no
 
 
 def replace_file(path: str | os.PathLike[str], content: Content) -> None:
-    """Give ``path`` the content, or leave it as it was and raise OSError."""
+    """Give ``path`` the content, or leave it as it was and raise OSError.
+
+    A link is refused: neither what it leads to nor the link itself is ours to write over.
+    """
     path = Path(path)
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, f"a link to {os.readlink(path)}, not written over", str(path))
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
     try:
         temporary.unlink(missing_ok=True)
@@ -143,14 +149,17 @@ def opened(path: Path, flags: int) -> Iterator[int]:
         raise
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half written in ``folder``.
+def remove_leftovers(folder: Path, names: re.Pattern[str] | None = None) -> None:
+    """Remove what a killed process left half written in ``folder``, of these names alone if given.
 
     A kill between the two renames of a replacement leaves the old folder aside and nothing under
     its name: it is the last one that was whole for certain, so it gets its name back.
     """
     for entry in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
         aside = _ASIDE.fullmatch(entry.name)
+        begun = aside or _BEGUN.fullmatch(entry.name)
+        if names is not None and not (begun and names.fullmatch(begun[1])):
+            continue
         if aside:
             _put_back(entry, entry.with_name(aside[1]))
         else:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from .._pictures import new_figure, new_log_formatter
+from .._pictures import new_figure, new_log_formatter, save_figure
 from ..training.evaluate import perplexity
 from ..training.run_folder import RunFolder
 from .catalogue import Study
@@ -132,7 +132,7 @@ def draw(path: Any, title: str, study: Study, finished: Finished) -> None:
     for axis in (curves.yaxis, ends.xaxis):
         axis.set_major_formatter(new_log_formatter())
         axis.set_minor_formatter(new_log_formatter())
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _figures(run: Run, metrics: list[dict[str, Any]], milestones: Sequence[int]) -> dict[str, Any]:

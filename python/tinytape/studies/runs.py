@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from .._files import make_folder, replace_file
+from .._files import make_folder, opened, replace_file
 from ..data import load_corpus
 from ..errors import TinytapeError
 from ..random import philox_u64
-from ..training.arguments import CommandParser
 from ..training.config import SETTINGS, TrainConfig, flag
 from ..training.defaults import resolve
 from ..training.load import settings_of
@@ -163,7 +162,8 @@ def _train(run: Run, *, resumes: bool) -> None:
         command += ["--out", str(run.folder)]
     make_folder(run.folder.parent)
     log = run.folder.parent / f"{run.folder.name}.log"
-    with open(log, "ab") as file:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    with opened(log, flags) as file:  # a link is not followed: it leads to nothing of ours
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE)
         try:
             errors = process.communicate()[1]
@@ -176,16 +176,6 @@ def _train(run: Run, *, resumes: bool) -> None:
     if process.returncode:
         said = errors.decode(errors="replace").strip().splitlines()
         raise StudyError(f"{run.folder}: {said[-1] if said else 'failed'} (see {log})")
-
-
-def add_settings(parser: CommandParser, names: tuple[str, ...]) -> None:
-    """Give a parser the flags of some settings of training."""
-    for name in names:
-        about = SETTINGS[name].metadata
-        parser.add_argument(
-            flag(name), dest=name, type=about["kind"], metavar=about["metavar"], default=None,
-            help=about["help"],
-        )  # fmt: skip
 
 
 def _slug(label: str) -> str:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from .._pictures import new_figure
+from .._pictures import new_figure, save_figure
 from .errors import RunError
 from .run_folder import RunFolder
 
@@ -31,8 +31,15 @@ def draw_curve(run: str | os.PathLike[str]) -> Path:
         raise RunError(
             f"{folder.metrics} and {folder.config}: not what a run writes ({error!r})"
         ) from error
-    figure.savefig(folder.curve)
+    save_figure(figure, folder.curve)
     return folder.curve
+
+
+def _best(metrics: list[dict[str, Any]]) -> int:
+    """Which evaluation was the best: as the run says, which knows what can be compared."""
+    step = metrics[-1].get("best_step")
+    same = [i for i, record in enumerate(metrics) if record["step"] == step]
+    return same[-1] if same else min(range(len(metrics)), key=lambda i: metrics[i]["val_loss"])
 
 
 def _draw(axes: Any, record: dict[str, Any], metrics: list[dict[str, Any]]) -> None:
@@ -56,7 +63,7 @@ def _draw(axes: Any, record: dict[str, Any], metrics: list[dict[str, Any]]) -> N
             f"{name} entropy {value:.2f}", (last, value), xytext=(0, 3),
             textcoords="offset points", ha="right", color="#636363", fontsize=9,
         )  # fmt: skip
-    best = min(range(len(metrics)), key=held_out.__getitem__)
+    best = _best(metrics)
     axes.annotate(
         f"best {held_out[best]:.3f} at {steps[best]:,}", (steps[best], held_out[best]),
         xytext=(0, 8), textcoords="offset points", ha="right", color="#08519c", fontsize=9,

@@ -16,6 +16,10 @@ class RunError(TinytapeError, ValueError):
     """A run folder that is absent, is in the way, or does not hold what was asked of it."""
 
 
+class FolderGoneError(TinytapeError, OSError):
+    """A folder of a run that was removed or became unreachable while the run trained."""
+
+
 class CheckpointError(TinytapeError, ValueError):
     """A checkpoint that is incomplete, damaged, or belongs to another model."""
 

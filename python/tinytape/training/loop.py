@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,32 +14,35 @@ from typing import Any
 import tinytape as tt
 
 from .._files import discard_folder
-from ..data import CharTokenizer
 from .arrays import NotFiniteError
 from .belonging import require_same_run
+from .changes import changed_for_resume
 from .checkpoint import (
     Checkpoint,
     copy_checkpoint,
-    latest_checkpoint,
     list_checkpoints,
-    load_checkpoint,
     prune_checkpoints,
     save_checkpoint,
     step_of,
 )
-from .config import TrainConfig, changed_for_resume, check_names
+from .claim import claim, require_claimable
+from .config import TrainConfig, check_names
 from .defaults import resolve
 from .environment import differences, environment, resident_mb
-from .errors import CheckpointError, ConfigError, RunError
+from .errors import ConfigError
 from .evaluate import perplexity
 from .final_weights import save_final_weights
 from .load import settings_of
 from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress
+from .replaced import discard, repair
 from .report import closing, header
 from .run_folder import RunFolder
+from .run_state import ORIGIN, look_at
 from .session import Session, build_session
+from .shell import command_line
 from .signals import StopSignals
+from .starting_point import keep_best, require_home, starting_point
 from .step import train_step
 
 
@@ -67,12 +71,10 @@ def train(
     config = resolve(config)
     session = build_session(config)
     folder = RunFolder(config.out)
-    with folder.held() as notice:
-        if notice:
-            console.line(notice)
-        folder.claim(overwrite=overwrite)
-        session.tokenizer.save(folder.tokenizer)
-        folder.write_config(session.record())
+    require_claimable(folder, overwrite=overwrite)
+    with _held(folder, console):
+        claim(folder, console.line, overwrite=overwrite)
+        _write_settings(session, folder)
         return _run(session, folder, console, resumed=None)
 
 
@@ -100,68 +102,80 @@ def resume(
     """
     console = console or Console()
     check_names(allow_change, "--allow-change")
-    folder.require_run()
     target = RunFolder(asked.get("out", folder.path))
-    branches = target.path.resolve() != folder.path.resolve()
-    with target.held() as notice:
-        if notice:
-            console.line(notice)
-        if not branches:
-            folder.remove_leftovers()
-        found = _starting_point(folder, checkpoint, console)
-        if found is not None and found.path.parent.parent == folder.path:
+    in_place = target.path.resolve() == folder.path.resolve()
+    with contextlib.ExitStack() as stack:
+        if in_place:
+            target = folder
+            require_home(folder, checkpoint)
+            stack.enter_context(_held(folder, console))
+        start = starting_point(
+            folder, checkpoint, console.line, in_place=in_place, changes=bool(allow_change)
+        )
+        found = start.checkpoint
+        in_run = look_at(folder).record is not None  # a checkpoint may lie in none
+        if found is not None and in_run:
             require_same_run(folder, found)
-        # Killed before its first checkpoint, a run has its settings and nothing to lose.
-        record = folder.read_config() if found is None else found.config
-        old = settings_of(record, folder.config if found is None else found.path / "config.json")
+        old = settings_of(start.record, start.source)
         # Where the run lies now is where it goes on, also when the folder was moved.
         old = dataclasses.replace(old, out=str(folder))
         config = changed_for_resume(old, asked, allow_change)
         if found is not None and config.iters < found.step:
             raise ConfigError(f"{folder} is at step {found.step}, beyond iters = {config.iters}")
-        if found is not None and not branches:
-            newest = next(iter(list_checkpoints(folder.checkpoints)), found.path)
-            if checkpoint is not None and step_of(newest) > found.step:
-                raise RunError(
-                    f"{folder} went on from {found.path} to {newest.name}; add --out for another "
-                    f"folder, where a run goes on from here and that one stays"
-                )
         # Another text is read with the characters that the weights know.
-        tokenizer = CharTokenizer.load(folder.tokenizer) if "data" in allow_change else None
-        session = build_session(config, tokenizer, found)
+        tokenizer = start.tokenizer_of(folder) if "data" in allow_change else None
+        fed = dict(start.record.get("corpus", {}))
+        if "data" in asked:
+            fed["path"] = None  # where it was before
+        session = build_session(config, tokenizer, found, fed=fed)
+        comparable, evaluated = True, -1
         if found is not None:
-            session.restore(found, allowed=allow_change)
+            evaluated = found.state["counters"].get("evaluated_step", -1)
+            comparable = session.restore(found, allowed=allow_change)
             for line in differences(found.env, environment()):
                 console.line(f"warning: the environment is not that of the checkpoint: {line}")
-        metrics = folder.read_metrics()
-        best = [p for p in list_checkpoints(folder.best) if found and step_of(p) <= found.step]
-        if branches:
-            target.claim(overwrite=overwrite)
-            session.tokenizer.save(target.tokenizer)
-            for path in best:
+        metrics, best = [], []
+        if in_run:
+            metrics = [m for m in folder.read_metrics() if m["step"] <= evaluated]
+            best = [p for p in list_checkpoints(folder.best) if found and step_of(p) <= found.step]
+        if in_place:
+            repair(folder)
+            if not comparable:  # what will be best takes the place of these
+                keep_best(folder, best, start.record, console.line)
+        else:
+            require_claimable(target, overwrite=overwrite)  # before the folder is made
+            stack.enter_context(_held(target, console))
+            claim(target, console.line, overwrite=overwrite)
+            for path in best if comparable else ():
                 copy_checkpoint(path, target.best)
-        elif allow_change:  # what was best may be of a future that does not come
-            for path in set(list_checkpoints(folder.best)) - set(best):
-                discard_folder(path)
-        target.write_metrics([m for m in metrics if m["step"] <= session.counters.evaluated_step])
-        target.write_config(session.record())
+        branched = None if found is None else str(found.path.absolute())
+        origin = look_at(folder).origin if in_place else branched
+        _write_settings(session, target, origin)
+        target.write_metrics(metrics)
         return _run(session, target, console, resumed=found)
 
 
-def _starting_point(
-    folder: RunFolder, checkpoint: Path | None, console: Console
-) -> Checkpoint | None:
-    if checkpoint is not None:
-        return load_checkpoint(checkpoint)
-    found, problems = latest_checkpoint(folder.checkpoints)
-    for problem in problems:
-        console.line(f"skipped a checkpoint: {problem}")
-    if found is None and problems:
-        raise CheckpointError(
-            f"{folder}: no checkpoint is good ({'; '.join(problems)}); if none can be saved, "
-            f"start again with --overwrite"
-        )
-    return found
+@contextlib.contextmanager
+def _held(folder: RunFolder, console: Console) -> Iterator[None]:
+    with folder.held() as notice:
+        if notice:
+            console.line(notice)
+        yield
+
+
+def _write_settings(session: Session, folder: RunFolder, origin: str | None = None) -> None:
+    """The config first: it is what shows that the rest is a run's.
+
+    Args:
+        origin: the checkpoint of another run that this one goes on from. Without a checkpoint of
+            its own, it must not be taken for a run that had not begun.
+    """
+    record = session.record()
+    if origin:
+        record[ORIGIN] = origin
+    folder.write_config(record)
+    if not folder.tokenizer.is_file():
+        session.tokenizer.save(folder.tokenizer)
 
 
 def _run(
@@ -173,8 +187,10 @@ def _run(
     progress = Progress(
         console, total=config.iters, start=counters.step, tokens_per_step=session.tokens_per_step
     )
-    saved = session.position if resumed else None
-    if resumed:  # a kill may have come between the last saving and its rotation
+    # None: this folder has nothing to go on from yet, so the first thing is to save.
+    own = resumed is not None and resumed.path in list_checkpoints(folder.checkpoints)
+    saved = session.position if own else None
+    if own:  # a kill may have come between the last saving and its rotation
         prune_checkpoints(folder.checkpoints, config.keep)
     first = True
     with StopSignals() as stop:
@@ -191,8 +207,10 @@ def _run(
                 due = counters.micro_step == 0 and (
                     counters.step % config.checkpoint_interval == 0 or counters.step == config.iters
                 )
-                if saved != session.position and (stop.requested or due):
-                    _save(session, folder, folder.checkpoints)
+                if saved is None or (saved != session.position and (stop.requested or due)):
+                    _save(session, folder, folder.checkpoints, progress.note)
+                    for left in discard(folder):
+                        progress.note(left)
                     prune_checkpoints(folder.checkpoints, config.keep)
                     saved = session.position
                 # A request may have come since it was last looked at: what is left must be saved.
@@ -213,6 +231,7 @@ def _run(
                     progress.step(counters.step, loss, took)
         finally:
             progress.close()
+        _follow(folder, console.line)  # before anything is said of it
         if stop.requested is None:
             save_final_weights(
                 folder.model,
@@ -226,7 +245,7 @@ def _run(
         else:
             console.line(
                 f"stopped by {stop.requested} and saved at step {counters.step}; go on with: "
-                f"python -m tinytape.train --resume {folder}"
+                f"{command_line('train', '--resume', folder.path)}"
             )
         return Outcome(folder, session, stop.requested, stop.exit_code)
 
@@ -259,6 +278,7 @@ def _evaluate(
         counters.best_loss, counters.best_step = held_out, counters.step
     lr = session.updates.rate()
     memory = tt.memory_stats()
+    _follow(folder, progress.note)
     folder.append_metrics(
         {
             "step": counters.step,
@@ -276,31 +296,42 @@ def _evaluate(
             "system_bytes": memory["system_bytes"],
             "system_allocations": memory["system_allocations"],
             "skipped": counters.skipped,
+            "best_step": counters.best_step,
             **session.task.figures(),
             **session.updates.figures(),
         }
     )
     if counters.best_step == counters.step:
         # Apart from the others, so that their rotation does not reach it.
-        best = _save(session, folder, folder.best)
+        best = _save(session, folder, folder.best, progress.note)
         for path in list_checkpoints(folder.best):
             if path != best:
                 discard_folder(path)
     progress.evaluated(counters.step, train, held_out, lr)
 
 
-def _save(session: Session, folder: RunFolder, where: Path) -> Path:
-    """Write a checkpoint into the folder ``where``.
+def _save(
+    session: Session,
+    folder: RunFolder,
+    where: Path,
+    note: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Write a checkpoint into ``where``, a folder of the run, wherever that lies by now.
 
     Raises:
         NonFiniteError: it would hold a number that no reader accepts.
+        FolderGoneError: there is no folder any more to save in.
         OSError: the disk is full or fails; what was there before is untouched.
     """
     state, arrays = session.state()
     step = session.counters.step
+    _follow(folder, note)
+    folder.require_rooms()
+    if not folder.has_settings:  # somebody removed them, and without them nothing goes on
+        _write_settings(session, folder)
     try:
-        return save_checkpoint(
-            where,
+        path = save_checkpoint(
+            folder.path / where.name,
             step,
             model=session.weights(),
             arrays=arrays,
@@ -311,6 +342,21 @@ def _save(session: Session, folder: RunFolder, where: Path) -> Path:
         )
     except NotFiniteError as error:  # a bad checkpoint must not push out a good one
         raise nonfinite_error(step, error.name, math.nan, "", "it was not saved", folder) from error
+    except OSError:
+        if not _follow(folder, note):
+            raise
+        folder.remove_leftovers()  # it was moved while this was written
+        return _save(session, folder, where, note)
+    _follow(folder, note)
+    return folder.path / where.name / path.name
+
+
+def _follow(folder: RunFolder, note: Callable[[str], None]) -> bool:
+    """Go after a folder that was moved, and say so. FolderGoneError where it is gone."""
+    moved = folder.follow()
+    if moved:
+        note(moved)
+    return moved is not None
 
 
 class _Pace:
