@@ -29,7 +29,6 @@ from .errors import CheckpointError, RunError
 from .final_weights import about_final_weights, read_final_weights
 from .load import build_model, require_vocabulary, settings_of
 from .manifest import MANIFEST
-from .record_types import CONFIG, require_types
 from .run_folder import RunFolder
 from .state_tree import join_state
 from .tasks import remembered
@@ -239,12 +238,14 @@ def _examine_weights(folder: RunFolder) -> Saved:
 
     def check() -> None:
         nonlocal step
-        record = folder.read_config()
-        require_types(record, CONFIG, folder.config)
+        step = about_final_weights(folder.model).step
+        # What is wrong with the config is told of that file, unless the weights need it.
+        record = {} if step is not None else require_config(folder)
         about, weights = read_final_weights(folder.model, record.get("model"), folder.config)
-        step = about.step
-        build_model({**record, "model": about.model or record["model"]}, folder.config, weights,
-                    folder.model)  # fmt: skip
+        if about.model is not None:
+            dtype = next((str(x.dtype) for x in weights.values() if x.dtype.kind == "f"), None)
+            record = {"train": {"dtype": dtype}, "model": about.model}
+        build_model(record, folder.config, weights, folder.model)
 
     saved = _examine_file(folder.model, "weights", check)
     return replace(saved, step=step)
