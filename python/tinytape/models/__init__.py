@@ -21,6 +21,7 @@ __all__ = [
     "GPTConfig",
     "NestedConfig",
     "NestedLM",
+    "activations_per_token",
     "count_parameters",
     "create",
     "describe",
@@ -103,6 +104,16 @@ def count_parameters(config: Mapping[str, Any]) -> tuple[int, int]:
     """
     count: tuple[int, int] = _read(config)[1].count_parameters()
     return count
+
+
+def activations_per_token(config: Mapping[str, Any]) -> int:
+    """About how many numbers a training step of such a model keeps for one token.
+
+    Raises:
+        ValueError: as ``from_config``.
+    """
+    number: int = _read(config)[1].activations_per_token
+    return number
 
 
 def _read(config: Mapping[str, Any]) -> tuple[Any, Any]:

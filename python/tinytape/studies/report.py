@@ -6,10 +6,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from .._files import read_file
 from .._pictures import new_figure, new_log_formatter, save_figure
 from ..training.evaluate import perplexity
-from ..training.json_records import unpack_json
 from ..training.run_folder import RunFolder
 from .catalogue import Study
 from .runs import Run
@@ -47,7 +45,7 @@ def summary(study: Study, finished: Finished) -> list[dict[str, Any]]:
 def text_of(finished: Finished) -> dict[str, Any]:
     """What the runs' own records say of the text; of that of a variant only where all have one."""
     run, _ = min(finished, key=lambda done: done[0].variant.text is not None)
-    record = unpack_json(read_file(RunFolder(run.folder).config), run.folder)["corpus"]
+    record = RunFolder(run.folder).read_config()["corpus"]
     return {key: record[key] for key in ("name", "sha256", "cut", "parts") if key in record}
 
 

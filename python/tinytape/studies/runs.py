@@ -23,7 +23,6 @@ from .._files import make_folder, opened, replace_file
 from ..data import load_corpus
 from ..errors import TinytapeError
 from ..random import philox_u64
-from ..training.arguments import CommandParser
 from ..training.config import SETTINGS, TrainConfig, flag
 from ..training.defaults import resolve
 from ..training.load import settings_of
@@ -177,16 +176,6 @@ def _train(run: Run, *, resumes: bool) -> None:
     if process.returncode:
         said = errors.decode(errors="replace").strip().splitlines()
         raise StudyError(f"{run.folder}: {said[-1] if said else 'failed'} (see {log})")
-
-
-def add_settings(parser: CommandParser, names: tuple[str, ...]) -> None:
-    """Give a parser the flags of some settings of training."""
-    for name in names:
-        about = SETTINGS[name].metadata
-        parser.add_argument(
-            flag(name), dest=name, type=about["kind"], metavar=about["metavar"], default=None,
-            help=about["help"],
-        )  # fmt: skip
 
 
 def _slug(label: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import shlex
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import tinytape as tt
 
 from .belonging import require_same_run
+from .changes import changed_for_resume
 from .checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -22,7 +22,7 @@ from .checkpoint import (
     step_of,
 )
 from .claim import claim, require_claimable
-from .config import TrainConfig, changed_for_resume, check_names
+from .config import TrainConfig, check_names
 from .defaults import resolve
 from .environment import differences, environment, resident_mb
 from .errors import ConfigError
@@ -36,6 +36,7 @@ from .run_folder import RunFolder
 from .run_state import look_at
 from .saving import discard_before, follow, persist, rotate, save, save_final, write_settings
 from .session import Session, build_session
+from .shell import command_line
 from .signals import StopSignals
 from .starting_point import copy_good, place_for_best, require_home, starting_point
 from .step import train_step
@@ -119,7 +120,10 @@ def resume(
             raise ConfigError(f"{folder} is at step {found.step}, beyond iters = {config.iters}")
         # Another text is read with the characters that the weights know.
         tokenizer = start.tokenizer_of(folder) if "data" in allow_change else None
-        session = build_session(config, tokenizer, found)
+        fed = dict(start.record.get("corpus", {}))
+        if "data" in asked:
+            fed["path"] = None  # where it was before
+        session = build_session(config, tokenizer, found, fed=fed)
         comparable, evaluated = True, -1
         if found is not None:
             evaluated = found.state["counters"].get("evaluated_step", -1)
@@ -219,7 +223,7 @@ def _run(
             follow(folder, console.line)  # before anything is said of it
             console.line(
                 f"stopped by {stop.requested} and saved at step {counters.step}; go on with: "
-                f"python -m tinytape.train --resume {shlex.quote(str(folder))}"
+                f"{command_line('train', '--resume', folder.path)}"
             )
         return Outcome(folder, session, stop.requested, stop.exit_code)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from ..data import (
     Splits,
     bigram_entropy,
     document_starts,
+    identity,
+    load_again,
     load_corpus,
+    provenance,
     split_corpus,
     unigram_entropy,
 )
@@ -28,6 +31,7 @@ from .config import SETTINGS, TrainConfig
 from .defaults import is_nested
 from .errors import CheckpointError, ConfigError
 from .model_size import require_weights_of
+from .room import require_room
 from .state_tree import join_state, split_state
 from .tasks import StreamTask, WindowTask
 from .updates import Updates, updates_of
@@ -122,11 +126,7 @@ class Session:
             "train": dataclasses.asdict(self.config),
             "model": self.model.config.to_dict(),
             "corpus": {
-                "name": self.corpus.name,
-                "path": None if self.corpus.path is None else str(self.corpus.path),
-                **self._text(),
-                **({"parts": list(self.corpus.parts)} if self.corpus.parts else {}),
-                "characters": len(self.corpus.text),
+                **provenance(self.corpus),
                 "vocab_size": self.tokenizer.vocab_size,
                 "entropy_nats": self.entropies,
             },
@@ -153,7 +153,11 @@ class Session:
             **({"task": task} if task else {}),
             "generators": {"model": self.generator.get_state()},
             # Batches are a function of (seed, number): this is their whole position.
-            "data": {**self._text(), "seed": self.config.seed, "next_batch": self.next_batch},
+            "data": {
+                **identity(self.corpus),
+                "seed": self.config.seed,
+                "next_batch": self.next_batch,
+            },
             "counters": dataclasses.asdict(self.counters),
         }, arrays  # fmt: skip
 
@@ -179,8 +183,11 @@ class Session:
             raise ConfigError(
                 f"cannot resume with another text: the run was fed one with {_in_words(*fed)}, and "
                 f"--data {self.config.data} is now {self.corpus.name} with {_in_words(*now)}; "
-                f"give the first with --data or $TINYTAPE_DATA, or say --allow-change data"
+                f"give the first with --data or $TINYTAPE_DATA{self._other_way(checkpoint)}"
             )
+        known = checkpoint.tokenizer
+        if known is not None and known.characters != self.tokenizer.characters:
+            raise CheckpointError(f"{path / 'tokenizer.json'}: other characters than the run's")
         counters = _counters(_section(state, "counters", path), checkpoint)
         require_same_arrays(checkpoint.model, self.weights(), path / "model.safetensors")
         self._require_arrays(checkpoint, counters)
@@ -214,10 +221,14 @@ class Session:
         self.counters = counters if comparable else counters.without_losses()
         return comparable
 
-    def _text(self) -> dict[str, Any]:
-        """What tells the text from another: its bytes, and where it says that it is cut."""
-        cut = {} if self.corpus.cut is None else {"cut": self.corpus.cut}
-        return {"sha256": self.corpus.sha256, **cut}
+    def _other_way(self, checkpoint: Checkpoint) -> str:
+        """How to go on with the text at hand, or why nothing can."""
+        known = checkpoint.tokenizer
+        strange = set(self.corpus.text).difference(known.characters) if known else None
+        if strange:
+            shown = "".join(sorted(strange)[:8])
+            return f": of this one the run does not know the characters {shown!r}"
+        return ", or add --allow-change data"
 
     def _require_arrays(self, checkpoint: Checkpoint, counters: Counters) -> None:
         """Raise CheckpointError unless the arrays are those that this run would have there."""
@@ -243,6 +254,8 @@ def build_session(
     config: TrainConfig,
     tokenizer: CharTokenizer | None = None,
     checkpoint: Checkpoint | None = None,
+    *,
+    fed: Mapping[str, Any] | None = None,
 ) -> Session:
     """Find the text, build the model with its initial weights, and what trains it.
 
@@ -250,16 +263,17 @@ def build_session(
         config: resolved settings.
         tokenizer: that of the run, where the text is another than it was made from.
         checkpoint: that is to be restored.
+        fed: what the run has recorded of its text, when it goes on.
 
     Raises:
-        ConfigError: an unknown model, or a batch that the text is too short for.
+        ConfigError: an unknown model, or a batch that the text is too short for, or the memory.
         CheckpointError: the checkpoint is of a model of another size; none was made.
         DataError: no such text, or one that cannot be used.
     """
     known = models.presets()
     if config.model not in known:
         raise ConfigError(f"model: expected one of {', '.join(known)}; got {config.model!r}")
-    corpus = load_corpus(config.data)
+    corpus = load_corpus(config.data) if fed is None else load_again(config.data, fed)
     if corpus.name == FALLBACK_CORPUS:
         # The run goes on with this text, also when a network answers one day.
         config = dataclasses.replace(config, data=FALLBACK_CORPUS)
@@ -271,6 +285,7 @@ def build_session(
     described = models.describe(config.model, tokenizer.vocab_size, **_overrides(config))
     config = dataclasses.replace(config, context=described["context"])
     splits = split_corpus(corpus, tokenizer, described["context"])
+    require_room(described, config)
     if checkpoint is not None:
         weights, path = checkpoint.model, checkpoint.path
         values = sum(array.size for array in weights.values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from .load import settings_of
 from .replaced import is_kept, repair
 from .run_folder import RunFolder, room_problem
 from .run_state import RunState, link_problem, look_at
+from .shell import command_line
 
 
 @dataclass(frozen=True)
@@ -225,13 +225,13 @@ def _uses(state: RunState) -> Iterator[str]:
     if (best := _first_good(state.best)) is not None:
         yield f"the best one, {best.path}: {_resume(best.path, state)}"
     if folder.model.is_file():
-        name = shlex.quote(str(folder))
-        yield f"final weights, {folder.model}: python -m tinytape.generate {name}"
+        yield f"final weights, {folder.model}: {command_line('generate', folder.path)}"
     if state.origin:
-        words = ["--resume", state.origin, "--out", str(folder), "--overwrite"]
+        origin, out = Path(state.origin), folder.path
+        again = command_line("train", "--resume", origin, "--out", out, "--overwrite")
         yield (
-            f"its origin, {state.origin}, to begin with again: python -m tinytape.train "
-            f"{shlex.join(words)} (and the settings that were changed)"
+            f"its origin, {origin}, to begin with again: {again} (and the settings that were "
+            f"changed)"
         )
     if (last := state.evaluated_step()) >= 0:
         yield f"{folder.metrics}, with evaluations up to step {last}"
@@ -249,4 +249,4 @@ def _resume(path: Path, state: RunState) -> str:
     number = 2
     while os.path.lexists(out := f"{state.folder}-{number}"):
         number += 1
-    return shlex.join(["python", "-m", "tinytape.train", "--resume", str(path), "--out", out])
+    return command_line("train", "--resume", path, "--out", Path(out))
