@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,7 +78,12 @@ def test_a_run_is_not_overwritten_by_accident(
             "nested-surprise, nested-original; got 'huge'",
         ),
         (["--data", "nothing.txt"], "cannot read corpus nothing.txt"),
-        (["--lr", "-1"], "lr: expected more than 0"),
+        (["--resume", "~nobody-here/run"], "argument --resume: there is no home folder"),
+        (["--lr", "-1"], "argument --lr: expected more than 0, got -1"),
+        (["--batch-size", str(2**63)], f"--batch-size: expected at most {2**63 - 1}"),
+        (["--seed", "123456789012345678901"], f"--seed: expected at most {2**64 - 1}"),
+        (["--seed", "9" * 5000], "--seed: expected a whole number, got '999"),
+        (["--lr", "1e400"], "--lr: expected a finite number, got inf"),
         (["--config", "nothing.toml"], "cannot read --config nothing.toml"),
         (["--resume", "nothing"], "nothing is not there; expected the folder of a run"),
     ],
@@ -90,7 +96,11 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert train.main(flags) == 2
+    try:
+        code: object = train.main(flags)
+    except SystemExit as error:  # what the parser finds
+        code = error.code
+    assert code == 2
     assert words in error_of(capsys)
     assert os.listdir(tmp_path) == []  # nothing was written
 
@@ -166,11 +176,17 @@ def test_an_unknown_character_in_the_prompt(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--temperature", "-1"], "--temperature: expected 0 or more"),
-        (["--temperature", "nan"], "--temperature: expected 0 or more"),
-        (["--top-k", "0"], "--top-k: expected 1 or more"),
-        (["--tokens", "-1"], "--tokens: expected 0 or more"),
-        (["--prompt", ""], "--prompt: expected at least one character"),
+        (["--temperature", "-1"], "--temperature: expected at least 0"),
+        (["--temperature", "nan"], "--temperature: expected a finite number"),
+        (["--top-k", "0"], "--top-k: expected at least 1"),
+        (["--tokens", "-1"], "--tokens: expected at least 0"),
+        (["--tokens", "1e3"], "--tokens: expected a whole number, got '1e3'"),
+        (["--seed", str(2**64)], f"--seed: expected at most {2**64 - 1}"),
+        (["--seed", "-1"], "--seed: expected at least 0"),
+        (["--threads", "9" * 30], "--threads: expected at most"),
+        (["--max-new-tokens", "3"], "no option --max-new-tokens; did you mean --tokens?"),
+        (["--top-p", "0.9"], "no option --top-p; --top-k is what there is"),
+        (["--prompt", ""], "--prompt: expected some text"),
         (["--temp", "1"], "no option --temp; did you mean --temperature"),
     ],
 )
@@ -190,10 +206,11 @@ def test_weights_of_another_model_are_refused(
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     record = json.loads((copy / "config.json").read_text())
-    record["model"]["layers"] += 1
+    record["model"]["heads"] //= 2
     (copy / "config.json").write_text(json.dumps(record))
     assert generate.main([str(copy)]) == 2
-    assert "model.safetensors: not of this model; missing: blocks.2." in error_of(capsys)
+    assert "config.json: damaged or edited by hand" in error_of(capsys)
+    shutil.copyfile(run / "config.json", copy / "config.json")
     (copy / "model.safetensors").write_bytes(b"rubbish")
     assert generate.main([str(copy)]) == 2
     assert "not a safetensors file" in error_of(capsys)
@@ -205,6 +222,20 @@ def test_plot_draws_a_picture(run: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out.strip() == str(run / "curve.png")
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG\r\n")
     assert (run / "curve.png").stat().st_size > 10_000
+
+
+def test_plot_writes_through_no_link(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (tmp_path / "mine.png").write_text("precious")
+    (folder / "curve.png").unlink(missing_ok=True)
+    (folder / "curve.png").symlink_to(tmp_path / "mine.png")
+    assert plot.main([str(folder)]) == 1
+    assert "a link to" in error_of(capsys) and (folder / "curve.png").is_symlink()
+    assert (tmp_path / "mine.png").read_text() == "precious"
+    assert not list(folder.glob(".tmp-*"))
 
 
 def test_plot_without_matplotlib_names_the_extra(

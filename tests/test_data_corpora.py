@@ -20,12 +20,16 @@ from tinytape.data import (
     DataError,
     KnownFile,
     corpora,
+    corpus_name,
+    load_again,
     load_corpus,
+    places,
+    provenance,
 )
 from tinytape.training import TrainConfig, resolve
 from tinytape.training.session import build_session
 
-CACHE_FOLDER = corpora.cache_folder
+CACHE_FOLDER = places.cache_folder
 TEXT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
 
 
@@ -36,12 +40,12 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work.mkdir(parents=True)
     monkeypatch.chdir(work)
     monkeypatch.delenv("TINYTAPE_DATA", raising=False)
-    monkeypatch.setattr(corpora, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(places, "cache_folder", lambda: tmp_path / "cache")
 
     def no_network(url: str, limit: int) -> Iterator[bytes]:
         raise TimeoutError("planted: no network")
 
-    monkeypatch.setattr(corpora, "_fetch", no_network)
+    monkeypatch.setattr(corpora, "fetch", no_network)
     return tmp_path
 
 
@@ -126,9 +130,9 @@ def test_a_known_corpus_is_verified_wherever_it_is(known: None) -> None:
 
 
 def test_a_file_of_the_user_needs_no_known_hash(tmp_path: Path) -> None:
-    path = put(tmp_path / "mine", "Grüße\r\n".encode(), name="tale.txt")
+    path = put(tmp_path / "mine", "Grüße\n".encode(), name="tale.txt")
     corpus = load_corpus(str(path))
-    assert (corpus.name, corpus.text, corpus.path) == ("tale", "Grüße\r\n", path)
+    assert (corpus.name, corpus.text, corpus.path) == ("tale", "Grüße\n", path)
     assert corpus.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert load_corpus(path).text == corpus.text  # a Path as well as a str
     assert load_corpus(put(tmp_path / "novel")).name == "novel"  # novel/input.txt
@@ -144,6 +148,125 @@ def test_a_known_name_is_never_taken_for_a_file(known: None) -> None:
     place = put(Path("data") / DEFAULT_CORPUS)
     assert load_corpus(DEFAULT_CORPUS).path == place
     assert load_corpus(f"./{DEFAULT_CORPUS}").text == "something else"
+
+
+def test_a_file_or_folder_in_the_working_directory_is_found_by_its_name() -> None:
+    place = put(Path("corp"), TEXT, name="book.txt")
+    corpus = load_corpus("corp")
+    assert (corpus.name, corpus.path, corpus.notice) == ("corp", place, None)
+    put(Path("."), TEXT, name="tale")
+    assert load_corpus("tale").path == Path("tale")
+    # Another one, in a folder that is searched: said, and how to have that.
+    other = put(Path("data") / "corp", TEXT + b"!")
+    corpus = load_corpus("corp")
+    assert corpus.path == place
+    assert (
+        corpus.notice == "corp: the one in this folder; another one is --data data/corp/input.txt"
+    )
+    assert load_corpus("data/corp/input.txt").path == other
+
+
+def test_a_folder_that_holds_no_text_hides_none() -> None:
+    (Path("corp") / "deeper").mkdir(parents=True)
+    with pytest.raises(DataError, match="--data corp: the folder holds no input"):
+        load_corpus("corp")
+    other = put(Path("data") / "corp", TEXT)
+    assert load_corpus("corp").path == other
+    for name in ("a.txt", "b.txt"):  # which of them, nobody says
+        put(Path("corp"), TEXT, name=name)
+    assert load_corpus("corp").path == other
+    other.unlink()
+    with pytest.raises(
+        DataError, match=r"corp holds 2 texts .* --data corp/a.txt or --data corp/b"
+    ):
+        load_corpus("corp")
+
+
+def test_a_known_name_says_what_else_it_could_mean(known: None) -> None:
+    put(Path("data") / DEFAULT_CORPUS)
+    assert load_corpus().notice is None
+    put(Path(DEFAULT_CORPUS), b"mine")
+    notice = load_corpus().notice
+    assert notice == "shakespeare: the corpus of that name; what lies here is --data ./shakespeare"
+    assert load_corpus("./shakespeare").text == "mine"
+
+
+@pytest.mark.parametrize("name", ["val", "validation", "dev", "valid"])
+def test_every_name_of_a_validation_text_is_one(name: str) -> None:
+    for part, text in (("train", b"to train on "), (name, b"held out "), ("test", b"test ")):
+        put(Path("corp"), text, name=f"{part}.txt")
+    corpus = load_corpus("corp")
+    assert (corpus.text, corpus.parts) == ("to train on held out ", ("train.txt", f"{name}.txt"))
+    (Path("corp") / "train.txt").unlink()
+    assert load_corpus("corp").text == "held out test "
+
+
+def test_two_validation_texts_are_one_too_many() -> None:
+    for name in ("train", "valid", "val"):
+        put(Path("corp"), TEXT, name=f"{name}.txt")
+    with pytest.raises(DataError, match=r"holds valid.txt and val.txt, both of them validation"):
+        load_corpus("corp")
+
+
+def test_no_text_is_left_out_without_a_word() -> None:
+    for name in ("input", "val", "notes"):
+        put(Path("corp"), TEXT, name=f"{name}.txt")
+    corpus = load_corpus("corp")
+    assert corpus.notice == "corp: input.txt of 3 texts; not read: notes.txt, val.txt"
+    (Path("corp") / "input.txt").rename(Path("corp") / "train.txt")
+    notice = str(load_corpus("corp").notice)
+    assert "training on train.txt, val.txt is held out" in notice
+    assert notice.endswith("train.txt and val.txt of 3 texts; not read: notes.txt")
+
+
+def test_names_of_runs_tell_texts_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody's text is called input.txt."""
+    monkeypatch.chdir(tmp_path)
+    for place in ("a/input.txt", "b/input.txt", "a/train.txt", "b/train.txt", "a/tale.txt"):
+        put(Path(place).parent, TEXT, name=Path(place).name)
+    given = [
+        "a/input.txt",
+        "b/input.txt",
+        "a/train.txt",
+        "b/train.txt",
+        "a/tale.txt",
+        "shakespeare",
+    ]
+    names = [corpus_name(data) for data in given]
+    assert names == ["a", "b", "a-train", "b-train", "tale", "shakespeare"]
+    assert corpus_name("a") == corpus_name("./a/") == corpus_name(str(tmp_path / "a")) == "a"
+    assert load_corpus("b/input.txt").name == "b"
+    monkeypatch.chdir("b")
+    assert (
+        corpus_name("input.txt") == corpus_name(".") == "b" and corpus_name("..") == tmp_path.name
+    )
+    assert corpus_name("/") == "text" and corpus_name("x/my tale.txt") == "my-tale"
+
+
+def test_a_run_finds_its_text_again_from_elsewhere(tmp_path: Path) -> None:
+    place = put(Path("corp"), TEXT * 40, name="book.txt")
+    record = provenance(load_corpus("corp"))
+    assert record["path"] == os.path.abspath(place)
+    os.chdir(tmp_path)
+    assert load_again("corp", record).text.encode() == TEXT * 40
+    # Another text of that name here is not taken for it.
+    put(Path("corp"), b"another")
+    assert load_again("corp", record).text.encode() == TEXT * 40
+    # The project was moved as a whole: what the words mean from here.
+    os.rename(tmp_path / "project", tmp_path / "moved")
+    os.chdir(tmp_path / "moved" / "work")
+    assert load_again("corp", record).text.encode() == TEXT * 40
+    os.chdir("/")
+    with pytest.raises(DataError, match=r"where the text of this run is now, say with --data$"):
+        load_again("corp", record)
+
+
+def test_a_known_corpus_is_found_again_by_its_name(known: None, nowhere: Path) -> None:
+    put(Path("data") / DEFAULT_CORPUS)
+    record = provenance(load_corpus())
+    (Path("data") / DEFAULT_CORPUS / "input.txt").unlink()
+    place = put(nowhere / "cache" / DEFAULT_CORPUS)
+    assert load_again(DEFAULT_CORPUS, record).path == place
 
 
 def test_a_folder_with_one_text_of_another_name() -> None:
@@ -173,7 +296,7 @@ def test_bad_text_is_refused_by_name(data: bytes, words: str) -> None:
 def test_an_absent_file_and_an_unknown_name() -> None:
     with pytest.raises(DataError, match=r"cannot read corpus .*none\.txt: No such file"):
         load_corpus("none.txt")
-    with pytest.raises(DataError, match=r"'shakespear'; did you mean 'shakespeare'\?"):
+    with pytest.raises(DataError, match=r"named shakespear; did you mean shakespeare\?"):
         load_corpus("shakespear")
     with pytest.raises(DataError, match="the folder holds no"):
         load_corpus("./")
@@ -195,7 +318,7 @@ def test_download_goes_to_the_cache_once(
         yield TEXT[:10]
         yield TEXT[10:]
 
-    monkeypatch.setattr(corpora, "_fetch", fetch)
+    monkeypatch.setattr(corpora, "fetch", fetch)
     first = load_corpus()
     assert first.path == nowhere / "cache" / DEFAULT_CORPUS / "input.txt"
     assert first.path.read_bytes() == TEXT
@@ -211,7 +334,7 @@ def test_download_goes_to_the_cache_once(
 def test_a_wrong_download_is_refused_and_not_kept(
     known: None, nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpora, "_fetch", lambda url, limit: iter([b"<html>login</html>"]))
+    monkeypatch.setattr(corpora, "fetch", lambda url, limit: iter([b"<html>login</html>"]))
     with pytest.raises(DataError, match="this is not the corpus"):
         load_corpus()
     assert not list((nowhere / "cache").rglob("*.txt"))
@@ -221,7 +344,7 @@ def test_a_cache_that_cannot_be_written_is_no_reason_not_to_train(
     known: None, nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (nowhere / "cache").write_text("a file where the folder should be")
-    monkeypatch.setattr(corpora, "_fetch", lambda url, limit: iter([TEXT]))
+    monkeypatch.setattr(corpora, "fetch", lambda url, limit: iter([TEXT]))
     corpus = load_corpus()
     assert corpus.text.encode() == TEXT and corpus.path is None
 
@@ -237,16 +360,16 @@ def test_fetch_speaks_http_and_stops_at_the_limit(monkeypatch: pytest.MonkeyPatc
         def log_message(self, *_: object) -> None:
             pass
 
-    monkeypatch.undo()  # the real _fetch
+    monkeypatch.undo()  # the real one
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base = f"http://127.0.0.1:{server.server_port}"
-        assert len(b"".join(corpora._fetch(f"{base}/text", limit=2_000_000))) == 1_000_000
-        cut = len(b"".join(corpora._fetch(f"{base}/text", limit=1000)))
+        assert len(b"".join(corpora.fetch(f"{base}/text", limit=2_000_000))) == 1_000_000
+        cut = len(b"".join(corpora.fetch(f"{base}/text", limit=1000)))
         assert 1000 < cut <= 1 << 16
         with pytest.raises(OSError):
-            list(corpora._fetch(f"{base}/nothing", limit=1000))
+            list(corpora.fetch(f"{base}/nothing", limit=1000))
         server.shutdown()
 
 
@@ -267,12 +390,12 @@ def test_an_answer_that_breaks_off_is_an_oserror(
             self.request.recv(1 << 16)
             self.request.sendall(answer)
 
-    monkeypatch.undo()  # the real _fetch
+    monkeypatch.undo()  # the real one
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socketserver.TCPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with pytest.raises(OSError, match=why):
-            list(corpora._fetch(f"http://127.0.0.1:{server.server_address[1]}/text", limit=1000))
+            list(corpora.fetch(f"http://127.0.0.1:{server.server_address[1]}/text", limit=1000))
         server.shutdown()
 
 

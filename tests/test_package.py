@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -107,3 +108,27 @@ def test_philox_is_the_published_one() -> None:
     out = np.empty(2, np.uint64)
     lib.tt_philox_u64(0, 0, 0, 2, ffi.cast("uint64_t *", ffi.from_buffer(out)))
     assert [hex(x) for x in out.tolist()] == ["0xe169c58d6627e8d5", "0x9b00dbd8bc57ac4c"]
+
+
+COMMANDS = ("train", "generate", "plot", "checkpoint", "study")
+
+
+def script(name: str) -> str:
+    return str(Path(sys.executable).with_name(f"tinytape-{name}"))
+
+
+def test_every_command_is_a_script() -> None:
+    scripts = {e.name: e for e in distribution("tinytape").entry_points}
+    assert set(scripts) == {f"tinytape-{name}" for name in COMMANDS}
+    for name in COMMANDS:
+        assert scripts[f"tinytape-{name}"].load() is import_module(f"tinytape.{name}").main
+        shown = subprocess.run([script(name), "--help"], capture_output=True, text=True, check=True)
+        assert shown.stdout.startswith(f"usage: tinytape-{name} ")
+        assert "python -m" not in shown.stdout  # nor in its examples
+
+
+def test_a_script_runs_nothing_that_lies_in_the_working_directory(tmp_path: Path) -> None:
+    for name in ("numpy", "json", "tinytape"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('what lies here was run')\n")
+    done = subprocess.run([script("generate"), "."], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: . holds no "), done.stderr

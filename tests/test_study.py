@@ -13,6 +13,7 @@ import pytest
 
 from tinytape import study as command
 from tinytape.studies import STUDIES, Study, Variant, markdown, run_study, runs, summary
+from tinytape.studies.drawing import draw
 from tinytape.training import RunFolder, TrainConfig, resolve
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -156,6 +157,21 @@ def test_a_run_that_fails_is_named(tmp_path: Path) -> None:
     options: dict[str, Any] = {"seeds": 1, "settings": {}, "say": print}
     with pytest.raises(runs.StudyError, match=r"runs/a-1: error: .*nowhere\.txt"):
         list(run_study(study, tmp_path, data="nowhere.txt", **options))
+
+
+def test_a_study_writes_through_no_link(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    study = Study("Which?", (Variant("a", dict(TINY)),))
+    options: dict[str, Any] = {"data": str(text), "seeds": 1, "settings": {}, "say": print}
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a-1.log").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match=r"a-1\.log"):
+        list(run_study(study, tmp_path, **options))
+    done = list(run_study(study, tmp_path / "other", **options))
+    (tmp_path / "picture.png").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="a link to"):
+        draw(tmp_path / "picture.png", "title", study, done)
+    assert (tmp_path / "mine").read_text() == "precious"
 
 
 def test_the_random_text_is_the_same_every_time() -> None:

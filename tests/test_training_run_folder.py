@@ -4,52 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tinytape.training.errors import RunError
-from tinytape.training.run_folder import RunFolder
+from tinytape.data import CharTokenizer
+from tinytape.training.errors import FolderGoneError, RunError
+from tinytape.training.run_folder import RunFolder, run_of
 
 
-def test_a_new_run_needs_an_empty_place(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "runs" / "a")
-    folder.claim(overwrite=False)
-    folder.claim(overwrite=False)  # empty is fine
-    folder.write_config({"x": 1})
-    with pytest.raises(RunError, match="holds a run already; add --resume"):
-        folder.claim(overwrite=False)
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_what_is_not_a_run_is_never_touched(tmp_path: Path, overwrite: bool) -> None:
+def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(RunError, match=r"holds 'thesis\.tex' and is not a run"):
-        RunFolder(tmp_path).claim(overwrite=overwrite)
     with pytest.raises(RunError, match="this is a file"), RunFolder(tmp_path / "thesis.tex").held():
         pass
-    assert (tmp_path / "thesis.tex").read_text() == "precious"
-
-
-def test_overwriting_removes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    for room in (folder.checkpoints, folder.best):
-        (room / "step-00000001").mkdir(parents=True)
-    for file in (folder.config, folder.model, folder.metrics, folder.tokenizer, folder.curve):
-        file.write_text("{}")
-    (tmp_path / "notes.md").write_text("mine")
-    folder.claim(overwrite=True)
-    assert [p.name for p in tmp_path.iterdir()] == ["notes.md"]
-
-
-def test_a_start_that_was_killed_before_its_config_is_no_obstacle(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.tokenizer.write_text("{}")
-    (tmp_path / ".tmp-config.json-1").write_text("half")
-    folder.claim(overwrite=False)
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "link").symlink_to("nowhere")
+    missing = "link to nowhere, which is not there"
+    with pytest.raises(RunError, match=missing), RunFolder(tmp_path / "link").held():
+        pass
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "thesis.tex"]
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
@@ -57,6 +32,24 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
         RunFolder(tmp_path / "nothing").read_config()
     with pytest.raises(RunError, match=r"holds no config\.json"):
         RunFolder(tmp_path).read_config()
+
+
+def test_no_file_is_written_through_a_link(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    for file in folder.files:
+        file.symlink_to(tmp_path / "mine")
+    (tmp_path / "mine").write_text("precious")
+    for write in (
+        lambda: folder.append_metrics({"step": 0}),
+        lambda: folder.write_metrics([]),
+        lambda: folder.write_config({}),
+        lambda: CharTokenizer("ab").save(folder.tokenizer),
+    ):
+        with pytest.raises(OSError):
+            write()
+    assert (tmp_path / "mine").read_text() == "precious"
+    assert all(file.is_symlink() for file in folder.files)
 
 
 def test_metrics_come_back_and_can_be_replaced(tmp_path: Path) -> None:
@@ -118,9 +111,13 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     (folder.checkpoints / ".tmp-step-00000009-1" / "model.safetensors").write_text("half")
     (folder.best / ".tmp-step-00000009-1").mkdir(parents=True)
     (tmp_path / ".tmp-config.json-1").write_text("half")
+    (tmp_path / ".tmp-mine-1").write_text("not a run's")
+    (folder.checkpoints / ".tmp-mine").mkdir()
     folder.write_config({})
     folder.remove_leftovers()
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["best", "checkpoints", "config.json"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [
+        ".tmp-mine", ".tmp-mine-1", "best", "checkpoints", "config.json",
+    ]  # fmt: skip
 
 
 def test_metrics_nested_without_end_are_an_error(tmp_path: Path) -> None:
@@ -151,3 +148,64 @@ def test_a_folder_is_one_process_s_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), folder.held():
         raise ZeroDivisionError
     assert elsewhere() == "held"
+
+
+def test_a_folder_on_another_disk_is_held_too(tmp_path: Path) -> None:
+    """Two runs whose checkpoints lead to one place."""
+    (tmp_path / "disk").mkdir()
+    folders = [RunFolder(tmp_path / name) for name in ("one", "two")]
+    for folder in folders:
+        folder.path.mkdir()
+        folder.checkpoints.symlink_to(tmp_path / "disk")
+    with folders[0].held(), pytest.raises(RunError, match="another process"), folders[1].held():
+        pass
+    with folders[1].held():
+        pass
+
+
+def test_a_folder_that_is_moved_is_followed(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "runs" / "a")
+    with folder.held():
+        folder.append_metrics({"step": 0})
+        assert folder.follow() is None
+        (tmp_path / "runs").rename(tmp_path / "done")
+        assert "runs/a was moved to " in (folder.follow() or "")
+        assert folder.path == tmp_path / "done" / "a" and folder.follow() is None
+        folder.append_metrics({"step": 1})
+        # Another folder with the name, and a second run in it, are none of this one's business.
+        second = RunFolder(tmp_path / "done" / "a")
+        (tmp_path / "done").rename(tmp_path / "kept")
+        with second.held():
+            assert folder.follow() is not None
+            folder.append_metrics({"step": 2})
+            assert second.read_metrics() == []
+        assert [m["step"] for m in RunFolder(tmp_path / "kept" / "a").read_metrics()] == [0, 1, 2]
+        with pytest.raises(RunError, match="another process"), folder.held():
+            pass
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_folder_that_is_removed_is_noticed(tmp_path: Path, again: bool) -> None:
+    folder = RunFolder(tmp_path / "a")
+    with folder.held():
+        shutil.rmtree(folder.path)
+        if again:
+            folder.path.mkdir()
+        said = "another folder has its name now" if again else "removed while it trained"
+        with pytest.raises(FolderGoneError, match=said):
+            folder.follow()
+
+
+def test_what_is_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = tmp_path / "run" / "checkpoints" / "step-00000005"
+    step.mkdir(parents=True)
+    assert run_of(step) == (tmp_path / "run", step)
+    assert run_of(tmp_path / "run") == (tmp_path / "run", None)
+    assert run_of("a/checkpoints/step-00000005")[0] == Path("a")
+    (step / "MANIFEST.json").write_text("{}")
+    named = step.rename(step.with_name("backup"))
+    assert run_of(named) == (tmp_path / "run", named)
+    monkeypatch.chdir(named)
+    assert run_of(".") == (tmp_path / "run", named)
+    monkeypatch.chdir(named.parent)
+    assert run_of("backup") == (tmp_path / "run", Path("backup"))

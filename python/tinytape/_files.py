@@ -15,20 +15,34 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+# What a file is to hold: all of it, or piece by piece, so that it need not be in memory at once.
+Content = bytes | Iterable[bytes | memoryview]
+
 # What a killed process can leave behind; never read. All of it may be removed but a folder that
 # was moved out of the way and whose successor never got its name: see remove_leftovers.
 TEMPORARY_PREFIX = ".tmp-"
-_ASIDE = re.compile(re.escape(TEMPORARY_PREFIX) + r"old-(.+)-[0-9]+")
+# "." and ".." are names of no folder of ours, whatever a leftover is called.
+_ASIDE = re.compile(re.escape(TEMPORARY_PREFIX) + r"old-(?!\.{1,2}-[0-9]+$)(.+)-[0-9]+")
+_BEGUN = re.compile(re.escape(TEMPORARY_PREFIX) + r"(.+)-[0-9]+")
+# What a file system that cannot sync a folder says. SQLite and PostgreSQL go on then as well: such
+# a system keeps names in an order of its own, and no call of ours would change that.
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_NO_FOLDER_OPEN = {errno.EACCES, errno.EISDIR}  # one that may be written but not listed
 
 
-def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Give ``path`` the content, or leave it as it was and raise OSError."""
+def replace_file(path: str | os.PathLike[str], content: Content) -> None:
+    """Give ``path`` the content, or leave it as it was and raise OSError.
+
+    A link is refused: neither what it leads to nor the link itself is ours to write over.
+    """
     path = Path(path)
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, f"a link to {os.readlink(path)}, not written over", str(path))
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
     try:
         temporary.unlink(missing_ok=True)
@@ -39,11 +53,13 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def publish_folder(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
+def publish_folder(path: str | os.PathLike[str], files: Mapping[str, Content]) -> None:
     """Create the folder ``path`` with ``files``, contents by name, or raise OSError.
 
-    A reader sees the whole folder or none of it. A folder that is there already is replaced; a
-    kill while it is can leave it under another name, which ``remove_leftovers`` puts right.
+    A reader sees the whole folder or none of it. A folder that is there already is replaced when
+    all of the new one is written, so whatever an iterator of pieces raises, a MemoryError among
+    others, loses nothing; a kill while it is can leave it under another name, which
+    ``remove_leftovers`` puts right. The files are written one after the other, in this order.
     """
     path = Path(path)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
@@ -83,25 +99,39 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         sync_folder(path.parent)
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: Content) -> None:
     """Create ``path``, which must not exist, write all of the content and sync it."""
     with opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
-        write_all(descriptor, content)
+        for piece in [content] if isinstance(content, bytes) else content:
+            write_all(descriptor, piece)
         os.fsync(descriptor)
 
 
-def write_all(descriptor: int, content: bytes) -> None:
-    """Write all of the content: the system may take less at a time."""
-    rest = memoryview(content)
+def write_all(descriptor: int, piece: bytes | memoryview) -> None:
+    """Write all of the bytes: the system may take less at a time."""
+    rest = memoryview(piece)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable (where the system can sync a folder)."""
-    if os.name != "nt":
-        with opened(path, os.O_RDONLY) as descriptor:
-            os.fsync(descriptor)
+    """Make the names in a folder durable, where the system can sync a folder."""
+    if os.name == "nt":
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno in _NO_FOLDER_OPEN:
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            error.filename = os.fspath(path)
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -119,14 +149,17 @@ def opened(path: Path, flags: int) -> Iterator[int]:
         raise
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half written in ``folder``.
+def remove_leftovers(folder: Path, names: re.Pattern[str] | None = None) -> None:
+    """Remove what a killed process left half written in ``folder``, of these names alone if given.
 
     A kill between the two renames of a replacement leaves the old folder aside and nothing under
     its name: it is the last one that was whole for certain, so it gets its name back.
     """
     for entry in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
         aside = _ASIDE.fullmatch(entry.name)
+        begun = aside or _BEGUN.fullmatch(entry.name)
+        if names is not None and not (begun and names.fullmatch(begun[1])):
+            continue
         if aside:
             _put_back(entry, entry.with_name(aside[1]))
         else:

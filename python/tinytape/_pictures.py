@@ -32,11 +32,9 @@ def require_matplotlib() -> None:
 def picture(path: str | os.PathLike[str], width: float, height: float) -> Iterator[Any]:
     """An empty figure of that size in inches; at the end it is written to ``path`` as PNG.
 
-    A link that has the name is replaced, and what it points to stays.
-
     Raises:
         MissingExtraError: matplotlib is not installed.
-        OSError: the file cannot be written; what was there stays.
+        OSError: the file cannot be written, or is a link; what was there stays.
     """
     require_matplotlib()
     from matplotlib import rc_context

@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 from tinytape import _files
-from tinytape.training import run_folder
+from tinytape.training import replaced, run_folder
 
 NAMES = ("mkdir", "open", "write", "fsync", "close", "rename", "replace")
 
@@ -37,7 +37,7 @@ class Call:
 
 
 class Seam:
-    """While open, the calls of ``tinytape._files`` and ``run_folder`` go through ``act``."""
+    """While open, the calls of the modules that change a run's files go through ``act``."""
 
     def __init__(self, act: Callable[[Call], Any] = lambda call: call.do()) -> None:
         self.calls: list[Call] = []
@@ -46,7 +46,7 @@ class Seam:
         self._stack = ExitStack()
 
     def __enter__(self) -> Seam:
-        for module in (_files, run_folder):
+        for module in (_files, run_folder, replaced):
             self._stack.enter_context(patch.object(module, "os", _System(self)))
         # pathlib reaches the system in its own way.
         for name in ("mkdir", "rename"):

@@ -21,8 +21,10 @@ __all__ = [
     "GPTConfig",
     "NestedConfig",
     "NestedLM",
+    "activations_per_token",
     "count_parameters",
     "create",
+    "describe",
     "from_config",
     "presets",
 ]
@@ -64,11 +66,21 @@ def create(
     Raises:
         ValueError: an unknown preset, an unknown field, or sizes that do not fit together.
     """
+    return from_config(describe(name, vocab_size, **overrides), generator=generator, dtype=dtype)
+
+
+def describe(name: str, vocab_size: int, **overrides: Any) -> dict[str, Any]:
+    """What ``config.to_dict()`` of the model will give that ``create`` makes; nothing is made.
+
+    Raises:
+        ValueError: as ``create``.
+    """
     if name not in _PRESETS:
         raise ArgumentError(f"models.create: expected one of {', '.join(_PRESETS)}, got {name!r}")
     architecture, options = _PRESETS[name]
     config = {**options, **overrides, "vocab_size": vocab_size, "architecture": architecture}
-    return from_config(config, generator=generator, dtype=dtype)
+    described: dict[str, Any] = _read(config)[1].to_dict()
+    return described
 
 
 def from_config(
@@ -92,6 +104,16 @@ def count_parameters(config: Mapping[str, Any]) -> tuple[int, int]:
     """
     count: tuple[int, int] = _read(config)[1].count_parameters()
     return count
+
+
+def activations_per_token(config: Mapping[str, Any]) -> int:
+    """About how many numbers a training step of such a model keeps for one token.
+
+    Raises:
+        ValueError: as ``from_config``.
+    """
+    number: int = _read(config)[1].activations_per_token
+    return number
 
 
 def _read(config: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -35,6 +35,13 @@ def draw_curve(run: str | os.PathLike[str]) -> Path:
     return folder.curve
 
 
+def _best(metrics: list[dict[str, Any]]) -> int:
+    """Which evaluation was the best: as the run says, which knows what can be compared."""
+    step = metrics[-1].get("best_step")
+    same = [i for i, record in enumerate(metrics) if record["step"] == step]
+    return same[-1] if same else min(range(len(metrics)), key=lambda i: metrics[i]["val_loss"])
+
+
 def _draw(figure: Any, record: dict[str, Any], metrics: list[dict[str, Any]]) -> None:
     corpus, train = record["corpus"], record["train"]
     room, axes = figure.subplots(2, 1, height_ratios=[1, 10])
@@ -54,7 +61,7 @@ def _draw(figure: Any, record: dict[str, Any], metrics: list[dict[str, Any]]) ->
             label="training (mean of each interval)",
         )  # fmt: skip
     axes.plot(steps, held_out, ".-", color="#08519c", linewidth=2, label="held out")
-    best = min(range(len(metrics)), key=held_out.__getitem__)
+    best = _best(metrics)
     axes.plot(
         steps[best], held_out[best], "o", color="#08519c", markersize=9, fillstyle="none",
         label=f"best: {number(held_out[best])} at {steps[best]:,}",

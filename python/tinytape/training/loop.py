@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tinytape as tt
 
-from .._files import discard_folder, replace_file
-from ..data import CharTokenizer
-from .arrays import is_finite, pack_arrays
+from .belonging import require_same_run
+from .changes import changed_for_resume
 from .checkpoint import (
     Checkpoint,
-    copy_checkpoint,
-    latest_checkpoint,
     list_checkpoints,
-    load_checkpoint,
     prune_checkpoints,
-    save_checkpoint,
     step_of,
 )
-from .config import TrainConfig, changed_for_resume, check_names
+from .claim import claim, require_claimable
+from .config import TrainConfig, check_names
 from .defaults import resolve
 from .environment import differences, environment, resident_mb
-from .errors import CheckpointError, ConfigError, RunError
+from .errors import ConfigError
 from .evaluate import perplexity
 from .load import settings_of
 from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress
+from .replaced import repair
 from .report import closing, header
 from .run_folder import RunFolder
+from .run_state import look_at
+from .saving import discard_before, follow, persist, rotate, save, save_final, write_settings
 from .session import Session, build_session
+from .shell import command_line
 from .signals import StopSignals
+from .starting_point import copy_good, place_for_best, require_home, starting_point
 from .step import train_step
 
 
@@ -65,10 +67,10 @@ def train(
     config = resolve(config)
     session = build_session(config)
     folder = RunFolder(config.out)
-    with folder.held():
-        folder.claim(overwrite=overwrite)
-        session.tokenizer.save(folder.tokenizer)
-        folder.write_config(session.record())
+    require_claimable(folder, overwrite=overwrite)
+    with _held(folder, console):
+        claim(folder, console.line, overwrite=overwrite)
+        write_settings(session, folder, console.line)
         return _run(session, folder, console, resumed=None)
 
 
@@ -96,64 +98,67 @@ def resume(
     """
     console = console or Console()
     check_names(allow_change, "--allow-change")
-    folder.require_run()
     target = RunFolder(asked.get("out", folder.path))
-    branches = target.path.resolve() != folder.path.resolve()
-    with target.held():
-        if not branches:
-            folder.remove_leftovers()
-        found = _starting_point(folder, checkpoint, console)
-        # Killed before its first checkpoint, a run has its settings and nothing to lose.
-        record = folder.read_config() if found is None else found.config
-        old = settings_of(record, folder.config if found is None else found.path / "config.json")
+    in_place = target.path.resolve() == folder.path.resolve()
+    with contextlib.ExitStack() as stack:
+        if in_place:
+            target = folder
+            require_home(folder, checkpoint)
+            stack.enter_context(_held(folder, console))
+        start = starting_point(
+            folder, checkpoint, console.line, in_place=in_place, changes=bool(allow_change)
+        )
+        found = start.checkpoint
+        in_run = look_at(folder).record is not None  # a checkpoint may lie in none
+        if found is not None and in_run:
+            require_same_run(folder, found)
+        old = settings_of(start.record, start.source)
         # Where the run lies now is where it goes on, also when the folder was moved.
         old = dataclasses.replace(old, out=str(folder))
         config = changed_for_resume(old, asked, allow_change)
         if found is not None and config.iters < found.step:
             raise ConfigError(f"{folder} is at step {found.step}, beyond iters = {config.iters}")
-        if found is not None and not branches:
-            newest = next(iter(list_checkpoints(folder.checkpoints)), found.path)
-            if checkpoint is not None and step_of(newest) > found.step:
-                raise RunError(
-                    f"{folder} went on from {found.path} to {newest.name}; add --out for another "
-                    f"folder, where a run goes on from here and that one stays"
-                )
         # Another text is read with the characters that the weights know.
-        tokenizer = CharTokenizer.load(folder.tokenizer) if "data" in allow_change else None
-        session = build_session(config, tokenizer)
+        tokenizer = start.tokenizer_of(folder) if "data" in allow_change else None
+        fed = dict(start.record.get("corpus", {}))
+        if "data" in asked:
+            fed["path"] = None  # where it was before
+        session = build_session(config, tokenizer, found, fed=fed)
+        comparable, evaluated = True, -1
         if found is not None:
-            session.restore(found, allowed=allow_change)
+            evaluated = found.state["counters"].get("evaluated_step", -1)
+            comparable = session.restore(found, allowed=allow_change)
             for line in differences(found.env, environment()):
                 console.line(f"warning: the environment is not that of the checkpoint: {line}")
-        metrics = folder.read_metrics()
-        best = [p for p in list_checkpoints(folder.best) if found and step_of(p) <= found.step]
-        if branches:
-            target.claim(overwrite=overwrite)
-            session.tokenizer.save(target.tokenizer)
-            for path in best:
-                copy_checkpoint(path, target.best)
-        elif allow_change:  # what was best may be of a future that does not come
-            for path in set(list_checkpoints(folder.best)) - set(best):
-                discard_folder(path)
-        target.write_metrics([m for m in metrics if m["step"] <= session.counters.evaluated_step])
-        target.write_config(session.record())
+        metrics, best = [], []
+        if in_run:
+            metrics = [m for m in folder.read_metrics() if m["step"] <= evaluated]
+            best = [p for p in list_checkpoints(folder.best) if found and step_of(p) <= found.step]
+        if in_place:
+            repair(folder)
+            if not comparable:  # what will be best takes the place of these
+                place = place_for_best(folder, start.record)
+                for path in copy_good(best, place, console.line):
+                    console.line(f"losses are measured anew; what was best before is {path}")
+        else:
+            require_claimable(target, overwrite=overwrite)  # before the folder is made
+            stack.enter_context(_held(target, console))
+            claim(target, console.line, overwrite=overwrite)
+            if comparable:
+                copy_good(best, target.best, console.line)
+        branched = None if found is None else str(found.path.absolute())
+        origin = look_at(folder).origin if in_place else branched
+        write_settings(session, target, console.line, origin)
+        persist(target, console.line, lambda: target.write_metrics(metrics))
         return _run(session, target, console, resumed=found)
 
 
-def _starting_point(
-    folder: RunFolder, checkpoint: Path | None, console: Console
-) -> Checkpoint | None:
-    if checkpoint is not None:
-        return load_checkpoint(checkpoint)
-    found, problems = latest_checkpoint(folder.checkpoints)
-    for problem in problems:
-        console.line(f"skipped a checkpoint: {problem}")
-    if found is None and problems:
-        raise CheckpointError(
-            f"{folder}: no checkpoint is good ({'; '.join(problems)}); if none can be saved, "
-            f"start again with --overwrite"
-        )
-    return found
+@contextlib.contextmanager
+def _held(folder: RunFolder, console: Console) -> Iterator[None]:
+    with folder.held() as notice:
+        if notice:
+            console.line(notice)
+        yield
 
 
 def _run(
@@ -166,7 +171,11 @@ def _run(
         console, total=config.iters, start=counters.step, tokens_per_step=session.tokens_per_step,
         eval_interval=config.eval_interval,
     )  # fmt: skip
-    saved = session.position if resumed else None
+    # None: this folder has nothing to go on from yet, so the first thing is to save.
+    own = resumed is not None and resumed.path in list_checkpoints(folder.checkpoints)
+    saved = session.position if own else None
+    if own:  # a kill may have come between the last saving and its rotation
+        prune_checkpoints(folder.checkpoints, config.keep)
     first = True
     with StopSignals() as stop:
         console.attach(stop)
@@ -182,9 +191,11 @@ def _run(
                 due = counters.micro_step == 0 and (
                     counters.step % config.checkpoint_interval == 0 or counters.step == config.iters
                 )
-                if saved != session.position and (stop.requested or due):
-                    _save(session, folder, folder.checkpoints)
-                    prune_checkpoints(folder.checkpoints, config.keep)
+                if saved is None or (saved != session.position and (stop.requested or due)):
+                    save(session, folder, folder.checkpoints, progress.note)
+                    persist(
+                        folder, progress.note, lambda: rotate(folder, config.keep, progress.note)
+                    )
                     saved = session.position
                 # A request may have come since it was last looked at: what is left must be saved.
                 if counters.step == config.iters or (stop.requested and saved == session.position):
@@ -205,13 +216,15 @@ def _run(
         finally:
             progress.close()
         if stop.requested is None:
-            replace_file(folder.model, pack_arrays(session.weights()))
+            save_final(session, folder, console.line)
+            follow(folder, console.line)
             for line in closing(session, folder, stop):
                 console.line(line)
         else:
+            follow(folder, console.line)  # before anything is said of it
             console.line(
                 f"stopped by {stop.requested} and saved at step {counters.step}; go on with: "
-                f"python -m tinytape.train --resume {folder}"
+                f"{command_line('train', '--resume', folder.path)}"
             )
         return Outcome(folder, session, stop.requested, stop.exit_code)
 
@@ -244,59 +257,32 @@ def _evaluate(
         counters.best_loss, counters.best_step = held_out, counters.step
     lr = session.updates.rate()
     memory = tt.memory_stats()
-    folder.append_metrics(
-        {
-            "step": counters.step,
-            "train_loss": train,
-            "val_loss": held_out,
-            "val_perplexity": perplexity(held_out),
-            "val_bits_per_character": held_out / math.log(2.0),
-            "lr": lr,
-            "grad_norm": counters.grad_norm,
-            "tokens": counters.step * session.tokens_per_step,
-            "tokens_per_s": pace.take(session.tokens_per_step),
-            "elapsed_s": round(counters.seconds + time.perf_counter() - begun, 3),
-            "rss_mb": resident_mb(),
-            "arena_bytes": memory["step_high_water"],
-            "system_bytes": memory["system_bytes"],
-            "system_allocations": memory["system_allocations"],
-            "skipped": counters.skipped,
-            **session.task.figures(),
-            **session.updates.figures(),
-        }
-    )
+    record = {
+        "step": counters.step,
+        "train_loss": train,
+        "val_loss": held_out,
+        "val_perplexity": perplexity(held_out),
+        "val_bits_per_character": held_out / math.log(2.0),
+        "lr": lr,
+        "grad_norm": counters.grad_norm,
+        "tokens": counters.step * session.tokens_per_step,
+        "tokens_per_s": pace.take(session.tokens_per_step),
+        "elapsed_s": round(counters.seconds + time.perf_counter() - begun, 3),
+        "rss_mb": resident_mb(),
+        "arena_bytes": memory["step_high_water"],
+        "system_bytes": memory["system_bytes"],
+        "system_allocations": memory["system_allocations"],
+        "skipped": counters.skipped,
+        "best_step": counters.best_step,
+        **session.task.figures(),
+        **session.updates.figures(),
+    }
+    persist(folder, progress.note, lambda: folder.append_metrics(record))
     if counters.best_step == counters.step:
         # Apart from the others, so that their rotation does not reach it.
-        best = _save(session, folder, folder.best)
-        for path in list_checkpoints(folder.best):
-            if path != best:
-                discard_folder(path)
+        best = save(session, folder, folder.best, progress.note)
+        discard_before(best, folder, progress.note)
     progress.evaluated(counters.step, train, held_out, lr, time.perf_counter() - begun)
-
-
-def _save(session: Session, folder: RunFolder, where: Path) -> Path:
-    """Write a checkpoint into the folder ``where``.
-
-    Raises:
-        NonFiniteError: it would hold a number that no reader accepts.
-        OSError: the disk is full or fails; what was there before is untouched.
-    """
-    state, arrays = session.state()
-    weights = session.weights()
-    for name, array in [*weights.items(), *arrays.items()]:
-        if not is_finite(array):  # a bad checkpoint must not push out a good one
-            raise nonfinite_error(
-                session.counters.step, name, math.nan, "", "it was not saved", folder
-            )
-    return save_checkpoint(
-        where,
-        session.counters.step,
-        model=weights,
-        arrays=arrays,
-        state=state,
-        config=session.record(),
-        env=environment(),
-    )
 
 
 class _Pace:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator
 
 import tinytape as tt
@@ -15,6 +14,7 @@ from .environment import environment, peak_resident_mb
 from .evaluate import perplexity
 from .run_folder import RunFolder
 from .session import Session
+from .shell import command_line
 from .signals import StopSignals
 from .state_tree import split_state
 
@@ -128,7 +128,7 @@ def closing(session: Session, folder: RunFolder, stop: StopSignals) -> Iterator[
     yield f"{counters.seconds:.0f} s in all{memory}"
     yield f"weights in {folder.model}"
     yield ""
-    prompt = "\n" if "\n" in session.tokenizer.characters else session.tokenizer.characters[0]
+    prompt = sampling.default_prompt(session.tokenizer.characters)
     ids = sampling.generate(
         session.model,
         session.tokenizer.encode(prompt),
@@ -143,6 +143,5 @@ def closing(session: Session, folder: RunFolder, stop: StopSignals) -> Iterator[
         words.append(token)
     yield from session.tokenizer.decode(words).strip("\n").split("\n")
     yield ""
-    name = shlex.quote(str(folder))
-    yield f"more text: python -m tinytape.generate {name} --tokens 500"
-    yield f"the curve: python -m tinytape.plot {name}"
+    yield f"more text: {command_line('generate', folder.path, '--tokens', 500)}"
+    yield f"the curve: {command_line('plot', folder.path)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,20 @@ from ..data import (
     Splits,
     bigram_entropy,
     document_starts,
+    identity,
+    load_again,
     load_corpus,
+    provenance,
     split_corpus,
     unigram_entropy,
 )
 from .arrays import Array, require_same_arrays
 from .checkpoint import Checkpoint
-from .config import TrainConfig
+from .config import SETTINGS, TrainConfig
 from .defaults import is_nested
 from .errors import CheckpointError, ConfigError
+from .model_size import require_weights_of
+from .room import require_room
 from .state_tree import join_state, split_state
 from .tasks import StreamTask, WindowTask
 from .updates import Updates, updates_of
@@ -51,6 +56,11 @@ class Counters:
     best_step: int = -1
     grad_norm: float | None = None  # of the last step, before clipping
     seconds: float = 0.0  # spent in the loop, over all resumes
+
+    def without_losses(self) -> Counters:
+        """Where losses are measured anew, on another text: without any of the old ones."""
+        kept = ("step", "micro_step", "loss_of_step", "skipped", "skipped_in_a_row", "grad_norm")
+        return Counters(**{name: getattr(self, name) for name in (*kept, "seconds")})
 
 
 @dataclass(frozen=True)
@@ -116,11 +126,7 @@ class Session:
             "train": dataclasses.asdict(self.config),
             "model": self.model.config.to_dict(),
             "corpus": {
-                "name": self.corpus.name,
-                "path": None if self.corpus.path is None else str(self.corpus.path),
-                **self._text(),
-                **({"parts": list(self.corpus.parts)} if self.corpus.parts else {}),
-                "characters": len(self.corpus.text),
+                **provenance(self.corpus),
                 "vocab_size": self.tokenizer.vocab_size,
                 "entropy_nats": self.entropies,
             },
@@ -147,11 +153,15 @@ class Session:
             **({"task": task} if task else {}),
             "generators": {"model": self.generator.get_state()},
             # Batches are a function of (seed, number): this is their whole position.
-            "data": {**self._text(), "seed": self.config.seed, "next_batch": self.next_batch},
+            "data": {
+                **identity(self.corpus),
+                "seed": self.config.seed,
+                "next_batch": self.next_batch,
+            },
             "counters": dataclasses.asdict(self.counters),
         }, arrays  # fmt: skip
 
-    def restore(self, checkpoint: Checkpoint, *, allowed: Collection[str] = ()) -> None:
+    def restore(self, checkpoint: Checkpoint, *, allowed: Collection[str] = ()) -> bool:
         """Take over the state of a checkpoint: compare everything first, then assign.
 
         Weights, moments, gradients, counts and positions come from the checkpoint; rates, decays
@@ -173,15 +183,19 @@ class Session:
             raise ConfigError(
                 f"cannot resume with another text: the run was fed one with {_in_words(*fed)}, and "
                 f"--data {self.config.data} is now {self.corpus.name} with {_in_words(*now)}; "
-                f"give the first with --data or $TINYTAPE_DATA, or say --allow-change data"
+                f"give the first with --data or $TINYTAPE_DATA{self._other_way(checkpoint)}"
             )
+        known = checkpoint.tokenizer
+        if known is not None and known.characters != self.tokenizer.characters:
+            raise CheckpointError(f"{path / 'tokenizer.json'}: other characters than the run's")
         counters = _counters(_section(state, "counters", path), checkpoint)
         require_same_arrays(checkpoint.model, self.weights(), path / "model.safetensors")
         self._require_arrays(checkpoint, counters)
-        before = _section(checkpoint.config, "train", path).get("gradient_accumulation_steps", 1)
-        if counters.micro_step and before != self.config.gradient_accumulation_steps:
+        before = _section(checkpoint.config, "train", path)
+        batches = before.get("gradient_accumulation_steps", 1)
+        if counters.micro_step and batches != self.config.gradient_accumulation_steps:
             raise ConfigError(
-                f"{path} is in the middle of a step, after {counters.micro_step} of {before} "
+                f"{path} is in the middle of a step, after {counters.micro_step} of {batches} "
                 f"batches: gradient_accumulation_steps can change between two steps only"
             )
         parts = {
@@ -203,12 +217,18 @@ class Session:
         for name, parameter in self._trained():
             array = checkpoint.arrays.get(_GRADIENT + name)
             parameter.grad = None if array is None else tt.tensor(array)
-        self.counters = counters
+        comparable = fed == now and _measure(checkpoint.config) == _measure(self.record())
+        self.counters = counters if comparable else counters.without_losses()
+        return comparable
 
-    def _text(self) -> dict[str, Any]:
-        """What tells the text from another: its bytes, and where it says that it is cut."""
-        cut = {} if self.corpus.cut is None else {"cut": self.corpus.cut}
-        return {"sha256": self.corpus.sha256, **cut}
+    def _other_way(self, checkpoint: Checkpoint) -> str:
+        """How to go on with the text at hand, or why nothing can."""
+        known = checkpoint.tokenizer
+        strange = set(self.corpus.text).difference(known.characters) if known else None
+        if strange:
+            shown = "".join(sorted(strange)[:8])
+            return f": of this one the run does not know the characters {shown!r}"
+        return ", or add --allow-change data"
 
     def _require_arrays(self, checkpoint: Checkpoint, counters: Counters) -> None:
         """Raise CheckpointError unless the arrays are those that this run would have there."""
@@ -230,21 +250,30 @@ class Session:
         return [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
 
 
-def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -> Session:
+def build_session(
+    config: TrainConfig,
+    tokenizer: CharTokenizer | None = None,
+    checkpoint: Checkpoint | None = None,
+    *,
+    fed: Mapping[str, Any] | None = None,
+) -> Session:
     """Find the text, build the model with its initial weights, and what trains it.
 
     Args:
         config: resolved settings.
         tokenizer: that of the run, where the text is another than it was made from.
+        checkpoint: that is to be restored.
+        fed: what the run has recorded of its text, when it goes on.
 
     Raises:
-        ConfigError: an unknown model, or a batch that the text is too short for.
+        ConfigError: an unknown model, or a batch that the text is too short for, or the memory.
+        CheckpointError: the checkpoint is of a model of another size; none was made.
         DataError: no such text, or one that cannot be used.
     """
     known = models.presets()
     if config.model not in known:
         raise ConfigError(f"model: expected one of {', '.join(known)}; got {config.model!r}")
-    corpus = load_corpus(config.data)
+    corpus = load_corpus(config.data) if fed is None else load_again(config.data, fed)
     if corpus.name == FALLBACK_CORPUS:
         # The run goes on with this text, also when a network answers one day.
         config = dataclasses.replace(config, data=FALLBACK_CORPUS)
@@ -252,15 +281,17 @@ def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -
     if config.threads is not None:
         tt.set_num_threads(config.threads)
     generator = tt.Generator(config.seed)  # its own, so that nothing else can move it
-    model = models.create(
-        config.model,
-        tokenizer.vocab_size,
-        generator=generator,
-        dtype=getattr(tt, config.dtype),
-        **_overrides(config),
-    )
-    config = dataclasses.replace(config, context=model.config.context)
-    splits = split_corpus(corpus, tokenizer, model.config.context)
+    # How large all will be, by arithmetic, before memory is taken for it.
+    described = models.describe(config.model, tokenizer.vocab_size, **_overrides(config))
+    config = dataclasses.replace(config, context=described["context"])
+    splits = split_corpus(corpus, tokenizer, described["context"])
+    require_room(described, config)
+    if checkpoint is not None:
+        weights, path = checkpoint.model, checkpoint.path
+        values = sum(array.size for array in weights.values())
+        source = path / "model.safetensors"
+        require_weights_of(described, len(weights), values, source, "this command")
+    model: Any = models.from_config(described, generator=generator, dtype=getattr(tt, config.dtype))
     if isinstance(model, models.NestedLM):
         starts = document_starts(corpus.text, config.separator)
         task: WindowTask = StreamTask(model, splits, config, starts)
@@ -281,6 +312,13 @@ def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -
         updates=updates_of(model, config),
         counters=Counters(),
     )
+
+
+def _measure(record: dict[str, Any]) -> list[Any]:
+    """How the held-out loss of a run is measured, beside the text; the record is its config's."""
+    train = record["train"]
+    documents = [train.get(name, SETTINGS[name].default) for name in ("reset", "separator")]
+    return [record.get("model", {}).get("context"), *documents]
 
 
 def _in_words(sha256: str | None, cut: int | None) -> str:

@@ -1,0 +1,64 @@
+"""Making a folder ready for a new run: all checks first, and nothing of a run is removed by it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from .errors import RunError
+from .replaced import repair, set_aside
+from .run_folder import RunFolder, require_folder_or_nothing, room_problem
+from .run_state import link_problem, look_at
+
+
+def require_claimable(folder: RunFolder, *, overwrite: bool) -> None:
+    """Raise RunError unless a new run may begin in the folder; nothing is changed."""
+    require_folder_or_nothing(folder.path)
+    if not folder.path.is_dir():
+        return
+    state = look_at(folder)
+    if state.record is None and not state.interrupted:
+        if state.problem:
+            raise RunError(
+                f"--out {folder}: {state.problem}, so nothing here is a run's to replace; choose "
+                f"another"
+            )
+        for room in folder.rooms:
+            if problem := room_problem(room):
+                raise RunError(f"--out {folder}: {problem}")
+        foreign = [
+            path
+            for path in (*state.others, *folder.files, *state.checkpoints, *state.best,
+                         *state.strays)
+            if os.path.lexists(path)
+        ]  # fmt: skip
+        if foreign:
+            name = foreign[0].relative_to(folder.path)
+            raise RunError(
+                f"--out {folder}: the folder holds {str(name)!r} and is not a run; choose another"
+            )
+    elif not overwrite:
+        goes_on = state.interrupted or state.checkpoints or state.is_untouched
+        how = "add --resume to go on with it, " if goes_on else ""
+        raise RunError(
+            f"{folder} holds a run already; {how}--overwrite to start it again, or --out for "
+            f"another folder"
+        )
+    if problem := link_problem(folder):
+        raise RunError(f"--out {folder}: {problem}")
+
+
+def claim(folder: RunFolder, say: Callable[[str], None], *, overwrite: bool) -> None:
+    """Make a folder, which is held, ready for a new run. What a run left there moves aside.
+
+    Raises:
+        RunError: as :func:`require_claimable`; nothing has changed.
+        OSError: what is there cannot be moved, and is where it was.
+    """
+    if look_at(folder).interrupted:
+        repair(folder)
+    require_claimable(folder, overwrite=overwrite)
+    if os.path.lexists(folder.config):
+        old = set_aside(folder)
+        folder.remove_leftovers()
+        say(f"the run before is kept in {old} until the first checkpoint is saved")

@@ -1,0 +1,166 @@
+"""What ``--overwrite`` replaces: moved aside until the new run's first checkpoint is whole.
+
+It lies in RUN/before-overwrite-1, the folder of a run like any other. Checkpoints on another disk
+stay there, and a link leads to them. The order makes every instant one of three, told apart by
+where ``config.json`` lies:
+
+only aside    it was being moved, and nothing is new yet: :func:`repair` puts all of it back
+both          the new run has begun and has saved nothing: the old one is kept
+in its place  nothing was moved, or all is back
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .._files import TEMPORARY_PREFIX, discard_folder, make_folder, sync_folder
+from .checkpoint import is_checkpoint_name
+from .run_folder import RunFolder, is_run
+
+_NAME = re.compile(r"before-overwrite-([0-9]{1,9})")
+
+
+def is_kept(path: Path) -> bool:
+    """Whether a folder is called as what was moved aside is."""
+    return _NAME.fullmatch(path.name) is not None
+
+
+def kept(folder: RunFolder) -> list[Path]:
+    """The folders with what was moved aside, the oldest first.
+
+    They hold the settings of a run, or nothing: what is only called so is not ours.
+    """
+    if not folder.path.is_dir():
+        return []
+    named = (p for p in folder.path.iterdir() if is_kept(p) and p.is_dir() and not p.is_symlink())
+    return sorted((p for p in named if is_run(RunFolder(p)) or not _holds_files(p)), key=_number)
+
+
+def can_be_put_back(folder: RunFolder) -> bool:
+    """Whether a kill left a run aside and no other in its place."""
+    return any(_moves(folder, old) for old in kept(folder))
+
+
+def set_aside(folder: RunFolder) -> Path:
+    """Move all that a run wrote out of the way, and nothing else; returns where it lies.
+
+    Raises:
+        OSError: it could not be moved, and is where it was.
+    """
+    taken = [_number(path) for path in folder.path.iterdir() if is_kept(path)]
+    old = folder.path / f"before-overwrite-{max(taken, default=0) + 1}"
+    try:
+        old.mkdir()  # all the folders first: where one cannot be made, nothing was moved
+        homes = {room: _home(room, old) for room in folder.rooms if any(_steps(room))}
+        os.rename(folder.config, old / folder.config.name)
+        sync_folder(old)
+        sync_folder(folder.path)
+        for file in folder.files:
+            if os.path.lexists(file):
+                os.rename(file, old / file.name)
+        for room, home in homes.items():
+            for step in list(_steps(room)):
+                os.rename(step, home / step.name)
+            sync_folder(home)
+            sync_folder(room)
+        sync_folder(old)
+        sync_folder(folder.path)
+    except BaseException:
+        put_back(folder)
+        raise
+    return old
+
+
+def repair(folder: RunFolder) -> bool:
+    """After a kill: put back what was being moved, and remove what is half written.
+
+    Returns whether a run that was being moved aside is in its place again.
+    """
+    back = put_back(folder)
+    folder.remove_leftovers()
+    return back
+
+
+def put_back(folder: RunFolder) -> bool:
+    """Undo what :func:`set_aside` began, where no new run is there; returns whether it did."""
+    back = False
+    for old in reversed(kept(folder)):
+        for path, to in _moves(folder, old):
+            make_folder(to.parent)
+            os.rename(path, to)
+            sync_folder(to.parent)
+            back = True
+        _remove_empty(folder, old)
+    return back
+
+
+def _moves(folder: RunFolder, old: Path) -> list[tuple[Path, Path]]:
+    """What has to be renamed to put a run back, the config last; nothing where it must not be."""
+    record = old / folder.config.name
+    if not record.exists() or os.path.lexists(folder.config):
+        return []
+    moves = [(p, room / p.name) for room in folder.rooms for p in _steps(old / room.name)]
+    for file in reversed(folder.files):
+        if os.path.lexists(old / file.name):
+            moves.append((old / file.name, file))
+    # Somebody may have put something there since.
+    return [] if any(os.path.lexists(to) for _, to in moves) else moves
+
+
+def discard(folder: RunFolder) -> Iterator[str]:
+    """Remove what was moved aside; yields what could not be removed, in words."""
+    for old in kept(folder):
+        for room in folder.rooms:
+            if (old / room.name).is_symlink() and (room / old.name).is_dir():
+                yield from _discard(room / old.name)
+        yield from _discard(old)
+
+
+def _discard(path: Path) -> Iterator[str]:
+    discard_folder(path)
+    for left in path.parent.glob(f"{TEMPORARY_PREFIX}{path.name}-*"):
+        yield f"{left}: not all of it could be removed"
+
+
+def _home(room: Path, old: Path) -> Path:
+    """Make a folder for the checkpoints of ``room``: in ``old``, or on the disk where they are."""
+    place = old / room.name
+    if not room.is_symlink() and room.stat().st_dev == old.stat().st_dev:
+        place.mkdir()
+        return place
+    home = room / old.name
+    home.mkdir()
+    place.symlink_to(Path("..", room.name, old.name))  # also when the run is moved
+    return home
+
+
+def _steps(room: Path) -> Iterator[Path]:
+    """What is called as checkpoints are, whatever it is."""
+    if room.is_dir():
+        yield from sorted(path for path in room.iterdir() if is_checkpoint_name(path))
+
+
+def _remove_empty(folder: RunFolder, old: Path) -> None:
+    """Remove the folders of :func:`set_aside` that nothing is in."""
+    for room in folder.rooms:
+        for home in (room / old.name, old / room.name):
+            with contextlib.suppress(OSError):
+                home.rmdir()
+        if (old / room.name).is_symlink() and not (old / room.name).exists():
+            (old / room.name).unlink()
+    with contextlib.suppress(OSError):
+        old.rmdir()
+
+
+def _holds_files(folder: Path) -> bool:
+    return any(path.is_file() for path in folder.rglob("*"))
+
+
+def _number(path: Path) -> int:
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match[1])

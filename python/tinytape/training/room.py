@@ -1,0 +1,49 @@
+"""Whether a machine can hold what a run asks for at all, before it is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ..models import activations_per_token, count_parameters
+from .config import TrainConfig
+from .errors import ConfigError
+
+# Of weights: themselves, gradients, and two moments.
+_PER_WEIGHT = 4
+# What a step keeps is an estimate; only what is far beyond the memory is refused.
+_DOUBT = 2
+
+
+def require_room(model: Mapping[str, Any], config: TrainConfig) -> None:
+    """Raise ConfigError where weights and one batch need far more memory than there is.
+
+    Args:
+        model: what the model's ``config.to_dict()`` will give, before it is made.
+    """
+    room = physical_memory()
+    size = 8 if config.dtype == "float64" else 4
+    weights = _PER_WEIGHT * count_parameters(model)[1] * size
+    context = model["context"]
+    batch = config.batch_size * context * activations_per_token(model) * size
+    if room is None or weights + batch <= _DOUBT * room:
+        return
+    has = f"and this machine has {room / 1e9:,.0f} GB"
+    if weights > _DOUBT * room:
+        raise ConfigError(
+            f"context: a model of {context} positions needs about {weights / 1e9:,.0f} GB, {has}"
+        )
+    raise ConfigError(
+        f"batch_size: a batch of {config.batch_size} x {context} characters needs about "
+        f"{batch / 1e9:,.0f} GB, {has}; several smaller ones make one step with "
+        f"--gradient-accumulation-steps"
+    )
+
+
+def physical_memory() -> int | None:
+    """The bytes of memory of this machine; None where that is not known."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None

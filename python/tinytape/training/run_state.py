@@ -1,0 +1,190 @@
+"""What a folder is, before a run does anything with it: found by looking alone.
+
+A folder is a run of ours where its ``config.json`` can be shown to be one, by what it holds. Only
+in the presence of that file do the other names mean anything: without it ``checkpoints`` or
+``model.safetensors`` are somebody else's, and stay.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .._files import TEMPORARY_PREFIX
+from ..errors import TinytapeError
+from .checkpoint import is_checkpoint, is_checkpoint_name, list_checkpoints, step_of
+from .errors import CheckpointError, RunError
+from .final_weights import about_final_weights
+from .replaced import can_be_put_back, is_kept, kept
+from .run_folder import RunFolder, is_run, own_record, room_problem
+
+ORIGIN = "origin"  # in config.json of a run that went on from another's checkpoint: its path
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What lies in a folder."""
+
+    folder: RunFolder
+    record: dict[str, Any] | None  # config.json, where it can be shown to be a run's
+    problem: TinytapeError | None  # why it cannot, where there is one
+    checkpoints: tuple[Path, ...]  # by their names alone, newest first
+    best: tuple[Path, ...]
+    strays: tuple[Path, ...]  # what else lies beside these, links to nothing included
+    others: tuple[Path, ...]  # what is not called as anything that a run writes
+    interrupted: bool  # a kill came while something was moved; repair() puts it back
+
+    def require_run(self) -> dict[str, Any]:
+        """The run's record, or RunError that says what there is instead."""
+        if self.record is not None:
+            return self.record
+        path = self.folder.path
+        if path.is_symlink() and not path.exists():
+            raise RunError(f"{path} is a link to {os.readlink(path)}, which is not there")
+        if self.problem is not None:
+            raise self.problem
+        self.folder.require_run()
+        raise AssertionError("a folder with a config.json has a record or a problem")
+
+    def evaluated_step(self) -> int:
+        """The highest step that the metrics have a line of, -1 where there is none."""
+        return max((record["step"] for record in self.folder.read_metrics()), default=-1)
+
+    def beyond(self, step: int) -> list[str]:
+        """What the folder has of later steps, in words."""
+        found = [
+            str(path) for path in (*self.checkpoints, *self.best) if step_of(path) > step
+        ]  # by name: a damaged one may still be saved
+        found += [str(path) for path in self.strays if (said_step(path) or 0) > step]
+        if (last := self.evaluated_step()) > step:
+            found.append(f"evaluations up to step {last} in {self.folder.metrics}")
+        if os.path.lexists(self.folder.model) and self._final_step() > step:
+            found.append(f"final weights in {self.folder.model}")
+        return found
+
+    def _final_step(self) -> float:
+        """The step of the final weights; infinite where nothing says it."""
+        try:
+            step = about_final_weights(self.folder.model).step
+        except (OSError, CheckpointError):
+            return math.inf
+        if step is None and self.record is not None:  # of an earlier version
+            step = self.record["train"].get("iters")
+        return step if isinstance(step, int) else math.inf
+
+    @property
+    def origin(self) -> str | None:
+        """The checkpoint that the run went on from, when it began as a branch of another."""
+        origin = (self.record or {}).get(ORIGIN)
+        return origin if isinstance(origin, str) else None
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether a run that begins here again would lose nothing: it had not come to a step."""
+        return not (
+            self.origin
+            or self.checkpoints
+            or self.best
+            or self.strays
+            or os.path.lexists(self.folder.model)
+            or self.evaluated_step() > 0
+        )
+
+
+def look_at(folder: RunFolder) -> RunState:
+    """Look at a folder; nothing in it is changed."""
+    record, problem = own_record(folder)
+    rooms = {room: list(_entries(room)) for room in folder.rooms}
+    named = {room: tuple(list_checkpoints(room)) for room in folder.rooms}
+    own, keeping = {path.name for path in (*folder.rooms, *folder.files)}, kept(folder)
+    aside = any(_is_put_aside(path) for room in folder.rooms for path in rooms[room])
+    return RunState(
+        folder=folder,
+        record=record,
+        problem=problem,
+        checkpoints=named[folder.checkpoints],
+        best=named[folder.best],
+        strays=tuple(
+            path
+            for room in folder.rooms
+            for path in [room, *rooms[room]]
+            if (room_problem(room) if path == room else _is_stray(path, named[room]))
+        ),
+        others=tuple(
+            path
+            for path in _entries(folder.path)
+            if path.name not in own and path not in keeping and not _is_leftover(path)
+        ),
+        interrupted=can_be_put_back(folder) or (record is not None and aside),
+    )
+
+
+def link_problem(folder: RunFolder) -> str | None:
+    """Why a run may not write here: links that lead nowhere, to others, or from its files."""
+    for room in folder.rooms:
+        if problem := room_problem(room):
+            return problem
+        for path in filter(is_checkpoint_name, _entries(room)):
+            if problem := room_problem(path):
+                return problem
+        if not room.is_symlink():
+            continue
+        real = room.resolve()
+        if real == folder.path.resolve() or real in folder.path.resolve().parents:
+            return f"{room} is a link to {real}, in which the run itself lies"
+        if is_room(real) and real.parent != folder.path.resolve():
+            return f"{room} is a link into another run, {real.parent}"
+    if folder.best.exists() and folder.best.resolve() == folder.checkpoints.resolve():
+        return f"{folder.best} and {folder.checkpoints} are one folder"
+    for file in folder.files:
+        if file.is_symlink():
+            return (
+                f"{file} is a link to {os.readlink(file)}; a run writes to files of its own alone "
+                f"(only checkpoints and best may be links)"
+            )
+    return None
+
+
+def is_room(path: Path) -> bool:
+    """Whether a folder is where another run has its checkpoints."""
+    home = RunFolder(path.parent)
+    return path.name in {room.name for room in home.rooms} and is_run(home)
+
+
+def said_step(path: Path) -> int | None:
+    """The step that a checkpoint's name says, or its manifest; None where neither does."""
+    try:
+        return step_of(path)
+    except CheckpointError:
+        return None
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """What lies in a folder, in a fixed order; nothing where there is none."""
+    if folder.is_dir():
+        yield from sorted(folder.iterdir())
+
+
+def _is_stray(path: Path, named: tuple[Path, ...]) -> bool:
+    """Whether something beside checkpoints may be a saved one, or be meant as one."""
+    if path in named or is_kept(path) or _is_leftover(path):
+        return False
+    return not path.name.startswith(".") or is_checkpoint(path)
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a killed process left it half written; it is never read."""
+    begun = path.name.startswith(TEMPORARY_PREFIX) and path.name[-1].isdigit()
+    return begun and not _is_put_aside(path)
+
+
+def _is_put_aside(path: Path) -> bool:
+    """Whether it was moved out of the way and its successor has not come."""
+    if not path.name.startswith(f"{TEMPORARY_PREFIX}old-step-"):
+        return False
+    after = path.with_name(path.name.removeprefix(f"{TEMPORARY_PREFIX}old-").rpartition("-")[0])
+    return is_checkpoint_name(after) and not os.path.lexists(after)
