@@ -124,12 +124,12 @@ def random_text() -> str:
     return "".join(map(_ALPHABET.__getitem__, draws.tolist()))
 
 
-def _text_of(data: str) -> Text:
-    corpus = load_corpus(data)
+def _text_of(data: str, sha256: str | None = None) -> Text:
+    corpus = load_corpus(data, sha256=sha256)
     return corpus.sha256, corpus.cut
 
 
-def _require_same(run: Run, folder: RunFolder, text_of: Callable[[str], Text]) -> None:
+def _require_same(run: Run, folder: RunFolder, text_of: Callable[..., Text]) -> None:
     """Raise StudyError unless the run that is there is the one that is asked for."""
     record = folder.read_config()
     old = settings_of(record, folder.config)
@@ -142,7 +142,8 @@ def _require_same(run: Run, folder: RunFolder, text_of: Callable[[str], Text]) -
         if matters and after not in (None, before):
             differ.append(f"{flag(name)} {before}, not {after}")
     fed = record.get("corpus", {})
-    if (fed.get("sha256"), fed.get("cut")) != text_of(run.settings["data"]):
+    text = text_of(run.settings["data"], fed.get("sha256"))
+    if (fed.get("sha256"), fed.get("cut")) != text:
         differ.append(f"another text than {run.settings['data']}")
     if differ:
         raise StudyError(
