@@ -343,3 +343,18 @@ def test_a_run_with_the_largest_of_everything_goes_on(flags: list[str], work: Pa
     stopped("extreme", more=flags)
     assert code_of(["train", "--resume", "extreme"]) == 0
     assert code_of(["generate", "extreme", "--tokens", "1", "--seed", str(2**64 - 1)]) == 0
+
+
+def test_a_run_that_broke_goes_on_with_a_lower_rate(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rate of its last step was never given: it follows."""
+    broken = ["--optimizer", "sgd", "--lr", "1e30", "--iters", "3", "--warmup", "0", "--clip", "0"]
+    late = ["--checkpoint-interval", "9"]  # not when it has gone wrong already
+    assert code_of([*START, *broken, *late, "--out", "broken run"]) == 1
+    said = capsys.readouterr().err
+    found = re.search(r"do\): \S+ -m tinytape\.train (.* --lr X --allow-change lr);", said)
+    assert found, said
+    assert code_of(["train", *shlex.split(found[1].replace(" X ", " 1e-3 "))]) == 0
+    kept = RunFolder("broken run").read_config()["train"]
+    assert (kept["lr"], kept["min_lr"]) == (1e-3, 1e-3 / 10)
