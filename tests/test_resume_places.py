@@ -160,7 +160,7 @@ def test_renamed_checkpoints_are_named(
     assert tree(run.path) == before
     said = capsys.readouterr().err
     for step in (0, 2, 4, ITERS):
-        assert f"copy of step-{step:08d}, of step {step}: python -m tinytape.train" in said
+        assert f"copy of step-{step:08d}, of step {step}: " in said
     for command in re.findall("python -m tinytape.train [^;]*", said):
         assert train_command.main(shlex.split(command)[3:]) == 0
         assert sha256(Path(f"{run}-2")) == sha256(whole)

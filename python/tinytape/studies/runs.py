@@ -130,7 +130,7 @@ def random_text() -> str:
 def _completed(
     run: Run,
     where: str,
-    text_of: Callable[[str], Text],
+    text_of: Callable[..., Text],
     say: Callable[[str], None],
     stop: StopSignals,
 ) -> list[dict[str, Any]]:
@@ -153,8 +153,8 @@ def _completed(
     return metrics
 
 
-def _text_of(data: str) -> Text:
-    corpus = load_corpus(data)
+def _text_of(data: str, sha256: str | None = None) -> Text:
+    corpus = load_corpus(data, sha256=sha256)
     return corpus.sha256, corpus.cut
 
 
@@ -165,7 +165,7 @@ def _write_random_text(path: Path) -> None:
     replace_file(path, content)
 
 
-def _require_same(run: Run, folder: RunFolder, text_of: Callable[[str], Text]) -> None:
+def _require_same(run: Run, folder: RunFolder, text_of: Callable[..., Text]) -> None:
     """Raise StudyError unless the run that is there is the one that is asked for."""
     record = folder.read_config()
     old = settings_of(record, folder.config)
@@ -178,7 +178,8 @@ def _require_same(run: Run, folder: RunFolder, text_of: Callable[[str], Text]) -
         if matters and after not in (None, before):
             differ.append(f"{flag(name)} {before}, not {after}")
     fed = record.get("corpus", {})
-    if (fed.get("sha256"), fed.get("cut")) != text_of(run.settings["data"]):
+    text = text_of(run.settings["data"], fed.get("sha256"))
+    if (fed.get("sha256"), fed.get("cut")) != text:
         differ.append(f"another text than {run.settings['data']}")
     if differ:
         raise StudyError(
