@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tinytape import train as train_command
 from tinytape.training import RunFolder, loop, resume, saving, train
 from tinytape.training.checkpoint import list_checkpoints
 from tinytape.training.errors import FolderGoneError
@@ -121,3 +122,16 @@ def test_a_disk_that_goes_away_is_named(
     assert not disk.exists()
     (tmp_path / "unmounted").rename(disk)
     assert resume(out, {}, console=silent()).exit_code == 0
+
+
+def test_the_working_directory_may_be_rotated_away(
+    text: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--resume .`` in a checkpoint that is removed when there are newer ones."""
+    out = tmp_path / "run"
+    assert train(settings(text, out, iters=2), console=silent()).exit_code == 0
+    monkeypatch.chdir(out / "checkpoints" / "step-00000002")
+    flags = ["--resume", ".", "--iters", "6", "--keep", "1"]
+    assert train_command.main(flags) == 0
+    assert not (out / "checkpoints" / "step-00000002").exists()
+    assert same_as(out, whole)
