@@ -13,7 +13,6 @@ import pytest
 
 from tinytape import study as command
 from tinytape.studies import STUDIES, Study, Variant, markdown, run_study, runs, summary
-from tinytape.studies.drawing import draw
 from tinytape.training import RunFolder, TrainConfig, resolve
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -167,10 +166,6 @@ def test_a_study_writes_through_no_link(text: Path, tmp_path: Path) -> None:
     (tmp_path / "runs" / "a-1.log").symlink_to(tmp_path / "mine")
     with pytest.raises(OSError, match=r"a-1\.log"):
         list(run_study(study, tmp_path, **options))
-    done = list(run_study(study, tmp_path / "other", **options))
-    (tmp_path / "picture.png").symlink_to(tmp_path / "mine")
-    with pytest.raises(OSError, match="a link to"):
-        draw(tmp_path / "picture.png", "title", study, done)
     assert (tmp_path / "mine").read_text() == "precious"
 
 

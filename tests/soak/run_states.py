@@ -29,7 +29,7 @@ from tinytape.training.run_folder import is_run
 from . import _runs
 from ._launcher import Launcher
 from ._seam import Seam
-from ._states import STATES
+from ._states_of_others import STATES
 from .disk import command
 from .promise import Outcome, Promise
 

@@ -34,7 +34,7 @@ from .replaced import repair
 from .report import closing, header
 from .run_folder import RunFolder
 from .run_state import look_at
-from .saving import discard_before, follow, persist, rotate, save, save_final, write_settings
+from .saving import discard_before, persist, rotate, save, save_final, settle, write_settings
 from .session import Session, build_session
 from .shell import command_line
 from .signals import StopSignals
@@ -217,11 +217,11 @@ def _run(
             progress.close()
         if stop.requested is None:
             save_final(session, folder, console.line)
-            follow(folder, console.line)
+            settle(session, folder, console.line)
             for line in closing(session, folder, stop):
                 console.line(line)
         else:
-            follow(folder, console.line)  # before anything is said of it
+            settle(session, folder, console.line)
             console.line(
                 f"stopped by {stop.requested} and saved at step {counters.step}; go on with: "
                 f"{command_line('train', '--resume', folder.path)}"

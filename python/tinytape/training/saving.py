@@ -61,8 +61,7 @@ def save(
 
     def write() -> Path:
         folder.require_rooms()
-        if not folder.has_settings:  # somebody removed them, and without them nothing goes on
-            write_settings(session, folder, note)
+        settle(session, folder, note)
         return save_checkpoint(
             folder.path / where.name,
             step,
@@ -136,6 +135,13 @@ def persist(folder: RunFolder, note: Note, write: Callable[[], T]) -> T:
                     raise
                 removed = True
             folder.remove_leftovers()
+
+
+def settle(session: Session, folder: RunFolder, note: Note) -> None:
+    """Make what is said of the folder true: where it lies, and that a run can go on there."""
+    follow(folder, note)
+    if not folder.has_settings:  # somebody removed them
+        write_settings(session, folder, note)
 
 
 def follow(folder: RunFolder, note: Note) -> bool:
