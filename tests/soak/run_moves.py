@@ -132,7 +132,7 @@ PROMISE = Promise(
     "another run in its place, or its checkpoints or its settings are removed; then the weights, "
     "metrics and files of a run that nothing happened to, or exit code 1 and no trace of a run",
     wanted="all",
-    quick=8,
+    quick=6,
     full=1_000,
     run=run,
 )

@@ -334,7 +334,7 @@ PROMISE = Promise(
     "refusal changes no byte and no time, and each command that it names works; whatever goes on "
     "has all that was there before; an overwriting killed at each of its calls",
     wanted="all",
-    quick=24,
+    quick=16,
     full=10_000,  # more than there are: each is tried once
     run=run,
 )

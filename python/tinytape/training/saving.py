@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from .._files import discard_folder
+from .._files import TEMPORARY_PREFIX, discard_folder
 from .arrays import NotFiniteError
 from .checkpoint import list_checkpoints, prune_checkpoints, save_checkpoint, step_of
 from .environment import environment
@@ -96,9 +96,17 @@ def rotate(folder: RunFolder, keep: int, note: Note) -> None:
     def remove() -> None:
         for left in discard(folder):
             note(left)
+        before = _leftovers(folder.checkpoints)
         prune_checkpoints(folder.checkpoints, keep)
+        for path in sorted(_leftovers(folder.checkpoints) - before):
+            note(f"{path}: not all of it could be removed")
 
     persist(folder, note, remove)
+
+
+def _leftovers(room: Path) -> set[Path]:
+    """What could not be removed, here or before."""
+    return set(room.glob(f"{TEMPORARY_PREFIX}*"))
 
 
 def save_final(session: Session, folder: RunFolder, note: Note) -> None:
