@@ -119,19 +119,15 @@ def sync_folder(path: Path) -> None:
     if os.name == "nt":
         return
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        with opened(path, os.O_RDONLY) as descriptor:
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                if error.errno not in _NO_FOLDER_SYNC:
+                    raise
     except OSError as error:
-        if error.errno in _NO_FOLDER_OPEN:
-            return
-        raise
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            error.filename = os.fspath(path)
+        if error.errno not in _NO_FOLDER_OPEN:
             raise
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
