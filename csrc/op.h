@@ -186,7 +186,6 @@ tt_tensor *v_mean_axis(tt_ctx *ctx, tt_tensor *x, int dim); /* likewise */
 tt_tensor *v_reshape(tt_ctx *ctx, tt_tensor *x, int ndim, const int64_t *shape);
 tt_tensor *v_reshape_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like);
 tt_tensor *v_expand_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like);
-tt_tensor *v_span_sum(tt_ctx *ctx, tt_tensor *x, const tt_attrs *attrs); /* axes kept */
 /* A value of each line in the shape of the elements. */
 tt_tensor *v_span_expand(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like, const tt_attrs *attrs);
 /* What the backward kernel of a recorded operation makes of ones, as a constant: the factor of dy
