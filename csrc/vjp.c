@@ -52,6 +52,13 @@ tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term)
     return v_add(ctx, x, v_number(ctx, x, term));
 }
 
+tt_tensor *v_clamp(tt_ctx *ctx, tt_tensor *x, double low, double high)
+{
+    tt_tensor *in[3] = {x, v_number(ctx, x, low), v_number(ctx, x, high)};
+    if (in[1] == NULL || in[2] == NULL) return NULL;
+    return v_call(ctx, TT_OP_clamp, in, 3, &no_attrs);
+}
+
 tt_tensor *v_one_minus(tt_ctx *ctx, tt_tensor *x) { return v_shift(ctx, v_neg(ctx, x), 1.0); }
 
 tt_tensor *v_where(tt_ctx *ctx, tt_tensor *mask, tt_tensor *a, tt_tensor *b)

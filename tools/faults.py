@@ -223,14 +223,14 @@ FAULTS = (
     kernel(
         "cross_entropy",
         "fused/cross_entropy.c",
-        "(double)g / p->total",
-        "(double)g / (double)p->rows",
+        "g / p->total",
+        "g / (double)p->rows",
     ),
     kernel(
         "cross_entropy",
         "fused/cross_entropy.c",
         "share * p->w_sum * g",
-        "share * (T)p->n * g",
+        "share * (SUM)p->n * g",
     ),
     vjp(
         "cross_entropy",
@@ -241,8 +241,8 @@ FAULTS = (
     kernel(
         "nll_loss",
         "fused/cross_entropy.c",
-        "dx[p->target[r]] -= weight_of_row(p, r) * row_gradient(p, r);",
-        "dx[p->target[r]] -= row_gradient(p, r);",
+        "weight_of_row(p, r) * row_gradient(p, r)",
+        "row_gradient(p, r)",
     ),
     vjp("nll_loss", "fused/cross_entropy.c", "v_neg(ctx, certain)", "certain"),
     kernel("gather", "ops/gather.c", "*at += p->part[row * p->length + i];", "*at = p->part[0];"),
