@@ -101,9 +101,10 @@ static __attribute__((noinline)) void layer_norm_scaled_moments(const layer_norm
 
 TT_INLINE void layer_norm_moments(const layer_norm_plan *p, int64_t r)
 {
-    T var;
-    moments_of_row(p, p->x + r * p->n, 1, &p->mean[r], &var);
+    T mean, var;
+    moments_of_row(p, p->x + r * p->n, 1, &mean, &var);
     var += p->eps;
+    p->mean[r] = mean;
     p->rstd[r] = 1 / tt_sqrt(var);
     if (!(var >= (T)LEAST_VAR && var <= (T)MOST_VAR)) layer_norm_scaled_moments(p, r);
 }
