@@ -111,7 +111,8 @@ static void settle_leaf(const tt_pass *p, tt_tensor *t, bool failed)
 static void settle_leaves(const tt_pass *p, bool failed)
 {
     for (int i = 0; i < p->n_roots; i++) settle_leaf(p, p->roots[i], failed);
-    for (tt_node *node = p->ctx->tape.newest; node != NULL; node = node->prev) {
+    const tt_node *behind = p->oldest != NULL ? p->oldest->prev : p->ctx->tape.newest;
+    for (tt_node *node = p->ctx->tape.newest; node != behind; node = node->prev) {
         if (node->visited != p->epoch) continue;
         for (int i = 0; i < node->n_in; i++) settle_leaf(p, node->in[i], failed);
     }
@@ -128,13 +129,13 @@ static tt_status start(tt_pass *p, tt_tensor **gradients)
         tt_tensor *root = p->roots[i];
         TT_TRY(refuse_freed(root, "backward"));
         if (!pass_wants(p, root)) continue;
-        root->reached_epoch = p->epoch;
+        pass_reach(p, root);
         p->watched = p->watched || root->hook != NULL;
         if (root->node != NULL && (p->at == NULL || root->node->sequence > p->at->sequence))
             p->at = root->node;
     }
     TT_TRY(pass_survey(p));
-    if (p->release) TT_TRY(tape_plan_release(p->ctx, p->epoch));
+    if (p->release) TT_TRY(tape_plan_release(p->ctx, p->oldest, p->epoch));
     for (int i = 0; i < p->n_roots; i++) {
         if (pass_wants(p, p->roots[i])) TT_TRY(seed(p, p->roots[i], gradients[i]));
     }
@@ -161,7 +162,7 @@ static tt_status finish(tt_pass *p, tt_status status, tt_handle *results)
         results[i] = 0;
     }
     if (p->into_leaves) settle_leaves(p, failed);
-    if (failed && p->release) tape_cancel_release(ctx, p->epoch);
+    if (failed && p->release) tape_cancel_release(ctx, p->oldest, p->epoch);
     let_go(p);
     ctx->tape.pass = NULL;
     /* Cotangents end with the pass, the tape stays. What the outside recorded in a pause and still
@@ -275,17 +276,17 @@ int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *kno
         if (k != NULL) k->needed_epoch = epoch;
     }
     if (t->needed_epoch == epoch) return 0;
-    t->reached_epoch = epoch;
     if (t->node == NULL) return 1;
-    for (const tt_node *node = t->node; node != NULL; node = node->prev) {
-        bool reached = false;
-        for (int k = 0; k < node->n_out; k++)
-            reached = reached || node->out[k]->reached_epoch == epoch;
-        for (int i = 0; i < node->n_in && reached; i++) {
-            tt_tensor *x = node->in[i];
+    tt_pass look = {.epoch = epoch};
+    pass_reach(&look, t);
+    for (const tt_node *node = t->node; look.pending > 0; node = node->prev) {
+        if (node->reached != epoch) continue;
+        look.pending -= 1;
+        for (int i = 0; i < node->n_in; i++) {
+            const tt_tensor *x = node->in[i];
             if (!(node->wants >> i & 1) || x->needed_epoch == epoch) continue;
             if (x->node == NULL) return 1;
-            x->reached_epoch = epoch;
+            pass_reach(&look, x);
         }
     }
     return 0;

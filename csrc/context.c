@@ -11,7 +11,7 @@
 #include "random.h"
 #include "simd_level.h"
 
-enum { STEP_CHUNK = 1 << 20, SCRATCH_CHUNK = 1 << 16 };
+enum { STEP_CHUNK = 1 << 20, KEPT_CHUNK = 1 << 16, SCRATCH_CHUNK = 1 << 16 };
 
 /* Handles of a closing context are let go by whichever thread collects the garbage. */
 static pthread_mutex_t closing_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -35,8 +35,9 @@ tt_ctx *tt_ctx_new(void)
     ctx->owner = pthread_self();
     ctx->grad_enabled = true;
     arena_init(&ctx->step, STEP_CHUNK);
+    arena_init(&ctx->kept, KEPT_CHUNK);
     arena_init(&ctx->scratch, SCRATCH_CHUNK);
-    ctx->step.spare = ctx->scratch.spare = &ctx->pool;
+    ctx->step.spare = ctx->kept.spare = ctx->scratch.spare = &ctx->pool;
     blas_init();
     return ctx;
 }
@@ -54,6 +55,7 @@ void tt_ctx_free(tt_ctx *ctx)
     while (tt_ended(ctx) != 0) {}
     mem_free(ctx->handles.slots);
     arena_free(&ctx->step);
+    arena_free(&ctx->kept);
     arena_free(&ctx->scratch);
     block_pool_empty(&ctx->pool);
     mem_free(ctx);
@@ -115,11 +117,13 @@ tt_status tt_memory_stats(tt_ctx *ctx, tt_memory *out)
         .step_high_water = (int64_t)ctx->step.high_water,
         .step_capacity = (int64_t)ctx->step.capacity,
         .step_chunks = (int64_t)ctx->step.chunks,
+        .kept_used = (int64_t)ctx->kept.used,
+        .kept_capacity = (int64_t)ctx->kept.capacity,
         .scratch_high_water = (int64_t)ctx->scratch.high_water,
         .scratch_capacity = (int64_t)ctx->scratch.capacity,
         .pool_cached_bytes = ctx->pool.cached_bytes,
         .tape_nodes = ctx->tape.nodes,
-        .held_tensors = ctx->tape.held_count,
+        .held_tensors = ctx->tape.held.count + ctx->tape.kept.count,
         .live_handles = ctx->handles.live,
     };
     memcpy(out->pool_bytes, ctx->pool.bytes, sizeof out->pool_bytes);
@@ -134,7 +138,8 @@ tt_status tt_empty_cache(tt_ctx *ctx)
     block_pool_empty(&ctx->pool);
     if (ctx->tape.newest == NULL && ctx->tape.pass == NULL) {
         arena_free(&ctx->step);
-        ctx->step.high_water = 0;
+        arena_free(&ctx->kept);
+        ctx->step.high_water = ctx->kept.high_water = 0;
     }
     arena_free(&ctx->scratch);
     ctx->scratch.high_water = 0;

@@ -8,8 +8,13 @@
 void *call_save(tt_call *c, int index, size_t n)
 {
     arena *a = c->recording ? &c->ctx->step : &c->ctx->scratch;
-    c->saved[index] = arena_alloc(a, n);
-    if (c->saved[index] == NULL) out_of_memory(c->op->name, c->recording ? "step" : "scratch", n);
+    size_t *size = arena_alloc(a, SAVED_HEAD + n);
+    if (size == NULL) {
+        out_of_memory(c->op->name, c->recording ? "step" : "scratch", n);
+        return NULL;
+    }
+    *size = n;
+    c->saved[index] = (char *)size + SAVED_HEAD;
     return c->saved[index];
 }
 

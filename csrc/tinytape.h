@@ -68,6 +68,7 @@ typedef enum {
 
 typedef struct {
     int64_t step_used, step_high_water, step_capacity, step_chunks;
+    int64_t kept_used, kept_capacity; /* graphs that are held and outlive their step */
     int64_t scratch_high_water, scratch_capacity;
     int64_t pool_bytes[4], pool_blocks[4]; /* live, by tt_pool */
     int64_t pool_cached_bytes;             /* freed blocks kept for reuse */
