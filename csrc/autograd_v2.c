@@ -295,6 +295,14 @@ void pass_mark_needed(const tt_pass *p)
     }
 }
 
+static tt_status fail_retired(const tt_node *node, const tt_tensor *t)
+{
+    return tt_fail(TT_ERR_STATE, node_name(node),
+                   "the gradient of a %s parameter of shape %s would be lost: it was converted to "
+                   "another type after it was recorded; convert it before the forward",
+                   dtype_text(t->dtype), SHAPE_TEXT(t));
+}
+
 /* Which nodes the pass goes through: those between the roots and what is wanted. Whatever forbids
  * it is found here, before a gradient is touched. */
 tt_status pass_survey(tt_pass *p)
@@ -316,6 +324,7 @@ tt_status pass_survey(tt_pass *p)
             tt_tensor *t = node->in[i];
             if (!pass_wants_input(p, node, i)) continue;
             TT_TRY(refuse_freed(t, node_name(node)));
+            if (t->retired && p->into_leaves) return fail_retired(node, t);
             pass_reach(p, t);
             if (t->hook == NULL) continue;
             p->watched = true;

@@ -266,6 +266,15 @@ tt_status tt_set_requires_grad(tt_ctx *ctx, tt_handle h, int requires_grad)
     return TT_OK;
 }
 
+tt_status tt_retire(tt_ctx *ctx, tt_handle h)
+{
+    TT_TRY(ctx_enter(ctx, "retire"));
+    tt_tensor *t = handle_tensor(ctx, h, "retire");
+    if (t == NULL) return TT_ERR_STALE;
+    t->retired = true;
+    return TT_OK;
+}
+
 tt_status tt_get_grad(tt_ctx *ctx, tt_handle h, tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, "grad"));

@@ -46,6 +46,7 @@ typedef struct tt_tensor {
     bool requires_grad, contiguous;
     bool captured;    /* a pass was asked for the gradient here */
     bool graph_freed; /* outlived its tape: has its value but no way back */
+    bool retired;     /* another leaf has its place: a gradient here would be lost */
     bool kept;        /* with the graph that it has, in the arena of what outlives its step */
     bool marked;      /* scratch mark of the tape's sweep */
 } tt_tensor;

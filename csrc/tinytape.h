@@ -108,6 +108,8 @@ tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src,
 tt_status tt_detach(tt_ctx *ctx, tt_handle h, tt_handle *out);
 tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out);
 tt_status tt_set_requires_grad(tt_ctx *ctx, tt_handle h, int requires_grad);
+/* Another leaf takes the place of this one: a pass that would leave a gradient here is refused. */
+tt_status tt_retire(tt_ctx *ctx, tt_handle h);
 tt_status tt_get_grad(tt_ctx *ctx, tt_handle h, tt_handle *out); /* 0 when there is none */
 tt_status tt_set_grad(tt_ctx *ctx, tt_handle h, tt_handle grad); /* 0 clears it */
 /* Fill a leaf in place; element i depends only on (seed, stream, offset + i). kind 0: uniform on

@@ -226,10 +226,11 @@ def memory_stats() -> dict[str, int]:
     """Bytes and counts of the calling thread's context.
 
     Keys: ``step_*`` (the arena of tape and activations: bytes used, high-water mark, capacity,
-    chunks), ``kept_*`` (graphs that are held and outlive their step), ``scratch_*``, ``parameters_*``, ``state_*``, ``data_*`` and ``meta_*`` (live bytes and
-    blocks of each pool), ``pool_cached_bytes`` (freed and kept for reuse), ``tape_nodes``,
-    ``held_tensors``, ``live_handles``, and for the whole process ``system_allocations``,
-    ``system_bytes``, ``system_peak_bytes``.
+    chunks), ``kept_*`` (graphs that are held and outlive their step), ``scratch_*``,
+    ``parameters_*``, ``state_*``, ``data_*`` and ``meta_*`` (live bytes and blocks of each pool),
+    ``pool_cached_bytes`` (freed and kept for reuse), ``tape_nodes``, ``held_tensors``,
+    ``live_handles``, and for the whole process ``system_allocations``, ``system_bytes``,
+    ``system_peak_bytes``.
     """
     context = current()
     context.enter()
