@@ -238,6 +238,9 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
 {
     TT_TRY(ctx_enter(ctx, "backward"));
     TT_TRY(check_call(ctx, n_roots, n_inputs, create_graph));
+    TT_NEED("backward", roots);
+    TT_NEED_LIST("backward", n_inputs, inputs);
+    TT_NEED_LIST("backward", n_inputs, results);
     const tape_mark mark = tape_here(ctx);
     size_t size = sizeof(tt_pass) + (size_t)(2 * n_roots + n_inputs) * sizeof(tt_tensor *);
     tt_pass *p = arena_alloc(&ctx->step, size);
@@ -268,10 +271,10 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
 
 int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *known)
 {
-    tt_tensor *t = handle_tensor(ctx, root, "backward");
+    tt_tensor *t = ctx != NULL ? handle_tensor(ctx, root, "backward") : NULL;
     if (t == NULL || ctx->tape.pass != NULL || !t->requires_grad) return 0;
     const uint64_t epoch = ++ctx->tape.epoch;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n && known != NULL; i++) {
         tt_tensor *k = handle_tensor(ctx, known[i], "backward");
         if (k != NULL) k->needed_epoch = epoch;
     }
@@ -313,7 +316,7 @@ tt_status pass_pause(tt_pass *p, tt_tensor *hooked)
 
 static tt_pass *paused(const tt_ctx *ctx)
 {
-    tt_pass *p = ctx->tape.pass;
+    tt_pass *p = ctx != NULL ? ctx->tape.pass : NULL;
     return p != NULL && p->paused ? p : NULL;
 }
 
@@ -346,6 +349,7 @@ tt_status tt_paused_gradient(tt_ctx *ctx, int k, tt_handle *out)
 {
     tt_pass *p = NULL;
     TT_TRY(find_paused(ctx, &p));
+    TT_NEED("backward", out);
     if (k < 0 || k >= (p->waiting != NULL ? 1 : p->at->n_out))
         return tt_fail(TT_ERR_INDEX, "backward", "there is no output %d", k);
     return hand_out(p, p->waiting != NULL ? p->waiting : p->at->out[k], out);
@@ -355,6 +359,7 @@ tt_status tt_paused_tensor(tt_ctx *ctx, int i, tt_handle *out)
 {
     tt_pass *p = NULL;
     TT_TRY(find_paused(ctx, &p));
+    TT_NEED("backward", out);
     const tt_node *node = p->at;
     if (p->waiting != NULL || i >= node->n_in || ~i >= node->n_out)
         return tt_fail(TT_ERR_INDEX, "backward", "there is no tensor %d here", i);
@@ -452,6 +457,9 @@ tt_status tt_backward_resume(tt_ctx *ctx, const char *name, int n, const tt_hand
 {
     tt_pass *p = NULL;
     TT_TRY(find_paused(ctx, &p));
+    TT_NEED("backward", name);
+    TT_NEED_LIST(name, n, gradients);
+    TT_NEED_LIST(name, p->n_inputs, results);
     begin_walking(p);
     return advance(p, answer(p, name, n, gradients), results);
 }

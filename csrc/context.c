@@ -73,6 +73,7 @@ void tt_ctx_close(tt_ctx *ctx)
 
 tt_status tt_release(tt_ctx *ctx, tt_handle h)
 {
+    TT_NEED("release", ctx);
     if (!ctx->closing) {
         TT_TRY(ctx_enter(ctx, "release"));
         return handle_release(ctx, h);
@@ -87,6 +88,7 @@ tt_status tt_release(tt_ctx *ctx, tt_handle h)
 
 tt_status ctx_enter(tt_ctx *ctx, const char *op)
 {
+    TT_NEED(op, ctx);
     if (pthread_equal(ctx->owner, pthread_self())) return TT_OK;
     return tt_fail(
         TT_ERR_THREAD, op,
@@ -112,6 +114,7 @@ void *ctx_scratch(tt_ctx *ctx, const char *op, size_t n)
 tt_status tt_memory_stats(tt_ctx *ctx, tt_memory *out)
 {
     TT_TRY(ctx_enter(ctx, "memory_stats"));
+    TT_NEED("memory_stats", out);
     *out = (tt_memory){
         .step_used = (int64_t)ctx->step.used,
         .step_high_water = (int64_t)ctx->step.high_water,
@@ -160,6 +163,8 @@ tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shap
                  tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, "tensor"));
+    TT_NEED("tensor", out);
+    TT_NEED_LIST("tensor", ndim, shape);
     if (pool < 0 || pool >= TT_POOL_META)
         return tt_fail(TT_ERR_ARG, "tensor", "unknown pool %d", pool);
     tt_tensor *t = tensor_new_pool(ctx, "tensor", (tt_pool)pool, dtype, ndim, shape);
@@ -171,6 +176,7 @@ tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shap
 tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out)
 {
     TT_TRY(ctx_enter(ctx, "info"));
+    TT_NEED("info", out);
     const tt_tensor *t = handle_tensor(ctx, h, "info");
     if (t == NULL) return TT_ERR_STALE;
     const int64_t head[6] = {t->dtype,         t->ndim,
@@ -195,6 +201,7 @@ tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes)
     const tt_tensor *t = handle_tensor(ctx, h, "read");
     if (t == NULL) return TT_ERR_STALE;
     TT_TRY(check_size(t, nbytes, "read"));
+    TT_NEED_LIST("read", nbytes, dst);
     tensor_gather(dst, t);
     return TT_OK;
 }
@@ -217,6 +224,7 @@ tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src, int64_t nbytes)
     TT_TRY(ctx_enter(ctx, "copy_"));
     TT_TRY(writable(ctx, h, "copy_", &t));
     TT_TRY(check_size(t, nbytes, "copy_"));
+    TT_NEED_LIST("copy_", nbytes, src);
     for (int i = 0; i < t->ndim; i++) {
         if (t->strides[i] == 0 && t->shape[i] > 1)
             return tt_fail(
@@ -231,6 +239,7 @@ tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src, int64_t nbytes)
 tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, "clone"));
+    TT_NEED("clone", out);
     const tt_tensor *t = handle_tensor(ctx, h, "clone");
     if (t == NULL) return TT_ERR_STALE;
     if (pool < 0 || pool >= TT_POOL_META)
@@ -243,6 +252,7 @@ tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out)
 tt_status tt_detach(tt_ctx *ctx, tt_handle h, tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, "detach"));
+    TT_NEED("detach", out);
     const tt_tensor *t = handle_tensor(ctx, h, "detach");
     if (t == NULL) return TT_ERR_STALE;
     /* Storage in the arena ends with the step, so it is copied; other storage is shared. */
@@ -278,6 +288,7 @@ tt_status tt_retire(tt_ctx *ctx, tt_handle h)
 tt_status tt_get_grad(tt_ctx *ctx, tt_handle h, tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, "grad"));
+    TT_NEED("grad", out);
     tt_tensor *t = handle_tensor(ctx, h, "grad");
     if (t == NULL) return TT_ERR_STALE;
     *out = 0;
@@ -340,7 +351,7 @@ tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint
 
 void tt_philox_u64(uint64_t seed, uint64_t stream, uint64_t offset, int64_t n, uint64_t *out)
 {
-    philox_fill_u64(seed, stream, offset, n, out);
+    if (n > 0 && out != NULL) philox_fill_u64(seed, stream, offset, n, out);
 }
 
 tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled, int *before)
@@ -351,7 +362,7 @@ tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled, int *before)
     return TT_OK;
 }
 
-int tt_is_grad_enabled(const tt_ctx *ctx) { return ctx->grad_enabled; }
+int tt_is_grad_enabled(const tt_ctx *ctx) { return ctx != NULL && ctx->grad_enabled; }
 
 int tt_set_num_threads(int n) { return parallel_set_threads(n); }
 int tt_get_num_threads(void) { return parallel_get_threads(); }

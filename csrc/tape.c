@@ -311,6 +311,10 @@ tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_int
         n_reals > TT_MAX_REALS)
         return tt_fail(TT_ERR_ARG, name, "too many inputs (%d) or attributes (%d, %d)", n_in,
                        n_ints, n_reals);
+    TT_NEED_LIST(name, n_in, in);
+    TT_NEED_LIST(name, n_ints, ints);
+    TT_NEED_LIST(name, n_reals, reals);
+    TT_NEED(name, out);
     const bool full = ctx->step.chunks > 1 && ctx->step.used > ctx->tape.sweep_above;
     if ((full || ctx->tape.untidy) && ctx->tape.pass == NULL) tape_sweep(ctx);
     tt_attrs attrs = {.n_ints = n_ints, .n_reals = n_reals};
