@@ -57,6 +57,7 @@ tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src, int64_t nbytes)
     tt_tensor *t = NULL;
     TT_TRY(destination(ctx, h, "copy_", &t));
     TT_TRY(tensor_check_bytes(t, nbytes, "copy_"));
+    TT_NEED_LIST("copy_", nbytes, src);
     tensor_scatter(t, src);
     t->block->version += 1;
     return TT_OK;
