@@ -11,6 +11,8 @@ import numpy as np
 from tinytape import dtypes, errors
 from tinytape._ffi import OPS, calls, check, ffi, lib
 from tinytape.context import Context, current
+from tinytape.copying import Copying
+from tinytape.copying import rebuild as rebuild  # by this name in older pickles
 from tinytape.dtypes import dtype as DType
 from tinytape.functional import _apply
 from tinytape.operators import Operators
@@ -21,13 +23,15 @@ if TYPE_CHECKING:
 Scalar = int | float
 
 
-class Tensor(Operators, calls.TensorBase):
+class Tensor(Operators, Copying, calls.TensorBase):
     """An n-dimensional array on the CPU, with reverse-mode differentiation.
 
     Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Names, defaults
-    and meaning are PyTorch's; what is missing is named in the README. A
-    tensor belongs to the thread that made it. What an operation recorded lives until the graph is
-    released by ``backward()``; a tensor that is still held then keeps its value.
+    and meaning are PyTorch's; what is missing is named in the README. A tensor has at most eight
+    dimensions. It belongs to the thread that made it, an unpickled one to the thread that first
+    uses it; any thread may pickle it, or copy it deeply for itself. What an operation recorded
+    lives until the graph is released by ``backward()``; a tensor that is still held then keeps its
+    value.
     """
 
     __slots__ = ("__weakref__",)
@@ -306,23 +310,5 @@ class Tensor(Operators, calls.TensorBase):
     def bool(self) -> Tensor:
         return self.to(dtypes.bool_)
 
-    # ---- copying and pickling ----
-
-    def __deepcopy__(self, memo: dict[Any, Any]) -> Tensor:
-        if not self.is_leaf:
-            raise errors.TapeStateError("only leaf tensors can be deep-copied: use detach() first")
-        memo[id(self)] = copied = rebuild(self.numpy(), self.requires_grad)
-        return copied
-
-    def __reduce__(self) -> Any:
-        return rebuild, (self.numpy(), self.requires_grad)
-
 
 _apply.set_up(Tensor)
-
-
-def rebuild(values: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
-    """A leaf from its values, as copying and unpickling do it."""
-    kind = dtypes.from_numpy_dtype(values.dtype)
-    made: Tensor = Tensor._from_array(np.asarray(values, order="C"), kind)
-    return made.requires_grad_(requires_grad)

@@ -156,6 +156,7 @@ class Module:
         self.__dict__.update(state)
         for table in _TABLES:  # a copied one does not know its module
             self.__dict__[table] = Table(self, state.get(table))
+        self.__dict__["_non_persistent_buffers"] = set(state.get("_non_persistent_buffers", ()))
 
     # --- walking --------------------------------------------------------------------------------
 
