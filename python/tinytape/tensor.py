@@ -10,9 +10,12 @@ import numpy as np
 
 from tinytape import dtypes, errors
 from tinytape._ffi import OPS, calls, check, ffi, lib
+from tinytape._pytorch import read_to
 from tinytape.context import Context, current
 from tinytape.copying import Copying
 from tinytape.copying import rebuild as rebuild  # by this name in older pickles
+from tinytape.devices import CPU
+from tinytape.devices import device as Device
 from tinytape.dtypes import dtype as DType
 from tinytape.functional import _apply
 from tinytape.operators import Operators
@@ -109,10 +112,11 @@ class Tensor(Operators, Copying, calls.TensorBase):
 
     # ---- its values ----
 
-    def numpy(self) -> np.ndarray[Any, Any]:
+    def numpy(self, *, force: builtins.bool = False) -> np.ndarray[Any, Any]:
         """A copy of the values as an array of the same shape and type.
 
-        Never a view: the tensor's storage may move when its step ends.
+        Never a view: the tensor's storage may move when its step ends. So ``force``, PyTorch's
+        word for a copy, changes nothing.
         """
         out = np.empty(self.shape, dtype=self.dtype.numpy)
         if out.size:
@@ -177,11 +181,12 @@ class Tensor(Operators, Copying, calls.TensorBase):
 
     # ---- in place, for leaves; never recorded ----
 
-    def copy_(self, src: Any) -> Tensor:
+    def copy_(self, src: Any, non_blocking: builtins.bool = False) -> Tensor:
         """Overwrite the values with those of a Tensor, array or number; returns self.
 
         Args:
             src: broadcast to this shape and converted to this type.
+            non_blocking: changes nothing: there is nothing to wait for.
 
         Raises:
             TapeStateError: for a tensor that an operation recorded, or a source whose gradient
@@ -282,18 +287,34 @@ class Tensor(Operators, Copying, calls.TensorBase):
         detached: Tensor = Tensor._wrap(self._context, handle)
         return detached
 
-    def to(self, dtype: DType | Tensor) -> Tensor:
+    def to(self, *args: Any, **options: Any) -> Tensor:
         """The values in another type, or in another tensor's; self when it has that type already.
 
-        Gradients pass, converted back. A float's fraction is cut off, integers wrap around.
+        ``to(dtype)``, ``to(other)``, ``to(device)`` or ``to(device, dtype)``, then ``non_blocking``
+        and ``copy``, as in PyTorch; the device is the CPU. Gradients pass, converted back. A
+        float's fraction is cut off, integers wrap around.
 
         Raises:
             DTypeError: for anything that is not a type.
+            ArgumentError: for another device.
         """
-        wanted = dtype.dtype if isinstance(dtype, Tensor) else dtypes.check_dtype(dtype, "to")
-        return self if wanted is self.dtype else _apply.apply(OPS["to"], (self,), (wanted.code,))
+        wanted, copied = read_to(args, options)
+        if wanted is None or wanted is self.dtype:
+            return self.clone() if copied else self
+        return _apply.apply(OPS["to"], (self,), (wanted.code,))
 
-    type_as = to
+    def type_as(self, other: Tensor) -> Tensor:
+        """The values in another tensor's type."""
+        return self.to(other)
+
+    def cpu(self) -> Tensor:
+        """Itself: there is no other device."""
+        return self
+
+    @property
+    def device(self) -> Device:
+        """``device("cpu")``."""
+        return CPU
 
     def float(self) -> Tensor:
         return self.to(dtypes.float32)

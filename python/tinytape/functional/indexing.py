@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinytape._ffi import OPS
+from tinytape._pytorch import refuse_others
 from tinytape.dtypes import bool_, int64, numbers, to_numpy_dtype
 from tinytape.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError, TapeStateError
 from tinytape.functional._apply import (
@@ -30,11 +31,13 @@ __all__ = ["gather", "index_select", "masked_fill", "scatter_add"]
 Array = np.ndarray[Any, Any]
 
 
-def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """Elements along one axis: ``out[i, j] = input[index[i, j], j]`` for dim 0, and so on.
 
     Args:
-        index: integers, with as many axes as input and no larger sizes but along dim.
+        index: integers, with as many axes as input and no larger sizes but along dim. Without
+            elements it may have any shape and type, as in PyTorch; for a vector no axes too.
+        sparse_grad: not supported; True raises.
 
     Raises:
         ShapeError: for an index that does not fit.
@@ -42,9 +45,12 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """
     check_tensor("gather", input)
     check_tensor("gather", index)
+    refuse_others("gather", {"sparse_grad": sparse_grad}, "sparse_grad")
     axis = axis_of("gather", input.ndim, dim)
-    if input.ndim == 0:
-        return reshape(gather(reshape(input, 1), 0, reshape(index, -1)), index.shape)
+    if 0 in index.shape:
+        return reshape(narrow(reshape(input, -1), 0, 0, 0), index.shape)
+    if input.ndim == 0 or (input.ndim == 1 and index.ndim == 0):
+        return reshape(gather(reshape(input, -1), 0, reshape(index, -1)), index.shape)
     return apply(OPS["gather"], (input, index), (axis,))
 
 
