@@ -1,6 +1,6 @@
 """A program that passes tensors and models between processes: python -m tests.passed_around METHOD
 
-Prints "done", or ends with a traceback; whatever hangs is ended after a minute.
+Prints "done", or ends with a traceback; whatever hangs is ended after a hundred seconds.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def pools(context: Any) -> None:
 
 
 if __name__ == "__main__":
-    faulthandler.dump_traceback_later(60, exit=True)
+    faulthandler.dump_traceback_later(100, exit=True)
     method = multiprocessing.get_context(sys.argv[1])
     queues(method)
     pools(method)

@@ -27,6 +27,12 @@ mkdir -p "$site"
 cp -R python/tinytape "$site/"
 rm -f "$site"/tinytape/_core*
 cp "$build"/_core*.so "$site/tinytape/"
+# An editable installation would be found before anything on PYTHONPATH.
+cat > "$site/sitecustomize.py" << 'PYTHON'
+import sys
+
+sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "ScikitBuildRedirectingFinder"]
+PYTHON
 
 ctest --test-dir "$build" --output-on-failure --parallel 2
 
@@ -40,7 +46,8 @@ rm -f "$build"/.coverage.* # half of a file, of a process that a test killed
 "$python" -m coverage json --quiet -o "$build/library.json"
 "$python" -m coverage html --quiet -d "$build/library"
 "$python" -m gcovr --root . --filter csrc/ --filter python/binding/ --object-directory "$build" \
-  --gcov-ignore-parse-errors=suspicious_hits.warn --json-summary "$build/core.json" \
+  --gcov-ignore-parse-errors=suspicious_hits.warn --merge-mode-functions=merge-use-line-min \
+  --json-summary "$build/core.json" \
   --html-details "$build/index.html" "$build"/CMakeFiles/*.dir > /dev/null
 "$python" tools/coverage_figures.py "$build/core.json" "$build/library.json"
 exit "${failed:-0}"

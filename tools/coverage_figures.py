@@ -1,7 +1,7 @@
 """The two figures of tools/coverage.sh: python tools/coverage_figures.py CORE.json LIBRARY.json
 
-CORE is gcovr's summary of the C core and the binding, LIBRARY what coverage.py knows of the package.
-Below each figure stand the files that lack most.
+CORE is gcovr's summary of the C core and the binding, LIBRARY coverage.py's of the package. Below
+each figure stand the files that lack most.
 """
 
 from __future__ import annotations

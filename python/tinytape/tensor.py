@@ -298,7 +298,8 @@ class Tensor(Operators, Copying, calls.TensorBase):
             DTypeError: for anything that is not a type.
             ArgumentError: for another device.
         """
-        wanted, copied = read_to(args, options)
+        usual = len(args) == 1 and not options and type(args[0]) is DType
+        wanted, copied = (args[0], False) if usual else read_to(args, options)
         if wanted is None or wanted is self.dtype:
             return self.clone() if copied else self
         return _apply.apply(OPS["to"], (self,), (wanted.code,))

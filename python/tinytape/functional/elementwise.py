@@ -256,7 +256,8 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     Args:
         inplace: not supported; True raises.
     """
-    refuse_others("relu", {"inplace": inplace}, "inplace")
+    if inplace:
+        refuse_others("relu", {"inplace": inplace}, "inplace")
     return unary("relu", input)
 
 

@@ -45,7 +45,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     """
     check_tensor("gather", input)
     check_tensor("gather", index)
-    refuse_others("gather", {"sparse_grad": sparse_grad}, "sparse_grad")
+    if sparse_grad:
+        refuse_others("gather", {"sparse_grad": sparse_grad}, "sparse_grad")
     axis = axis_of("gather", input.ndim, dim)
     if 0 in index.shape:
         return reshape(narrow(reshape(input, -1), 0, 0, 0), index.shape)

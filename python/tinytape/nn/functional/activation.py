@@ -29,7 +29,8 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     Args:
         inplace: not supported; True raises.
     """
-    refuse_others("silu", {"inplace": inplace}, "inplace")
+    if inplace:
+        refuse_others("silu", {"inplace": inplace}, "inplace")
     return unary("silu", input)
 
 

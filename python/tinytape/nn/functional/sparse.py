@@ -14,6 +14,9 @@ from tinytape.tensor import Tensor
 __all__ = ["embedding", "one_hot"]
 
 
+_PLAIN = (None, None, 2.0, False, False)
+
+
 def embedding(
     input: Tensor,
     weight: Tensor,
@@ -32,14 +35,15 @@ def embedding(
     Raises:
         IndexError: for an index outside 0..V-1.
     """
-    options = {
-        "padding_idx": padding_idx,
-        "max_norm": max_norm,
-        "norm_type": norm_type,
-        "scale_grad_by_freq": scale_grad_by_freq,
-        "sparse": sparse,
-    }
-    refuse_others("embedding", options, *options)
+    if (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse) != _PLAIN:
+        options = {
+            "padding_idx": padding_idx,
+            "max_norm": max_norm,
+            "norm_type": norm_type,
+            "scale_grad_by_freq": scale_grad_by_freq,
+            "sparse": sparse,
+        }
+        refuse_others("embedding", options, *options)
     check_tensor("embedding", input)
     check_tensor("embedding", weight)
     return apply(OPS["embedding"], (weight, input))
