@@ -58,7 +58,9 @@ tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src, int64_t nbytes)
     TT_TRY(destination(ctx, h, "copy_", &t));
     TT_TRY(tensor_check_bytes(t, nbytes, "copy_"));
     TT_NEED_LIST("copy_", nbytes, src);
+    values_lock(ctx);
     tensor_scatter(t, src);
+    values_unlock(ctx);
     t->block->version += 1;
     return TT_OK;
 }
@@ -140,8 +142,10 @@ static tt_status copy_where(tt_ctx *ctx, tt_tensor *dst, const tt_tensor *src,
     TT_TRY(operand_of(ctx, src, dst, dst->dtype, dst->ndim, dst->shape, op, &from));
     if (mask != NULL)
         TT_TRY(operand_of(ctx, mask, dst, TT_BOOL, dst->ndim, dst->shape, op, &where));
+    values_lock(ctx);
     copy_elements(dst->ndim, dst->shape, dtype_size(dst->dtype), dst->data, dst->strides, from.data,
                   from.strides, where.data, where.strides);
+    values_unlock(ctx);
     return TT_OK;
 }
 
@@ -190,7 +194,9 @@ static tt_status put(tt_ctx *ctx, tt_tensor *dst, int axis, int count, const tt_
     int64_t *offsets = ctx_scratch(ctx, op, (size_t)index->numel * sizeof offsets[0]);
     if (offsets == NULL) return TT_ERR_NOMEM;
     tt_places places = places_of(dst, axis, count, index, offsets);
+    values_lock(ctx);
     copy_to_places(&places, from.data, from.strides);
+    values_unlock(ctx);
     return TT_OK;
 }
 

@@ -110,12 +110,14 @@ static void settle_leaf(const tt_pass *p, tt_tensor *t, bool failed)
 
 static void settle_leaves(const tt_pass *p, bool failed)
 {
+    values_lock(p->ctx);
     for (int i = 0; i < p->n_roots; i++) settle_leaf(p, p->roots[i], failed);
     const tt_node *behind = p->oldest != NULL ? p->oldest->prev : p->ctx->tape.newest;
     for (tt_node *node = p->ctx->tape.newest; node != behind; node = node->prev) {
         if (node->visited != p->epoch) continue;
         for (int i = 0; i < node->n_in; i++) settle_leaf(p, node->in[i], failed);
     }
+    values_unlock(p->ctx);
 }
 
 static tt_status start(tt_pass *p, tt_tensor **gradients)

@@ -18,11 +18,41 @@ enum { STEP_CHUNK = 1 << 20, KEPT_CHUNK = 1 << 16, SCRATCH_CHUNK = 1 << 16 };
 static pthread_mutex_t closing_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* A fork copies a lock that is held, but not the thread that would let go of it: so the thread that
- * forks holds it meanwhile, on both sides. */
+ * forks holds them all meanwhile, on both sides. */
+static tt_ctx *newest_context; /* under closing_lock */
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-static void before_fork(void) { pthread_mutex_lock(&closing_lock); }
-static void after_fork(void) { pthread_mutex_unlock(&closing_lock); }
+static void before_fork(void)
+{
+    pthread_mutex_lock(&closing_lock);
+    for (tt_ctx *ctx = newest_context; ctx != NULL; ctx = ctx->older) values_lock(ctx);
+}
+static void after_fork(void)
+{
+    for (tt_ctx *ctx = newest_context; ctx != NULL; ctx = ctx->older) values_unlock(ctx);
+    pthread_mutex_unlock(&closing_lock);
+}
 static void guard_forks(void) { pthread_atfork(before_fork, after_fork, after_fork); }
+
+static void enlist(tt_ctx *ctx)
+{
+    pthread_mutex_lock(&closing_lock);
+    ctx->older = newest_context;
+    if (newest_context != NULL) newest_context->newer = ctx;
+    newest_context = ctx;
+    pthread_mutex_unlock(&closing_lock);
+}
+
+static void delist(tt_ctx *ctx)
+{
+    pthread_mutex_lock(&closing_lock);
+    if (ctx->newer != NULL) ctx->newer->older = ctx->older;
+    else newest_context = ctx->older;
+    if (ctx->older != NULL) ctx->older->newer = ctx->newer;
+    pthread_mutex_unlock(&closing_lock);
+}
+
+void values_lock(tt_ctx *ctx) { pthread_mutex_lock(&ctx->values); }
+void values_unlock(tt_ctx *ctx) { pthread_mutex_unlock(&ctx->values); }
 
 tt_ctx *tt_ctx_new(void)
 {
@@ -39,6 +69,8 @@ tt_ctx *tt_ctx_new(void)
     arena_init(&ctx->kept, KEPT_CHUNK);
     arena_init(&ctx->scratch, SCRATCH_CHUNK);
     ctx->step.spare = ctx->kept.spare = ctx->scratch.spare = &ctx->pool;
+    pthread_mutex_init(&ctx->values, NULL);
+    enlist(ctx);
     blas_init();
     return ctx;
 }
@@ -46,6 +78,7 @@ tt_ctx *tt_ctx_new(void)
 void tt_ctx_free(tt_ctx *ctx)
 {
     if (ctx == NULL) return;
+    delist(ctx);
     backward_give_up(ctx);
     for (uint32_t i = 0; i < ctx->handles.count;
          i++) { /* step tensors end with the tape, others by their count */
@@ -59,6 +92,7 @@ void tt_ctx_free(tt_ctx *ctx)
     arena_free(&ctx->kept);
     arena_free(&ctx->scratch);
     block_pool_empty(&ctx->pool);
+    pthread_mutex_destroy(&ctx->values);
     mem_free(ctx);
 }
 
@@ -187,10 +221,16 @@ tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out)
     return hand_out(ctx, t, out);
 }
 
-tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out)
+/* Whether another thread than the owner reads: it does so under the lock. */
+static bool values_lock_elsewhere(tt_ctx *ctx)
 {
-    TT_TRY(ctx_enter(ctx, "info"));
-    TT_NEED("info", out);
+    const bool elsewhere = !pthread_equal(ctx->owner, pthread_self());
+    if (elsewhere) values_lock(ctx);
+    return elsewhere;
+}
+
+static tt_status info(tt_ctx *ctx, tt_handle h, int64_t *out)
+{
     const tt_tensor *t = handle_tensor(ctx, h, "info");
     if (t == NULL) return TT_ERR_STALE;
     const int64_t head[6] = {t->dtype,         t->ndim,
@@ -202,15 +242,33 @@ tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out)
     return TT_OK;
 }
 
-tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes)
+tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out)
 {
-    TT_TRY(ctx_enter(ctx, "read"));
+    TT_NEED("info", ctx);
+    TT_NEED("info", out);
+    const bool elsewhere = values_lock_elsewhere(ctx);
+    tt_status status = info(ctx, h, out);
+    if (elsewhere) values_unlock(ctx);
+    return status;
+}
+
+static tt_status read_values(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes)
+{
     const tt_tensor *t = handle_tensor(ctx, h, "read");
     if (t == NULL) return TT_ERR_STALE;
     TT_TRY(tensor_check_bytes(t, nbytes, "read"));
     TT_NEED_LIST("read", nbytes, dst);
     tensor_gather(dst, t);
     return TT_OK;
+}
+
+tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes)
+{
+    TT_NEED("read", ctx);
+    const bool elsewhere = values_lock_elsewhere(ctx);
+    tt_status status = read_values(ctx, h, dst, nbytes);
+    if (elsewhere) values_unlock(ctx);
+    return status;
 }
 
 tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out)
@@ -313,6 +371,7 @@ tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint
         return tt_fail(TT_ERR_DTYPE, "random",
                        "only contiguous floating tensors are filled at random");
     double scale = kind == 0 ? b - a : b;
+    values_lock(ctx);
     if (t->dtype == TT_FLOAT32) {
         float *x = t->data;
         (kind == 0 ? philox_uniform_f32 : philox_normal_f32)(seed, stream, offset, t->numel, x);
@@ -322,6 +381,7 @@ tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint
         (kind == 0 ? philox_uniform_f64 : philox_normal_f64)(seed, stream, offset, t->numel, x);
         for (int64_t i = 0; i < t->numel; i++) x[i] = a + scale * x[i];
     }
+    values_unlock(ctx);
     t->block->version += 1;
     return TT_OK;
 }

@@ -45,12 +45,21 @@ struct tt_ctx {
     int64_t attached;   /* hooks and Functions that live */
     tt_attached *ended; /* those that do not, for the outside to forget (attached.c) */
     bool grad_enabled;
-    bool closing; /* nobody uses it any more but to release handles */
+    bool closing;                 /* nobody uses it any more but to release handles */
+    pthread_mutex_t values;       /* see values_lock */
+    struct tt_ctx *older, *newer; /* all contexts, for a fork to find their locks */
 };
 
 /* Every public entry begins with this: TT_ERR_THREAD from a thread that does not own the context.
  */
 tt_status ctx_enter(tt_ctx *ctx, const char *op);
+
+/* Another thread may read a value, for a pickle. The owner reads and computes without a lock; it
+ * holds this one while it changes values in place or moves them, and while the table of handles
+ * grows. Whoever reads from another thread holds it all the while. Python's lock does not do: the
+ * owner lets go of it while the core works. */
+void values_lock(tt_ctx *ctx);
+void values_unlock(tt_ctx *ctx);
 
 /* Scratch memory that ends with the call. */
 void *ctx_scratch(tt_ctx *ctx, const char *op, size_t n);

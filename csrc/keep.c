@@ -190,6 +190,7 @@ bool keep_move(tt_ctx *ctx, arena *from, arena *to, const tt_node *stop, size_t 
         tt_tape *tape = &ctx->tape;
         copy(ctx, &m, stop);
         tt_node *last = NULL;
+        values_lock(ctx);
         tape->newest = moved(&m, tape->newest);
         tape->oldest = moved(&m, tape->oldest);
         tape->settled = moved(&m, tape->settled);
@@ -198,6 +199,7 @@ bool keep_move(tt_ctx *ctx, arena *from, arena *to, const tt_node *stop, size_t 
             last = node;
         }
         if (last != NULL && last->prev != NULL) last->prev->next = last;
+        values_unlock(ctx);
     }
     arena_rewind(&ctx->scratch, scratch);
     return done;

@@ -103,6 +103,7 @@ static tt_status update(tt_ctx *ctx, const char *op, int n, const tt_handle *con
 {
     int64_t ranges = 0;
     TT_TRY(check_lists(ctx, op, n, lists, true, &ranges));
+    values_lock(ctx);
     for (int first = 0; first < n; first += AT_ONCE) {
         take_lists(ctx, op, first, n, lists, p);
         for (int role = 0; role < ROLES; role++) {
@@ -111,6 +112,7 @@ static tt_status update(tt_ctx *ctx, const char *op, int n, const tt_handle *con
         }
         parallel_for(p->first_range[p->n], update_shard, p);
     }
+    values_unlock(ctx);
     return TT_OK;
 }
 

@@ -135,15 +135,19 @@ void tensor_fill(tt_tensor *t, double value)
 }
 
 /* Handles: generation in the high half, slot + 1 in the low, so that 0 is never one. */
-static tt_status table_grow(handle_table *table, const char *op)
+static tt_status table_grow(tt_ctx *ctx, const char *op)
 {
+    handle_table *table = &ctx->handles;
     uint32_t capacity = table->capacity == 0 ? 256 : table->capacity * 2;
     tt_slot *slots = mem_alloc(capacity * sizeof *slots);
     if (slots == NULL) return out_of_memory(op, "handles", capacity * sizeof *slots);
     if (table->count > 0) memcpy(slots, table->slots, table->count * sizeof *slots);
+    memset(slots + table->count, 0, (capacity - table->count) * sizeof *slots);
+    values_lock(ctx);
     mem_free(table->slots);
     table->slots = slots;
     table->capacity = capacity;
+    values_unlock(ctx);
     return TT_OK;
 }
 
@@ -153,7 +157,7 @@ tt_status handle_reserve(tt_ctx *ctx, const char *op, uint32_t n)
     uint32_t at_hand = table->capacity - table->count;
     for (uint32_t slot = table->first_free; slot != 0 && at_hand < n; at_hand++)
         slot = table->slots[slot - 1].next_free;
-    return at_hand < n ? table_grow(table, op) : TT_OK;
+    return at_hand < n ? table_grow(ctx, op) : TT_OK;
 }
 
 void hold_link(tt_ctx *ctx, tt_tensor *t)
@@ -183,7 +187,7 @@ tt_handle handle_for(tt_ctx *ctx, tt_tensor *t)
         if (slot != 0) {
             table->first_free = table->slots[slot - 1].next_free;
         } else {
-            if (table->count == table->capacity && table_grow(table, "handle") != TT_OK) return 0;
+            if (table->count == table->capacity && table_grow(ctx, "handle") != TT_OK) return 0;
             slot = ++table->count;
             table->slots[slot - 1] = (tt_slot){.generation = 0};
         }
@@ -211,7 +215,7 @@ tt_tensor *handle_tensor(tt_ctx *ctx, tt_handle h, const char *op)
     const handle_table *table = &ctx->handles;
     uint32_t slot = (uint32_t)((uint64_t)h & 0xffffffff),
              generation = (uint32_t)((uint64_t)h >> 32);
-    if (slot >= 1 && slot <= table->count) {
+    if (slot >= 1 && slot <= table->capacity) { /* not count, which the owner changes freely */
         const tt_slot *s = &table->slots[slot - 1];
         if (s->tensor != NULL && s->generation == generation) return s->tensor;
     }
@@ -223,7 +227,9 @@ tt_tensor *handle_tensor(tt_ctx *ctx, tt_handle h, const char *op)
 void handle_move(tt_ctx *ctx, tt_tensor *from, tt_tensor *to)
 {
     if (from->place == PLACE_STEP) hold_unlink(ctx, from);
+    values_lock(ctx);
     ctx->handles.slots[from->slot - 1].tensor = to;
+    values_unlock(ctx);
     to->slot = from->slot;
     to->handles = from->handles;
     from->handles = 0;

@@ -102,8 +102,10 @@ tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shap
  * (bool, integer, float), as in torch.result_type, and an integer keeps all its bits. */
 tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out);
 tt_status tt_release(tt_ctx *ctx, tt_handle h);
-/* out: dtype, ndim, requires_grad, is_leaf, is_contiguous, numel, shape[ndim], strides[ndim] (22
- * numbers at most). */
+/* These two may be called from any thread, as long as nobody lets go of the handle meanwhile: for
+ * a pickle that another thread makes. The owner may be at work; what is read is then a value from
+ * between two changes. out: dtype, ndim, requires_grad, is_leaf, is_contiguous, numel, shape[ndim],
+ * strides[ndim] (22 numbers at most). */
 tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out);
 tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes);
 tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src,

@@ -236,3 +236,66 @@ def test_grouped_queries(heads, lead):
     for a, b in zip(together[1:], apart[1:], strict=True):
         summed = b.numpy().reshape(*lead, heads, 6 // heads, 7, 4).sum(-3)
         np.testing.assert_allclose(a.numpy(), summed, rtol=1e-10, atol=1e-12)
+
+
+# ---- broadcasting and types ----------------------------------------------------------------------
+
+LEADS = [
+    ((H,), (B, H), (B, H)),
+    ((B, H), (1, H), (1, H)),
+    ((B, 1), (B, H), (1, H)),
+    ((), (B, H), (H,)),
+    ((B, 1, 1), (2, 1), (1, H)),
+    ((0, H), (1, H), (H,)),
+]
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("leads", LEADS)
+def test_the_axes_before_the_last_two_are_broadcast(leads, causal):
+    lengths = (5, 6, 6)
+    inputs = [leaf(*lead, n, 4) for lead, n in zip(leads, lengths, strict=True)]
+    full = np.broadcast_shapes(*leads)
+    whole = [x.expand(*full, *x.shape[-2:]) for x in inputs]
+    y = F.scaled_dot_product_attention(*inputs, is_causal=causal)
+    expected = F.scaled_dot_product_attention(*whole, is_causal=causal)
+    assert y.shape == (*full, 5, 4) and y.tolist() == expected.tolist()
+    u = tt.tensor(RNG.standard_normal(y.shape))
+    found, by_hand = tt.grad(y, inputs, u), tt.grad(expected, inputs, u)
+    for x, a, b in zip(inputs, found, by_hand, strict=True):
+        assert a.shape == x.shape and a.tolist() == b.tolist()
+
+
+def test_a_mask_is_broadcast_with_a_broadcast_batch():
+    q, (k, v) = leaf(H, 5, 4), (leaf(B, H, 6, 4), leaf(B, H, 6, 4))
+    for shape in [(5, 6), (B, 1, 5, 6), (H, 1, 6), (1, 1)]:
+        mask = leaf(*shape)
+        y = F.scaled_dot_product_attention(q, k, v, mask)
+        expected = F.scaled_dot_product_attention(q.expand(B, H, 5, 4), k, v, mask)
+        assert y.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    "leads", [((2,), (3,), (3,)), ((2, 3), (2, 3), (2,)), ((2,), (2, 2), (3,))]
+)
+def test_a_batch_that_cannot_be_broadcast_is_refused_as_it_was_given(leads):
+    inputs = [leaf(*lead, 5, 4) for lead in leads]
+    shapes = [str(x.shape) for x in inputs]
+    with pytest.raises(ValueError, match="expected") as refused:
+        F.scaled_dot_product_attention(*inputs)
+    assert all(shape in str(refused.value) for shape in shapes)
+
+
+def test_a_float32_mask_beside_float64():
+    """As in PyTorch: a mask may be float32 whatever the queries are, but not wider than they."""
+    q, k, v = qkv(B, H, queries=5, keys=6)
+    mask = leaf(5, 6, dtype=tt.float32)
+    y = F.scaled_dot_product_attention(q, k, v, mask)
+    expected = F.scaled_dot_product_attention(q, k, v, mask.detach().double())
+    assert y.dtype is tt.float64 and y.tolist() == expected.tolist()
+    (g,) = tt.grad(y.sum(), mask)
+    assert g.dtype is tt.float32 and g.shape == (5, 6)
+    with pytest.raises(TypeError, match=r"bool or tinytape\.float32, got tinytape\.float64"):
+        F.scaled_dot_product_attention(q.float(), k.float(), v.float(), mask.double())
+    with pytest.raises(TypeError, match=r"float32 or tinytape\.float64, got tinytape\.int64"):
+        F.scaled_dot_product_attention(q, k, v, mask.long())

@@ -101,8 +101,8 @@ SHAPES = {
         r"attention: .*4\)",
     ),
     "attention keys": (lambda: attention((1, 1, 2, 3), (1, 1, 2, 3), (1, 1, 4, 3)), "attention: "),
-    "attention heads": (lambda: attention((1, 2, 2, 3), (1, 1, 2, 3), (1, 1, 2, 3)), "attention: "),
-    "attention ranks": (lambda: attention((2, 3), (1, 2, 3), (1, 2, 3)), "attention: "),
+    "attention heads": (lambda: attention((1, 2, 2, 3), (1, 3, 2, 3), (1, 3, 2, 3)), "attention: "),
+    "attention ranks": (lambda: attention((2, 3), (1, 2, 3), (3,)), "attention: "),
     "attention vectors": (lambda: attention((3,), (3,), (3,)), "attention: "),
     "attention leads": (
         lambda: attention((2, 3, 1, 2, 3), (3, 2, 1, 2, 3), (2, 3, 1, 2, 3)),

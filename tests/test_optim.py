@@ -387,8 +387,10 @@ def test_refusals():
             kind([param], **options)
     for name in ("foreach", "fused", "capturable", "differentiable"):
         for kind in (optim.SGD, optim.Adam, optim.AdamW):
-            with pytest.raises(TypeError, match=f"{kind.__name__}: {name}=False is not supported"):
-                kind([param], **{name: False})
+            with pytest.raises(TypeError, match=f"{kind.__name__}: {name}=True is not supported"):
+                kind([param], **{name: True})
+            kind([param], **{name: False})  # which asks for nothing
+    optim.AdamW([param], fused=False, foreach=None, capturable=False, amsgrad=False)
     with pytest.raises(TypeError, match="amsgrad=True is not supported"):
         optim.AdamW([param], amsgrad=True)
     with pytest.raises(TypeError, match="unexpected option 'learning_rate'"):

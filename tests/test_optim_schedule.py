@@ -103,6 +103,89 @@ def test_resume_has_the_same_bits(make):
     assert len(set(expected)) > 3
 
 
+LATER = {  # kind: (how it is made, the new group's rates from its arrival after 3 steps on)
+    "step": (lambda o: StepLR(o, 2, 0.5), [0.3, 0.15, 0.15, 0.075, 0.075, 0.0375]),
+    "linear": (lambda o: LinearLR(o, 0.2, 1.0, 4), [0.3, 0.375, 0.375, 0.375]),
+    "linear, done": (lambda o: LinearLR(o, 0.2, 1.0, 2), [0.3, 0.3, 0.3]),
+    "cosine": (
+        lambda o: CosineAnnealingLR(o, 8, 0.01),
+        [0.3, 0.219737, 0.139474, 0.071431, 0.025965, 0.01, 0.025965],
+    ),
+    "lambda": (lambda o: LambdaLR(o, lambda t: 1 / (t + 1)), [0.3, 0.3 / 5, 0.3 / 6, 0.3 / 7]),
+    "sequential": (
+        lambda o: SequentialLR(o, [LinearLR(o, 0.1, total_iters=4), StepLR(o, 1, 0.5)], [4]),
+        [0.3, 0.3 / 0.775, 0.15 / 0.775, 0.075 / 0.775],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LATER)
+def test_a_group_that_comes_later(kind):
+    """PyTorch's rates where PyTorch goes on; where its zip() ends it, the schedule applies."""
+    make, expected = LATER[kind]
+    optimizer, alone = sgd(1.0), sgd(1.0)
+    schedule, other = make(optimizer), make(alone)
+    for _ in range(3):
+        schedule.step()
+        other.step()
+    optimizer.add_param_group({"params": [nn.Parameter(tt.zeros(1))], "lr": 0.3})
+    got = []
+    for _ in expected:
+        got.append(optimizer.param_groups[1]["lr"])
+        assert optimizer.param_groups[0]["lr"] == alone.param_groups[0]["lr"]
+        schedule.step()
+        other.step()
+        assert schedule.get_last_lr() == [g["lr"] for g in optimizer.param_groups]
+    assert got == pytest.approx(expected, abs=1e-6)
+
+    # The state knows both groups: whoever resumes gets the same bits.
+    again = sgd(1.0, 0.3)
+    resumed = make(again)
+    saved = json.loads(json.dumps([schedule.state_dict(), optimizer.state_dict()["param_groups"]]))
+    again.load_state_dict({"state": {}, "param_groups": saved[1]})
+    resumed.load_state_dict(saved[0])
+    for _ in range(5):
+        schedule.step()
+        resumed.step()
+        assert resumed.get_last_lr() == schedule.get_last_lr()
+
+
+def test_a_group_that_brings_its_base_rate_along():
+    optimizer = sgd(1.0)
+    schedule = StepLR(optimizer, 1, 0.5)
+    schedule.step()
+    group = {"params": [nn.Parameter(tt.zeros(1))], "lr": 7.0, "initial_lr": 0.4}
+    optimizer.add_param_group(group)
+    schedule.step()
+    assert schedule.get_last_lr() == [0.25, 0.1]
+
+
+def test_functions_of_their_own_for_groups_that_come_later():
+    optimizer = sgd(1.0, 2.0)
+    schedule = LambdaLR(optimizer, [lambda t: 0.5**t, lambda t: 1.0])
+    optimizer.add_param_group({"params": [nn.Parameter(tt.zeros(1))], "lr": 4.0})
+    before = schedule.state_dict()
+    with pytest.raises(ValueError, match=r"each of 3 .* groups, got 2: append .*lr_lambdas"):
+        schedule.step()
+    assert schedule.state_dict() == before and optimizer.param_groups[0]["lr"] == 1.0
+    schedule.lr_lambdas.append(lambda t: 0.25**t)
+    schedule.step()
+    assert schedule.get_last_lr() == [0.5, 2.0, 1.0]
+
+
+def test_a_schedule_of_ones_own_that_forgets_a_group():
+    class First(LRScheduler):
+        def lr_at(self, epoch: int) -> list[float]:
+            return [self.base_lrs[0] / (epoch + 1)]
+
+    optimizer = sgd(1.0)
+    schedule = First(optimizer)
+    optimizer.add_param_group({"params": [nn.Parameter(tt.zeros(1))], "lr": 4.0})
+    with pytest.raises(ValueError, match=r"First: .* each of 2 parameter group\(s\), got 1"):
+        schedule.step()
+    assert schedule.last_epoch == 0 and [g["lr"] for g in optimizer.param_groups] == [1.0, 4.0]
+
+
 def test_continue_from_last_epoch():
     optimizer = sgd(1.0)
     with pytest.raises(KeyError, match="initial_lr"):

@@ -1,6 +1,9 @@
 /* remainder: y = a - b floor(a / b), of the sign of b; floor_divide: floor(a / b). Broadcast.
- * remainder's gradients: dy for a, -dy floor(a / b) for b. */
+ * remainder's gradients: dy for a, -dy floor(a / b) for b. div_floor and div_trunc are what div
+ * makes of rounding_mode: the quotient rounded down or towards zero, with a slope of zero. */
 #include "../op.h"
+
+#include <string.h>
 
 #ifdef TT_KERNELS
 
@@ -20,6 +23,8 @@ static inline T floor_quotient(T a, T b)
     T q = a / b;
     return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
 }
+
+static inline T trunc_quotient(T a, T b) { return b == 0 || b == -1 ? 0 - a : a / b; }
 
 TT_PREDICATE_ROW(is_zero, a == 0)
 
@@ -59,11 +64,14 @@ static inline T floor_quotient(T a, T b)
     return q - whole > (T)0.5 ? whole + 1 : whole;
 }
 
+static inline T trunc_quotient(T a, T b) { return tt_trunc(a / b); }
+
 #endif
 
 TT_ROW(remainder_row, modulo(a, b))
 TT_ROW(remainder_row_db, -d *floor_quotient(a, b))
 TT_ROW(floor_divide_row, floor_quotient(a, b))
+TT_ROW(div_trunc_row, trunc_quotient(a, b))
 
 static tt_status divide(tt_call *c, row_fn fn)
 {
@@ -86,6 +94,19 @@ TT_KERNELS_OF(remainder, remainder_forward, remainder_backward)
 static tt_status floor_divide_forward(tt_call *c) { return divide(c, floor_divide_row); }
 TT_KERNELS_OF(floor_divide, floor_divide_forward, NULL)
 
+static tt_status no_slope(tt_call *c)
+{
+    for (int i = 0; i < c->n_in; i++) {
+        if (c->dx[i] != NULL && !c->acc[i])
+            memset(c->dx[i], 0, (size_t)c->in[i]->numel * sizeof(T));
+    }
+    return TT_OK;
+}
+TT_KERNELS_OF(div_floor, floor_divide_forward, no_slope)
+
+static tt_status div_trunc_forward(tt_call *c) { return divide(c, div_trunc_row); }
+TT_KERNELS_OF(div_trunc, div_trunc_forward, no_slope)
+
 #else
 
 static void remainder_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
@@ -96,6 +117,20 @@ static void remainder_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
     dx[1] = v_neg(ctx, v_mul(ctx, dy[0], quotient));
 }
 
+static void no_slope_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
+                         tt_tensor **dx)
+{
+    (void)dy;
+    for (int i = 0; i < node->n_in; i++) {
+        const tt_tensor *x = node->in[i];
+        if (need[i]) dx[i] = v_constant(ctx, x->dtype, x->ndim, x->shape, 0.0);
+    }
+}
+
+TT_OP(div_floor, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
+      .prepare = prepare_broadcast, .infer = infer_same, .vjp = no_slope_vjp)
+TT_OP(div_trunc, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
+      .prepare = prepare_broadcast, .infer = infer_same, .vjp = no_slope_vjp)
 TT_OP(remainder, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
       .keeps = 3, .passes = 1, .prepare = prepare_broadcast, .infer = infer_same,
       .vjp = remainder_vjp)

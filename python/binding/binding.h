@@ -6,6 +6,9 @@
 
 #include "tinytape.h"
 
+
+enum { MOST_INFO = 22 }; /* numbers that tt_info gives */
+
 typedef struct {
     PyObject_HEAD tt_ctx *core;
     unsigned long thread;
@@ -19,6 +22,8 @@ typedef struct {
     PyObject *shape, *dtype; /* NULL until somebody asks */
     PyObject *grad;          /* the object that stands for the gradient seen last; may be NULL */
     PyObject *hooks;         /* NULL until the first one is registered */
+    PyObject *waiting;       /* what it is made from, by the thread that first uses it; until then
+                              * there is no context and no handle. NULL: it is made */
 } Tensor;
 
 /* tensor_base.c */
@@ -26,10 +31,18 @@ extern PyTypeObject *context_type;
 extern PyObject *tensor_class; /* of Python; NULL before set_up */
 int is_tensor(PyObject *object);
 PyObject *raise_core_error(void);                     /* the core's last one; returns NULL */
+PyObject *dtype_at(int code);                         /* borrowed; NULL: an error */
 int enter(Context *context);                          /* -1: refused, an exception is set */
 PyObject *wrap_handle(Context *context, tt_handle h); /* takes over one hold on it */
 PyObject *wrap_all(Context *context, int n, const tt_handle *handles);
 PyObject *handles_of(PyObject *context, PyObject *list); /* as bytes; NULL, perhaps no exception */
+
+/* passing.c: tensors that are passed on between threads */
+int tensor_make(Tensor *self); /* if that is still to be done; -1: an error */
+PyObject *shape_of(const int64_t *info);
+PyObject *tensor_promise(PyObject *type, PyObject *values);
+PyObject *tensor_become(PyObject *object, PyObject *made);
+PyObject *tensor_look(PyObject *object, PyObject *unused);
 
 /* switches.c */
 PyObject *context_grad_enabled(PyObject *object, void *closure);

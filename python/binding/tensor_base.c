@@ -10,7 +10,7 @@
 #include <string.h>
 #include <structmember.h>
 
-enum { MOST_INPUTS = 8, MOST_INTS = 12, MOST_REALS = 4, MOST_OUTPUTS = 3, MOST_INFO = 22 };
+enum { MOST_INPUTS = 8, MOST_INTS = 12, MOST_REALS = 4, MOST_OUTPUTS = 3 };
 
 /* ---- what Python gives ---- */
 
@@ -33,6 +33,8 @@ PyObject *raise_core_error(void)
     if (!PyErr_Occurred()) PyErr_SetString(PyExc_SystemError, "the core gave no reason");
     return NULL;
 }
+
+PyObject *dtype_at(int code) { return PyTuple_GetItem(dtypes, code); }
 
 /* ---- ContextBase ---- */
 
@@ -193,11 +195,11 @@ static void let_go(Tensor *self)
 static int tensor_clear(PyObject *object)
 {
     Tensor *self = (Tensor *)object;
-    PyObject *held[] = {(PyObject *)self->context, self->grad, self->hooks};
+    PyObject *held[] = {(PyObject *)self->context, self->grad, self->hooks, self->waiting};
     let_go(self);
     self->context = NULL;
-    self->grad = self->hooks = NULL;
-    for (int i = 0; i < 3; i++) Py_XDECREF(held[i]);
+    self->grad = self->hooks = self->waiting = NULL;
+    for (int i = 0; i < 4; i++) Py_XDECREF(held[i]);
     return 0;
 }
 
@@ -208,6 +210,7 @@ static int tensor_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->context);
     Py_VISIT(self->grad);
     Py_VISIT(self->hooks);
+    Py_VISIT(self->waiting);
     return 0;
 }
 
@@ -229,17 +232,12 @@ static int learn(Tensor *self)
 {
     int64_t info[MOST_INFO];
     if (self->shape != NULL && self->dtype != NULL) return 0;
-    if (enter(self->context) != 0) return -1;
+    if (tensor_make(self) != 0 || enter(self->context) != 0) return -1;
     if (tt_info(self->context->core, self->handle, info) != TT_OK) {
         raise_core_error();
         return -1;
     }
-    PyObject *shape = PyTuple_New((Py_ssize_t)info[1]);
-    PyObject *dtype = PyTuple_GetItem(dtypes, (Py_ssize_t)info[0]);
-    for (int i = 0; shape != NULL && dtype != NULL && i < info[1]; i++) {
-        PyObject *size = PyLong_FromLongLong(info[6 + i]);
-        if (size == NULL || PyTuple_SetItem(shape, i, size) != 0) Py_CLEAR(shape);
-    }
+    PyObject *shape = shape_of(info), *dtype = dtype_at((int)info[0]);
     if (shape == NULL || dtype == NULL) {
         Py_XDECREF(shape);
         return -1;
@@ -248,6 +246,23 @@ static int learn(Tensor *self)
     take(&self->dtype, dtype);
     Py_DECREF(shape);
     return 0;
+}
+
+static PyObject *tensor_context(PyObject *object, void *closure)
+{
+    Tensor *self = (Tensor *)object;
+    (void)closure;
+    if (tensor_make(self) != 0) return NULL;
+    Py_INCREF(self->context);
+    return (PyObject *)self->context;
+}
+
+static PyObject *tensor_handle(PyObject *object, void *closure)
+{
+    Tensor *self = (Tensor *)object;
+    (void)closure;
+    if (tensor_make(self) != 0) return NULL;
+    return PyLong_FromLongLong((long long)self->handle);
 }
 
 static PyObject *tensor_shape(PyObject *object, void *closure)
@@ -283,7 +298,7 @@ static PyObject *tensor_grad(PyObject *object, void *closure)
         if (retained == NULL || retained != Py_NotImplemented) return retained;
         Py_DECREF(retained);
     }
-    if (enter(self->context) != 0) return NULL;
+    if (tensor_make(self) != 0 || enter(self->context) != 0) return NULL;
     if (tt_get_grad(self->context->core, self->handle, &handle) != TT_OK) return raise_core_error();
     if (handle == 0) {
         Py_CLEAR(self->grad);
@@ -319,7 +334,7 @@ static int tensor_set_grad(PyObject *object, PyObject *value, void *closure)
         PyErr_Format(PyExc_TypeError, "grad: expected a Tensor or None, got %R", Py_TYPE(value));
         return -1;
     }
-    if (enter(self->context) != 0) return -1;
+    if (tensor_make(self) != 0 || enter(self->context) != 0) return -1;
     if (self->hooks != NULL && value == Py_None) {
         PyObject *done = PyObject_CallMethod(object, "_forget_retained_grad", NULL);
         if (done == NULL) return -1;
@@ -328,6 +343,7 @@ static int tensor_set_grad(PyObject *object, PyObject *value, void *closure)
         if (was_retained) return 0;
     }
     Tensor *grad = value != Py_None ? (Tensor *)value : NULL;
+    if (grad != NULL && tensor_make(grad) != 0) return -1;
     if (grad != NULL && grad->context != self->context) {
         PyObject *bad = PyObject_CallMethod((PyObject *)self->context, "handles", "[O]", value);
         Py_XDECREF(bad); /* which raises */
@@ -348,7 +364,8 @@ static int tensor_set_grad(PyObject *object, PyObject *value, void *closure)
 static PyObject *tensor_exchange(PyObject *object, PyObject *given)
 {
     Tensor *self = (Tensor *)object, *other = (Tensor *)given;
-    if (!PyObject_TypeCheck(given, tensor_type) || self->context != other->context) {
+    if (!PyObject_TypeCheck(given, tensor_type) || self->context == NULL ||
+        self->context != other->context) {
         PyErr_SetString(PyExc_TypeError, "_exchange: expected a Tensor of the same context");
         return NULL;
     }
@@ -371,15 +388,19 @@ static PyObject *tensor_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 static PyMethodDef tensor_methods[] = {
     {"_wrap", tensor_wrap, METH_VARARGS | METH_CLASS, NULL},
     {"_exchange", tensor_exchange, METH_O, NULL},
+    {"_promise", tensor_promise, METH_O | METH_CLASS, NULL},
+    {"_become", tensor_become, METH_O, NULL},
+    {"_look", tensor_look, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 static PyMemberDef tensor_members[] = {
-    {"_context", T_OBJECT_EX, offsetof(Tensor, context), READONLY, NULL},
-    {"_handle", T_LONGLONG, offsetof(Tensor, handle), READONLY, NULL},
     {"_hooks", T_OBJECT_EX, offsetof(Tensor, hooks), 0, NULL},
+    {"_waiting", T_OBJECT, offsetof(Tensor, waiting), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 static PyGetSetDef tensor_properties[] = {
+    {"_context", tensor_context, NULL, NULL, NULL},
+    {"_handle", tensor_handle, NULL, NULL, NULL},
     {"shape", tensor_shape, NULL, "The size of each axis.", NULL},
     {"dtype", tensor_dtype, NULL, "The type of the elements.", NULL},
     {"ndim", tensor_ndim, NULL, "The number of axes.", NULL},
@@ -545,6 +566,10 @@ PyObject *handles_of(PyObject *context, PyObject *list)
     for (Py_ssize_t i = 0; i < n && bytes != NULL; i++) {
         PyObject *tensor = PyList_GetItem(list, i);
         const int given = tensor != Py_None;
+        if (given && is_tensor(tensor) && tensor_make((Tensor *)tensor) != 0) {
+            Py_CLEAR(bytes);
+            break;
+        }
         if (given && (!is_tensor(tensor) || (PyObject *)((Tensor *)tensor)->context != context)) {
             Py_CLEAR(bytes);
             break;

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tinytape import errors, functional, random
+from tinytape import cuda, errors, functional, linalg, random
 from tinytape.config import (
     get_config,
     get_num_threads,
@@ -21,6 +21,7 @@ from tinytape.config import (
     warn_about_environment,
 )
 from tinytape.context import empty_cache, memory_stats, set_memory_limit
+from tinytape.devices import device
 from tinytape.dtypes import bool_ as bool
 from tinytape.dtypes import dtype, float32, float64, int8, int16, int32, int64, uint8
 from tinytape.dtypes import float32 as float
@@ -57,8 +58,10 @@ __all__ = [
     "as_tensor",
     "autograd",
     "bool",
+    "cuda",
     "default_generator",
     "detect_anomaly",
+    "device",
     "double",
     "dtype",
     "empty",
@@ -83,6 +86,7 @@ __all__ = [
     "int32",
     "int64",
     "is_grad_enabled",
+    "linalg",
     "linspace",
     "long",
     "manual_seed",

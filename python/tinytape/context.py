@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T", bound=calls.TensorBase)
 
+_INSTEAD = (
+    "make tensors in the thread that uses them, or pass their values as numpy arrays; "
+    "copy.deepcopy(x) makes a copy of a leaf or a model that belongs to the calling thread"
+)
+
 
 class _Buffers:
     """The arguments and results of one call of the core."""
@@ -70,10 +75,7 @@ class Context(calls.ContextBase):
             ThreadError: when called from a thread that does not own this context.
         """
         if get_ident() != self.thread:
-            raise errors.ThreadError(
-                "this tensor belongs to another thread: make tensors in the thread that uses them, "
-                "or pass values between threads as numpy arrays"
-            )
+            raise errors.ThreadError(f"this tensor belongs to another thread: {_INSTEAD}")
         calls.release_orphans(self)
 
     def leave(self, handle: int) -> None:
@@ -174,8 +176,7 @@ class Context(calls.ContextBase):
         if not hasattr(given, "_context"):
             raise TypeError(f"{name}: expected a Tensor, got {type(given).__name__}")
         raise errors.ThreadError(
-            f"{name}: inputs belong to different contexts: make tensors in the thread that uses "
-            "them, or pass values between threads as numpy arrays"
+            f"{name}: inputs belong to different contexts, of different threads: {_INSTEAD}"
         )
 
     def handles(self, tensors: Sequence[Tensor | None]) -> Any:
@@ -187,8 +188,7 @@ class Context(calls.ContextBase):
         found = calls.handles(self, list(tensors))
         if found is None:
             raise errors.ThreadError(
-                "tensors belong to different contexts: make tensors in the thread that uses them, "
-                "or pass values between threads as numpy arrays"
+                f"tensors belong to different contexts, of different threads: {_INSTEAD}"
             )
         return ffi.from_buffer("tt_handle[]", found)
 

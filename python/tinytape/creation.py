@@ -1,4 +1,7 @@
-"""Tensors made from data, from a shape, and from a range."""
+"""Tensors made from data, from a shape, and from a range.
+
+They take PyTorch's ``device``, ``layout`` and ``pin_memory`` with the values that there are here.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from tinytape import dtypes
 from tinytape._ffi import ffi, lib
+from tinytape._pytorch import OF_MAKERS, refuse_others
 from tinytape.context import current
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, DTypeError, OutOfMemoryError, ShapeError
@@ -39,7 +43,9 @@ def new_zeros(
     return made.requires_grad_() if requires_grad else made
 
 
-def tensor(data: Any, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+def tensor(
+    data: Any, *, dtype: DType | None = None, requires_grad: bool = False, **options: Any
+) -> Tensor:
     """A new leaf that holds a copy of data: numbers, nested sequences, an array or a tensor.
 
     Without a dtype Python floats become float32, integers int64 and booleans bool; arrays, numpy's
@@ -50,6 +56,7 @@ def tensor(data: Any, *, dtype: DType | None = None, requires_grad: bool = False
         ShapeError: for a ragged list, or more than 8 dimensions.
         ArgumentError: for a number beyond int64 where integers are asked for.
     """
+    refuse_others("tensor", options, *OF_MAKERS)
     if isinstance(data, Tensor):
         data, dtype = data.numpy(), dtype or data.dtype
     array, kind = dtypes.as_array(data, dtype)
@@ -57,8 +64,9 @@ def tensor(data: Any, *, dtype: DType | None = None, requires_grad: bool = False
     return made.requires_grad_() if requires_grad else made
 
 
-def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
+def as_tensor(data: Any, dtype: DType | None = None, **options: Any) -> Tensor:
     """A tensor as it is, or converted to dtype; anything else as :func:`tensor` has it (a copy)."""
+    refuse_others("as_tensor", options, *OF_MAKERS)
     if not isinstance(data, Tensor):
         return tensor(data, dtype=dtype)
     return data if dtype is None else data.to(dtype)
@@ -86,33 +94,51 @@ def zeros(
     dtype: DType | None = None,
     requires_grad: bool = False,
     _pool: int = lib.TT_POOL_DATA,
+    **options: Any,
 ) -> Tensor:
     """Zeros of the given size, float32 unless said otherwise."""
+    refuse_others("zeros", options, *OF_MAKERS)
     kind = dtype or dtypes.float32
     return new_zeros("zeros", sizes_of(sizes, "zeros", size), kind, _pool, requires_grad)
 
 
 def empty(
-    *sizes: Any, size: Any = None, dtype: DType | None = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    dtype: DType | None = None,
+    requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """A tensor whose values do not matter. They are zeros: memory is never shown as it was."""
+    refuse_others("empty", options, *OF_MAKERS)
     shape = sizes_of(sizes, "empty", size)
     return new_zeros("empty", shape, dtype or dtypes.float32, requires_grad=requires_grad)
 
 
 def ones(
-    *sizes: Any, size: Any = None, dtype: DType | None = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    dtype: DType | None = None,
+    requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """Ones of the given size, float32 unless said otherwise."""
+    refuse_others("ones", options, *OF_MAKERS)
     shape = sizes_of(sizes, "ones", size)
     made = new_zeros("ones", shape, dtype or dtypes.float32).fill_(1)
     return _finished(made, requires_grad)
 
 
 def full(
-    size: Any, fill_value: Any, *, dtype: DType | None = None, requires_grad: bool = False
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """One value everywhere; without a dtype float32, int64 or bool, as the value is."""
+    refuse_others("full", options, *OF_MAKERS)
     value, kind = _number("full", fill_value), dtype
     if kind is None:
         whole = dtypes.bool_ if isinstance(value, bool) else dtypes.int64
@@ -127,41 +153,61 @@ def zeros_like(
     dtype: DType | None = None,
     requires_grad: bool = False,
     _pool: int = lib.TT_POOL_DATA,
+    **options: Any,
 ) -> Tensor:
     """Zeros of a tensor's shape and type."""
+    refuse_others("zeros_like", options, *OF_MAKERS)
     check_tensor("zeros_like", input)
     return zeros(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad, _pool=_pool)
 
 
-def ones_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+def ones_like(
+    input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False, **options: Any
+) -> Tensor:
     """Ones of a tensor's shape and type."""
+    refuse_others("ones_like", options, *OF_MAKERS)
     check_tensor("ones_like", input)
     return ones(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
-def empty_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+def empty_like(
+    input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False, **options: Any
+) -> Tensor:
     """A tensor of a tensor's shape and type whose values do not matter: zeros."""
+    refuse_others("empty_like", options, *OF_MAKERS)
     check_tensor("empty_like", input)
     return empty(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
 def full_like(
-    input: Tensor, fill_value: Any, *, dtype: DType | None = None, requires_grad: bool = False
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """One value everywhere, of a tensor's shape and type."""
+    refuse_others("full_like", options, *OF_MAKERS)
     check_tensor("full_like", input)
     kind = dtype or input.dtype
     return full(input.shape, fill_value, dtype=kind, requires_grad=requires_grad)
 
 
 def eye(
-    n: int, m: int | None = None, *, dtype: DType | None = None, requires_grad: bool = False
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: DType | None = None,
+    requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """An (n, m) matrix with ones on the main diagonal and zeros elsewhere; (n, n) without m.
 
     Raises:
         ArgumentError: for a negative size.
     """
+    refuse_others("eye", options, *OF_MAKERS)
     shape = integers_of("eye", (n, n if m is None else m), "sizes")
     if min(shape) < 0:
         raise ArgumentError(f"eye: sizes must not be negative, got {tuple(shape)}")
@@ -202,6 +248,7 @@ def arange(
     *,
     dtype: DType | None = None,
     requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """start, start + step, ... below end: ceil((end - start) / step) numbers; one argument is end.
 
@@ -211,6 +258,7 @@ def arange(
     Raises:
         ArgumentError: when step is 0 or leads away from end, or an end is not finite.
     """
+    refuse_others("arange", options, *OF_MAKERS)
     if end is None:
         start, end = 0, start
     first, last, by = (_number("arange", v) for v in (start, end, step))
@@ -248,12 +296,14 @@ def linspace(
     *,
     dtype: DType | None = None,
     requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """``steps`` numbers from start to end, both included, at equal distances; float32 by default.
 
     Raises:
         ArgumentError: when steps is negative.
     """
+    refuse_others("linspace", options, *OF_MAKERS)
     kind = _range_dtype("linspace", dtype or dtypes.float32)
     first, last = _number("linspace", start), _number("linspace", end)
     (count,) = integers_of("linspace", (steps,), "steps")

@@ -258,6 +258,7 @@ class Operators:
     bmm = F.bmm
     mv = F.mv
     dot = F.dot
+    addmm = F.addmm
     outer = F.outer
     sum = F.sum
     mean = F.mean

@@ -1,4 +1,7 @@
-"""Tensors of random numbers."""
+"""Tensors of random numbers.
+
+They take PyTorch's ``device``, ``layout`` and ``pin_memory`` with the values that there are here.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 
 from tinytape import dtypes
 from tinytape._ffi import check, lib
+from tinytape._pytorch import OF_MAKERS, refuse_others
 from tinytape.creation import new_zeros
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, DTypeError
@@ -63,8 +67,10 @@ def rand(
     generator: Generator | None = None,
     dtype: DType | None = None,
     requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """Uniform on [0, 1), float32 unless said otherwise."""
+    refuse_others("rand", options, *OF_MAKERS)
     shape = sizes_of(sizes, "rand", size)
     return _random("rand", shape, UNIFORM, generator, dtype, requires_grad)
 
@@ -75,8 +81,10 @@ def randn(
     generator: Generator | None = None,
     dtype: DType | None = None,
     requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """Standard normal, float32 unless said otherwise."""
+    refuse_others("randn", options, *OF_MAKERS)
     shape = sizes_of(sizes, "randn", size)
     return _random("randn", shape, NORMAL, generator, dtype, requires_grad)
 
@@ -87,8 +95,10 @@ def rand_like(
     generator: Generator | None = None,
     dtype: DType | None = None,
     requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """Uniform on [0, 1), of a tensor's shape and type."""
+    refuse_others("rand_like", options, *OF_MAKERS)
     check_tensor("rand_like", input)
     kind = dtype or input.dtype
     return _random("rand_like", input.shape, UNIFORM, generator, kind, requires_grad)
@@ -100,8 +110,10 @@ def randn_like(
     generator: Generator | None = None,
     dtype: DType | None = None,
     requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """Standard normal, of a tensor's shape and type."""
+    refuse_others("randn_like", options, *OF_MAKERS)
     check_tensor("randn_like", input)
     kind = dtype or input.dtype
     return _random("randn_like", input.shape, NORMAL, generator, kind, requires_grad)
@@ -142,6 +154,7 @@ def randint(
     generator: Generator | None = None,
     dtype: DType | None = None,
     requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """Integers from low to high - 1, each as likely: ``randint(high, size)`` begins at 0.
 
@@ -155,6 +168,7 @@ def randint(
     Raises:
         ArgumentError: when there is no integer from low to high - 1, or the dtype does not hold it.
     """
+    refuse_others("randint", options, *OF_MAKERS)
     if size is None:  # randint(high, size)
         low, high, size = None, low, high
     elif high is None:
@@ -183,12 +197,14 @@ def randperm(
     generator: Generator | None = None,
     dtype: DType | None = None,
     requires_grad: bool = False,
+    **options: Any,
 ) -> Tensor:
     """The integers from 0 to n - 1 in random order: that of as many random 64-bit numbers.
 
     Raises:
         ArgumentError: when n is negative or the dtype does not hold n - 1.
     """
+    refuse_others("randperm", options, *OF_MAKERS)
     kind = dtypes.check_dtype(dtype or dtypes.int64, "randperm")
     (count,) = integers_of("randperm", (n,), "n")
     if count < 0 or count - 1 > _whole_limits(kind)[1]:

@@ -10,7 +10,12 @@ import numpy as np
 
 from tinytape import dtypes, errors
 from tinytape._ffi import OPS, calls, check, ffi, lib
+from tinytape._pytorch import read_to
 from tinytape.context import Context, current
+from tinytape.copying import Copying
+from tinytape.copying import rebuild as rebuild  # by this name in older pickles
+from tinytape.devices import CPU
+from tinytape.devices import device as Device
 from tinytape.dtypes import dtype as DType
 from tinytape.functional import _apply
 from tinytape.operators import Operators
@@ -21,13 +26,15 @@ if TYPE_CHECKING:
 Scalar = int | float
 
 
-class Tensor(Operators, calls.TensorBase):
+class Tensor(Operators, Copying, calls.TensorBase):
     """An n-dimensional array on the CPU, with reverse-mode differentiation.
 
     Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Names, defaults
-    and meaning are PyTorch's; what is missing is named in the README. A
-    tensor belongs to the thread that made it. What an operation recorded lives until the graph is
-    released by ``backward()``; a tensor that is still held then keeps its value.
+    and meaning are PyTorch's; what is missing is named in the README. A tensor has at most eight
+    dimensions. It belongs to the thread that made it, an unpickled one to the thread that first
+    uses it; any thread may pickle it, or copy it deeply for itself. What an operation recorded
+    lives until the graph is released by ``backward()``; a tensor that is still held then keeps its
+    value.
     """
 
     __slots__ = ("__weakref__",)
@@ -111,10 +118,11 @@ class Tensor(Operators, calls.TensorBase):
 
     # ---- its values ----
 
-    def numpy(self) -> np.ndarray[Any, Any]:
+    def numpy(self, *, force: builtins.bool = False) -> np.ndarray[Any, Any]:
         """A copy of the values as an array of the same shape and type.
 
-        Never a view: the tensor's storage may move when its step ends.
+        Never a view: the tensor's storage may move when its step ends. So ``force``, PyTorch's
+        word for a copy, changes nothing.
         """
         out = np.empty(self.shape, dtype=self.dtype.numpy)
         if out.size:
@@ -179,11 +187,12 @@ class Tensor(Operators, calls.TensorBase):
 
     # ---- in place, for leaves; never recorded ----
 
-    def copy_(self, src: Any) -> Tensor:
+    def copy_(self, src: Any, non_blocking: builtins.bool = False) -> Tensor:
         """Overwrite the values with those of a Tensor, array or number; returns self.
 
         Args:
             src: broadcast to this shape and converted to this type.
+            non_blocking: changes nothing: there is nothing to wait for.
 
         Raises:
             TapeStateError: for a tensor that an operation recorded, or a source whose gradient
@@ -278,18 +287,35 @@ class Tensor(Operators, calls.TensorBase):
         """The same values without a graph: a leaf's storage is shared, a result's is copied."""
         return self._context.make(Tensor, lib.tt_detach, self._handle)
 
-    def to(self, dtype: DType | Tensor) -> Tensor:
+    def to(self, *args: Any, **options: Any) -> Tensor:
         """The values in another type, or in another tensor's; self when it has that type already.
 
-        Gradients pass, converted back. A float's fraction is cut off, integers wrap around.
+        ``to(dtype)``, ``to(other)``, ``to(device)`` or ``to(device, dtype)``, then ``non_blocking``
+        and ``copy``, as in PyTorch; the device is the CPU. Gradients pass, converted back. A
+        float's fraction is cut off, integers wrap around.
 
         Raises:
             DTypeError: for anything that is not a type.
+            ArgumentError: for another device.
         """
-        wanted = dtype.dtype if isinstance(dtype, Tensor) else dtypes.check_dtype(dtype, "to")
-        return self if wanted is self.dtype else _apply.apply(OPS["to"], (self,), (wanted.code,))
+        usual = len(args) == 1 and not options and type(args[0]) is DType
+        wanted, copied = (args[0], False) if usual else read_to(args, options)
+        if wanted is None or wanted is self.dtype:
+            return self.clone() if copied else self
+        return _apply.apply(OPS["to"], (self,), (wanted.code,))
 
-    type_as = to
+    def type_as(self, other: Tensor) -> Tensor:
+        """The values in another tensor's type."""
+        return self.to(other)
+
+    def cpu(self) -> Tensor:
+        """Itself: there is no other device."""
+        return self
+
+    @property
+    def device(self) -> Device:
+        """``device("cpu")``."""
+        return CPU
 
     def float(self) -> Tensor:
         return self.to(dtypes.float32)
@@ -306,23 +332,5 @@ class Tensor(Operators, calls.TensorBase):
     def bool(self) -> Tensor:
         return self.to(dtypes.bool_)
 
-    # ---- copying and pickling ----
-
-    def __deepcopy__(self, memo: dict[Any, Any]) -> Tensor:
-        if not self.is_leaf:
-            raise errors.TapeStateError("only leaf tensors can be deep-copied: use detach() first")
-        memo[id(self)] = copied = rebuild(self.numpy(), self.requires_grad)
-        return copied
-
-    def __reduce__(self) -> Any:
-        return rebuild, (self.numpy(), self.requires_grad)
-
 
 _apply.set_up(Tensor)
-
-
-def rebuild(values: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
-    """A leaf from its values, as copying and unpickling do it."""
-    kind = dtypes.from_numpy_dtype(values.dtype)
-    made: Tensor = Tensor._from_array(np.asarray(values, order="C"), kind)
-    return made.requires_grad_(requires_grad)

@@ -1,6 +1,7 @@
-/* context.h: a fork at any moment leaves the child contexts that it can close. */
+/* context.h: a fork at any moment leaves the child contexts that it can close; another thread may
+ * read what the owner works with. */
 #define _GNU_SOURCE
-#include "context.h"
+#include "tape.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -58,6 +59,105 @@ static void test_fork_while_contexts_are_closed(void)
     for (int i = 0; i < HELD; i++) tt_release(ctx, handles[i]);
 }
 
+enum { N = 5000, ROUNDS = 60 };
+
+typedef struct {
+    tt_ctx *ctx;
+    tt_handle written, result;
+    int torn, reads;
+    tt_status status;
+} reader;
+
+static void *read_elsewhere(void *arg)
+{
+    reader *r = arg;
+    static double values[N];
+    while (!atomic_load(&done) && r->status == TT_OK) {
+        int64_t info[22];
+        for (int k = 0; k < 2 && r->status == TT_OK; k++) {
+            const tt_handle h = k ? r->result : r->written;
+            r->status = tt_info(r->ctx, h, info);
+            if (r->status == TT_OK) r->status = tt_read(r->ctx, h, values, sizeof values);
+            for (int i = 1; i < N; i++) r->torn += values[i] != values[0];
+            r->torn += k && values[0] != 9;
+            r->torn += info[5] != N;
+        }
+        r->reads++;
+    }
+    return NULL;
+}
+
+/* The owner writes in place, makes the table of handles grow, and ends the step in whose memory a
+ * result lies. Nothing is torn, and the thread sanitizer has nothing to say. */
+static void test_another_thread_reads(void)
+{
+    static double values[N];
+    const int64_t shape[1] = {N};
+    static tt_handle many[ROUNDS * 20];
+    tt_handle step = 0, gradient = 0, leaf = 0;
+    tt_ctx *ctx = tt_ctx_new();
+    reader r = {.ctx = ctx};
+    for (int i = 0; i < N; i++) values[i] = 3;
+    tt_new(ctx, TT_POOL_PARAM, TT_FLOAT64, 1, shape, values, &leaf);
+    tt_new(ctx, TT_POOL_PARAM, TT_FLOAT64, 1, shape, values, &r.written);
+    tt_new(ctx, TT_POOL_DATA, TT_FLOAT64, 1, shape, values, &gradient);
+    tt_set_requires_grad(ctx, leaf, 1);
+    const tt_handle squared[2] = {leaf, leaf};
+    tt_apply(ctx, TT_OP_mul, 2, squared, 0, NULL, 0, NULL, &r.result);
+    atomic_store(&done, false);
+    pthread_t thread;
+    pthread_create(&thread, NULL, read_elsewhere, &r);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < N; i++) values[i] = round;
+        tt_write(ctx, r.written, values, sizeof values);
+        tt_sgd(ctx, 1, &r.written, &gradient, NULL, 0.5, 0, 0, 0, 0, 0, 0);
+        for (int i = 0; i < 20; i++)
+            tt_new(ctx, TT_POOL_DATA, TT_FLOAT64, 0, NULL, NULL, &many[round * 20 + i]);
+        if (round == ROUNDS / 2)
+            CHECK(tt_backward(ctx, 1, &r.result, &gradient, 0, NULL, 0, 0, NULL) == TT_OK, "%s",
+                  tt_error_message());
+        tt_apply(ctx, TT_OP_mul, 2, squared, 0, NULL, 0, NULL, &step);
+        CHECK(tt_backward(ctx, 1, &step, &gradient, 0, NULL, 0, 0, NULL) == TT_OK, "%s",
+              tt_error_message());
+        tt_release(ctx, step);
+    }
+    atomic_store(&done, true);
+    pthread_join(thread, NULL);
+    CHECK(r.status == TT_OK && r.torn == 0 && r.reads > 0, "status %d, %d torn of %d", r.status,
+          r.torn, r.reads);
+    tt_ctx_free(ctx);
+}
+
+/* A fork while another thread reads leaves the child a lock that it can take. */
+static void test_fork_while_another_thread_reads(void)
+{
+    static double values[N];
+    const int64_t shape[1] = {N};
+    tt_ctx *ctx = tt_ctx_new();
+    reader r = {.ctx = ctx};
+    tt_new(ctx, TT_POOL_PARAM, TT_FLOAT64, 1, shape, values, &r.written);
+    for (int i = 0; i < N; i++) values[i] = 9;
+    tt_new(ctx, TT_POOL_PARAM, TT_FLOAT64, 1, shape, values, &r.result);
+    atomic_store(&done, false);
+    pthread_t thread;
+    pthread_create(&thread, NULL, read_elsewhere, &r);
+    for (int i = 0; i < FORKS; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(20);
+            tt_write(ctx, r.written, values, sizeof values);
+            _exit(0);
+        }
+        int status = -1;
+        waitpid(child, &status, 0);
+        CHECK(status == 0, "fork %d: the child ended with status %d", i, status);
+        if (status != 0) break;
+    }
+    atomic_store(&done, true);
+    pthread_join(thread, NULL);
+    tt_ctx_free(ctx);
+}
+
 static void test_no_memory_for_a_context(void)
 {
     tt_memory m;
@@ -73,6 +173,8 @@ static void test_no_memory_for_a_context(void)
 int main(void)
 {
     test_fork_while_contexts_are_closed();
+    test_another_thread_reads();
+    test_fork_while_another_thread_reads();
     test_no_memory_for_a_context();
     return check_result();
 }

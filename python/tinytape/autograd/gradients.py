@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinytape._ffi import calls, lib
+from tinytape._pytorch import refuse_others
 from tinytape.context import Context
 from tinytape.creation import zeros_like
 from tinytape.errors import ArgumentError, TapeStateError
@@ -117,8 +118,9 @@ def grad(
     grad_outputs: Gradients = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
-    *,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of outputs, summed, with respect to inputs. Touches no ``.grad``.
@@ -127,12 +129,15 @@ def grad(
         grad_outputs: the gradient of each output, of its shape; not needed for single elements.
         retain_graph: keep the graph for another pass; as create_graph when left out.
         create_graph: record the pass itself, so that the returned gradients can be differentiated.
+        only_inputs, is_grads_batched: PyTorch's; anything but their defaults raises.
         allow_unused: return None for an input that the outputs do not depend on; else raise.
         materialize_grads: return zeros for such an input.
 
     Raises:
         RuntimeError: when an input is unused, or the graph was released.
     """
+    options = {"only_inputs": only_inputs, "is_grads_batched": is_grads_batched}
+    refuse_others("grad", options, *options)
     output_list, gradients = _lists("grad", outputs, grad_outputs, "grad_outputs")
     input_list: list[Tensor] = _listed(inputs)
     if not output_list or not input_list:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinytape import dtypes
 from tinytape._ffi import OPS
+from tinytape._pytorch import refuse_others
 from tinytape.errors import ArgumentError, DTypeError
 from tinytape.functional import _apply
 from tinytape.functional._apply import (
@@ -76,9 +77,24 @@ def mul(input: Any, other: Any) -> Tensor:
     return binary("mul", input, other)
 
 
-def div(input: Any, other: Any) -> Tensor:
-    """input / other, broadcast."""
-    return binary("div", input, other)
+_ROUNDED = {None: "div", "floor": "div_floor", "trunc": "div_trunc"}
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """input / other, broadcast.
+
+    Args:
+        rounding_mode: "floor" rounds the quotient down, as :func:`floor_divide`, "trunc" towards
+            zero; then integers stay integers, and the gradient is zero.
+
+    Raises:
+        ArgumentError: for another mode, or when an integer is divided by zero in one of them.
+    """
+    if rounding_mode not in _ROUNDED:
+        raise ArgumentError(
+            f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}"
+        )
+    return binary(_ROUNDED[rounding_mode], input, other)
 
 
 def remainder(input: Any, other: Any) -> Tensor:
@@ -256,8 +272,14 @@ def sigmoid(input: Tensor) -> Tensor:
     return unary("sigmoid", input)
 
 
-def relu(input: Tensor) -> Tensor:
-    """The larger of each element and 0; NaN stays. The slope at 0 is 0."""
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """The larger of each element and 0; NaN stays. The slope at 0 is 0.
+
+    Args:
+        inplace: not supported; True raises.
+    """
+    if inplace:
+        refuse_others("relu", {"inplace": inplace}, "inplace")
     return unary("relu", input)
 
 

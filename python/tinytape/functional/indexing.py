@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinytape._ffi import OPS
+from tinytape._pytorch import refuse_others
 from tinytape.dtypes import bool_, check_number
 from tinytape.errors import DTypeError, OutOfRangeError, ShapeError
 from tinytape.functional._apply import (
@@ -42,11 +43,13 @@ def check_indices(name: str, indices: Array, least: int, axis: int, size: int) -
     )
 
 
-def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """Elements along one axis: ``out[i, j] = input[index[i, j], j]`` for dim 0, and so on.
 
     Args:
-        index: integers, with as many axes as input and no larger sizes but along dim.
+        index: integers, with as many axes as input and no larger sizes but along dim. Without
+            elements it may have any shape and type, as in PyTorch; for a vector no axes too.
+        sparse_grad: not supported; True raises.
 
     Raises:
         ShapeError: for an index that does not fit.
@@ -54,9 +57,13 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """
     check_tensor("gather", input)
     check_tensor("gather", index)
+    if sparse_grad:
+        refuse_others("gather", {"sparse_grad": sparse_grad}, "sparse_grad")
     axis = axis_of("gather", input.ndim, dim)
-    if input.ndim == 0:
-        return reshape(gather(reshape(input, 1), 0, reshape(index, -1)), index.shape)
+    if 0 in index.shape:
+        return reshape(narrow(reshape(input, -1), 0, 0, 0), index.shape)
+    if input.ndim == 0 or (input.ndim == 1 and index.ndim == 0):
+        return reshape(gather(reshape(input, -1), 0, reshape(index, -1)), index.shape)
     return apply(OPS["gather"], (input, index), (axis,))
 
 

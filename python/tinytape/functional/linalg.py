@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tinytape._ffi import OPS
+from tinytape.dtypes import bool_
 from tinytape.errors import DTypeError, ShapeError
-from tinytape.functional._apply import apply, check_tensor
-from tinytape.functional.elementwise import mul
+from tinytape.functional._apply import apply, check_tensor, from_array
+from tinytape.functional.comparison import where
+from tinytape.functional.elementwise import add, mul
 from tinytape.functional.shape import reshape, unsqueeze
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
 
 __all__ = [
+    "addmm",
     "bmm",
     "dot",
     "matmul",
@@ -73,6 +78,38 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     fits = _ndims("mm", input, mat2) == (2, 2) and input.shape[1] == mat2.shape[0]
     _check("mm", input, mat2, "(m, k) and (k, n)", fits)
     return matmul(input, mat2)
+
+
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """beta input + alpha mat1 mat2, where input is broadcast to the product (m, n).
+
+    Args:
+        input: not looked at where beta is 0.
+        mat1, mat2: (m, k) and (k, n), of one dtype, which is the input's too.
+        beta, alpha: among integers they lose their fraction, as in PyTorch.
+
+    Raises:
+        ShapeError: for other shapes.
+        DTypeError: when the types differ, or are bool.
+    """
+    check_tensor("addmm", input)
+    fits = _ndims("addmm", mat1, mat2) == (2, 2) and mat1.shape[1] == mat2.shape[0]
+    _check("addmm", mat1, mat2, "(m, k) and (k, n)", fits)
+    shape = (mat1.shape[0], mat2.shape[1])
+    stretches = input.ndim <= 2 and all(
+        n in (1, m) for n, m in zip(reversed(input.shape), reversed(shape), strict=False)
+    )
+    _check("addmm", input, mat1, f"an input that broadcasts to {shape}", stretches)
+    if not mat1.dtype.is_floating_point:
+        beta, alpha = int(beta), int(alpha)
+    product = matmul(mat1, mat2)
+    if alpha != 1:
+        product = mul(product, alpha)
+    if beta == 0:  # what is not finite in input is gone too, and its gradient is zero
+        return where(from_array(np.zeros((), bool), bool_), input, product)
+    return add(input if beta == 1 else mul(input, beta), product)
 
 
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:

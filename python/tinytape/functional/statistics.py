@@ -90,5 +90,6 @@ def norm(
     if p is None or p == "fro":
         p = 2.0
     if not isinstance(p, Real):
-        raise ArgumentError(f"norm: p must be a number or 'fro', got {p!r}")
+        what = ": the nuclear norm, of a matrix, is not supported" if p == "nuc" else ""
+        raise ArgumentError(f"norm: p must be a number or 'fro', got {p!r}{what}")
     return over_axes("norm", x, dim, keepdim, (float(p),))

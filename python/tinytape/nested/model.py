@@ -98,6 +98,10 @@ class NestedModel(Module):
         """The levels by name, from the fast one to the slow one."""
         return {name: getattr(self, name) for name in LEVELS}
 
+    def get_level_names(self) -> list[str]:
+        """The names of the levels, from the fast one to the slow one."""
+        return list(LEVELS)
+
     def get_level_params(self, level_name: str) -> list[Parameter]:
         """The parameters of one level.
 

@@ -187,6 +187,11 @@ class LevelOptimizers:
 
     # --- state ----------------------------------------------------------------------------------
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Parameters leave their gradients behind when they are pickled or copied, as in PyTorch;
+        so what they had added up is not counted either. ``state_dict`` has them."""
+        return {**self.__dict__, "pending": dict.fromkeys(self.pending, 0)}
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that a run resumes from in the middle of a chunk, keyed by name.
 

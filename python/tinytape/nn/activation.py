@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._pytorch import refuse_others
 from ..errors import ArgumentError
 from ..tensor import Tensor
 from . import functional as F
@@ -43,7 +44,15 @@ class Sigmoid(Module):
         return F.sigmoid(input)
 
 
-class ReLU(Module):
+class _InPlace(Module):
+    """What ReLU and SiLU share: PyTorch's ``inplace``, not supported; True raises."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        refuse_others(type(self).__name__, {"inplace": inplace}, "inplace")
+
+
+class ReLU(_InPlace):
     """The larger of x and 0."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -51,7 +60,7 @@ class ReLU(Module):
         return F.relu(input)
 
 
-class SiLU(Module):
+class SiLU(_InPlace):
     """x * sigmoid(x), also called swish (Elfwing et al. 2017; Ramachandran et al. 2017)."""
 
     def forward(self, input: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._pytorch import refuse_others
 from ..creation import zeros
 from ..random import Generator
 from ..tensor import Tensor
@@ -33,6 +34,7 @@ class Linear(Module):
         in_features: size of the last axis of x.
         out_features: size of the last axis of y.
         bias: whether there is a b.
+        device: None or the CPU.
         dtype: of the parameters; float32 unless told.
         generator: draws the initial values; ``tt.default_generator`` unless told.
 
@@ -46,9 +48,11 @@ class Linear(Module):
         out_features: int,
         bias: bool = True,
         *,
+        device: Any = None,
         dtype: Any = None,
         generator: Generator | None = None,
     ) -> None:
+        refuse_others("Linear", {"device": device}, "device")
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features

@@ -8,32 +8,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from .._pytorch import read_to, refuse_others
 from ..dtypes import dtype, float32, float64
 from ..errors import ArgumentError
 from ..tensor import Tensor
 from .parameter import Parameter
-from .state import StateDictError, assign, misfit
+from .state import IncompatibleKeys, load
 from .table import Table, known
 
 M = TypeVar("M", bound="Module")
 _TABLES = ("_parameters", "_buffers", "_modules")
-
-
-class IncompatibleKeys(NamedTuple):
-    """What ``load_state_dict(strict=False)`` left out."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return (
-            f"IncompatibleKeys(missing_keys={self.missing_keys}, "
-            f"unexpected_keys={self.unexpected_keys})"
-        )
 
 
 class Module:
@@ -156,6 +142,7 @@ class Module:
         self.__dict__.update(state)
         for table in _TABLES:  # a copied one does not know its module
             self.__dict__[table] = Table(self, state.get(table))
+        self.__dict__["_non_persistent_buffers"] = set(state.get("_non_persistent_buffers", ()))
 
     # --- walking --------------------------------------------------------------------------------
 
@@ -184,9 +171,10 @@ class Module:
             if module is not None:
                 module._walk(memo, _join(prefix, name), remove_duplicate, found)
 
-    def modules(self) -> Iterator[Module]:
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and all below it."""
-        return (module for _, module in self.named_modules())
+        named = self.named_modules(remove_duplicate=remove_duplicate)
+        return (module for _, module in named)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules right below."""
@@ -257,12 +245,16 @@ class Module:
 
     # --- state ----------------------------------------------------------------------------------
 
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Tensor]:
+    def state_dict(
+        self, *, prefix: str = "", keep_vars: bool = False, **options: Any
+    ) -> OrderedDict[str, Tensor]:
         """Name -> tensor of every parameter and persistent buffer, in registration order.
 
         The tensors are detached but share memory with the module, as in PyTorch: later updates
-        show in them. ``keep_vars`` gives the Parameters themselves.
+        show in them. ``keep_vars`` gives the Parameters themselves. PyTorch's ``destination`` may
+        be None.
         """
+        refuse_others("state_dict", options, "destination")
         entries = self._state_entries(prefix)
         return OrderedDict((name, t if keep_vars else t.detach()) for name, t in entries)
 
@@ -276,13 +268,14 @@ class Module:
                     yield _join(module_name, name), buffer
 
     def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> IncompatibleKeys:
         """Copy values into the parameters and persistent buffers of the same names.
 
         Args:
             state_dict: name -> Tensor or numpy array. Floats of another width are converted.
             strict: whether names that are missing or not expected are an error.
+            assign: not supported; True raises.
 
         Returns:
             ``(missing_keys, unexpected_keys)``.
@@ -292,33 +285,12 @@ class Module:
             StateDictError: (a RuntimeError) listing everything that is missing, unexpected (with
                 ``strict``), or of another shape or kind. Nothing has changed then.
         """
+        refuse_others("load_state_dict", {"assign": assign}, "assign")
         if not isinstance(state_dict, Mapping):
             raise TypeError(
                 f"load_state_dict: expected a dict of tensors, got {type(state_dict).__name__}"
             )
-        own = dict(self._state_entries())
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        problems: list[str] = []
-        if strict and missing:
-            problems.append(f"Missing key(s) in state_dict: {_quoted(missing)}.")
-        if strict and unexpected:
-            problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}.")
-        changes = []
-        for name, target in own.items():
-            if name in state_dict:
-                problem, array = misfit(name, target, state_dict[name])
-                changes.append((target, array))
-                if problem:
-                    problems.append(problem)
-        if problems:
-            raise StateDictError(
-                f"Error(s) in loading state_dict for {type(self).__name__}:\n\t"
-                + "\n\t".join(problems)
-            )
-        for target, array in changes:
-            assign(target, array)
-        return IncompatibleKeys(missing, unexpected)
+        return load(type(self).__name__, dict(self._state_entries()), state_dict, strict)
 
     # --- modes ----------------------------------------------------------------------------------
 
@@ -358,6 +330,25 @@ class Module:
         """Turn every floating parameter and buffer into float32, in place; returns self."""
         return self._to(float32)
 
+    def to(self: M, *args: Any, **options: Any) -> M:
+        """Turn every floating parameter and buffer into a type, in place; returns self.
+
+        ``to(dtype)``, ``to(tensor)``, ``to(device)`` or ``to(device, dtype)``, as in PyTorch; the
+        device is the CPU.
+
+        Raises:
+            TypeError: for a type that is not floating.
+            ArgumentError: for another device.
+        """
+        wanted, _ = read_to(args, options)
+        if wanted is not None and not wanted.is_floating_point:
+            raise TypeError(f"to: expected a floating type for a Module, got {wanted}")
+        return self if wanted is None else self._to(wanted)
+
+    def cpu(self: M) -> M:
+        """Itself: there is no other device."""
+        return self
+
     def _to(self: M, wanted: dtype) -> M:
         for module in self.modules():
             for param in module._parameters.values():
@@ -393,7 +384,3 @@ _REGISTERED: dict[str, type] = {"_parameters": Parameter, "_modules": Module}
 
 def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
-
-
-def _quoted(names: list[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .._pytorch import refuse_others
 from ..creation import ones, zeros
 from ..tensor import Tensor
 from . import functional as F
@@ -50,6 +51,7 @@ class LayerNorm(_Normalization):
         eps: added to the (biased) variance.
         elementwise_affine: whether there are parameters at all.
         bias: whether there is a bias among them.
+        device: None or the CPU.
         dtype: of the parameters; float32 unless told.
 
     Parameters: ``weight`` (ones) and ``bias`` (zeros), both of ``normalized_shape``.
@@ -62,8 +64,10 @@ class LayerNorm(_Normalization):
         elementwise_affine: bool = True,
         bias: bool = True,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
+        refuse_others("LayerNorm", {"device": device}, "device")
         super().__init__(normalized_shape, eps, elementwise_affine, dtype)
         shape = self.normalized_shape
         self.register_parameter(
@@ -87,6 +91,7 @@ class RMSNorm(_Normalization):
         normalized_shape: sizes of the last axes, or the size of the last one.
         eps: added to the mean square; the machine epsilon of x's type when None.
         elementwise_affine: whether there is a weight.
+        device: None or the CPU.
         dtype: of the weight; float32 unless told.
 
     Parameters: ``weight`` (ones), of ``normalized_shape``.
@@ -98,8 +103,10 @@ class RMSNorm(_Normalization):
         eps: float | None = None,
         elementwise_affine: bool = True,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
+        refuse_others("RMSNorm", {"device": device}, "device")
         super().__init__(normalized_shape, eps, elementwise_affine, dtype)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._ffi import check, lib
 from ..dtypes import dtype
 from ..tensor import Tensor
@@ -22,6 +20,8 @@ class Parameter(Tensor):
     """
 
     __slots__ = ("name",)
+
+    _is_parameter = True
 
     name: str | None
 
@@ -58,12 +58,6 @@ class Parameter(Tensor):
 
             del self._hooks
             hooks_of(self).functions, hooks.functions = hooks.functions, {}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        copied = Parameter(self.detach(), self.requires_grad)
-        copied.name = self.name
-        memo[id(self)] = copied
-        return copied
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

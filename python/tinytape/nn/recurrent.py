@@ -6,6 +6,7 @@ import math
 import warnings
 from typing import Any
 
+from .._pytorch import refuse_others
 from ..creation import zeros
 from ..errors import ArgumentError, ShapeError
 from ..functional import stack
@@ -58,6 +59,7 @@ class LSTMCell(Module):
         input_size: I.
         hidden_size: H.
         bias: whether there are biases.
+        device: None or the CPU.
         dtype: of the parameters; float32 unless told.
         generator: draws the initial values; ``tt.default_generator`` unless told.
 
@@ -71,9 +73,11 @@ class LSTMCell(Module):
         hidden_size: int,
         bias: bool = True,
         *,
+        device: Any = None,
         dtype: Any = None,
         generator: Generator | None = None,
     ) -> None:
+        refuse_others("LSTMCell", {"device": device}, "device")
         super().__init__()
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -120,6 +124,7 @@ class LSTM(Module):
         dropout: probability, in training, on the outputs of every layer but the last.
         bidirectional: not supported; True raises.
         proj_size: not supported; other than 0 raises.
+        device: None or the CPU.
         dtype: of the parameters; float32 unless told.
         generator: draws the initial values and, in training, the dropout masks.
 
@@ -139,9 +144,11 @@ class LSTM(Module):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
+        device: Any = None,
         dtype: Any = None,
         generator: Generator | None = None,
     ) -> None:
+        refuse_others("LSTM", {"device": device}, "device")
         super().__init__()
         if num_layers < 1:
             raise ArgumentError(f"LSTM: expected num_layers >= 1, got {num_layers}")

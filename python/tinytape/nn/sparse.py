@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._pytorch import refuse_others
 from ..creation import zeros
 from ..random import Generator
 from ..tensor import Tensor
@@ -19,6 +20,9 @@ class Embedding(Module):
     Args:
         num_embeddings: rows.
         embedding_dim: size of a row.
+        padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse: PyTorch's, not supported;
+            anything but their defaults raises.
+        device: None or the CPU.
         dtype: of the parameters; float32 unless told.
         generator: draws the initial values; ``tt.default_generator`` unless told.
 
@@ -29,10 +33,25 @@ class Embedding(Module):
         self,
         num_embeddings: int,
         embedding_dim: int,
+        padding_idx: None = None,
+        max_norm: None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
         *,
+        device: Any = None,
         dtype: Any = None,
         generator: Generator | None = None,
     ) -> None:
+        options = {
+            "device": device,
+            "padding_idx": padding_idx,
+            "max_norm": max_norm,
+            "norm_type": norm_type,
+            "scale_grad_by_freq": scale_grad_by_freq,
+            "sparse": sparse,
+        }
+        refuse_others("Embedding", options, *options)
         super().__init__()
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,3 +38,49 @@ def misfit(name: str, target: Tensor, value: Any) -> tuple[str | None, Array]:
 def assign(target: Tensor, array: Array) -> None:
     """Overwrite a leaf with what :func:`misfit` found to fit."""
     target.copy_(array)
+
+
+class IncompatibleKeys(NamedTuple):
+    """What ``load_state_dict(strict=False)`` left out."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return (
+            f"IncompatibleKeys(missing_keys={self.missing_keys}, "
+            f"unexpected_keys={self.unexpected_keys})"
+        )
+
+
+def load(
+    who: str, own: Mapping[str, Tensor], state_dict: Mapping[str, Any], strict: bool
+) -> IncompatibleKeys:
+    """Overwrite what a module has by the values of the same names; for ``load_state_dict``."""
+    missing = [name for name in own if name not in state_dict]
+    unexpected = [name for name in state_dict if name not in own]
+    problems: list[str] = []
+    if strict and missing:
+        problems.append(f"Missing key(s) in state_dict: {_quoted(missing)}.")
+    if strict and unexpected:
+        problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}.")
+    changes = []
+    for name, target in own.items():
+        if name in state_dict:
+            problem, array = misfit(name, target, state_dict[name])
+            changes.append((target, array))
+            if problem:
+                problems.append(problem)
+    if problems:
+        raise StateDictError(
+            f"Error(s) in loading state_dict for {who}:\n\t" + "\n\t".join(problems)
+        )
+    for target, array in changes:
+        assign(target, array)
+    return IncompatibleKeys(missing, unexpected)
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)

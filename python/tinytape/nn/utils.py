@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .. import _updates
+from .._pytorch import refuse_others
 from ..creation import tensor
 from ..dtypes import float64
 from ..errors import NonFiniteError
@@ -19,6 +20,7 @@ def clip_grad_norm_(
     max_norm: float,
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
 ) -> Tensor:
     """Scale all gradients by min(1, max_norm / (norm + 1e-6)) (Pascanu et al. 2013).
 
@@ -27,6 +29,7 @@ def clip_grad_norm_(
         max_norm: bound for the norm of all gradients together.
         norm_type: p of the p-norm; ``math.inf`` for the largest absolute value.
         error_if_nonfinite: whether a norm that is infinite or NaN is an error.
+        foreach: PyTorch's; there is one way to compute this, and True raises.
 
     Returns:
         The norm before clipping, summed in float64 in a fixed order, as a float64 scalar.
@@ -34,6 +37,7 @@ def clip_grad_norm_(
     Raises:
         NonFiniteError: with ``error_if_nonfinite``. No gradient has changed then.
     """
+    refuse_others("clip_grad_norm_", {"foreach": foreach}, "foreach")
     params = [parameters] if isinstance(parameters, Tensor) else parameters
     grads = [grad for param in params if (grad := param.grad) is not None]
     if not grads:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._pytorch import is_default
 from ..errors import ArgumentError
 
 _PYTORCH_ONLY = {"amsgrad", "foreach", "fused", "capturable", "differentiable"}
 
 
 def refuse(who: str, options: dict[str, Any]) -> None:
-    """Raise TypeError for options that nothing here would read."""
+    """Raise TypeError for options that nothing here would read, unless they ask for nothing."""
     for name, value in options.items():
         if name in _PYTORCH_ONLY:
+            if is_default(name, value):
+                continue
             raise TypeError(
                 f"{who}: {name}={value!r} is not supported; tinytape has one fused update without "
                 f"this option, leave it out"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import _updates
 from .._ffi import lib
@@ -51,13 +51,13 @@ class LayerInputs:
     def __init__(self, model: Module) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"LayerInputs: expected a Module, got {type(model).__name__}")
-        self._places: dict[int, _Place] = {}
+        self._places: dict[Tensor, _Place] = {}
         for prefix, layer in model.named_modules():
             start = next((s for kind, s in _MATRICES.items() if isinstance(layer, kind)), None)
             for key, weight in layer._parameters.items():
                 if start is not None and weight is not None and key.startswith(start):
                     name = f"{prefix}.{key}" if prefix else key
-                    self._places.setdefault(id(weight), _Place(name, weight, layer, {}))
+                    self._places.setdefault(weight, _Place(name, weight, layer, {}))
         if not self._places:
             raise ArgumentError(
                 "LayerInputs: expected a model with nn.Linear, nn.LSTM or nn.LSTMCell layers, "
@@ -65,8 +65,12 @@ class LayerInputs:
             )
         watching.watch(self)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        watching.watch(self)  # a copy and an unpickled one too
+
     def __contains__(self, weight: Tensor) -> bool:
-        return id(weight) in self._places
+        return weight in self._places
 
     def __len__(self) -> int:
         return len(self._places)
@@ -119,7 +123,7 @@ class LayerInputs:
 
     def saw(self, weight: Tensor, input: Tensor) -> None:
         """``weight`` (out, in) met ``input`` (..., in)."""
-        place = self._places.get(id(weight))
+        place = self._places.get(weight)
         if place is None or not place.sums or not place.layer.training:
             return
         rows = input.reshape(-1, input.shape[-1])
@@ -146,7 +150,7 @@ class LayerInputs:
                 f"LayerInputs: a tensor of shape {weight.shape} is no weight of a layer that is "
                 f"watched; these are: {', '.join(place.name for place in self._places.values())}"
             )
-        return self._places[id(weight)]
+        return self._places[weight]
 
     def _keep(self, weight: Tensor, what: str, shape: tuple[int, ...]) -> dict[str, Tensor]:
         sums = self._place(weight).sums

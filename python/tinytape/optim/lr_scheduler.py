@@ -4,6 +4,11 @@ PyTorch multiplies the last rate by a ratio; after a resume such a product can d
 bit. Here every rate is computed from the base rate and the count alone, so a resumed run has the
 same bits. An "epoch" is one call of ``step()``, as in PyTorch; call it once per iteration or once
 per pass over the data, as suits.
+
+A group may be added to the optimiser at any time. It keeps its ``lr`` until the next ``step()`` and
+goes on from there with the others: its base rate is the one from which the schedule would have led
+to that ``lr``. A LambdaLR, whose functions may be anything, takes the ``lr`` as the base rate. An
+``initial_lr`` that the group brings along is its base rate in any case.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ _UNSAVED = ("optimizer", "lr_lambdas", "schedulers")
 
 
 class LRScheduler:
-    """Base class. A subclass gives ``lr_at(epoch)``.
+    """Base class. A subclass gives ``lr_at(epoch)``, from ``base_lrs``, one for each group.
 
     Args:
         optimizer: its groups' ``lr`` is set, at once and at every ``step()``. The base rate of a
@@ -64,13 +69,34 @@ class LRScheduler:
 
     def step(self) -> None:
         """Count one and set the rates; call it after ``optimizer.step()``."""
+        self._meet_new_groups()
         self.last_epoch += 1
-        self._set(self.get_lr())
+        try:
+            self._set(self.get_lr())
+        except BaseException:
+            self.last_epoch -= 1
+            raise
 
     def _set(self, rates: list[float]) -> None:
-        for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
+        groups = self.optimizer.param_groups
+        if len(rates) != len(groups):
+            raise ArgumentError(
+                f"{type(self).__name__}: expected a rate for each of {len(groups)} parameter "
+                f"group(s), got {len(rates)}"
+            )
+        for group, lr in zip(groups, rates, strict=True):
             group["lr"] = lr
         self._last_lr = rates
+
+    def _meet_new_groups(self) -> None:
+        """Have a base rate for what ``add_param_group`` has added since the last step."""
+        for group in self.optimizer.param_groups[len(self.base_lrs) :]:
+            group.setdefault("initial_lr", self._base_of(group["lr"], self.last_epoch))
+            self.base_lrs.append(float(group["initial_lr"]))
+
+    def _base_of(self, lr: float, epoch: int) -> float:
+        """The base rate of a group that comes at ``epoch`` and has ``lr`` then."""
+        return lr
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimiser and any function; plain numbers and lists."""
@@ -93,9 +119,10 @@ class LRScheduler:
         who, own = type(self).__name__, self.state_dict()
         if state.keys() != own.keys():
             raise StateDictError(f"{who}: expected the keys {sorted(own)}, got {sorted(state)}")
-        if len(state["base_lrs"]) != len(self.base_lrs):
+        groups = len(self.optimizer.param_groups)
+        if len(state["base_lrs"]) != groups:
             raise StateDictError(
-                f"{who}: expected base_lrs for {len(self.base_lrs)} parameter group(s), "
+                f"{who}: expected base_lrs for {groups} parameter group(s), "
                 f"got {len(state['base_lrs'])}"
             )
 
@@ -105,7 +132,8 @@ class LambdaLR(LRScheduler):
 
     Args:
         lr_lambda: a function from the count to a factor, or one for each group. Functions are not
-            part of the state.
+            part of the state. A group that comes later gets the function that all share; where
+            they have several, append its own to ``lr_lambdas``.
     """
 
     def __init__(
@@ -120,12 +148,46 @@ class LambdaLR(LRScheduler):
             raise ArgumentError(f"LambdaLR: expected {n} functions, got {len(self.lr_lambdas)}")
         super().__init__(optimizer, last_epoch)
 
+    def _meet_new_groups(self) -> None:
+        missing = len(self.optimizer.param_groups) - len(self.lr_lambdas)
+        if missing > 0:
+            shared = self.lr_lambdas[0]
+            if any(function is not shared for function in self.lr_lambdas):
+                raise ArgumentError(
+                    f"LambdaLR: expected a function for each of {len(self.optimizer.param_groups)} "
+                    f"parameter groups, got {len(self.lr_lambdas)}: append one for each group that "
+                    "was added to lr_lambdas"
+                )
+            self.lr_lambdas += [shared] * missing
+        super()._meet_new_groups()
+
     def lr_at(self, epoch: int) -> list[float]:
         pairs = zip(self.base_lrs, self.lr_lambdas, strict=True)
         return [base * function(epoch) for base, function in pairs]
 
 
-class StepLR(LRScheduler):
+class _Factor(LRScheduler):
+    """What the schedules share that multiply every base rate with one number."""
+
+    def factor(self, epoch: int) -> float:
+        """That number."""
+        raise NotImplementedError(f"{type(self).__name__}: factor is not implemented")
+
+    def lr_at(self, epoch: int) -> list[float]:
+        factor = self.factor(epoch)
+        return [base * factor for base in self.base_lrs]
+
+    def _base_of(self, lr: float, epoch: int) -> float:
+        return _quotient(lr, self.factor(epoch), otherwise=lr)
+
+
+def _quotient(a: float, b: float, otherwise: float) -> float:
+    """a / b, unless that is no number."""
+    quotient = a / b if b != 0 else math.inf
+    return quotient if math.isfinite(quotient) else otherwise
+
+
+class StepLR(_Factor):
     """base * gamma ** (epoch // step_size)."""
 
     def __init__(
@@ -137,11 +199,11 @@ class StepLR(LRScheduler):
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, epoch: int) -> list[float]:
-        return [base * self.gamma ** (epoch // self.step_size) for base in self.base_lrs]
+    def factor(self, epoch: int) -> float:
+        return float(self.gamma ** (epoch // self.step_size))
 
 
-class LinearLR(LRScheduler):
+class LinearLR(_Factor):
     """base * a factor that goes from start_factor to end_factor in total_iters steps, and stays."""
 
     def __init__(
@@ -164,10 +226,9 @@ class LinearLR(LRScheduler):
         self.total_iters = total_iters
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, epoch: int) -> list[float]:
+    def factor(self, epoch: int) -> float:
         done = min(epoch, self.total_iters) / self.total_iters
-        factor = self.start_factor + (self.end_factor - self.start_factor) * done
-        return [base * factor for base in self.base_lrs]
+        return self.start_factor + (self.end_factor - self.start_factor) * done
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -185,9 +246,15 @@ class CosineAnnealingLR(LRScheduler):
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
 
+    def _share(self, epoch: int) -> float:
+        return (1.0 + math.cos(math.pi * epoch / self.T_max)) / 2.0
+
     def lr_at(self, epoch: int) -> list[float]:
-        share = (1.0 + math.cos(math.pi * epoch / self.T_max)) / 2.0
+        share = self._share(epoch)
         return [self.eta_min + (base - self.eta_min) * share for base in self.base_lrs]
+
+    def _base_of(self, lr: float, epoch: int) -> float:
+        return self.eta_min + _quotient(lr - self.eta_min, self._share(epoch), lr - self.eta_min)
 
 
 class SequentialLR(LRScheduler):
@@ -218,9 +285,23 @@ class SequentialLR(LRScheduler):
             raise ArgumentError("SequentialLR: expected schedules of the optimizer that was given")
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, epoch: int) -> list[float]:
+    def _at(self, epoch: int) -> tuple[LRScheduler, int]:
+        """Which schedule has its turn, and its own count."""
         i = bisect_right(self.milestones, epoch)
-        return self.schedulers[i].lr_at(epoch - (self.milestones[i - 1] if i else 0))
+        return self.schedulers[i], epoch - (self.milestones[i - 1] if i else 0)
+
+    def lr_at(self, epoch: int) -> list[float]:
+        scheduler, own_epoch = self._at(epoch)
+        return scheduler.lr_at(own_epoch)
+
+    def _meet_new_groups(self) -> None:
+        super()._meet_new_groups()
+        for scheduler in self.schedulers:
+            scheduler._meet_new_groups()
+
+    def _base_of(self, lr: float, epoch: int) -> float:
+        scheduler, own_epoch = self._at(epoch)
+        return scheduler._base_of(lr, own_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Also the states of the schedules."""

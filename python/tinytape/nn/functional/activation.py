@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinytape._ffi import OPS
+from tinytape._pytorch import refuse_others
 from tinytape.errors import ArgumentError
 from tinytape.functional._apply import apply, check_tensor, unary
 from tinytape.tensor import Tensor
@@ -22,8 +23,14 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     return apply(OPS["gelu"], (input,), (int(approximate == "tanh"),))
 
 
-def silu(input: Tensor) -> Tensor:
-    """x sigmoid(x), also called swish (Elfwing et al., 2017; Ramachandran et al., 2017)."""
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x sigmoid(x), also called swish (Elfwing et al., 2017; Ramachandran et al., 2017).
+
+    Args:
+        inplace: not supported; True raises.
+    """
+    if inplace:
+        refuse_others("silu", {"inplace": inplace}, "inplace")
     return unary("silu", input)
 
 

@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tinytape._ffi import OPS
 from tinytape.autograd.anomaly_mode import unchecked
-from tinytape.dtypes import bool_
+from tinytape.dtypes import bool_, float32
 from tinytape.errors import ArgumentError, DTypeError, ShapeError
 from tinytape.functional._apply import apply, check_tensor, integers_of
 from tinytape.functional.elementwise import log
@@ -41,12 +43,13 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """dropout(softmax(scale q k^T + mask)) v for each head.
 
-    Queries (..., L, D), keys (..., S, D) and values (..., S, E) give (..., L, E).
+    Queries (..., L, D), keys (..., S, D) and values (..., S, E) give (..., L, E); the axes before
+    the last two are broadcast.
 
     Args:
-        attn_mask: broadcasts to (..., L, S). Bool: True where a query may see a key; or of the
-            queries' type: added to the scores, and differentiable. A query that may see no key
-            gives zeros, and zero gradients.
+        attn_mask: broadcasts to (..., L, S). Bool: True where a query may see a key; or float32 or
+            of the queries' type: added to the scores, and differentiable. A query that may see no
+            key gives zeros, and zero gradients.
         dropout_p: probability with which a weight is dropped. There is no training mode here: a
             layer in evaluation passes 0.0.
         is_causal: query i sees the keys 0..i. Not together with attn_mask.
@@ -57,14 +60,14 @@ def scaled_dot_product_attention(
 
     Raises:
         ShapeError: shapes that do not fit, as above.
-        DTypeError: a mask that is neither bool nor of the queries' type.
+        DTypeError: a mask that is neither bool, float32 nor of the queries' type.
         ArgumentError: attn_mask with is_causal; dropout_p outside [0, 1].
 
     Vaswani et al. (2017); in blocks of queries, without the L x S matrix (Dao et al., 2022).
     """
     for x in (query, key, value):
         check_tensor(_NAME, x)
-    if query.ndim < 2 or not query.ndim == key.ndim == value.ndim:
+    if min(query.ndim, key.ndim, value.ndim) < 2:
         raise _misfit(query, key, value)
     if not query.dtype.is_floating_point:
         raise DTypeError(f"{_NAME}: expected float32 or float64, got {query.dtype}")
@@ -74,6 +77,7 @@ def scaled_dot_product_attention(
         raise ArgumentError(f"{_NAME}: expected attn_mask or is_causal=True, got both")
     if enable_gqa:
         key, value = (_for_heads_of(query, x) for x in (key, value))
+    query, key, value = _broadcast(query, key, value)
     shape = query.shape
     lead = shape[:-2]
     if scale is None:
@@ -83,8 +87,6 @@ def scaled_dot_product_attention(
         mask = _mask(attn_mask, query, (*lead, shape[-2], key.shape[-2]))
     heads = (query, key, value)
     if len(lead) != 2:
-        if not lead == key.shape[:-2] == value.shape[:-2]:
-            raise _misfit(query, key, value)  # as it was given, not as the core would see it
         heads = (_as_heads(query), _as_heads(key), _as_heads(value))
     ints: tuple[int, ...] = (int(is_causal),)
     reals: tuple[float, ...] = (scale,)
@@ -186,6 +188,19 @@ def _misfit(query: Tensor, key: Tensor, value: Tensor) -> ShapeError:
     )
 
 
+def _broadcast(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """All three with the same axes before the last two."""
+    lead = query.shape[:-2]
+    if lead == key.shape[:-2] == value.shape[:-2]:
+        return query, key, value
+    try:
+        lead = np.broadcast_shapes(lead, key.shape[:-2], value.shape[:-2])
+    except ValueError:
+        raise _misfit(query, key, value) from None
+    q, k, v = (expand(x, [*lead, *x.shape[-2:]]) for x in (query, key, value))
+    return q, k, v
+
+
 def _as_heads(x: Tensor) -> Tensor:
     """(..., L, D) as (1, H, L, D)."""
     if x.ndim == 2:
@@ -221,8 +236,11 @@ def _additive(given: Any, query: Tensor) -> Tensor:
     if mask.dtype is bool_:
         with unchecked(mask._context):
             return log(mask.to(query.dtype))  # ln 1 = 0, ln 0 = -inf
+    if mask.dtype is float32:
+        return mask.to(query.dtype)
     if mask.dtype is not query.dtype:
-        raise DTypeError(f"{_NAME}: attn_mask must be bool or {query.dtype}, got {mask.dtype}")
+        floats = " or ".join(dict.fromkeys((str(float32), str(query.dtype))))
+        raise DTypeError(f"{_NAME}: attn_mask must be bool or {floats}, got {mask.dtype}")
     return mask
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinytape._ffi import OPS
+from tinytape._pytorch import refuse_others
 from tinytape.dtypes import bool_, int64
 from tinytape.errors import ArgumentError, DTypeError, OutOfRangeError
 from tinytape.functional._apply import apply, check_tensor, from_array
@@ -13,12 +14,36 @@ from tinytape.tensor import Tensor
 __all__ = ["embedding", "one_hot"]
 
 
-def embedding(input: Tensor, weight: Tensor) -> Tensor:
+_PLAIN = (None, None, 2.0, False, False)
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: None = None,
+    max_norm: None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
     """Rows of weight (V, D) at the indices input (...), of integers -> (..., D).
+
+    Args:
+        padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse: PyTorch's, not supported;
+            anything but their defaults raises.
 
     Raises:
         IndexError: for an index outside 0..V-1.
     """
+    if (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse) != _PLAIN:
+        options = {
+            "padding_idx": padding_idx,
+            "max_norm": max_norm,
+            "norm_type": norm_type,
+            "scale_grad_by_freq": scale_grad_by_freq,
+            "sparse": sparse,
+        }
+        refuse_others("embedding", options, *options)
     check_tensor("embedding", input)
     check_tensor("embedding", weight)
     return apply(OPS["embedding"], (weight, input))

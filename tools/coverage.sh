@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# How much of the code the tests reach, in branches: of the C core and its binding (gcov), and of the
+# library (coverage.py). Also `make coverage`.
+#
+#   tools/coverage.sh [arguments of pytest]
+#
+# PYTHON is an interpreter with the extras [test] and [coverage] of the package, BUILD_PYTHON one
+# with what the build needs (default: the same); gcc, gcov, cmake and ninja are on the path. One SIMD
+# level is built, hardly optimised, so that a branch of the source is a branch of the program. The
+# build, the figures by file and the pages by line (index.html) stay in build/coverage.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-python3}
+build_python=$(command -v "${BUILD_PYTHON:-$python}")
+level=${TINYTAPE_COVERAGE_LEVEL:-v4}
+build=$PWD/build/coverage
+site=$build/site
+
+cmake -S . -B "$build" -G Ninja -DTT_PYTHON=ON -DTT_TESTS=ON -DTT_BLAS=bundled -DTT_LEVELS="$level" \
+  -DCMAKE_C_FLAGS="--coverage -fprofile-update=atomic" -DCMAKE_C_FLAGS_RELEASE="-Og" \
+  -DPython_EXECUTABLE="$build_python" > /dev/null
+cmake --build "$build" -- --quiet
+find "$build" -name '*.gcda' -delete # of an earlier run
+rm -rf "$site" "$build"/.coverage*
+mkdir -p "$site"
+cp -R python/tinytape "$site/"
+rm -f "$site"/tinytape/_core*
+cp "$build"/_core*.so "$site/tinytape/"
+# An editable installation would be found before anything on PYTHONPATH.
+cat > "$site/sitecustomize.py" << 'PYTHON'
+import sys
+
+sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "ScikitBuildRedirectingFinder"]
+PYTHON
+
+ctest --test-dir "$build" --output-on-failure --parallel 2
+
+# What is about the installed package, the build or the documents reaches nothing here.
+skip=(--ignore=tests/test_package.py --ignore=tests/test_build.py --ignore=tests/test_docs.py)
+export PYTHONPATH=$site COVERAGE_FILE=$build/.coverage
+"$python" -m coverage run -m pytest -p no:cacheprovider "${skip[@]}" "$@" || failed=$?
+
+"$python" -m coverage combine --quiet
+rm -f "$build"/.coverage.* # half of a file, of a process that a test killed
+"$python" -m coverage json --quiet -o "$build/library.json"
+"$python" -m coverage html --quiet -d "$build/library"
+"$python" -m gcovr --root . --filter csrc/ --filter python/binding/ --object-directory "$build" \
+  --gcov-ignore-parse-errors=suspicious_hits.warn --merge-mode-functions=merge-use-line-min \
+  --json-summary "$build/core.json" \
+  --html-details "$build/index.html" "$build"/CMakeFiles/*.dir > /dev/null
+"$python" tools/coverage_figures.py "$build/core.json" "$build/library.json"
+exit "${failed:-0}"
