@@ -222,10 +222,8 @@ def _run(
                 console.line(line)
         else:
             settle(session, folder, console.line)
-            console.line(
-                f"stopped by {stop.requested} and saved at step {counters.step}; go on with: "
-                f"{command_line('train', '--resume', folder.path)}"
-            )
+            console.line(f"stopped by {stop.requested} and saved at step {counters.step}")
+            console.line(f"go on with: {command_line('train', '--resume', folder.path)}")
         return Outcome(folder, session, stop.requested, stop.exit_code)
 
 
