@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def code_of(command: list[str]) -> object:
 def nothing() -> None: ...
 
 
-def stopped(out: str = "stopped", data: str = "my text.txt") -> None:
+def stopped(out: str = "stopped", data: str = "my text.txt", more: Sequence[str] = ()) -> None:
     """A run that was stopped after its first step."""
     real = loop.train_step
 
@@ -72,7 +72,8 @@ def stopped(out: str = "stopped", data: str = "my text.txt") -> None:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(loop, "train_step", step)
-        assert code_of(["train", "--data", data, "--out", out, *QUICK]) == 128 + signal.SIGINT
+        command = ["train", "--data", data, "--out", out, *QUICK, *more]
+        assert code_of(command) == 128 + signal.SIGINT
 
 
 def trained_here() -> None:
@@ -303,3 +304,57 @@ def test_a_text_with_other_characters_is_not_offered(
     said = capsys.readouterr().err
     assert "--allow-change" not in said
     assert "of this one the run does not know the characters 'é'" in said
+
+
+def test_a_home_folder_is_one_in_every_command(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shell leaves ``~`` alone in ``--out=~/x`` and in quotes."""
+    shutil.copy("my text.txt", tmp_path)
+    Path(tmp_path / "run.toml").write_text('data = "~/my text.txt"\nout = "~/from toml"\n')
+    for command in (
+        ["train", *QUICK, "--data=~/my text.txt", "--out=~/from flags"],
+        ["train", *QUICK, "--config=~/run.toml"],
+        ["train", "--resume", "~/from flags"],
+        ["train", "--resume", "~/from toml", "--out=~/branch"],
+        ["generate", "~/branch", "--tokens", "1"],
+        ["plot", "~/branch"],
+        ["checkpoint", "verify", "~/branch"],
+    ):
+        assert code_of(command) == 0, (command, capsys.readouterr().err)
+    assert not Path("~").exists()
+    assert {"from flags", "from toml", "branch"} <= {p.name for p in tmp_path.iterdir()}
+
+
+LARGEST, MOST = str(2**63 - 1), "1.7976931348623157e308"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--seed", str(2**64 - 1), "--clip", MOST, "--lr", "5e-324", "--beta1", "0.9999999999"],
+        ["--eval-interval", LARGEST, "--keep", LARGEST, "--skip-nonfinite", LARGEST],
+        ["--model", "nested-state", "--level-memory", f"5e-324,{MOST}", "--reset", "9" * 15],
+        ["--model", "nested-state", "--chunk-sizes", f"1,{'9' * 15},1", "--chunk-unit", "tokens"],
+        ["--model", "nested-surprise", "--surprise-every", LARGEST],
+    ],
+)  # fmt: skip
+def test_a_run_with_the_largest_of_everything_goes_on(flags: list[str], work: Path) -> None:
+    stopped("extreme", more=flags)
+    assert code_of(["train", "--resume", "extreme"]) == 0
+    assert code_of(["generate", "extreme", "--tokens", "1", "--seed", str(2**64 - 1)]) == 0
+
+
+def test_a_run_that_broke_goes_on_with_a_lower_rate(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rate of its last step was never given: it follows."""
+    broken = ["--optimizer", "sgd", "--lr", "1e30", "--iters", "3", "--warmup", "0", "--clip", "0"]
+    late = ["--checkpoint-interval", "9"]  # not when it has gone wrong already
+    assert code_of([*START, *broken, *late, "--out", "broken run"]) == 1
+    said = capsys.readouterr().err
+    found = re.search(r"do\): \S+ -m tinytape\.train (.* --lr X --allow-change lr);", said)
+    assert found, said
+    assert code_of(["train", *shlex.split(found[1].replace(" X ", " 1e-3 "))]) == 0
+    kept = RunFolder("broken run").read_config()["train"]
+    assert (kept["lr"], kept["min_lr"]) == (1e-3, 1e-3 / 10)

@@ -177,6 +177,17 @@ def test_a_text_is_read_as_python_reads_one(how: str, tmp_path: Path) -> None:
     assert load_corpus(path, sha256="0" * 64).text == TEXT
 
 
+@pytest.mark.parametrize("data", [b"zero \0 bytes", b"{\\rtf1 Hello}", b"%PDF- is how one begins"])
+def test_what_an_earlier_version_took_for_a_text_is_still_the_text_of_its_runs(
+    data: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "book.txt"
+    path.write_bytes(data)
+    with pytest.raises(DataError):
+        load_corpus(path, sha256="0" * 64)
+    assert load_corpus(path, sha256=hashlib.sha256(data).hexdigest()).text.encode() == data
+
+
 def test_parts_are_cut_where_the_text_that_is_read_ends(tmp_path: Path) -> None:
     raw = TEXT.replace("\n", "\r\n").encode()
     for part in ("train", "valid"):

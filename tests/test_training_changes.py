@@ -94,9 +94,11 @@ OTHER = {
 RUNS = {
     "sgd": ["--model", "tiny", "--optimizer", "sgd"],
     "muon": ["--model", "tiny", "--optimizer", "muon", "--schedule", "constant"],
-    "nested": ["--model", "nested", "--reset", "document", "--separator", "."],
-    "surprise": ["--model", "nested-surprise", "--level-memory", "4,8", "--optimizer", "sgd"],
-}
+    "nested": [
+        "--model", "nested-surprise", "--level-memory", "4,8", "--optimizer", "sgd",
+        "--reset", "document", "--separator", ".",
+    ],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)

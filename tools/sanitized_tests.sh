@@ -28,7 +28,8 @@ skip=(
   --ignore=tests/test_package.py # about the installed package, which this is not
 )
 # What hardly comes near the core, or starts a process for each thing it looks at.
-for file in benchmark_compare build commands comparison data_batches data_corpora data_tokenizer docs; do
+for file in advice benchmark_compare build commands comparison data_batches data_corpora data_encodings \
+  data_tokenizer docs training_settings training_shell; do
   skip+=("--ignore=tests/test_$file.py")
 done
 for promise in corruption disk kills resume signals; do

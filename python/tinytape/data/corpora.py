@@ -141,11 +141,14 @@ def _found(given: str, sha256: str | None) -> Corpus:
     place = places.find(given)
     if place is None:
         return _python_reference() if given == FALLBACK_CORPUS else _fetched(KNOWN_CORPORA[given])
-    corpus = _read(place)
+    try:
+        corpus = _read(place)
+    except DataError:
+        if sha256 is None or (untouched := _untouched(place, sha256)) is None:
+            raise
+        return untouched
     if sha256 not in (None, corpus.sha256):
-        untouched = _untouched(place)
-        if untouched is not None and untouched.sha256 == sha256:
-            return untouched
+        return _untouched(place, sha256) or corpus
     return corpus
 
 
@@ -160,14 +163,15 @@ def _read(place: Place) -> Corpus:
     return _corpus(place, texts, notices)
 
 
-def _untouched(place: Place) -> Corpus | None:
-    """The text of a place as earlier versions read it, or None where it is no text."""
+def _untouched(place: Place, sha256: str | None) -> Corpus | None:
+    """The text as earlier versions read it, or None where it is not the one with that SHA-256."""
     try:
         texts = [_bytes(path).decode("utf-8") for path in place.files]
     except UnicodeDecodeError:
         return None
     kept = "byte-order marks and line ends are read as they are, as when the run began"
-    return _corpus(place, texts, [*place.notices, f"{place.name}: {kept}"])
+    corpus = _corpus(place, texts, [*place.notices, f"{place.name}: {kept}"])
+    return corpus if corpus.sha256 == sha256 else None
 
 
 def _files(place: Place) -> list[tuple[Path, KnownFile | None]]:

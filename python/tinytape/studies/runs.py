@@ -9,9 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-import signal
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +17,26 @@ from typing import Any
 
 import numpy as np
 
-from .._files import make_folder, opened, replace_file
+from .._files import make_folder, read_file, replace_file
 from ..data import load_corpus
 from ..errors import TinytapeError
 from ..random import philox_u64
 from ..training.config import SETTINGS, TrainConfig, flag
 from ..training.defaults import resolve
+from ..training.errors import RunError
 from ..training.load import settings_of
+from ..training.lock import held
 from ..training.run_folder import RunFolder
+from ..training.signals import StopSignals
 from .catalogue import RANDOM, Study, Variant
+from .child import how_it_ended, train_in_child
 
 BATCH_SIZE = 32  # where nobody says another
 RANDOM_CHARACTERS = 1_000_000
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'\"\n-()"
+_PATIENCE = 60.0  # seconds for the run of a study that was killed, to finish its step and save
 _RANDOM_STREAM = int.from_bytes(b"random", "big")
+_FIGURES = ("val_perplexity", "val_bits_per_character", "elapsed_s")  # of every evaluation
 Text = tuple[str, int | None]  # its SHA-256, and where it says that it is cut
 
 
@@ -87,29 +91,28 @@ def run_study(
     seeds: int,
     settings: dict[str, Any],
     say: Callable[[str], None],
+    stop: StopSignals | None = None,
 ) -> Iterator[tuple[Run, list[dict[str, Any]]]]:
     """Do the runs that are missing; yields each run with its metrics, when it is complete.
+
+    When ``stop`` is requested, the run in hand saves, and no other one begins.
 
     Raises:
         StudyError: a run failed, or one that is there has other settings or another text; what is
             complete stays.
-        KeyboardInterrupt: the run in hand was interrupted, and has saved.
+        KeyboardInterrupt: without ``stop``; the run in hand was interrupted, and has saved.
     """
+    stop = stop or StopSignals()
     make_folder(out)
     if any(variant.text == RANDOM for variant in study.variants):
-        replace_file(out / "random.txt", random_text().encode())
+        _write_random_text(out / "random.txt")
     runs = planned(study, out, data=data, seeds=seeds, settings=settings)
     text_of = functools.cache(_text_of)
     for number, run in enumerate(runs, start=1):
         where = f"{number}/{len(runs)} {run.variant.label}, seed {run.seed}"
-        folder = RunFolder(run.folder)
-        begun = folder.config.is_file()
-        if begun:
-            _require_same(run, folder, text_of)
-        if not folder.model.is_file():
-            say(f"{where}: {'going on' if begun else 'training'} ...")
-            _train(run, resumes=begun)
-        metrics = folder.read_metrics()
+        metrics = _completed(run, where, text_of, say, stop)
+        if stop.requested:
+            return
         last = metrics[-1]
         say(
             f"{where}: held-out perplexity {last['val_perplexity']:.3f} after {last['step']:,} "
@@ -124,12 +127,45 @@ def random_text() -> str:
     return "".join(map(_ALPHABET.__getitem__, draws.tolist()))
 
 
-def _text_of(data: str) -> Text:
-    corpus = load_corpus(data)
+def _completed(
+    run: Run,
+    where: str,
+    text_of: Callable[..., Text],
+    say: Callable[[str], None],
+    stop: StopSignals,
+) -> list[dict[str, Any]]:
+    """Train as far as it is not done yet; the metrics. Less when ``stop`` is requested."""
+    folder = RunFolder(run.folder)
+    if not folder.model.is_file():
+        _wait_for(folder, say, stop)
+    begun = folder.config.is_file()
+    if begun:
+        _require_same(run, folder, text_of)
+    if not folder.model.is_file() and not stop.requested:
+        say(f"{where}: {'going on' if begun else 'training'} ...")
+        _train(run, resumes=begun, stop=stop)
+    metrics = folder.read_metrics()
+    if not metrics and not stop.requested:
+        raise StudyError(f"{folder}: there are weights and no evaluation; remove the folder")
+    for name in _FIGURES:
+        if not all(isinstance(m.get(name), int | float) for m in metrics):
+            raise StudyError(f"{folder.metrics}: not what a run writes; {name} is not a number")
+    return metrics
+
+
+def _text_of(data: str, sha256: str | None = None) -> Text:
+    corpus = load_corpus(data, sha256=sha256)
     return corpus.sha256, corpus.cut
 
 
-def _require_same(run: Run, folder: RunFolder, text_of: Callable[[str], Text]) -> None:
+def _write_random_text(path: Path) -> None:
+    content = random_text().encode()
+    if path.exists() and read_file(path, len(content)) != content:
+        raise StudyError(f"{path} is not the text that a study reads; say --out for another folder")
+    replace_file(path, content)
+
+
+def _require_same(run: Run, folder: RunFolder, text_of: Callable[..., Text]) -> None:
     """Raise StudyError unless the run that is there is the one that is asked for."""
     record = folder.read_config()
     old = settings_of(record, folder.config)
@@ -142,7 +178,8 @@ def _require_same(run: Run, folder: RunFolder, text_of: Callable[[str], Text]) -
         if matters and after not in (None, before):
             differ.append(f"{flag(name)} {before}, not {after}")
     fed = record.get("corpus", {})
-    if (fed.get("sha256"), fed.get("cut")) != text_of(run.settings["data"]):
+    text = text_of(run.settings["data"], fed.get("sha256"))
+    if (fed.get("sha256"), fed.get("cut")) != text:
         differ.append(f"another text than {run.settings['data']}")
     if differ:
         raise StudyError(
@@ -151,31 +188,35 @@ def _require_same(run: Run, folder: RunFolder, text_of: Callable[[str], Text]) -
         )
 
 
-def _train(run: Run, *, resumes: bool) -> None:
-    command = [sys.executable, "-m", "tinytape.train"]
+def _wait_for(folder: RunFolder, say: Callable[[str], None], stop: StopSignals) -> None:
+    """Until nobody trains there: a run saves after the study that began it was killed."""
+    begun = time.monotonic()
+    said = False
+    while folder.path.is_dir() and stop.requested is None:
+        try:
+            with held(folder.path):
+                return
+        except RunError as error:
+            if time.monotonic() - begun > _PATIENCE:
+                raise StudyError(f"{error}; it is not a run that this study began") from error
+        if not said:
+            say(f"waiting for the training that is under way in {folder} ...")
+            said = True
+        time.sleep(0.1)
+
+
+def _train(run: Run, *, resumes: bool, stop: StopSignals) -> None:
     if resumes:
         # The same text may be elsewhere now.
-        command += ["--resume", str(run.folder), "--data", run.settings["data"]]
+        flags = [f"--resume={run.folder}", f"--data={run.settings['data']}"]
     else:
-        for name, value in run.settings.items():
-            command += [flag(name), str(value)]
-        command += ["--out", str(run.folder)]
+        flags = [f"{flag(name)}={value}" for name, value in run.settings.items()]
+        flags.append(f"--out={run.folder}")
     make_folder(run.folder.parent)
     log = run.folder.parent / f"{run.folder.name}.log"
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    with opened(log, flags) as file:  # a link is not followed: it leads to nothing of ours
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE)
-        try:
-            errors = process.communicate()[1]
-        except BaseException:  # also Ctrl-C, which the run has got too: it saves and leaves
-            process.send_signal(signal.SIGTERM)
-            process.communicate()
-            raise
-    if process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
-        raise KeyboardInterrupt
-    if process.returncode:
-        said = errors.decode(errors="replace").strip().splitlines()
-        raise StudyError(f"{run.folder}: {said[-1] if said else 'failed'} (see {log})")
+    code = train_in_child(flags, log, stop)
+    if code and stop.requested is None:
+        raise StudyError(f"{run.folder}: {how_it_ended(code, log)} (see {log})")
 
 
 def _slug(label: str) -> str:

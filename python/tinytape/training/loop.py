@@ -168,8 +168,9 @@ def _run(
     for line in header(session, folder, resumed):
         console.line(line)
     progress = Progress(
-        console, total=config.iters, start=counters.step, tokens_per_step=session.tokens_per_step
-    )
+        console, total=config.iters, start=counters.step, tokens_per_step=session.tokens_per_step,
+        eval_interval=config.eval_interval,
+    )  # fmt: skip
     # None: this folder has nothing to go on from yet, so the first thing is to save.
     own = resumed is not None and resumed.path in list_checkpoints(folder.checkpoints)
     saved = session.position if own else None
@@ -221,10 +222,8 @@ def _run(
                 console.line(line)
         else:
             settle(session, folder, console.line)
-            console.line(
-                f"stopped by {stop.requested} and saved at step {counters.step}; go on with: "
-                f"{command_line('train', '--resume', folder.path)}"
-            )
+            console.line(f"stopped by {stop.requested} and saved at step {counters.step}")
+            console.line(f"go on with: {command_line('train', '--resume', folder.path)}")
         return Outcome(folder, session, stop.requested, stop.exit_code)
 
 
@@ -240,7 +239,7 @@ def _evaluate(
     """Measure the held-out loss and write its line, unless a stop is asked for on the way."""
     counters = session.counters
     begun = time.perf_counter()
-    held_out = session.task.evaluate(lambda: bool(stop.requested))
+    held_out = session.task.evaluate(lambda: bool(stop.requested), progress.evaluating)
     if held_out is None:
         return  # evaluated_step stays behind, so a resumed run begins with this evaluation
     if not math.isfinite(held_out):
@@ -281,7 +280,7 @@ def _evaluate(
         # Apart from the others, so that their rotation does not reach it.
         best = save(session, folder, folder.best, progress.note)
         discard_before(best, folder, progress.note)
-    progress.evaluated(counters.step, train, held_out, lr)
+    progress.evaluated(counters.step, train, held_out, lr, time.perf_counter() - begun)
 
 
 class _Pace:

@@ -12,6 +12,7 @@ from .checkpoint import list_checkpoints, verify_checkpoint
 from .errors import CheckpointError
 from .run_folder import RunFolder
 from .session import Session, Snapshot
+from .shell import command_line
 
 
 def first_bad_operation(session: Session, again: Callable[[], Any], before: Snapshot) -> str:
@@ -39,10 +40,11 @@ def nonfinite_error(
 ) -> NonFiniteError:
     """The error that ends a run: what was found, where it began, what is safe, what helps."""
     first = f", first in {origin}" if origin else ""
+    resume = command_line("train", "--resume", folder.path)
     return NonFiniteError(
-        f"step {step}: {what} is {value}{first}; {effect}, and {last_good(folder)}. A lower --lr, "
-        f"a longer --warmup or a smaller --clip usually helps; --skip-nonfinite N leaves out up to "
-        f"N such steps in a row"
+        f"step {step}: {what} is {value}{first}; {effect}, and {last_good(folder)}. A lower rate "
+        f"usually helps (as a longer --warmup or a smaller --clip do): {resume} --lr X "
+        f"--allow-change lr; --skip-nonfinite N leaves out up to N such steps in a row"
     )
 
 
