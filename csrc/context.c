@@ -329,12 +329,15 @@ void tt_philox_u64(uint64_t seed, uint64_t stream, uint64_t offset, int64_t n, u
     philox_fill_u64(seed, stream, offset, n, out);
 }
 
-tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled)
+tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled, int *before)
 {
     TT_TRY(ctx_enter(ctx, "set_grad_enabled"));
+    if (before != NULL) *before = ctx->grad_enabled;
     ctx->grad_enabled = enabled != 0;
     return TT_OK;
 }
+
+int tt_is_grad_enabled(const tt_ctx *ctx) { return ctx->grad_enabled; }
 
 int tt_set_num_threads(int n) { return parallel_set_threads(n); }
 int tt_get_num_threads(void) { return parallel_get_threads(); }

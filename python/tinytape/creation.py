@@ -35,8 +35,7 @@ def new_zeros(
         raise OutOfMemoryError(f"{name}: a tensor of shape {tuple(sizes)} has too many elements")
     context = current()
     shape = ffi.new("int64_t[]", sizes or [0])
-    handle = context.call(lib.tt_new, pool, kind.code, len(sizes), shape, ffi.NULL)
-    made: Tensor = Tensor._wrap(context, handle)
+    made = context.make(Tensor, lib.tt_new, pool, kind.code, len(sizes), shape, ffi.NULL)
     return made.requires_grad_() if requires_grad else made
 
 

@@ -43,8 +43,7 @@ class Tensor(Operators, calls.TensorBase):
         context = current()
         shape = ffi.new("int64_t[]", array.shape or (0,))
         data = ffi.from_buffer(array) if array.size else ffi.NULL
-        handle = context.call(lib.tt_new, pool, kind.code, array.ndim, shape, data)
-        return cls._wrap(context, handle)
+        return context.make(cls, lib.tt_new, pool, kind.code, array.ndim, shape, data)
 
     # ---- what it is ----
 
@@ -274,9 +273,7 @@ class Tensor(Operators, calls.TensorBase):
 
     def detach(self) -> Tensor:
         """The same values without a graph: a leaf's storage is shared, a result's is copied."""
-        handle = self._context.call(lib.tt_detach, self._handle)
-        detached: Tensor = Tensor._wrap(self._context, handle)
-        return detached
+        return self._context.make(Tensor, lib.tt_detach, self._handle)
 
     def to(self, dtype: DType | Tensor) -> Tensor:
         """The values in another type, or in another tensor's; self when it has that type already.

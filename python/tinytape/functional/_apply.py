@@ -54,11 +54,7 @@ def _apply_slowly(
     if not isinstance(first, _tensor):
         _refuse(op, first)
     context = first._context
-    count = lib.tt_op_outputs(op)
-    made = context.apply(op, inputs, ints, reals, count)
-    if count == 1:
-        return _tensor._wrap(context, made)
-    return tuple(_tensor._wrap(context, handle) for handle in made)
+    return context.apply(op, inputs, ints, reals, lib.tt_op_outputs(op))
 
 
 #: ``apply(op, inputs, ints=(), reals=())``: run the core's operation number op on tensors of one
