@@ -7,6 +7,11 @@ from typing import Any
 from .training.errors import MissingExtraError
 
 
+def require_matplotlib() -> None:
+    """Raise MissingExtraError unless matplotlib is installed."""
+    new_figure(1, 1)
+
+
 def new_figure(width: float, height: float) -> Any:
     """An empty figure of that size in inches.
 

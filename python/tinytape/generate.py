@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from . import sampling
 from .training.arguments import CommandParser
-from .training.command import run_command
+from .training.command import run_command, text_writer
 from .training.load import load_run
 
 
@@ -15,7 +15,9 @@ def parser() -> CommandParser:
     parser = CommandParser(
         prog="python -m tinytape.generate",
         description="Write text with a trained model.",
-        epilog="example:\n  python -m tinytape.generate runs/small-shakespeare --prompt 'ROMEO:'",
+        epilog="On a terminal, characters that would command it are shown as escapes; a file or\n"
+        "a pipe gets them as they are.\n\n"
+        "example:\n  python -m tinytape.generate runs/small-shakespeare --prompt 'ROMEO:'",
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="run folder, or one checkpoint folder in it")
@@ -49,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.error("argument --prompt: expected at least one character")
 
     def body() -> int:
+        write = text_writer()
         model, tokenizer = load_run(arguments.run, best=arguments.best, threads=arguments.threads)
         ids = sampling.generate(
             model,
@@ -58,11 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             top_k=arguments.top_k,
             seed=arguments.seed,
         )
-        sys.stdout.write(arguments.prompt)
+        write(arguments.prompt)
         for token in ids:
-            sys.stdout.write(tokenizer.decode([token]))
-            sys.stdout.flush()
-        sys.stdout.write("\n")
+            write(tokenizer.decode([token]))
+        write("\n")
         return 0
 
     return run_command(body)

@@ -6,6 +6,7 @@ import argparse
 import difflib
 from typing import Any, NoReturn
 
+from .._terminal import printable
 from ..models import presets
 from .config import SETTINGS, flag
 
@@ -37,7 +38,9 @@ examples:
   python -m tinytape.train --resume runs/mine/checkpoints/step-00001000 --out runs/branch
 
 A TOML file holds the same names: model = "small", batch_size = 12, lr = 2e-3.
-Ctrl-C finishes the step, saves and leaves; a second Ctrl-C leaves at once.
+Ctrl-C finishes the step, saves and leaves; a second Ctrl-C leaves at once. So does SIGTERM, and so
+does what a batch system sends ahead of the end (SIGUSR1, SIGUSR2, SIGXCPU): the run saves and ends
+with exit code 128 + the signal's number, and --resume goes on with it.
 """
 
 
@@ -57,7 +60,7 @@ class CommandParser(argparse.ArgumentParser):
         return values
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+        self.exit(2, printable(f"error: {message} (see {self.prog} --help)") + "\n")
 
     def _about_unknown(self, word: str) -> str:
         name = word.split("=")[0]
