@@ -77,7 +77,12 @@ def test_a_run_is_not_overwritten_by_accident(
             "nested-surprise, nested-original; got 'huge'",
         ),
         (["--data", "nothing.txt"], "cannot read corpus nothing.txt"),
-        (["--lr", "-1"], "lr: expected more than 0"),
+        (["--resume", "~nobody-here/run"], "argument --resume: there is no home folder"),
+        (["--lr", "-1"], "argument --lr: expected more than 0, got -1"),
+        (["--batch-size", str(2**63)], f"--batch-size: expected at most {2**63 - 1}"),
+        (["--seed", "123456789012345678901"], f"--seed: expected at most {2**64 - 1}"),
+        (["--seed", "9" * 5000], "--seed: expected a whole number, got '999"),
+        (["--lr", "1e400"], "--lr: expected a finite number, got inf"),
         (["--config", "nothing.toml"], "cannot read --config nothing.toml"),
         (["--resume", "nothing"], "nothing is not there; expected the folder of a run"),
     ],
@@ -90,7 +95,11 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert train.main(flags) == 2
+    try:
+        code: object = train.main(flags)
+    except SystemExit as error:  # what the parser finds
+        code = error.code
+    assert code == 2
     assert words in error_of(capsys)
     assert os.listdir(tmp_path) == []  # nothing was written
 
@@ -166,11 +175,17 @@ def test_an_unknown_character_in_the_prompt(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--temperature", "-1"], "--temperature: expected 0 or more"),
-        (["--temperature", "nan"], "--temperature: expected 0 or more"),
-        (["--top-k", "0"], "--top-k: expected 1 or more"),
-        (["--tokens", "-1"], "--tokens: expected 0 or more"),
-        (["--prompt", ""], "--prompt: expected at least one character"),
+        (["--temperature", "-1"], "--temperature: expected at least 0"),
+        (["--temperature", "nan"], "--temperature: expected a finite number"),
+        (["--top-k", "0"], "--top-k: expected at least 1"),
+        (["--tokens", "-1"], "--tokens: expected at least 0"),
+        (["--tokens", "1e3"], "--tokens: expected a whole number, got '1e3'"),
+        (["--seed", str(2**64)], f"--seed: expected at most {2**64 - 1}"),
+        (["--seed", "-1"], "--seed: expected at least 0"),
+        (["--threads", "9" * 30], "--threads: expected at most"),
+        (["--max-new-tokens", "3"], "no option --max-new-tokens; did you mean --tokens?"),
+        (["--top-p", "0.9"], "no option --top-p; --top-k is what there is"),
+        (["--prompt", ""], "--prompt: expected some text"),
         (["--temp", "1"], "no option --temp; did you mean --temperature"),
     ],
 )

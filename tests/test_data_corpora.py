@@ -21,11 +21,12 @@ from tinytape.data import (
     KnownFile,
     corpora,
     load_corpus,
+    places,
 )
 from tinytape.training import TrainConfig, resolve
 from tinytape.training.session import build_session
 
-CACHE_FOLDER = corpora.cache_folder
+CACHE_FOLDER = places.cache_folder
 TEXT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
 
 
@@ -36,12 +37,12 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work.mkdir(parents=True)
     monkeypatch.chdir(work)
     monkeypatch.delenv("TINYTAPE_DATA", raising=False)
-    monkeypatch.setattr(corpora, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(places, "cache_folder", lambda: tmp_path / "cache")
 
     def no_network(url: str, limit: int) -> Iterator[bytes]:
         raise TimeoutError("planted: no network")
 
-    monkeypatch.setattr(corpora, "_fetch", no_network)
+    monkeypatch.setattr(corpora, "fetch", no_network)
     return tmp_path
 
 
@@ -126,9 +127,9 @@ def test_a_known_corpus_is_verified_wherever_it_is(known: None) -> None:
 
 
 def test_a_file_of_the_user_needs_no_known_hash(tmp_path: Path) -> None:
-    path = put(tmp_path / "mine", "Grüße\r\n".encode(), name="tale.txt")
+    path = put(tmp_path / "mine", "Grüße\n".encode(), name="tale.txt")
     corpus = load_corpus(str(path))
-    assert (corpus.name, corpus.text, corpus.path) == ("tale", "Grüße\r\n", path)
+    assert (corpus.name, corpus.text, corpus.path) == ("tale", "Grüße\n", path)
     assert corpus.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert load_corpus(path).text == corpus.text  # a Path as well as a str
     assert load_corpus(put(tmp_path / "novel")).name == "novel"  # novel/input.txt
@@ -195,7 +196,7 @@ def test_download_goes_to_the_cache_once(
         yield TEXT[:10]
         yield TEXT[10:]
 
-    monkeypatch.setattr(corpora, "_fetch", fetch)
+    monkeypatch.setattr(corpora, "fetch", fetch)
     first = load_corpus()
     assert first.path == nowhere / "cache" / DEFAULT_CORPUS / "input.txt"
     assert first.path.read_bytes() == TEXT
@@ -211,7 +212,7 @@ def test_download_goes_to_the_cache_once(
 def test_a_wrong_download_is_refused_and_not_kept(
     known: None, nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpora, "_fetch", lambda url, limit: iter([b"<html>login</html>"]))
+    monkeypatch.setattr(corpora, "fetch", lambda url, limit: iter([b"<html>login</html>"]))
     with pytest.raises(DataError, match="this is not the corpus"):
         load_corpus()
     assert not list((nowhere / "cache").rglob("*.txt"))
@@ -221,7 +222,7 @@ def test_a_cache_that_cannot_be_written_is_no_reason_not_to_train(
     known: None, nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (nowhere / "cache").write_text("a file where the folder should be")
-    monkeypatch.setattr(corpora, "_fetch", lambda url, limit: iter([TEXT]))
+    monkeypatch.setattr(corpora, "fetch", lambda url, limit: iter([TEXT]))
     corpus = load_corpus()
     assert corpus.text.encode() == TEXT and corpus.path is None
 
@@ -237,16 +238,16 @@ def test_fetch_speaks_http_and_stops_at_the_limit(monkeypatch: pytest.MonkeyPatc
         def log_message(self, *_: object) -> None:
             pass
 
-    monkeypatch.undo()  # the real _fetch
+    monkeypatch.undo()  # the real one
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base = f"http://127.0.0.1:{server.server_port}"
-        assert len(b"".join(corpora._fetch(f"{base}/text", limit=2_000_000))) == 1_000_000
-        cut = len(b"".join(corpora._fetch(f"{base}/text", limit=1000)))
+        assert len(b"".join(corpora.fetch(f"{base}/text", limit=2_000_000))) == 1_000_000
+        cut = len(b"".join(corpora.fetch(f"{base}/text", limit=1000)))
         assert 1000 < cut <= 1 << 16
         with pytest.raises(OSError):
-            list(corpora._fetch(f"{base}/nothing", limit=1000))
+            list(corpora.fetch(f"{base}/nothing", limit=1000))
         server.shutdown()
 
 
@@ -267,12 +268,12 @@ def test_an_answer_that_breaks_off_is_an_oserror(
             self.request.recv(1 << 16)
             self.request.sendall(answer)
 
-    monkeypatch.undo()  # the real _fetch
+    monkeypatch.undo()  # the real one
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socketserver.TCPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with pytest.raises(OSError, match=why):
-            list(corpora._fetch(f"http://127.0.0.1:{server.server_address[1]}/text", limit=1000))
+            list(corpora.fetch(f"http://127.0.0.1:{server.server_address[1]}/text", limit=1000))
         server.shutdown()
 
 

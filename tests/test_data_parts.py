@@ -23,6 +23,7 @@ from tinytape.data import (
     KnownFile,
     corpora,
     load_corpus,
+    places,
     split_corpus,
 )
 from tinytape.training import ConfigError, RunFolder, TrainConfig, loop, resume, train
@@ -53,12 +54,12 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work.mkdir(parents=True)
     monkeypatch.chdir(work)
     monkeypatch.delenv("TINYTAPE_DATA", raising=False)
-    monkeypatch.setattr(corpora, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(places, "cache_folder", lambda: tmp_path / "cache")
 
     def no_network(url: str, limit: int) -> Iterator[bytes]:
         raise TimeoutError("planted: no network")
 
-    monkeypatch.setattr(corpora, "_fetch", no_network)
+    monkeypatch.setattr(corpora, "fetch", no_network)
     monkeypatch.setitem(corpora.KNOWN_CORPORA, NAME, known_at("http://corpus.invalid/wiki"))
     return tmp_path
 
@@ -188,7 +189,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, nowhere: Path) -> Iterator[list[str]]
     (nowhere / "served").mkdir()
     monkeypatch.chdir(nowhere / "served")
     monkeypatch.delenv("TINYTAPE_DATA", raising=False)
-    monkeypatch.setattr(corpora, "cache_folder", lambda: nowhere / "cache")
+    monkeypatch.setattr(places, "cache_folder", lambda: nowhere / "cache")
     Server.asked = []
     with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import tinytape as tt
+from tinytape import sampling
+from tinytape.data import RandomWindows
 from tinytape.nn import functional as F
 from tinytape.random import philox_u64
 
@@ -84,6 +86,51 @@ def test_generators():
     np.testing.assert_array_equal(x.numpy(), tt.rand(5, generator=a).numpy())
     assert tt.Generator(-1).seed == 2**64 - 1
     assert "seed=3" in repr(a)
+
+
+SEEDED = {
+    "manual_seed": lambda seed: tt.manual_seed(seed).seed,
+    "Generator": lambda seed: tt.Generator(seed).seed,
+    "stream": lambda seed: tt.Generator(0, stream=seed).stream,
+    "Generator.manual_seed": lambda seed: tt.Generator(7).manual_seed(seed).initial_seed(),
+    "philox_u64": lambda seed: philox_u64(seed, 0, 0, 2).tolist(),
+    "windows": lambda seed: RandomWindows(
+        np.arange(9), batch_size=1, context=2, seed=seed
+    ).batch(0)[0].tolist(),
+    "sampling": lambda seed: sampling.uniform(seed, 0, 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", SEEDED)
+def test_seeds_are_those_of_pytorch(where):
+    """torch.manual_seed(-1).initial_seed() is 2**64 - 1; what does not fit 64 bits is an error."""
+    seeded = SEEDED[where]
+    for seed in (-(2**63), -1):
+        assert seeded(seed) == seeded(seed + 2**64)
+    for seed in (0, 2**63, 2**64 - 1, np.int64(5), np.uint64(2**64 - 1), True):
+        seeded(seed)
+    before = tt.default_generator.get_state()
+    for seed in (2**64, -(2**63) - 1, 10**20, 2**128 + 1, 10**5000, -(10**5000)):
+        with pytest.raises(ValueError, match=r"expected an integer from -2\*\*63 to 2\*\*64 - 1"):
+            seeded(seed)
+    for seed in (1.0, 2.5, "3", None, math.inf, [1]):
+        with pytest.raises(TypeError, match="expected an integer, got"):
+            seeded(seed)
+    assert tt.default_generator.get_state() == before
+
+
+def test_a_generator_that_refuses_a_seed_is_as_it_was():
+    generator = tt.Generator(3, stream=4)
+    generator.take(5)
+    for wrong in (2**64, 0.5):
+        with pytest.raises((TypeError, ValueError)):
+            generator.manual_seed(wrong)
+    assert generator.get_state() == {"seed": 3, "stream": 4, "offset": 5}
+
+
+def test_sampling_refuses_a_seed_at_the_call():
+    with pytest.raises(ValueError, match="expected an integer from"):
+        sampling.generate(tt.nn.Module(), [0], 1, seed=2**64)
 
 
 def test_state_continues_where_it_was_taken():

@@ -13,7 +13,6 @@ from tinytape.training.arguments import train_parser
 from tinytape.training.config import (
     SETTINGS,
     TrainConfig,
-    changed_for_resume,
     flag,
     read_toml,
 )
@@ -89,7 +88,7 @@ def test_what_follows_from_other_settings() -> None:
         ({"optimizer": "lion"}, "optimizer: expected one of adamw, adam, sgd, muon, "),
         ({"schedule": "Cosine"}, "schedule: expected one of"),
         ({"data": ""}, "data: expected some text, got none"),
-        ({"data": {"a": 1}}, "data: expected a text"),
+        ({"data": {"a": 1}}, "data: expected a path"),
         ({"warmup": 10, "iters": 10}, "warmup: 10 steps"),
         ({"lr": 0.1, "min_lr": 0.2}, "min_lr: 0.2 is more than lr"),
         ({"seed": -1}, "seed: expected at least 0"),
@@ -133,8 +132,8 @@ def test_an_absent_file() -> None:
         (["--steps=5"], "no option --steps; did you mean --iters?"),
         (["--batchsize", "5"], "did you mean --batch-size"),
         (["--iter", "5"], "no option --iter; did you mean --iters"),  # no silent abbreviations
-        (["--iters", "many"], "argument --iters: invalid int value: 'many'"),
-        (["--optimizer", "lion"], "argument --optimizer: invalid choice: 'lion'"),
+        (["--iters", "many"], "argument --iters: expected a whole number, got 'many'"),
+        (["--optimizer", "lion"], "argument --optimizer: expected one of adamw, adam, "),
         (["small"], "unexpected argument 'small'"),
     ],
 )
@@ -148,31 +147,6 @@ def test_a_wrong_flag_says_what_was_meant(
     assert words in message and message.startswith("error: ") and message.count("\n") == 1
 
 
-def test_resume_may_change_what_does_not_shape_the_result() -> None:
-    old = resolve(TrainConfig(iters=100))
-    new = changed_for_resume(old, {"threads": 2, "eval_interval": 7, "keep": 1, "data": "x.txt"})
-    assert (new.threads, new.eval_interval, new.keep, new.data) == (2, 7, 1, "x.txt")
-    assert changed_for_resume(old, {"iters": 100, "lr": old.lr}) == old
-
-
-@pytest.mark.parametrize(
-    "name", [n for n, o in SETTINGS.items() if not o.metadata["may_change"] and n != "iters"]
-)
-def test_resume_refuses_what_shapes_the_result(name: str) -> None:
-    old = resolve(TrainConfig(model="nested-state", context=64))
-    value = getattr(old, name)
-    texts = {
-        "model": "tiny", "dtype": "float64", "optimizer": "sgd", "schedule": "linear",
-        "reset": "8", "level_memory": "4,16", "separator": "*", "surprise": "teach",
-        "surprise_weights": "1", "chunk_sizes": "1,2,3", "chunk_unit": "tokens",
-        "level_update": "sum", "level_rates": "divided", "wiring": "nested",
-    }  # fmt: skip
-    other = {str: texts.get(name), int: 7, float: 0.001}[type(value)]
-    assert other != value
-    with pytest.raises(ConfigError, match=f"cannot resume with another {name}"):
-        changed_for_resume(old, {name: other})
-
-
 @pytest.mark.parametrize(
     ("model", "pace"),
     [
@@ -183,13 +157,6 @@ def test_resume_refuses_what_shapes_the_result(name: str) -> None:
 def test_the_pace_of_the_levels(model: str, pace: tuple[str, str, str, float]) -> None:
     config = resolve(TrainConfig(model=model))
     assert (config.chunk_sizes, config.level_update, config.level_rates, config.lr) == pace
-
-
-def test_iters_may_change_only_where_the_schedule_does_not_look_at_them() -> None:
-    with pytest.raises(ConfigError, match=r"another iters .the schedule depends on it"):
-        changed_for_resume(resolve(TrainConfig(iters=100)), {"iters": 200})
-    constant = resolve(TrainConfig(iters=100, schedule="constant"))
-    assert changed_for_resume(constant, {"iters": 200}).iters == 200
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])

@@ -49,6 +49,13 @@ def test_an_impossible_token_is_never_drawn(draw: float) -> None:
     assert choose(logits, 1e-8, None, draw) == 1
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-310, 1e-300])
+def test_the_coldest_temperatures_take_the_likeliest(temperature: float) -> None:
+    for logits in (LOGITS, -1000 * LOGITS - 5000):
+        for k in (None, 2):
+            assert choose(logits, temperature, k, 0.5) == int(logits.argmax())
+
+
 def test_draws_are_uniform_and_belong_to_their_seed() -> None:
     draws = uniform(5, 0, 2000)
     assert all(0 <= d < 1 for d in draws)

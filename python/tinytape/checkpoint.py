@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .training.arguments import CommandParser
+from .training.arguments import CommandParser, path
 from .training.checkpoint_text import list_lines, show_lines, verify_lines
 from .training.command import complain, run_command, say
 from .training.examine import choose, describe, examine, listed
@@ -32,7 +32,9 @@ def parser() -> CommandParser:
     )
     add = parser.add_argument
     add("action", choices=("verify", "list", "show"), help="what to do, see below")
-    add("run", metavar="RUN", help="run folder, or one checkpoint folder (step-00005000)")
+    add(
+        "run", metavar="RUN", type=path, help="run folder, or one checkpoint folder (step-00005000)"
+    )
     add("--json", action="store_true", help="write JSON, for programs")
     return parser
 

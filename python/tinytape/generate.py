@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from . import sampling
-from .training.arguments import CommandParser
+from .training.arguments import CommandParser, add_settings, path
 from .training.command import run_command, text_writer
 from .training.load import load_run
+from .training.settings import check_all, setting
+
+_TEXT = "text"  # the group of all settings here
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Settings of a text that is written."""
+
+    prompt: str | None = setting(
+        None, str, _TEXT, "what to go on from",
+        shown="a new line; where the model knows none, the first of its characters",
+    )  # fmt: skip
+    tokens: int = setting(500, int, _TEXT, "characters", low=0)
+    temperature: float = setting(
+        0.8, float, _TEXT, "below 1 is safer, above 1 wilder, 0 always the likeliest", low=0.0
+    )
+    top_k: int | None = setting(
+        None, int, _TEXT, "choose among the K likeliest only", metavar="K", low=1, shown="all"
+    )
+    seed: int = setting(0, int, _TEXT, "same seed, same text", low=0, high=2**64 - 1)
+    threads: int | None = setting(
+        None, int, _TEXT, "threads; the text does not depend on it", low=1,
+        shown="TINYTAPE_NUM_THREADS, or the CPUs at hand",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check_all(self)
+
+
+_SETTINGS = {option.name: option for option in dataclasses.fields(TextConfig)}
 
 
 def parser() -> CommandParser:
@@ -20,48 +53,30 @@ def parser() -> CommandParser:
         "example:\n  python -m tinytape.generate runs/small-shakespeare --prompt 'ROMEO:'",
     )
     add = parser.add_argument
-    add("run", metavar="RUN", help="run folder, or one checkpoint folder in it")
+    add("run", metavar="RUN", type=path, help="run folder, or one checkpoint folder in it")
     add("--best", action="store_true",
         help="the weights of the lowest held-out loss (default: the last ones)")  # fmt: skip
-    add("--prompt", default="\n", metavar="TEXT", help="what to go on from (default: a new line)")
-    add("--tokens", type=int, default=500, metavar="N", help="characters (default: 500)")
-    add("--temperature", type=float, default=0.8, metavar="X",
-        help="below 1 is safer, above 1 wilder, 0 always the likeliest (default: 0.8)")  # fmt: skip
-    add("--top-k", type=int, default=None, metavar="K",
-        help="choose among the K likeliest only (default: all)")  # fmt: skip
-    add("--seed", type=int, default=0, metavar="N", help="same seed, same text (default: 0)")
-    add("--threads", type=int, default=None, metavar="N", help="threads (default: as in training)")
+    add_settings(parser, _SETTINGS, filled_in=True)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    command = parser()
-    arguments = command.parse_args(argv)
-    if arguments.tokens < 0:
-        command.error(f"argument --tokens: expected 0 or more, got {arguments.tokens}")
-    if not 0 <= arguments.temperature < float("inf"):
-        command.error(f"argument --temperature: expected 0 or more, got {arguments.temperature}")
-    if arguments.top_k is not None and arguments.top_k < 1:
-        command.error(f"argument --top-k: expected 1 or more, got {arguments.top_k}")
-    if arguments.seed < 0:
-        command.error(f"argument --seed: expected 0 or more, got {arguments.seed}")
-    if arguments.threads is not None and arguments.threads < 1:
-        command.error(f"argument --threads: expected 1 or more, got {arguments.threads}")
-    if not arguments.prompt:
-        command.error("argument --prompt: expected at least one character")
+    arguments = parser().parse_args(argv)
 
     def body() -> int:
         write = text_writer()
-        model, tokenizer = load_run(arguments.run, best=arguments.best, threads=arguments.threads)
+        wanted = TextConfig(**{name: getattr(arguments, name) for name in _SETTINGS})
+        model, tokenizer = load_run(arguments.run, best=arguments.best, threads=wanted.threads)
+        prompt = wanted.prompt or sampling.default_prompt(tokenizer.characters)
         ids = sampling.generate(
             model,
-            tokenizer.encode(arguments.prompt),
-            arguments.tokens,
-            temperature=arguments.temperature,
-            top_k=arguments.top_k,
-            seed=arguments.seed,
+            tokenizer.encode(prompt),
+            wanted.tokens,
+            temperature=wanted.temperature,
+            top_k=wanted.top_k,
+            seed=wanted.seed,
         )
-        write(arguments.prompt)
+        write(prompt)
         for token in ids:
             write(tokenizer.decode([token]))
         write("\n")

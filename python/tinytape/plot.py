@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from .training.arguments import CommandParser
+from .training.arguments import CommandParser, path
 from .training.command import run_command, say
 from .training.curve import draw_curve
 
@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m tinytape.plot",
         description="Draw a run's losses to RUN/curve.png. Needs: pip install 'tinytape[plot]'",
     )
-    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("run", metavar="RUN", type=path, help="run folder")
     arguments = parser.parse_args(argv)
 
     def body() -> int:

@@ -6,33 +6,61 @@ is exact.
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from tinytape._ffi import ffi, lib
 
+from .errors import ArgumentError
+
 _MASK = (1 << 64) - 1
+
+
+def seed_of(value: SupportsIndex, name: str = "seed") -> int:
+    """A seed as the 64 bits that it stands for, a negative one in two's complement, as in PyTorch.
+
+    Raises:
+        TypeError: no integer.
+        ValueError: below -2**63 or above 2**64 - 1. ``name`` is for the message.
+    """
+    try:
+        seed = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {type(value).__name__}") from None
+    if not -(1 << 63) <= seed <= _MASK:
+        size = seed.bit_length()  # such a number may have too many digits to be printed
+        shown = seed if size < 200 else f"one of {size} bits"
+        raise ArgumentError(f"{name}: expected an integer from -2**63 to 2**64 - 1, got {shown}")
+    return seed & _MASK
 
 
 class Generator:
     """A position in the sequence of a seed. Draws of n numbers advance it by n.
 
     Args:
-        seed: any integer; its low 64 bits count.
-        stream: sequences of one seed that never meet; one for each purpose.
+        seed: -2**63 to 2**64 - 1, as in PyTorch; see :func:`seed_of`.
+        stream: sequences of one seed that never meet; one for each purpose. Its range is the same.
+
+    Raises:
+        TypeError, ValueError: no such integer.
     """
 
     __slots__ = ("offset", "seed", "stream")
 
-    def __init__(self, seed: int = 0, stream: int = 0) -> None:
-        self.seed = int(seed) & _MASK
-        self.stream = int(stream) & _MASK
+    def __init__(self, seed: SupportsIndex = 0, stream: SupportsIndex = 0) -> None:
+        self.seed = seed_of(seed)
+        self.stream = seed_of(stream, "stream")
         self.offset = 0
 
-    def manual_seed(self, seed: int) -> Generator:
-        """Start the sequence of another seed; returns self."""
-        self.seed = int(seed) & _MASK
+    def manual_seed(self, seed: SupportsIndex) -> Generator:
+        """Start the sequence of another seed; returns self.
+
+        Raises:
+            TypeError, ValueError: as :func:`seed_of`; the generator is then unchanged.
+        """
+        self.seed = seed_of(seed)
         self.offset = 0
         return self
 
@@ -63,7 +91,7 @@ class Generator:
         """
         names = ("seed", "stream", "offset")
         if not isinstance(state, dict) or any(
-            not isinstance(state.get(n), int) or not 0 <= state[n] <= _MASK for n in names
+            type(state.get(n)) is not int or not 0 <= state[n] <= _MASK for n in names
         ):
             raise ValueError(f"expected the integers seed, stream and offset, got {state!r}")
         self.seed, self.stream, self.offset = (state[n] for n in names)
@@ -75,21 +103,26 @@ class Generator:
 default_generator = Generator(0)
 
 
-def manual_seed(seed: int) -> Generator:
-    """Seed the default generator, from which calls without ``generator=`` draw; returns it."""
+def manual_seed(seed: SupportsIndex) -> Generator:
+    """Seed the default generator, from which calls without ``generator=`` draw; returns it.
+
+    Raises:
+        TypeError, ValueError: as :func:`seed_of`; nothing has changed then.
+    """
     return default_generator.manual_seed(seed)
 
 
-def philox_u64(seed: int, stream: int, offset: int, n: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """n uniform 64-bit integers; element i depends only on seed, stream and offset + i."""
+def philox_u64(
+    seed: SupportsIndex, stream: SupportsIndex, offset: SupportsIndex, n: int
+) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """n uniform 64-bit integers; element i depends only on seed, stream and offset + i.
+
+    Raises:
+        ValueError: a negative n, or one of the others outside the range of :func:`seed_of`.
+    """
     if n < 0:
-        raise ValueError(f"philox_u64: n must not be negative, got {n}")
+        raise ArgumentError(f"philox_u64: n must not be negative, got {n}")
+    place = seed_of(seed), seed_of(stream, "stream"), seed_of(offset, "offset")
     out = np.empty(n, dtype=np.uint64)
-    lib.tt_philox_u64(
-        int(seed) & _MASK,
-        int(stream) & _MASK,
-        int(offset) & _MASK,
-        n,
-        ffi.from_buffer("uint64_t[]", out),
-    )
+    lib.tt_philox_u64(*place, n, ffi.from_buffer("uint64_t[]", out))
     return out

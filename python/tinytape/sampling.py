@@ -9,7 +9,7 @@ import numpy as np
 
 import tinytape as tt
 
-from .random import philox_u64
+from .random import philox_u64, seed_of
 
 DRAWS = 64  # made at once
 _SAMPLE_STREAM = int.from_bytes(b"sample", "big")
@@ -36,10 +36,11 @@ def generate(
         prompt: ids, at least one.
         temperature: divides the logits; 0 takes the most likely id every time.
         top_k: draw from the k most likely ids only; None draws from all.
-        seed: the same seed gives the same text.
+        seed: the same seed gives the same text; its range is that of ``manual_seed``.
 
     Raises:
-        ValueError: an empty prompt, a negative temperature or count, ``top_k`` below 1.
+        ValueError: an empty prompt, a negative temperature or count, ``top_k`` below 1, a seed out
+            of range.
     """
     if len(prompt) == 0:
         raise ValueError("generate: expected a prompt of at least one token, got none")
@@ -49,7 +50,7 @@ def generate(
         raise ValueError(f"generate: expected a finite temperature >= 0, got {temperature}")
     if top_k is not None and top_k < 1:
         raise ValueError(f"generate: expected top_k >= 1, got {top_k}")
-    return _generate(model, prompt, max_new_tokens, temperature, top_k, seed)
+    return _generate(model, prompt, max_new_tokens, temperature, top_k, seed_of(seed))
 
 
 def _generate(
@@ -89,6 +90,12 @@ def _generate(
         model.train(was_training)
 
 
+def default_prompt(characters: Sequence[str]) -> str:
+    """What to go on from where nobody says: a new line, or the first character of a model that
+    knows none."""
+    return "\n" if "\n" in characters else characters[0]
+
+
 def uniform(seed: int, count: int, n: int) -> list[float]:
     """The draws for tokens ``count`` to ``count + n - 1``, in [0, 1) with 53 bits."""
     words = philox_u64(seed, _SAMPLE_STREAM, count, n) >> np.uint64(11)
@@ -104,11 +111,13 @@ def choose(logits: np.ndarray, temperature: float, top_k: int | None, draw: floa
     if temperature == 0:
         return int(logits.argmax())
     scaled = logits.astype(np.float64)
-    scaled /= temperature
+    scaled -= scaled.max()  # first: a quotient by a tiny temperature would overflow
+    with np.errstate(over="ignore"):
+        scaled /= temperature
     if top_k is not None and top_k < len(scaled):
         order = np.argsort(-scaled, kind="stable")
         scaled[order[top_k:]] = -np.inf
-    weights = np.exp(scaled - scaled.max())
+    weights = np.exp(scaled)
     cumulative = weights.cumsum()
     # side="right": an id of probability zero has an empty interval and is never hit.
     place = int(cumulative.searchsorted(draw * cumulative[-1], side="right"))

@@ -14,9 +14,10 @@ from ._files import replace_file
 from ._pictures import require_matplotlib
 from .studies import STUDIES, markdown, run_study, summary
 from .studies.report import draw, in_parts, text_of
-from .studies.runs import BATCH_SIZE, StudyError, add_settings, processor, study_folder
-from .training.arguments import CommandParser
+from .studies.runs import BATCH_SIZE, StudyError, processor, study_folder
+from .training.arguments import CommandParser, add_settings, path
 from .training.command import complain, run_command, say
+from .training.config import SETTINGS
 from .training.environment import environment
 from .training.signals import StopSignals
 
@@ -34,15 +35,16 @@ def parser() -> CommandParser:
         "example:\n  python -m tinytape.study persistent --data warpeace.txt --seeds 3",
     )
     parser.add_argument("name", choices=list(STUDIES), metavar="NAME", help="see below")
-    parser.add_argument("--data", default="shakespeare", metavar="NAME|PATH",
+    parser.add_argument("--data", default="shakespeare", type=path, metavar="NAME|PATH",
         help="as for tinytape.train (default: shakespeare)")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, metavar="N",
         help="runs of each configuration (default: 3)")  # fmt: skip
-    parser.add_argument("--out", default=None, metavar="FOLDER",
+    parser.add_argument("--out", default=None, type=path, metavar="FOLDER",
         help="where runs and results go (default: studies/NAME)")  # fmt: skip
     parser.add_argument("--quick", action="store_true",
         help="a few small steps and two seeds: shows that it works, no figures")  # fmt: skip
-    add_settings(parser, _SETTINGS)
+    shared = {name: SETTINGS[name] for name in _SETTINGS}
+    add_settings(parser, shared, defaults_are_these=False)
     return parser
 
 
@@ -71,10 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _study(arguments: Any, out: Path, stop: StopSignals) -> None:
     study = STUDIES[arguments.name]
-    given = {name: getattr(arguments, name) for name in _SETTINGS}
+    given = {name: value for name, value in vars(arguments).items() if name in _SETTINGS}
     settings: dict[str, Any] = {"iters": study.iters}
     settings |= _QUICK if arguments.quick else {}
-    settings |= {name: value for name, value in given.items() if value is not None}
+    settings |= given
     settings.setdefault("eval_interval", max(1, settings["iters"] // 10))
     settings.setdefault("checkpoint_interval", settings["iters"])
     seeds = min(2, arguments.seeds) if arguments.quick else arguments.seeds

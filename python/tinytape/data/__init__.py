@@ -1,9 +1,10 @@
 """Data: corpora, the tokenizer, batches, and the statistics of a text."""
 
 from .batches import RandomWindows, Splits, held_out_batches, split_corpus
-from .corpora import Corpus, load_corpus
+from .corpora import Corpus, identity, load_again, load_corpus, provenance
 from .errors import DataError
 from .known import DEFAULT_CORPUS, FALLBACK_CORPUS, KNOWN_CORPORA, KnownCorpus, KnownFile
+from .places import name_of as corpus_name
 from .statistics import bigram_entropy, unigram_entropy
 from .streams import ContiguousStreams, document_starts
 from .tokenizer import CharTokenizer
@@ -21,9 +22,13 @@ __all__ = [
     "RandomWindows",
     "Splits",
     "bigram_entropy",
+    "corpus_name",
     "document_starts",
     "held_out_batches",
+    "identity",
+    "load_again",
     "load_corpus",
+    "provenance",
     "split_corpus",
     "unigram_entropy",
 ]

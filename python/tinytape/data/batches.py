@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..random import philox_u64
+from ..random import philox_u64, seed_of
 from .corpora import Corpus, require_length
 from .errors import DataError
 from .tokenizer import CharTokenizer
@@ -89,11 +89,12 @@ class RandomWindows:
         self.ids = ids
         self.batch_size = batch_size
         self.context = context
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Return inputs x and targets y of a step, both int64 of shape (B, T); y is x moved by 1"""
-        draws = philox_u64(self.seed, _BATCH_STREAM, step * self.batch_size, self.batch_size)
+        first = step * self.batch_size % (1 << 64)  # a sequence has no more numbers
+        draws = philox_u64(self.seed, _BATCH_STREAM, first, self.batch_size)
         starts = (draws % np.uint64(len(self.ids) - self.context)).astype(np.int64)
         window = self.ids[starts[:, None] + np.arange(self.context + 1)].astype(np.int64)
         return np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])

@@ -8,16 +8,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .errors import DataError
+
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
+_NAMES = {"train": ("train",), "valid": ("valid", "val", "validation", "dev"), "test": ("test",)}
 
 
-def parts_in(folder: Path) -> dict[str, Path]:
-    """The files of the parts in a folder, in order: ``train.txt`` or ``wiki.train.tokens``."""
+def parts_in(folder: Path, *, known: bool = False) -> dict[str, Path]:
+    """The files of the parts in a folder, in order: ``train.txt`` or ``wiki.train.tokens``.
+
+    ``val.txt``, ``validation.txt`` and ``dev.txt`` are names of ``valid.txt``.
+
+    Raises:
+        DataError: two files for one part. Of a ``known`` corpus, whose files are compared with
+            what they must be, the first is taken.
+    """
     found = {}
-    for part in PARTS:
-        for name in (f"wiki.{part}.tokens", f"{part}.txt"):
-            if (folder / name).is_file():
-                found[part] = folder / name
+    for part, names in _NAMES.items():
+        files = [f for name in names for f in (f"wiki.{name}.tokens", f"{name}.txt")]
+        there = [folder / file for file in files if (folder / file).is_file()]
+        if len(there) > 1 and not known:
+            raise DataError(
+                f"{folder} holds {' and '.join(p.name for p in there)}, both of them {PARTS[part]} "
+                f"texts; keep one"
+            )
+        if there:
+            found[part] = there[0]
     return found
 
 

@@ -22,7 +22,6 @@ from .._files import make_folder, remove_leftovers, replace_file
 from ..data import load_corpus
 from ..errors import TinytapeError
 from ..random import philox_u64
-from ..training.arguments import CommandParser
 from ..training.config import SETTINGS, TrainConfig, flag
 from ..training.defaults import resolve
 from ..training.errors import RunError
@@ -226,16 +225,6 @@ def _train(run: Run, *, resumes: bool, stop: StopSignals) -> None:
     code = train_in_child(flags, log, stop)
     if code and stop.requested is None:
         raise StudyError(f"{run.folder}: {how_it_ended(code, log)} (see {log})")
-
-
-def add_settings(parser: CommandParser, names: tuple[str, ...]) -> None:
-    """Give a parser the flags of some settings of training."""
-    for name in names:
-        about = SETTINGS[name].metadata
-        parser.add_argument(
-            flag(name), dest=name, type=about["kind"], metavar=about["metavar"], default=None,
-            help=about["help"],
-        )  # fmt: skip
 
 
 def _slug(label: str) -> str:

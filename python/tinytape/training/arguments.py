@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import difflib
+import functools
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+import tinytape
+
+from .._paths import expanded
 from .._terminal import printable
 from ..models import presets
 from .config import SETTINGS, flag
-
-# What people type when they come from other trainers.
-_SYNONYMS = {
-    "--batch": "--batch-size",
-    "--corpus": "--data",
-    "--dataset": "--data",
-    "--accumulate": "--gradient-accumulation-steps",
-    "--epochs": "--iters",
-    "--grad-accum": "--gradient-accumulation-steps",
-    "--grad-clip": "--clip",
-    "--learning-rate": "--lr",
-    "--max-iters": "--iters",
-    "--optim": "--optimizer",
-    "--output": "--out",
-    "--preset": "--model",
-    "--save-interval": "--checkpoint-interval",
-    "--scheduler": "--schedule",
-    "--steps": "--iters",
-}
+from .settings import Option, converted
+from .shell import program
+from .spellings import meant
 
 _EXAMPLES = """\
 examples:
@@ -45,12 +34,21 @@ with exit code 128 + the signal's number, and --resume goes on with it.
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and name what was probably meant."""
+    """An argument parser whose errors are one line, and name what was probably meant.
+
+    Commands in its texts, ``python -m tinytape.train``, are named as this process was called.
+    """
 
     def __init__(self, **keywords: Any) -> None:
+        for text in ("prog", "description", "epilog"):
+            if text in keywords:
+                keywords[text] = re.sub(
+                    r"python -m tinytape\.(\w+)", lambda found: program(found[1]), keywords[text]
+                )
         super().__init__(
             formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **keywords
         )
+        self.add_argument("--version", action="version", version=f"tinytape {tinytape.__version__}")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         values, rest = self.parse_known_args(args, namespace)
@@ -70,15 +68,52 @@ class CommandParser(argparse.ArgumentParser):
             s
             for action in self._actions
             for s in action.option_strings
-            if len(s) > 2 and s != "--help"
+            if s not in ("-h", "--help", "--version")
         ]
-        near = (
-            [option for option in known if option.startswith(name)]
-            or [option for option in known if option == _SYNONYMS.get(name)]
-            or difflib.get_close_matches(name, known, n=2)
+        hint = meant(name, known)
+        return f"there is no option {name}" + (f"; {hint}" if hint else "")
+
+
+def add_settings(
+    parser: Any,
+    options: Mapping[str, Option[Any]],
+    *,
+    filled_in: bool = False,
+    defaults_are_these: bool = True,
+) -> None:
+    """Give a parser, or a group of one, the flags of these settings.
+
+    Args:
+        filled_in: what is not given has its default in the parsed namespace, and is absent else.
+        defaults_are_these: whether the help may name the defaults of the settings.
+    """
+    for name, option in options.items():
+        about = option.metadata
+        default = f" (default: {about['shown']})" if defaults_are_these else ""
+        parser.add_argument(
+            flag(name),
+            dest=name,
+            type=_type(functools.partial(converted, option)),
+            metavar=about["metavar"] or f"{{{','.join(about['choices'])}}}",
+            help=f"{about['help']}{default}".replace("%", "%%"),
+            default=option.default if filled_in else argparse.SUPPRESS,
         )
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        return f"there is no option {name}{hint}"
+
+
+def _type(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """``convert`` for argparse, which swallows the words of a ValueError."""
+
+    def converted(text: str) -> Any:
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return converted
+
+
+#: The type of an argument that is a path: ``~`` is a home folder wherever a shell left it.
+path = _type(expanded)
 
 
 def train_parser() -> CommandParser:
@@ -94,26 +129,18 @@ def train_parser() -> CommandParser:
     )
     groups: dict[str, Any] = {}
     for name, option in SETTINGS.items():
-        about = option.metadata
-        group = about["group"]
+        group = option.metadata["group"]
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
-        groups[group].add_argument(
-            flag(name),
-            dest=name,
-            type=about["kind"],
-            metavar=about["metavar"],
-            choices=about["choices"] or None,
-            default=argparse.SUPPRESS,
-            help=f"{about['help']} (default: {about['shown']})".replace("%", "%%"),
-        )
+        add_settings(groups[group], {name: option})
     run = groups["run"]
-    run.add_argument("--config", metavar="FILE", help="TOML file with settings")
+    run.add_argument("--config", type=path, metavar="FILE", help="TOML file with settings")
     run.add_argument(
         "--resume",
         nargs="?",
         const=True,
         default=None,
+        type=path,
         metavar="RUN",
         help="go on from the newest good checkpoint of RUN (default: of --out), or from that "
         "checkpoint if RUN is one; with --out, in another folder",

@@ -7,56 +7,73 @@ settings are written to the run folder, so that a run can be repeated from what 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import math
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from .._files import read_file
 from ..data import DEFAULT_CORPUS
 from .errors import ConfigError
+from .settings import check_all, checked, in_short, setting
+from .spellings import meant
 
 DATA, TRAINING, OPTIMISER, RUN = "model and data", "training", "optimiser", "run"
 NESTED = "nested models"
 OPTIMIZERS = ("adamw", "adam", "sgd", "muon", "delta_rule", "delta_adam", "delta_momentum", "dgd")
 
+_TOML_LIMIT = 1 << 20  # bytes; one with every setting has less than two thousand
 
-def setting(
-    default: Any,
-    kind: type,
-    group: str,
-    help: str,
-    *,
-    metavar: str | None = None,
-    choices: tuple[str, ...] = (),
-    low: float = -math.inf,
-    above: float = -math.inf,
-    below: float = math.inf,
-    may_change: bool = False,
-    shown: str | None = None,
-) -> Any:
-    """A dataclass field with all that is known about a setting.
 
-    ``low`` is allowed, ``above`` and ``below`` are not. ``may_change``: free to differ on resume.
-    ``shown`` is the default as the help tells it, where None would say nothing.
-    """
-    return field(
-        default=default,
-        metadata={
-            "kind": kind,
-            "group": group,
-            "help": help,
-            "metavar": metavar or {int: "N", float: "X"}.get(kind),
-            "choices": choices,
-            "low": low,
-            "above": above,
-            "below": below,
-            "may_change": may_change,
-            "shown": shown if shown is not None else str(default),
-        },
-    )
+def _numbers(text: str) -> list[float]:
+    """Of a text such as "0.05,0.01"; none where one of them is no finite number."""
+    try:
+        numbers = [float(word) for word in text.split(",")]
+    except ValueError:
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16 and int(text) >= 1
+
+
+def _when(text: str) -> str:
+    if text not in ("never", "document") and not _is_count(text):
+        raise ValueError(f"expected never, document or a number of steps, got {in_short(text)}")
+    return text
+
+
+def _three_counts(text: str) -> str:
+    text = text.replace(" ", "")
+    if not (len(text.split(",")) == 3 and all(map(_is_count, text.split(",")))):
+        raise ValueError(
+            f"expected three numbers of at least 1, such as 1,16,256, got {in_short(text)}"
+        )
+    return text
+
+
+def _time_constants(text: str) -> str:
+    text = text.replace(" ", "")
+    taus = _numbers(text)
+    if text != "off" and not (len(taus) == 2 and all(tau > 0 for tau in taus)):
+        raise ValueError(
+            f"expected off, or two numbers of batches above 0, such as 16,256, got {in_short(text)}"
+        )
+    return text
+
+
+def _weights(text: str) -> str:
+    text = text.replace(" ", "")
+    weights = _numbers(text)
+    if not 1 <= len(weights) <= 3 or not all(weight >= 0 for weight in weights):
+        raise ValueError(
+            f"expected one to three numbers of at least 0, such as 0.05,0.01, got {in_short(text)}"
+        )
+    return text
 
 
 @dataclass(frozen=True)
@@ -70,8 +87,9 @@ class TrainConfig:
 
     model: str = setting("small", str, DATA, "model preset, see below", metavar="PRESET")
     data: str = setting(
-        DEFAULT_CORPUS, str, DATA,
-        "shakespeare, wikitext-2, a UTF-8 text file, or a folder with train.txt, valid.txt",
+        DEFAULT_CORPUS, Path, DATA,
+        "shakespeare, wikitext-2, a UTF-8 text file, or a folder with one, or with train.txt and "
+        "valid.txt; a file or folder called shakespeare is ./shakespeare",
         metavar="NAME|PATH",
         may_change=True,
     )  # fmt: skip
@@ -84,7 +102,9 @@ class TrainConfig:
     gradient_accumulation_steps: int = setting(
         1, int, TRAINING, "batches whose mean gradient makes one step", low=1
     )
-    seed: int = setting(1, int, TRAINING, "seed of weights, batches and dropout", low=0)
+    seed: int = setting(
+        1, int, TRAINING, "seed of weights, batches and dropout", low=0, high=2**64 - 1
+    )
     eval_interval: int = setting(
         500, int, TRAINING, "steps between held-out losses", low=1, may_change=True
     )
@@ -135,7 +155,7 @@ class TrainConfig:
 
     reset: str = setting(
         "never", str, NESTED, "when a row's state begins anew: never, document or every N steps",
-        metavar="WHEN",
+        form=_when, metavar="WHEN",
     )  # fmt: skip
     separator: str = setting(
         "\n\n\n", str, NESTED, "text between two documents, for --reset document",
@@ -143,7 +163,7 @@ class TrainConfig:
     )  # fmt: skip
     level_memory: str = setting(
         "off", str, NESTED, "leaky memories of levels 2 and 3: their time constants in batches",
-        metavar="X,X",
+        form=_time_constants, metavar="X,X",
     )  # fmt: skip
     surprise: str = setting(
         None, str, NESTED, "surprise loss of the levels",
@@ -151,11 +171,17 @@ class TrainConfig:
         shown="detached for nested-surprise, else off",
     )  # fmt: skip
     surprise_weights: str = setting(
-        "0.05,0.01", str, NESTED, "its weights, from the fast level on", metavar="X,X"
+        "0.05,0.01",
+        str,
+        NESTED,
+        "its weights, from the fast level on",
+        form=_weights,
+        metavar="X,X",
     )
     surprise_every: int = setting(1, int, NESTED, "batches from one surprise to the next", low=1)
     chunk_sizes: str = setting(
         None, str, NESTED, "steps from one update to the next, of each level", metavar="N,N,N",
+        form=_three_counts,
         shown="1,16,256 for nested-original, else 1,4,16",
     )  # fmt: skip
     chunk_unit: str = setting("steps", str, NESTED, "their unit", choices=("steps", "tokens"))
@@ -173,7 +199,7 @@ class TrainConfig:
     )  # fmt: skip
 
     out: str = setting(
-        None, str, RUN, "run folder", metavar="RUN", may_change=True, shown="runs/MODEL-CORPUS"
+        None, Path, RUN, "run folder", metavar="RUN", may_change=True, shown="runs/MODEL-CORPUS"
     )
     threads: int | None = setting(
         None, int, RUN, "threads; results do not depend on it", low=1, may_change=True,
@@ -182,57 +208,13 @@ class TrainConfig:
     keep: int = setting(3, int, RUN, "checkpoints kept", low=1, may_change=True)
 
     def __post_init__(self) -> None:
-        for option in dataclasses.fields(self):
-            object.__setattr__(self, option.name, _checked(option, getattr(self, option.name)))
+        check_all(self)
         if self.warmup is not None and self.warmup >= self.iters:
             raise ConfigError(
                 f"warmup: {self.warmup} steps of warm-up leave none of iters = {self.iters}"
             )
-        self._check_nested()
         if self.min_lr is not None and self.lr is not None and self.min_lr > self.lr:
             raise ConfigError(f"min_lr: {self.min_lr} is more than lr = {self.lr}")
-
-    def _check_nested(self) -> None:
-        for name in ("chunk_sizes", "surprise_weights", "level_memory"):
-            if getattr(self, name) is not None:  # "1, 4, 16" is "1,4,16"
-                object.__setattr__(self, name, getattr(self, name).replace(" ", ""))
-        if self.reset not in ("never", "document") and not _is_count(self.reset):
-            raise ConfigError(
-                f"reset: expected never, document or a number of steps, got {self.reset!r:.60}"
-            )
-        if self.chunk_sizes is not None and not (
-            len(self.chunk_sizes.split(",")) == 3
-            and all(map(_is_count, self.chunk_sizes.split(",")))
-        ):
-            raise ConfigError(
-                f"chunk_sizes: expected three numbers of at least 1, such as 1,16,256, "
-                f"got {self.chunk_sizes!r:.60}"
-            )
-        taus = _numbers(self.level_memory)
-        if self.level_memory != "off" and not (len(taus) == 2 and all(tau > 0 for tau in taus)):
-            raise ConfigError(
-                f"level_memory: expected off, or two numbers of batches above 0, such as 16,256, "
-                f"got {self.level_memory!r}"
-            )
-        weights = _numbers(self.surprise_weights)
-        if not 1 <= len(weights) <= 3 or not all(weight >= 0 for weight in weights):
-            raise ConfigError(
-                f"surprise_weights: expected one to three numbers of at least 0, such as "
-                f"0.05,0.01, got {self.surprise_weights!r}"
-            )
-
-
-def _numbers(text: str) -> list[float]:
-    """Of a text such as "0.05,0.01"; none where one of them is no finite number."""
-    try:
-        numbers = [float(word) for word in text.split(",")]
-    except ValueError:
-        return []
-    return numbers if all(map(math.isfinite, numbers)) else []
-
-
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 16 and int(text) >= 1
 
 
 SETTINGS = {option.name: option for option in dataclasses.fields(TrainConfig)}
@@ -244,20 +226,23 @@ def flag(name: str) -> str:
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the settings in a TOML file, names checked; ``batch-size`` and ``batch_size`` agree.
+    """Return the settings in a TOML file, checked; ``batch-size`` and ``batch_size`` agree.
 
     Raises:
-        ConfigError: the file cannot be read or parsed, or holds an unknown key.
+        ConfigError: the file cannot be read or parsed, or holds an unknown key or a wrong value.
     """
     tomllib = _import_tomllib()
     try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file)
+        table = tomllib.loads(read_file(path, _TOML_LIMIT).decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read --config {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError
         raise ConfigError(f"{path}: not TOML: {error}") from error
-    return checked_names(table, str(path))
+    settings = checked_names(table, str(path))
+    try:
+        return {name: checked(SETTINGS[name], value) for name, value in settings.items()}
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def checked_names(table: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -276,67 +261,8 @@ def check_names(names: Collection[str], source: str) -> None:
     """ConfigError when one is not a setting; names what was probably meant."""
     for name in names:
         if name not in SETTINGS:
-            near = difflib.get_close_matches(name, SETTINGS, n=2)
-            hint = f"did you mean {' or '.join(near)}?" if near else "known: " + ", ".join(SETTINGS)
-            raise ConfigError(f"{source}: unknown setting {name!r}; {hint}")
-
-
-def changed_for_resume(
-    old: TrainConfig, asked: Mapping[str, Any], allowed: Collection[str] = ()
-) -> TrainConfig:
-    """Return the settings of a resumed run: ``old``, with what may change taken from ``asked``.
-
-    Args:
-        allowed: settings that may change although they shape the result.
-
-    Raises:
-        ConfigError: a setting that shapes the result was asked to change; names it.
-    """
-    new = dataclasses.replace(old, **asked)
-    free = set(allowed)
-    if old.schedule == "constant":  # such a rate does not look at the last step
-        free.add("iters")
-    for name, option in SETTINGS.items():
-        before, after = getattr(old, name), getattr(new, name)
-        if before != after and not option.metadata["may_change"] and name not in free:
-            why = " (the schedule depends on it)" if name == "iters" else ""
-            raise ConfigError(
-                f"cannot resume with another {name}{why}: the run has {before}, asked for {after}; "
-                f"leave {flag(name)} out, start a new run with --out, or say --allow-change {name}"
-            )
-    return new
-
-
-def _checked(option: dataclasses.Field[Any], value: Any) -> Any:
-    """Return the value in its declared type, or raise ConfigError."""
-    about, name = option.metadata, option.name
-    if value is None and option.default is None:
-        return None
-    kind = about["kind"]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ConfigError(f"{name}: expected {_article(kind)}, got {value!r}")
-    if about["choices"] and value not in about["choices"]:
-        raise ConfigError(f"{name}: expected one of {', '.join(about['choices'])}; got {value!r}")
-    if kind is str:
-        if not value:
-            raise ConfigError(f"{name}: expected some text, got none")
-        return value
-    if not math.isfinite(value):
-        raise ConfigError(f"{name}: expected a finite number, got {value}")
-    for ok, bound, words in (
-        (value >= about["low"], about["low"], "at least"),
-        (value > about["above"], about["above"], "more than"),
-        (value < about["below"], about["below"], "less than"),
-    ):
-        if not ok:
-            raise ConfigError(f"{name}: expected {words} {bound:g}, got {value}")
-    return value
-
-
-def _article(kind: type) -> str:
-    return {int: "a whole number", float: "a number", str: "a text"}[kind]
+            hint = meant(name, SETTINGS) or "known: " + ", ".join(SETTINGS)
+            raise ConfigError(f"{source}: unknown setting {in_short(name)}; {hint}")
 
 
 def _import_tomllib() -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
-from pathlib import Path
+from typing import Any
 
+from ..data import corpus_name
 from ..nested import preset
 from .config import NESTED, SETTINGS, TrainConfig
 from .errors import ConfigError
@@ -22,22 +22,28 @@ _PACE = {"chunk_sizes": "1,4,16", "level_update": "mean", "level_rates": "unscal
 
 def resolve(config: TrainConfig) -> TrainConfig:
     """Fill in the settings that follow from others, except ``threads``."""
-    corpus = re.sub(r"[^\w.-]", "-", Path(config.data).stem) or "text"
+    refuse_what_would_do_nothing(config)
+    out = os.path.join("runs", f"{config.model}-{corpus_name(config.data)}")
+    chosen = {**defaults_of(config), "out": out}
+    missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
+    return dataclasses.replace(config, **missing)
+
+
+def defaults_of(config: TrainConfig) -> dict[str, Any]:
+    """What the settings that follow from others are where nobody gives them, except ``out``."""
     original = config.model == "nested-original"
-    _refuse_what_would_do_nothing(config)
     lr = config.lr if config.lr is not None else _default_rate(config)
-    chosen = {
-        "lr": lr,
+    chosen: dict[str, Any] = {
+        "lr": _default_rate(config),
         "min_lr": lr / 10,
         "warmup": min(100, config.iters // 10),
         # Coupled with the gradient, as adam and sgd do it, such a decay would swamp the loss.
         "weight_decay": 0.1 if config.optimizer in ("adamw", "muon") and not original else 0.0,
-        "out": os.path.join("runs", f"{config.model}-{corpus}"),
     }
     if is_nested(config.model):
-        chosen |= {"surprise": _surprise(config)} | (_ORIGINAL_PACE if original else _PACE)
-    given = {name: v for name in chosen if (v := getattr(config, name)) is not None}
-    return dataclasses.replace(config, **{**chosen, **given})
+        surprise = "detached" if config.model == "nested-surprise" else "off"
+        chosen |= {"surprise": surprise, **(_ORIGINAL_PACE if original else _PACE)}
+    return chosen
 
 
 def unresolved(config: TrainConfig) -> list[str]:
@@ -57,11 +63,7 @@ def is_nested(model: str) -> bool:
     return model.partition("-")[0] == "nested"
 
 
-def _surprise(config: TrainConfig) -> str:
-    return config.surprise or ("detached" if config.model == "nested-surprise" else "off")
-
-
-def _refuse_what_would_do_nothing(config: TrainConfig) -> None:
+def refuse_what_would_do_nothing(config: TrainConfig) -> None:
     """ConfigError for a setting that another one leaves without an effect."""
     changed = {name for name, option in SETTINGS.items() if getattr(config, name) != option.default}
     if config.weight_decay and config.optimizer in ("dgd", "delta_momentum"):
@@ -93,11 +95,12 @@ def _refuse_what_would_do_nothing(config: TrainConfig) -> None:
             f"separator: documents end nothing with --reset {config.reset}, got "
             f"{config.separator!r}; say --reset document"
         )
+    surprise = config.surprise or defaults_of(config)["surprise"]
     for name in ("surprise_weights", "surprise_every"):
-        if name in changed and _surprise(config) == "off":
+        if name in changed and surprise == "off":
             raise ConfigError(
                 f"{name}: there is no surprise loss, got {getattr(config, name)}; say --surprise "
-                f"detached, or --model nested-surprise"
+                f"detached"
             )
 
 

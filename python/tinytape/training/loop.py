@@ -15,6 +15,7 @@ import tinytape as tt
 from .._files import discard_folder, replace_file
 from ..data import CharTokenizer
 from .arrays import is_finite, pack_arrays
+from .changes import changed_for_resume
 from .checkpoint import (
     Checkpoint,
     copy_checkpoint,
@@ -25,7 +26,7 @@ from .checkpoint import (
     save_checkpoint,
     step_of,
 )
-from .config import TrainConfig, changed_for_resume, check_names
+from .config import TrainConfig, check_names
 from .defaults import resolve
 from .environment import differences, environment, resident_mb
 from .errors import CheckpointError, ConfigError, RunError
@@ -120,7 +121,10 @@ def resume(
                 )
         # Another text is read with the characters that the weights know.
         tokenizer = CharTokenizer.load(folder.tokenizer) if "data" in allow_change else None
-        session = build_session(config, tokenizer)
+        fed = dict(record.get("corpus", {}))
+        if "data" in asked:
+            fed["path"] = None  # where it was before
+        session = build_session(config, tokenizer, fed=fed)
         if found is not None:
             session.restore(found, allowed=allow_change)
             for line in differences(found.env, environment()):

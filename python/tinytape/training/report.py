@@ -128,7 +128,7 @@ def closing(session: Session, folder: RunFolder, stop: StopSignals) -> Iterator[
     yield f"{counters.seconds:.0f} s in all{memory}"
     yield f"weights in {folder.model}"
     yield ""
-    prompt = "\n" if "\n" in session.tokenizer.characters else session.tokenizer.characters[0]
+    prompt = sampling.default_prompt(session.tokenizer.characters)
     ids = sampling.generate(
         session.model,
         session.tokenizer.encode(prompt),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from ..data import (
     Splits,
     bigram_entropy,
     document_starts,
+    identity,
+    load_again,
     load_corpus,
+    provenance,
     split_corpus,
     unigram_entropy,
 )
@@ -116,11 +119,7 @@ class Session:
             "train": dataclasses.asdict(self.config),
             "model": self.model.config.to_dict(),
             "corpus": {
-                "name": self.corpus.name,
-                "path": None if self.corpus.path is None else str(self.corpus.path),
-                **self._text(),
-                **({"parts": list(self.corpus.parts)} if self.corpus.parts else {}),
-                "characters": len(self.corpus.text),
+                **provenance(self.corpus),
                 "vocab_size": self.tokenizer.vocab_size,
                 "entropy_nats": self.entropies,
             },
@@ -147,7 +146,11 @@ class Session:
             **({"task": task} if task else {}),
             "generators": {"model": self.generator.get_state()},
             # Batches are a function of (seed, number): this is their whole position.
-            "data": {**self._text(), "seed": self.config.seed, "next_batch": self.next_batch},
+            "data": {
+                **identity(self.corpus),
+                "seed": self.config.seed,
+                "next_batch": self.next_batch,
+            },
             "counters": dataclasses.asdict(self.counters),
         }, arrays  # fmt: skip
 
@@ -205,11 +208,6 @@ class Session:
             parameter.grad = None if array is None else tt.tensor(array)
         self.counters = counters
 
-    def _text(self) -> dict[str, Any]:
-        """What tells the text from another: its bytes, and where it says that it is cut."""
-        cut = {} if self.corpus.cut is None else {"cut": self.corpus.cut}
-        return {"sha256": self.corpus.sha256, **cut}
-
     def _require_arrays(self, checkpoint: Checkpoint, counters: Counters) -> None:
         """Raise CheckpointError unless the arrays are those that this run would have there."""
         own, given = self.state()[1], checkpoint.arrays
@@ -230,12 +228,18 @@ class Session:
         return [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
 
 
-def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -> Session:
+def build_session(
+    config: TrainConfig,
+    tokenizer: CharTokenizer | None = None,
+    *,
+    fed: Mapping[str, Any] | None = None,
+) -> Session:
     """Find the text, build the model with its initial weights, and what trains it.
 
     Args:
         config: resolved settings.
         tokenizer: that of the run, where the text is another than it was made from.
+        fed: what the run has recorded of its text, when it goes on.
 
     Raises:
         ConfigError: an unknown model, or a batch that the text is too short for.
@@ -244,7 +248,7 @@ def build_session(config: TrainConfig, tokenizer: CharTokenizer | None = None) -
     known = models.presets()
     if config.model not in known:
         raise ConfigError(f"model: expected one of {', '.join(known)}; got {config.model!r}")
-    corpus = load_corpus(config.data)
+    corpus = load_corpus(config.data) if fed is None else load_again(config.data, fed)
     if corpus.name == FALLBACK_CORPUS:
         # The run goes on with this text, also when a network answers one day.
         config = dataclasses.replace(config, data=FALLBACK_CORPUS)

@@ -1,0 +1,50 @@
+"""Paths as users write them, and words as a shell reads them back."""
+
+from __future__ import annotations
+
+import os
+import re
+import reprlib
+import shlex
+
+
+def expanded(path: str) -> str:
+    """A path as the system knows it: ``~`` and ``~user`` are home folders, as in a shell.
+
+    Raises:
+        ValueError: no such home folder, or a text that no path can be.
+    """
+    if "\0" in path:
+        raise ValueError(f"expected a path, got one with a NUL: {reprlib.repr(path)}")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise ValueError(f"no file can have the name {reprlib.repr(path)}") from None
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        home = re.split(r"[/\\]", path)[0]
+        raise ValueError(
+            f"there is no home folder {reprlib.repr(home)}; a file or folder of that name is "
+            f"{quoted('./' + home)}"
+        )
+    return found
+
+
+def quoted(word: str | int | os.PathLike[str]) -> str:
+    """One word of a command, as bash and its relatives read it back.
+
+    A path with a dash in front is given as a ``Path``, so that it is not taken for an option. What
+    is not printable is spelled: it neither breaks the line nor reaches the terminal.
+    """
+    text = os.fspath(word) if isinstance(word, os.PathLike) else str(word)
+    if isinstance(word, os.PathLike) and text.startswith("-"):
+        text = os.path.join(os.curdir, text)
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(map(_spelled, text)) + "'"
+
+
+def _spelled(character: str) -> str:
+    if character.isprintable() and character not in "'\\":
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))

@@ -1,0 +1,107 @@
+"""What may differ when a run goes on, and what follows from that."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from .config import SETTINGS, TrainConfig, flag
+from .defaults import defaults_of, is_nested, refuse_what_would_do_nothing
+from .errors import ConfigError
+from .settings import checked, in_short
+
+
+def changed_for_resume(
+    old: TrainConfig, asked: Mapping[str, Any], allowed: Collection[str] = ()
+) -> TrainConfig:
+    """Return the settings of a resumed run: ``old``, with what may change taken from ``asked``.
+
+    A setting that has the value which the others gave it goes on following them: with another
+    ``lr`` comes another ``min_lr``.
+
+    Args:
+        old: resolved settings.
+        allowed: settings that may change although they shape the result.
+
+    Raises:
+        ConfigError: a setting that shapes the result was asked to change; names it.
+    """
+    given = {name: checked(SETTINGS[name], value) for name, value in asked.items()}
+    changed = {name: value for name, value in given.items() if value != getattr(old, name)}
+    problem = None
+    try:
+        new = _with(old, changed, follows_iters="iters" in allowed)
+    except ConfigError as error:
+        problem = error
+    for name, value in changed.items():
+        _require_free(old, name, value, allowed, problem)
+    if problem is not None:
+        raise problem
+    return new
+
+
+def _with(old: TrainConfig, changed: Mapping[str, Any], *, follows_iters: bool) -> TrainConfig:
+    """The settings with these changes, and with what follows from them."""
+    if all(SETTINGS[name].metadata["may_change"] for name in changed):
+        return dataclasses.replace(old, **changed)
+    defaults = defaults_of(old)
+    follow = {name: None for name, value in defaults.items() if getattr(old, name) == value}
+    if not follows_iters:  # a warm-up that was planned stays, however long the run becomes
+        follow.pop("warmup", None)
+    new = dataclasses.replace(old, **{**follow, **changed})
+    refuse_what_would_do_nothing(new)
+    chosen = {name: v for name, v in defaults_of(new).items() if getattr(new, name) is None}
+    return dataclasses.replace(new, **chosen)
+
+
+def _require_free(
+    old: TrainConfig,
+    name: str,
+    value: Any,
+    allowed: Collection[str],
+    problem: ConfigError | None,
+) -> None:
+    """Raise ConfigError unless the setting may have that value; says what can be done.
+
+    Args:
+        problem: why the settings, all changes allowed, would not do.
+    """
+    if SETTINGS[name].metadata["may_change"]:
+        return
+    before = getattr(old, name)
+    fixed = _why_fixed(old, name, value)
+    if fixed is None:
+        if name in allowed:
+            return
+        if name == "iters" and old.schedule == "constant":  # its rate does not look at the end
+            return
+    why = " (the schedule depends on it)" if name == "iters" else ""
+    if fixed:
+        way = f", or start a new run, without --resume: {fixed}"
+    else:
+        way = f" ({problem})" if problem else f", or add --allow-change {name}"
+    raise ConfigError(
+        f"cannot resume with another {name}{why}: the run has {in_short(before)}, asked for "
+        f"{in_short(value)}; leave {flag(name)} out{way}"
+    )
+
+
+def _why_fixed(old: TrainConfig, name: str, value: Any) -> str | None:
+    """Why the state of the run cannot go on with that value of a setting; None where it can."""
+    before = getattr(old, name)
+    if name == "model" and not (is_nested(before) and is_nested(value)):
+        return f"the weights are those of {before}"
+    if name == "dtype":
+        return f"the weights are {before}"
+    if name == "optimizer":
+        return f"what {before} remembers is of no use to {value}"
+    if name == "context" and not is_nested(old.model):
+        return f"the model knows {before} positions"
+    if name == "beta1" and old.optimizer == "sgd" and 0.0 in (before, value):
+        return "the momentum of sgd cannot begin or end on the way"
+    if name == "level_memory" and "off" in (before, value):
+        return "memories have weights of their own"
+    if name == "wiring":
+        return "each wiring has weights of its own"
+    return None
