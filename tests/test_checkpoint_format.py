@@ -6,15 +6,19 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tinytape.training import TrainConfig, json_records, resolve
+from tinytape import _json
+from tinytape.data import DataError
+from tinytape.training import TrainConfig, json_records, load_run, resolve
 from tinytape.training.checkpoint import load_checkpoint, verify_checkpoint
 from tinytape.training.examine import require_usable
+from tinytape.training.json_records import pack_json
 from tinytape.training.record_types import CONFIG, STATE
 from tinytape.training.run_folder import RunFolder
 from tinytape.training.session import build_session
@@ -24,15 +28,16 @@ from tinytape.training.updates import build_optimizer
 from .soak._miniature import session_of, write_run
 
 ROOT = Path(__file__).parents[1]
-GOLDEN = ROOT / "tests" / "golden" / "checkpoint-v1" / "step-00000003"
+GOLDEN = [ROOT / "tests" / "golden" / f"checkpoint-v{n}" / "step-00000003" for n in (1, 2)]
 LOSS_OF_STEP_4 = 1.6100294589996338  # when it was written
 DOCUMENT = (ROOT / "docs" / "checkpoint-format.md").read_text()
 
 
-def test_a_checkpoint_of_version_1_still_loads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("golden", GOLDEN)
+def test_a_checkpoint_of_every_version_still_loads(golden: Path, tmp_path: Path) -> None:
     """Saved in the middle of step 4, after one of its two batches."""
-    verify_checkpoint(GOLDEN)
-    checkpoint = load_checkpoint(GOLDEN)
+    verify_checkpoint(golden)
+    checkpoint = load_checkpoint(golden)
     require_usable(checkpoint)
     session = session_of(tmp_path)
     session.restore(checkpoint)
@@ -52,9 +57,23 @@ def test_a_checkpoint_of_version_1_still_loads(tmp_path: Path) -> None:
     assert loss is not None and math.isclose(loss, LOSS_OF_STEP_4, rel_tol=1e-4)
 
 
+def test_one_of_version_2_can_write_by_itself(tmp_path: Path) -> None:
+    """Under any name; what is of version 1 needs the tokenizer of the run that it lies in."""
+    first, second = (Path(shutil.copytree(g, tmp_path / g.parent.name)) for g in GOLDEN)
+    model, tokenizer = load_run(second)
+    assert tokenizer.characters == tuple("\nabcd")
+    assert model.config.vocab_size == tokenizer.vocab_size
+    with pytest.raises(DataError, match="cannot read tokenizer"):
+        load_run(first)
+    inside = tmp_path / "run" / "checkpoints" / "step-00000003"
+    shutil.copytree(first, inside)
+    tokenizer.save(tmp_path / "run" / "tokenizer.json")
+    assert load_run(inside)[1].characters == tokenizer.characters
+
+
 def test_a_checkpoint_with_fewer_counters_and_settings_loads(tmp_path: Path) -> None:
     """As an earlier writer made it: what is absent has a default."""
-    checkpoint = load_checkpoint(GOLDEN)
+    checkpoint = load_checkpoint(GOLDEN[0])
     for name in ("skipped", "skipped_in_a_row"):
         del checkpoint.state["counters"][name]
     del checkpoint.config["train"]["skip_nonfinite"]
@@ -83,7 +102,7 @@ def test_every_key_is_in_the_document(written: Path, tmp_path: Path) -> None:
     weights = set(load_checkpoint(written).model)
     found = {name: json.loads((written / name).read_bytes()) for name in os.listdir(written)
              if name.endswith(".json")}  # fmt: skip
-    assert len(found) == 4
+    assert len(found) == 5
     settings = set(found["config.json"]["train"])  # all of the flags; the document says so
     model = session_of(tmp_path).model
     config = session_of(tmp_path).config
@@ -137,8 +156,9 @@ def test_every_file_and_limit_is_in_the_document(written: Path) -> None:
     for name in os.listdir(written):
         assert f"| `{name}` |" in DOCUMENT
     assert f"{json_records.RECORD_LIMIT >> 20} MiB of another JSON file" in DOCUMENT
-    assert f"at most {json_records._DEPTH} levels" in DOCUMENT
-    assert f"at most {json_records._DIGITS} digits" in DOCUMENT
+    assert f"about {_json.VALUES:,} values" in DOCUMENT
+    assert f"at most {_json.DEPTH} levels" in DOCUMENT
+    assert f"at most {_json.DIGITS} digits" in DOCUMENT
 
 
 def test_what_the_document_says_of_arrays(written: Path) -> None:
@@ -151,12 +171,17 @@ def test_what_the_document_says_of_arrays(written: Path) -> None:
         assert array.shape == weights[parameter].shape, name
 
 
-def test_the_file_in_the_run_folder_is_the_same(written: Path) -> None:
+def test_the_files_in_the_run_folder_are_the_same(written: Path) -> None:
+    """But for the digest that the config there has of itself."""
     run = written.parents[1]
-    assert (run / "config.json").read_bytes() == (written / "config.json").read_bytes()
+    record = json.loads((run / "config.json").read_bytes())
+    assert len(record.pop("sha256")) == 64
+    assert pack_json(record) == (written / "config.json").read_bytes()
+    assert (run / "tokenizer.json").read_bytes() == (written / "tokenizer.json").read_bytes()
 
 
-def test_the_golden_checkpoint_is_small_and_of_no_machine() -> None:
-    assert sum(p.stat().st_size for p in GOLDEN.iterdir()) < 30_000
-    text = b"".join(p.read_bytes() for p in GOLDEN.iterdir()).decode("latin-1")
+@pytest.mark.parametrize("golden", GOLDEN)
+def test_the_golden_checkpoints_are_small_and_of_no_machine(golden: Path) -> None:
+    assert sum(p.stat().st_size for p in golden.iterdir()) < 30_000
+    text = b"".join(p.read_bytes() for p in golden.iterdir()).decode("latin-1")
     assert "/tmp" not in text and "/home" not in text

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from tinytape import checkpoint, train
-from tinytape.training.arrays import pack_arrays, unpack_arrays
-from tinytape.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tinytape.training.checkpoint import load_checkpoint
+
+from .soak._miniature import forge
 
 pytestmark = pytest.mark.slow
 
@@ -49,17 +51,12 @@ def record_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def save_again(old: Checkpoint, **changes: Any) -> None:
-    """Write a checkpoint with other content and a manifest that fits it."""
-    content = {"model": old.model, "arrays": old.arrays, "state": old.state, "config": old.config}
-    save_checkpoint(old.path.parent, old.step, **{**content, "env": old.env, **changes})
-
-
 def test_verify_says_good_of_everything(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, lines = said(capsys, "verify", run)
     assert code == 0
     folders = ["checkpoints/step-00000006", "checkpoints/step-00000004"]
     folders += ["checkpoints/step-00000002", "best/step-00000004", "model.safetensors"]
+    folders += ["config.json", "tokenizer.json"]
     assert lines == [f"good     {run / name}" for name in folders]
     assert record_of(capsys, "verify", run)["good"] is True
     one = run / "checkpoints" / "step-00000002"
@@ -101,14 +98,18 @@ def test_verify_finds_content_that_does_not_belong_together(
         ({"arrays": wrong}, "size mismatch for head.bias.exp_avg"),
         ({"state": {"step": 6}}, "expected the key 'optimizer'"),
     ):
-        save_again(old, **change)
+        whole = {"model": old.model, "arrays": old.arrays, "state": old.state, "config": old.config}
+        forge(path, **{**whole, **change})
         code, lines = said(capsys, "verify", path)
         assert code == 1 and len(lines) == 1 and words in lines[0], lines
-    weights = unpack_arrays((run / "model.safetensors").read_bytes(), run)
+    forge(path, model=old.model, arrays=old.arrays, state=old.state, config=old.config)
+    weights = safetensors.numpy.load_file(run / "model.safetensors")
     weights["head.bias"] = np.full_like(weights["head.bias"], np.nan)
-    (run / "model.safetensors").write_bytes(pack_arrays(weights))
+    (run / "model.safetensors").write_bytes(safetensors.numpy.save(weights, {"format": "tinytape"}))
     code, lines = said(capsys, "verify", run)
-    assert code == 1 and "head.bias holds values that are not finite" in lines[-1]
+    bad = [line for line in lines if not line.startswith("good     ")]
+    assert code == 1 and len(bad) == 1, lines
+    assert "model.safetensors: head.bias holds values that are not finite" in bad[0]
 
 
 def test_sizes_that_somebody_made_up_are_not_built(
@@ -117,7 +118,7 @@ def test_sizes_that_somebody_made_up_are_not_built(
     path = run / "checkpoints" / "step-00000006"
     old = load_checkpoint(path)
     for change in ({"width": 2**40}, {"layers": 2**40}, {"vocab_size": 2**60}):
-        save_again(old, config={**old.config, "model": {**old.config["model"], **change}})
+        forge(old.path, config={**old.config, "model": {**old.config["model"], **change}})
         code, lines = said(capsys, "verify", path)
         assert code == 1 and "describes a model of" in lines[0]
 
@@ -166,8 +167,8 @@ def test_a_name_in_a_checkpoint_cannot_command_the_terminal(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = load_checkpoint(run / "checkpoints" / "step-00000006")
-    save_again(
-        old,
+    forge(
+        old.path,
         env={**old.env, "\x1b[2J": "\x1b]0;title\x07"},
         model={**old.model, "\x1b[2J": np.zeros(1)},
     )

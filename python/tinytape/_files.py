@@ -15,18 +15,26 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+# What a file is to hold: all of it, or piece by piece, so that it need not be in memory at once.
+Content = bytes | Iterable[bytes | memoryview]
+
 # What a killed process can leave behind; never read. All of it may be removed but a folder that
 # was moved out of the way and whose successor never got its name: see remove_leftovers.
 TEMPORARY_PREFIX = ".tmp-"
-_ASIDE = re.compile(re.escape(TEMPORARY_PREFIX) + r"old-(.+)-[0-9]+")
+# "." and ".." are names of no folder of ours, whatever a leftover is called.
+_ASIDE = re.compile(re.escape(TEMPORARY_PREFIX) + r"old-(?!\.{1,2}-[0-9]+$)(.+)-[0-9]+")
+# What a file system that cannot sync a folder says. SQLite and PostgreSQL go on then as well: such
+# a system keeps names in an order of its own, and no call of ours would change that.
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_NO_FOLDER_OPEN = {errno.EACCES, errno.EISDIR}  # one that may be written but not listed
 
 
-def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
+def replace_file(path: str | os.PathLike[str], content: Content) -> None:
     """Give ``path`` the content, or leave it as it was and raise OSError."""
     path = Path(path)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
@@ -39,11 +47,13 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def publish_folder(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
+def publish_folder(path: str | os.PathLike[str], files: Mapping[str, Content]) -> None:
     """Create the folder ``path`` with ``files``, contents by name, or raise OSError.
 
-    A reader sees the whole folder or none of it. A folder that is there already is replaced; a
-    kill while it is can leave it under another name, which ``remove_leftovers`` puts right.
+    A reader sees the whole folder or none of it. A folder that is there already is replaced when
+    all of the new one is written, so whatever an iterator of pieces raises, a MemoryError among
+    others, loses nothing; a kill while it is can leave it under another name, which
+    ``remove_leftovers`` puts right. The files are written one after the other, in this order.
     """
     path = Path(path)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
@@ -83,25 +93,39 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         sync_folder(path.parent)
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: Content) -> None:
     """Create ``path``, which must not exist, write all of the content and sync it."""
     with opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
-        write_all(descriptor, content)
+        for piece in [content] if isinstance(content, bytes) else content:
+            write_all(descriptor, piece)
         os.fsync(descriptor)
 
 
-def write_all(descriptor: int, content: bytes) -> None:
-    """Write all of the content: the system may take less at a time."""
-    rest = memoryview(content)
+def write_all(descriptor: int, piece: bytes | memoryview) -> None:
+    """Write all of the bytes: the system may take less at a time."""
+    rest = memoryview(piece)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable (where the system can sync a folder)."""
-    if os.name != "nt":
-        with opened(path, os.O_RDONLY) as descriptor:
-            os.fsync(descriptor)
+    """Make the names in a folder durable, where the system can sync a folder."""
+    if os.name == "nt":
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno in _NO_FOLDER_OPEN:
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            error.filename = os.fspath(path)
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

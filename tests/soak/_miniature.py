@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import safetensors.numpy
+
 from tinytape import models
 from tinytape.training import TrainConfig, resolve
-from tinytape.training.arrays import pack_arrays
-from tinytape.training.checkpoint import MANIFEST, save_checkpoint
+from tinytape.training.checkpoint import save_checkpoint
 from tinytape.training.environment import environment
+from tinytape.training.final_weights import save_final_weights
 from tinytape.training.json_records import pack_json
+from tinytape.training.manifest import FORMAT, MANIFEST, VERSION
 from tinytape.training.run_folder import RunFolder
 from tinytape.training.session import Session, build_session
 from tinytape.training.step import train_step
@@ -49,9 +52,12 @@ def write_run(folder: Path, steps: tuple[int, ...] = (1, 2)) -> Session:
             state, arrays = session.state()
             save_checkpoint(
                 run.checkpoints, step, model=session.weights(), arrays=arrays, state=state,
-                config=session.record(), env=environment(),
+                config=session.record(), env=environment(), tokenizer=session.tokenizer,
             )  # fmt: skip
-    run.model.write_bytes(pack_arrays(session.weights()))
+    save_final_weights(
+        run.model, session.weights(), step=session.counters.step,
+        model=session.model.config.to_dict(), tokenizer=session.tokenizer,
+    )  # fmt: skip
     return session
 
 
@@ -61,9 +67,22 @@ def manifest_of(files: dict[str, bytes], step: int) -> bytes:
         name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         for name, data in files.items()
     }
-    return pack_json(
-        {"format": "tinytape-checkpoint", "version": 1, "step": step, "files": entries}
-    )
+    return pack_json({"format": FORMAT, "version": VERSION, "step": step, "files": entries})
+
+
+def forge(path: Path, **changes: Any) -> None:
+    """Give a checkpoint other content, which no writer of ours would write, and seal it.
+
+    Args:
+        changes: ``model`` and ``arrays``, arrays by name; ``state``, ``config`` and ``env``.
+    """
+    for part, content in changes.items():
+        if part in ("model", "arrays"):
+            name = {"model": "model", "arrays": "train_state"}[part]
+            (path / f"{name}.safetensors").write_bytes(safetensors.numpy.save(content))
+        else:
+            (path / f"{part}.json").write_bytes(pack_json(content))
+    seal(path)
 
 
 def seal(path: Path) -> None:

@@ -21,10 +21,11 @@ import numpy as np
 from tinytape.data import CharTokenizer, load_corpus, split_corpus
 from tinytape.errors import TinytapeError
 from tinytape.training import RunFolder, TrainConfig, load_run
-from tinytape.training.checkpoint import MANIFEST, load_checkpoint
+from tinytape.training.checkpoint import load_checkpoint
 from tinytape.training.config import read_toml
 from tinytape.training.environment import resident_mb
 from tinytape.training.examine import require_usable
+from tinytape.training.manifest import MANIFEST
 from tinytape.training.session import Session
 
 from ._miniature import TEXT, manifest_of, write_run

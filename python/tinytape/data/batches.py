@@ -56,7 +56,8 @@ def split_corpus(corpus: Corpus, tokenizer: CharTokenizer, context: int) -> Spli
                 f"{corpus.path or corpus.name}: {cut} characters to train on and {n - cut} held "
                 f"out are too few; at least {context + 1} and 2 are needed (context {context})"
             )
-        needed = max(context + 1, 2 * 100 // HELD_OUT_PERCENT)
+        about = (context + 1) * 100 // (100 - HELD_OUT_PERCENT)  # two more at most than needed
+        needed = max(about - 2, 2 * 100 // HELD_OUT_PERCENT)
         while needed - needed * HELD_OUT_PERCENT // 100 < context + 1:
             needed += 1
         require_length(

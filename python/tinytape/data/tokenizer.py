@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._files import read_file, replace_file
+from .._json import parse
 from .errors import DataError
 
 _KIND = "character"
@@ -102,10 +103,21 @@ class CharTokenizer:
             DataError: the file is absent, or is not a character tokenizer.
         """
         try:
-            record = json.loads(read_file(path, _FILE_LIMIT).decode("utf-8"))
+            data = read_file(path, _FILE_LIMIT)
         except OSError as error:
             raise DataError(f"cannot read tokenizer {path}: {error.strerror or error}") from error
-        except (ValueError, RecursionError) as error:  # bad UTF-8 or bad JSON
+        return cls.from_json(data, path)
+
+    @classmethod
+    def from_json(cls, data: bytes, path: str | os.PathLike[str]) -> CharTokenizer:
+        """What ``to_json`` gave, encoded; ``path`` is for the message.
+
+        Raises:
+            DataError: it is not a character tokenizer.
+        """
+        try:
+            record = parse(data, _FILE_LIMIT)
+        except ValueError as error:  # bad UTF-8 or bad JSON
             raise DataError(f"{path}: not a tokenizer (not JSON: {error})") from error
         if not isinstance(record, dict) or record.get("kind") != _KIND:
             raise DataError(f'{path}: not a tokenizer (expected "kind": "{_KIND}")')

@@ -23,6 +23,7 @@ __all__ = [
     "NestedLM",
     "count_parameters",
     "create",
+    "describe",
     "from_config",
     "presets",
 ]
@@ -64,11 +65,21 @@ def create(
     Raises:
         ValueError: an unknown preset, an unknown field, or sizes that do not fit together.
     """
+    return from_config(describe(name, vocab_size, **overrides), generator=generator, dtype=dtype)
+
+
+def describe(name: str, vocab_size: int, **overrides: Any) -> dict[str, Any]:
+    """What ``config.to_dict()`` of the model will give that ``create`` makes; nothing is made.
+
+    Raises:
+        ValueError: as ``create``.
+    """
     if name not in _PRESETS:
         raise ArgumentError(f"models.create: expected one of {', '.join(_PRESETS)}, got {name!r}")
     architecture, options = _PRESETS[name]
     config = {**options, **overrides, "vocab_size": vocab_size, "architecture": architecture}
-    return from_config(config, generator=generator, dtype=dtype)
+    described: dict[str, Any] = _read(config)[1].to_dict()
+    return described
 
 
 def from_config(

@@ -7,18 +7,19 @@ import operator
 from typing import Any
 
 from ..errors import ArgumentError
+from ..nn.state import MOST_COUNT
 
 
 def check_int(what: str, value: Any, least: int) -> int:
     """The value as Python's int, which JSON can hold; numpy's integers are taken as well.
 
-    Raises ArgumentError unless it is a whole number of at least ``least``.
+    Raises ArgumentError unless it is a whole number of at least ``least``, and one that counts.
     """
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except (TypeError, ValueError):
         number = None
-    if number is None or number < least:
+    if number is None or not least <= number <= MOST_COUNT:
         raise ArgumentError(f"{what} to be an int >= {least}, got {value!r}")
     return number
 

@@ -25,7 +25,7 @@ from ..creation import tensor, zeros
 from ..dtypes import dtype as DType
 from ..errors import ArgumentError
 from ..functional import cat
-from ..nn.state import StateDictError
+from ..nn.state import MOST_COUNT, StateDictError
 from ..tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -152,7 +152,9 @@ class CarriedState:
         problems = [f"missing {name}" for name in COUNTERS if name not in given]
         for name in COUNTERS:
             x = given.get(name)
-            if x is not None and (x.shape != () or x.dtype.kind not in "iu" or int(x) < 0):
+            if x is not None and not (
+                x.shape == () and x.dtype.kind in "iu" and 0 <= int(x) <= MOST_COUNT
+            ):
                 problems.append(f"{name}: expected a count, got {x.dtype} of shape {x.shape}")
         states = {name: x for name, x in given.items() if name not in COUNTERS}
         if states:

@@ -11,6 +11,7 @@ from ..autograd import grad, no_grad
 from ..creation import zeros
 from ..errors import ArgumentError
 from ..functional import clamp, norm
+from ..nn.state import MOST_COUNT
 from ..tensor import Tensor
 
 MODES = ("detached", "second_order", "teach")
@@ -206,7 +207,7 @@ class SurpriseLossComputer:
             ValueError: there is no count in it.
         """
         count = state_dict.get("step_counter")
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MOST_COUNT:
             raise ArgumentError(
                 "SurpriseLossComputer.load_state_dict: expected step_counter to be a count, "
                 f"got {count!r}"

@@ -10,6 +10,8 @@ from ..errors import TinytapeError
 from ..tensor import Tensor
 
 Array = np.ndarray[Any, Any]
+# More than was ever counted. What one more is can still be said by an int64, and by a double.
+MOST_COUNT = 1 << 53
 
 
 class StateDictError(TinytapeError, RuntimeError, ValueError):

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..autograd import enable_grad, no_grad
 from ..errors import ArgumentError
-from ..nn.state import Array, StateDictError, assign, misfit
+from ..nn.state import MOST_COUNT, Array, StateDictError, assign, misfit
 from ..tensor import Tensor
 
 Params = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
@@ -277,8 +277,8 @@ def _compare(what: str, mine: set[str], theirs: set[str], problems: list[str]) -
 def _as_int(name: str, value: Any) -> tuple[str | None, int]:
     try:
         number = int(value.item() if hasattr(value, "item") else value)
-        if number >= 0 and number == value:
+        if 0 <= number <= MOST_COUNT and number == value:
             return None, number
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last: an infinity
         pass
-    return f"bad value for {name}: expected a count, got {value!r}", 0
+    return f"bad value for {name}: expected a count of at most 2**53, got {value!r:.60}", 0

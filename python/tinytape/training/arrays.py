@@ -1,57 +1,123 @@
-"""Named arrays as safetensors files, compared and checked with care."""
+"""Named arrays: written to and read from safetensors files one at a time, compared and checked.
+
+Whatever is written is what a reader accepts, and memory for one array is all that a file takes
+beside the arrays themselves.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from ..tensor import Tensor
 from .errors import CheckpointError
+from .safetensors_format import PREFIX, Header, header_length, lay_out, parse_header, shown
 
 Array = np.ndarray | Tensor
+_FORMAT = {"format": "tinytape"}
+_BLOCK = 1 << 18  # values looked at at a time, and bytes read
+
+
+class NotFiniteError(CheckpointError):
+    """An array with a value that is not finite; ``name`` is the array's."""
+
+    def __init__(self, name: str, source: Path) -> None:
+        super().__init__(f"{source}: {shown(name)} holds values that are not finite")
+        self.name = name
+
+
+def array_file(
+    arrays: Mapping[str, Array], source: Path, metadata: Mapping[str, str] = _FORMAT
+) -> tuple[Header, Iterator[bytes | memoryview]]:
+    """A safetensors file whose bytes depend on the content alone: its header, and all of it.
+
+    Args:
+        source: the file to be, for messages.
+        metadata: texts by name.
+
+    Raises:
+        CheckpointError: a name or dtype that the format does not have.
+    """
+    try:
+        start, header = lay_out({name: spec_of(array) for name, array in arrays.items()}, metadata)
+    except CheckpointError as error:
+        raise CheckpointError(f"{source}: {error}") from error
+    return header, _pieces(start, header, arrays)
+
+
+def _pieces(
+    start: bytes, header: Header, arrays: Mapping[str, Array]
+) -> Iterator[bytes | memoryview]:
+    yield start
+    for entry in header.arrays:
+        # In C order and little-endian, whatever it is in memory.
+        little = entry.dtype.newbyteorder("<")
+        values = np.asarray(as_numpy(arrays[entry.name]), dtype=little, order="C").reshape(-1)
+        yield memoryview(values.view(np.uint8))  # type: ignore[arg-type]
 
 
 def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
-    """A safetensors file whose bytes depend on the content alone.
+    """Such a file as bytes."""
+    return b"".join(array_file(arrays, Path("arrays"))[1])
+
+
+def read_header(file: BinaryIO, size: int, source: Path) -> tuple[bytes, Header]:
+    """The beginning of a safetensors file of ``size`` bytes, up to the first value, and what it
+    says; ``source`` is for the message.
 
     Raises:
-        TypeError: an array of a dtype that the format does not have.
+        CheckpointError: this is no such file.
     """
-    dense = {name: _dense(array) for name, array in arrays.items()}
-    for name, array in dense.items():
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"{name}: safetensors has no code for {array.dtype}")
-    # One entry only: the library writes several in an order that differs between processes.
-    return safetensors.numpy.save(dense, metadata={"format": "tinytape"})
+    prefix = file.read(PREFIX)
+    text = file.read(header_length(prefix, size, source))
+    return prefix + text, parse_header(text, size - PREFIX - len(text), source)
 
 
-def unpack_arrays(data: bytes, source: Path) -> dict[str, np.ndarray]:
-    """The arrays in a safetensors file; ``source`` is for the message.
+def read_values(
+    file: BinaryIO, header: Header, source: Path, note: Callable[[memoryview], object]
+) -> dict[str, np.ndarray]:
+    """The arrays that follow a header; ``note`` is told all bytes.
 
     Raises:
-        CheckpointError: these are not the bytes of such a file.
+        CheckpointError: the file ends too early, or a value is not finite or no truth value.
     """
-    try:
-        arrays = safetensors.numpy.load(data)
-    except (safetensors.SafetensorError, ArithmeticError, LookupError, TypeError,
-            ValueError) as error:  # fmt: skip
-        raise CheckpointError(f"{source}: not a safetensors file ({error})") from error
-    for name, array in arrays.items():
-        if array.dtype == np.bool_ and (array.view(np.uint8) > 1).any():
-            raise CheckpointError(f"{source}: {name} holds bytes that are neither true nor false")
+    arrays = {}
+    for entry in header.arrays:
+        values = np.empty(math.prod(entry.shape), entry.dtype.newbyteorder("<"))
+        rest = memoryview(values.view(np.uint8))  # type: ignore[arg-type]
+        while rest:
+            got = file.readinto(rest[: 8 * _BLOCK])  # type: ignore[attr-defined]
+            if not got:
+                raise CheckpointError(f"{source}: cut short, in {shown(entry.name)}")
+            note(rest[:got])
+            rest = rest[got:]
+        if entry.dtype == np.bool_ and (values.view(np.uint8) > 1).any():
+            raise CheckpointError(
+                f"{source}: {shown(entry.name)} holds bytes that are neither true nor false"
+            )
+        if not is_finite(values):
+            raise NotFiniteError(entry.name, source)
+        arrays[entry.name] = values.astype(entry.dtype, copy=False).reshape(entry.shape)
     return arrays
 
 
+def unpack_arrays(data: bytes, source: Path) -> dict[str, np.ndarray]:
+    """The arrays in the bytes of a file."""
+    file = io.BytesIO(data)
+    _, header = read_header(file, len(data), source)
+    return read_values(file, header, source, lambda _: None)
+
+
 def require_finite(arrays: Mapping[str, Array], source: Path) -> None:
-    """Raise CheckpointError when a floating-point array holds an inf or nan."""
+    """Raise NotFiniteError when a floating-point array holds an inf or nan."""
     for name, array in arrays.items():
         if not is_finite(array):
-            raise CheckpointError(f"{source}: {name} holds values that are not finite")
+            raise NotFiniteError(name, source)
 
 
 def require_same_arrays(
@@ -66,7 +132,7 @@ def require_same_arrays(
             f"not expected: {', '.join(extra) or 'none'}"
         )
     for name in expected:
-        have, want = _spec(found[name]), _spec(expected[name])
+        have, want = spec_of(found[name]), spec_of(expected[name])
         if have != want:
             raise CheckpointError(
                 f"{source}: {name} is {have[0]} of shape {have[1]}, "
@@ -75,21 +141,17 @@ def require_same_arrays(
 
 
 def is_finite(array: Array) -> bool:
-    values = as_numpy(array)
-    return values.dtype.kind != "f" or bool(np.isfinite(values).all())
+    values = as_numpy(array).reshape(-1)
+    return values.dtype.kind != "f" or all(
+        np.isfinite(values[at : at + _BLOCK]).all() for at in range(0, values.size, _BLOCK)
+    )
 
 
 def as_numpy(array: Array) -> np.ndarray:
     return array.numpy() if isinstance(array, Tensor) else array
 
 
-def _dense(array: Array) -> np.ndarray:
-    """In C order and native bytes: a writer that looks at the memory alone then sees the values."""
-    values = np.asarray(as_numpy(array), order="C")
-    return values.astype(values.dtype.newbyteorder("="), copy=False)
-
-
-def _spec(array: Array) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def spec_of(array: Array) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """dtype and shape, without a copy of the values."""
     dtype = array.dtype.numpy if isinstance(array, Tensor) else array.dtype
     return dtype, tuple(array.shape)

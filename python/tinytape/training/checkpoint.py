@@ -5,49 +5,47 @@
         train_state.safetensors  the arrays of the training state (Adam's m and v, ...)
         state.json               its numbers: step, optimiser, schedule, generators, data, best loss
         config.json              the resolved configuration of the run
+        tokenizer.json           characters and their ids
         env.json                 versions, BLAS, SIMD level
         MANIFEST.json            size and SHA-256 of each of the above, written last
 
 The folder is written under a temporary name, synced, renamed, and its parent synced. Reading goes
 the other way: the manifest first, every byte against it, and only then the content. Nothing is
-unpickled or executed. A folder is judged by what it holds, never by a pointer file beside it.
+unpickled or executed. A folder is judged by what it holds, never by a pointer file beside it; what
+is in it is enough to go on from, wherever it was copied. Saving and loading keep the same rules:
+what is saved is what is accepted.
 
 docs/checkpoint-format.md has every key, and what a reader must accept and refuse.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
+import contextlib
 import os
-import re
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .._files import discard_folder, make_folder, open_regular, publish_folder, read_file
-from .arrays import Array, pack_arrays, require_finite, unpack_arrays
-from .errors import CheckpointError
-from .json_records import MEBIBYTE, RECORD_LIMIT
+from .._files import discard_folder, make_folder, publish_folder
+from ..data import CharTokenizer, DataError
+from ..errors import ArgumentError
+from . import manifest, record_types
+from .arrays import Array, array_file, read_header, read_values, require_finite
+from .errors import CheckpointError, memory_for
 from .json_records import pack_json as pack_json
 from .json_records import unpack_json as unpack_json
-from .record_types import CONFIG, COUNT, ENVIRONMENT, STATE, Kind, require_types
+from .manifest import CONFIG, ENV, MANIFEST, STATE, TOKENIZER, TRAIN_STATE, WEIGHTS
+from .model_size import require_state_of, require_weights_of
+from .safetensors_format import Header
 from .state_tree import references
 
-FORMAT = "tinytape-checkpoint"
-VERSION = 1
-MANIFEST = "MANIFEST.json"
-_PARTS = ("model.safetensors", "train_state.safetensors", "state.json", "config.json", "env.json")
-_STEP_FOLDER = re.compile(r"step-([0-9]{8,})")
-_MANIFEST_LIMIT = MEBIBYTE  # ours have less than one thousandth of it
-_ENTRY = {
-    "bytes": COUNT,
-    "sha256": Kind("a SHA-256 in hexadecimal", lambda v: _is_digest(v)),
-}
+_RECORDS = {STATE: record_types.STATE, CONFIG: record_types.CONFIG, ENV: record_types.ENVIRONMENT}
+# How often a reader looks again where a run that goes on has removed what it was about to read.
+ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,7 @@ class Checkpoint:
     state: dict[str, Any]
     config: dict[str, Any]
     env: dict[str, Any]
+    tokenizer: CharTokenizer | None = None  # one of version 1 has none
 
 
 def save_checkpoint(
@@ -72,24 +71,34 @@ def save_checkpoint(
     state: Mapping[str, Any],
     config: Mapping[str, Any],
     env: Mapping[str, Any],
+    tokenizer: CharTokenizer | None = None,
 ) -> Path:
     """Write ``folder/step-XXXXXXXX`` and return its path.
 
+    Arrays pass one at a time: beside them, memory for the largest is needed.
+
     Raises:
-        OSError: the disk is full or fails; what was there before is untouched.
+        CheckpointError: something that ``load_checkpoint`` would refuse.
+        OSError: the disk is full or fails.
+        MemoryError: there is too little. What was there before is untouched after each of these.
     """
-    make_folder(folder)
-    files = {
-        "model.safetensors": pack_arrays(model),
-        "train_state.safetensors": pack_arrays(arrays),
-        "state.json": pack_json({**state, "step": step}),
-        "config.json": pack_json(config),
-        "env.json": pack_json(env),
-    }
-    listed = {name: _entry([content]) for name, content in files.items()}
-    manifest = {"format": FORMAT, "version": VERSION, "step": step, "files": listed}
+    record_types.require_types(step, record_types.COUNT, folder, "step")
     path = folder / f"step-{step:08d}"
-    publish_folder(path, {**files, MANIFEST: pack_json(manifest)})
+    with memory_for(f"saving {path}"):
+        given = {STATE: {**state, "step": step}, CONFIG: config, ENV: env}
+        files: dict[str, Any] = {name: [_packed(given[name], path / name)] for name in given}
+        records = {name: _record(data[0], path / name) for name, data in files.items()}
+        headers = {}
+        for name, named in ((WEIGHTS, model), (TRAIN_STATE, arrays)):
+            require_finite(named, path / name)
+            headers[name], files[name] = array_file(named, path / name)
+        _require_one(path, step, records)
+        for name in headers:
+            _require_fit(path, name, headers[name], records)
+        if tokenizer is not None:
+            files[TOKENIZER] = [tokenizer.to_json().encode()]
+        make_folder(folder)
+        publish_folder(path, manifest.with_manifest(files, step))
     return path
 
 
@@ -99,61 +108,81 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: a missing file, a wrong size or digest, an unknown version, or a value
             that is not finite; the message names the file and what was expected.
+        MemoryError: there is too little.
     """
-    files = _read_verified(path)
-    records = {}
-    for name, expected in (
-        ("state.json", STATE), ("config.json", CONFIG), ("env.json", ENVIRONMENT),
-    ):  # fmt: skip
-        records[name] = unpack_json(files[name], path / name)
-        require_types(records[name], expected, path / name)
-    state = records["state.json"]
-    step = step_of(path)
-    if state.get("step") != step:
-        raise CheckpointError(
-            f"{path / 'state.json'}: of step {state.get('step')}, expected {step}"
+    with memory_for(f"reading {path}"):
+        about = manifest.read_manifest(path)
+        records = {
+            name: _record(manifest.read_record(path / name, about.files[name]), path / name)
+            for name in _RECORDS
+        }
+        _require_one(path, about.step, records)
+        return Checkpoint(
+            path=path,
+            step=about.step,
+            model=_arrays(path, WEIGHTS, about, records),
+            arrays=_arrays(path, TRAIN_STATE, about, records),
+            state=records[STATE],
+            config=records[CONFIG],
+            env=records[ENV],
+            tokenizer=_tokenizer(path / TOKENIZER, about.files.get(TOKENIZER)),
         )
-    arrays = {}
-    for name in ("model.safetensors", "train_state.safetensors"):
-        arrays[name] = unpack_arrays(files[name], path / name)
-        require_finite(arrays[name], path / name)
-    for reference in references(state):
-        if reference not in arrays["train_state.safetensors"]:
-            raise CheckpointError(
-                f"{path / 'state.json'}: refers to {reprlib.repr(reference)}, "
-                f"which train_state.safetensors does not hold"
-            )
-    return Checkpoint(
-        path=path,
-        step=step,
-        model=arrays["model.safetensors"],
-        arrays=arrays["train_state.safetensors"],
-        state=state,
-        config=records["config.json"],
-        env=records["env.json"],
-    )
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoint folders in ``folder``, newest step first; not verified."""
-    if not folder.is_dir():
+    """The checkpoint folders in ``folder``, newest step first; not verified.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = [folder / entry.name for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(
-        (p for p in folder.iterdir() if is_checkpoint_name(p) and p.is_dir()),
-        key=step_of,
-        reverse=True,
-    )
+    return sorted(filter(is_checkpoint_name, found), key=step_of, reverse=True)
 
 
 def latest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Return the newest checkpoint that verifies, and why each newer one was skipped."""
-    problems: list[str] = []
-    for path in list_checkpoints(folder):
+    """Return the newest checkpoint that verifies, and why each newer one was skipped.
+
+    Of a run that goes on meanwhile, it is the newest at one moment of the call.
+    """
+    for _ in range(ATTEMPTS):
+        problems: list[str] = []
+        for path in list_checkpoints(folder):
+            was_there = Presence(path)
+            try:
+                return load_checkpoint(path), problems
+            except CheckpointError as error:
+                if was_there.has_ended():
+                    break
+                problems.append(str(error))
+        else:
+            return None, problems
+    raise CheckpointError(
+        f"{folder}: {ATTEMPTS} times in a row what was to be read was removed by the run that "
+        f"writes there; try again"
+    )
+
+
+class Presence:
+    """Whether a folder that was found is still there: rotation may remove it, or the run may write
+    it anew, while it is read. What was wrong with it then says nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before = self._identity()
+
+    def has_ended(self) -> bool:
+        return self._before is None or self._identity() != self._before
+
+    def _identity(self) -> tuple[int, ...] | None:
         try:
-            return load_checkpoint(path), problems
-        except CheckpointError as error:
-            problems.append(str(error))
-    return None, problems
+            about = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return about.st_dev, about.st_ino
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
@@ -166,120 +195,108 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
         if good >= keep:
             discard_folder(path)
         else:
-            try:
+            with contextlib.suppress(CheckpointError):
                 verify_checkpoint(path)
                 good += 1
-            except CheckpointError:
-                pass
 
 
 def copy_checkpoint(path: Path, folder: Path) -> Path:
     """Copy one checkpoint that verifies into another folder, all of it or nothing."""
     make_folder(folder)
-    manifest = {MANIFEST: _read(path / MANIFEST, _MANIFEST_LIMIT)}
-    publish_folder(folder / path.name, {**_read_verified(path), **manifest})
-    return folder / path.name
+    about = manifest.read_manifest(path)
+    files: dict[str, Any] = {
+        name: manifest.verified_pieces(path / name, expected)
+        for name, expected in about.files.items()
+    }
+    target = folder / f"step-{about.step:08d}"
+    publish_folder(target, {**files, MANIFEST: manifest.manifest_bytes(path)})
+    return target
 
 
 def verify_checkpoint(path: Path) -> None:
     """Compare every file with the manifest, in little memory; CheckpointError says what differs."""
-    for name, expected in _read_manifest(path).items():
-        try:
-            with open_regular(path / name) as file:
-                _compare_size(path / name, os.fstat(file.fileno()).st_size, expected)
-                found = _entry(iter(functools.partial(file.read, 1 << 16), b""))
-        except OSError as error:
-            raise CheckpointError(_unreadable(path / name, error)) from error
-        _compare(path / name, found, expected)
+    for name, expected in manifest.read_manifest(path).files.items():
+        manifest.verify_part(path / name, expected)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a folder is a checkpoint, by its name or, whatever its name, by its manifest."""
+    return is_checkpoint_name(path) or os.path.lexists(path / MANIFEST)
 
 
 def is_checkpoint_name(path: Path) -> bool:
     """Whether a folder is called as checkpoints are."""
-    return _STEP_FOLDER.fullmatch(path.name) is not None
+    return manifest.STEP_FOLDER.fullmatch(path.name) is not None
 
 
 def step_of(path: Path) -> int:
-    """The step that a checkpoint folder's name says."""
-    match = _STEP_FOLDER.fullmatch(path.name)
-    if match is None:
-        raise CheckpointError(
-            f"{path}: not a checkpoint folder (expected a name like step-00005000)"
-        )
-    return int(match[1])
+    """The step that a checkpoint folder's name says; if it says none, its manifest."""
+    match = manifest.STEP_FOLDER.fullmatch(path.name)
+    return manifest.read_manifest(path).step if match is None else int(match[1])
 
 
-def _entry(pieces: Iterable[bytes]) -> dict[str, Any]:
-    """What the manifest says about a file, given piece by piece."""
-    sha256, size = hashlib.sha256(), 0
-    for piece in pieces:
-        sha256.update(piece)
-        size += len(piece)
-    return {"bytes": size, "sha256": sha256.hexdigest()}
-
-
-def _read_verified(path: Path) -> dict[str, bytes]:
-    """The bytes of every file, after comparing them with the manifest."""
-    files = {}
-    for name, expected in _read_manifest(path).items():
-        if name.endswith(".json") and expected["bytes"] > RECORD_LIMIT:
-            raise CheckpointError(
-                f"{path / name}: {expected['bytes']} bytes, expected at most {RECORD_LIMIT}"
-            )
-        # Never more than the manifest says, whatever is there.
-        data = files[name] = _read(path / name, expected["bytes"])
-        _compare(path / name, _entry([data]), expected)
-    return files
-
-
-def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    """The manifest's entries by file name."""
-    source = path / MANIFEST
-    data = _read(source, _MANIFEST_LIMIT)
-    manifest = unpack_json(data, source)
-    version = manifest.get("version")
-    if manifest.get("format") != FORMAT or type(version) is not int or version != VERSION:
-        raise CheckpointError(
-            f"{source}: format {reprlib.repr(manifest.get('format'))} version "
-            f"{reprlib.repr(version)}, expected {FORMAT!r} version {VERSION}"
-        )
-    # No digest covers this file: any change to it must show in what it says or in its form.
-    if data != pack_json(manifest):
-        raise CheckpointError(f"{source}: damaged (not in the form in which manifests are written)")
-    step = step_of(path)
-    if type(manifest.get("step")) is not int or manifest["step"] != step:
-        found = reprlib.repr(manifest.get("step"))
-        raise CheckpointError(f"{source}: of step {found}, expected {step}")
-    listed = manifest.get("files")
-    if not isinstance(listed, dict) or listed.keys() != set(_PARTS):
-        raise CheckpointError(f"{source}: expected entries for {', '.join(_PARTS)}")
-    for name, entry in listed.items():
-        require_types(entry, _ENTRY, source, f"files.{name}")
-        if not _ENTRY.keys() <= entry.keys():
-            raise CheckpointError(f"{source}: files.{name}: expected bytes and sha256")
-    return listed
-
-
-def _is_digest(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
-
-
-def _compare(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    _compare_size(path, found["bytes"], expected)
-    if found["sha256"] != expected["sha256"]:
-        raise CheckpointError(f"{path}: damaged (its SHA-256 is not the manifest's)")
-
-
-def _compare_size(path: Path, size: int, expected: dict[str, Any]) -> None:
-    if size != expected["bytes"]:
-        raise CheckpointError(f"{path}: {size} bytes, expected {expected['bytes']}")
-
-
-def _read(path: Path, limit: int) -> bytes:
+def _packed(record: Mapping[str, Any], source: Path) -> bytes:
     try:
-        return read_file(path, limit)
-    except OSError as error:
-        raise CheckpointError(_unreadable(path, error)) from error
+        return pack_json(record)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{source}: cannot be written as JSON ({error})") from error
 
 
-def _unreadable(path: Path, error: OSError) -> str:
-    return f"cannot read {path}: {error.strerror or error}"
+def _record(data: bytes, source: Path) -> dict[str, Any]:
+    """What one of the JSON files says, its types compared."""
+    record = unpack_json(data, source)
+    record_types.require_types(record, _RECORDS[source.name], source)
+    return record
+
+
+def _require_one(path: Path, step: int, records: Mapping[str, Any]) -> None:
+    """Raise CheckpointError unless the state is of this step."""
+    found = records[STATE].get("step")
+    if found != step:
+        raise CheckpointError(f"{path / STATE}: of step {found}, expected {step}")
+
+
+def _require_fit(
+    path: Path, name: str, header: Header, records: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raise CheckpointError unless arrays can be those of the config and the state.
+
+    Before any value is read or written: how many there are is only what somebody says.
+    """
+    described = records[CONFIG].get("model", {})
+    # What describes no model of ours is refused by whoever builds one; others know their own.
+    with contextlib.suppress(TypeError, ArgumentError):
+        if name == WEIGHTS:
+            count = len(header.arrays), header.values
+            require_weights_of(described, *count, path / name, path / CONFIG)
+        else:
+            require_state_of(described, header.values, path / name)
+    if name == TRAIN_STATE:
+        held = {array.name for array in header.arrays}
+        for reference in references(records[STATE]):
+            if reference not in held:
+                raise CheckpointError(
+                    f"{path / STATE}: refers to {reprlib.repr(reference)}, "
+                    f"which {TRAIN_STATE} does not hold"
+                )
+
+
+def _arrays(
+    path: Path, name: str, about: manifest.Manifest, records: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """One of the two files of arrays."""
+    expected = about.files[name]
+    with manifest.opened_part(path / name, expected) as (file, digest):
+        start, header = read_header(file, expected["bytes"], path / name)
+        _require_fit(path, name, header, records)
+        digest.update(start)
+        return read_values(file, header, path / name, digest.update)
+
+
+def _tokenizer(path: Path, expected: manifest.Entry | None) -> CharTokenizer | None:
+    if expected is None:
+        return None
+    try:
+        return CharTokenizer.from_json(manifest.read_record(path, expected), path)
+    except DataError as error:
+        raise CheckpointError(str(error)) from error

@@ -24,7 +24,8 @@ from .signals import BROKEN_PIPE_EXIT
 # The user can put these right: exit code 2, as for a wrong flag.
 _USAGE = (DataError, ConfigError, RunError, CheckpointError, MissingExtraError)
 # These happened to a run that was asked for correctly: exit code 1.
-_FAILURES = (NonFiniteError, MissingGradientError, MemoryError, OSError)
+_FAILURES = (NonFiniteError, MissingGradientError, OSError)
+_OUT_OF_MEMORY = "out of memory: the system gave no more; what was saved before is whole"
 
 
 def run_command(body: Callable[[], int]) -> int:
@@ -50,8 +51,11 @@ def run_command(body: Callable[[], int]) -> int:
     except _USAGE as error:
         complain(f"error: {error}")
         return 2
+    except MemoryError as error:  # Python's own says nothing
+        complain(f"error: {str(error) or _OUT_OF_MEMORY}")
+        return 1
     except _FAILURES as error:
-        complain(f"error: {_in_words(error)}")
+        complain(f"error: {str(error) or type(error).__name__}")
         return 1
     finally:
         for stream in (sys.stdout, sys.stderr):
@@ -88,12 +92,6 @@ def text_writer() -> Callable[[str], None]:
         stream.flush()
 
     return write
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, MemoryError) and not str(error):  # the interpreter's own says nothing
-        return "out of memory"
-    return str(error) or type(error).__name__
 
 
 def _occupy_closed_descriptors() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ..errors import TinytapeError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import OutOfMemoryError, TinytapeError
 
 
 class ConfigError(TinytapeError, ValueError):
@@ -23,3 +26,15 @@ class MissingGradientError(TinytapeError, RuntimeError):
 
 class MissingExtraError(TinytapeError, ImportError):
     """An optional dependency that is not installed; the message names the extra."""
+
+
+@contextmanager
+def memory_for(what: str) -> Iterator[None]:
+    """Python's own MemoryError says nothing: within this it says that ``what`` needed it."""
+    try:
+        yield
+    except MemoryError as error:
+        text = str(error)
+        raise OutOfMemoryError(
+            f"out of memory while {what}" + (f": {text}" if text else "")
+        ) from error

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ..data import DataError
 from ..models import NestedLM
+from .belonging import require_config, require_tokenizer
 from .checkpoint import (
-    MANIFEST,
+    ATTEMPTS,
     Checkpoint,
+    Presence,
+    is_checkpoint,
     is_checkpoint_name,
     latest_checkpoint,
     list_checkpoints,
@@ -21,7 +26,9 @@ from .checkpoint import (
     step_of,
 )
 from .errors import CheckpointError, RunError
-from .load import build_model, read_weights, settings_of
+from .final_weights import about_final_weights, read_final_weights
+from .load import build_model, settings_of
+from .manifest import MANIFEST
 from .record_types import CONFIG, require_types
 from .run_folder import RunFolder
 from .state_tree import join_state
@@ -34,7 +41,7 @@ class Saved:
     """One thing that a run has saved."""
 
     path: Path
-    kind: str  # "checkpoint", "best" or "weights"
+    kind: str  # "checkpoint", "best", "weights", "config" or "tokenizer"
     step: int | None  # that its name says
     bytes: int
     written: datetime | None
@@ -56,23 +63,30 @@ class Saved:
 def examine(target: str | os.PathLike[str]) -> Iterator[Saved]:
     """Look at everything that is saved in a run folder, or at one checkpoint folder.
 
-    The checkpoints come first, the newest before the others; then the best, then the final weights.
+    The checkpoints come first, the newest before the others; then the best, the final weights, and
+    what belongs to all of them. What a run that goes on removes meanwhile is left out.
 
     Raises:
         RunError: neither is there.
     """
     path = _checkpoint_or_none(target)
     if path is not None:
-        yield _examine_checkpoint(path, "checkpoint")
+        yield _examine_checkpoint(path, "checkpoint")[0]
         return
     folder = RunFolder(target)
     folder.require_run()
-    for checkpoint in list_checkpoints(folder.checkpoints):
-        yield _examine_checkpoint(checkpoint, "checkpoint")
-    for checkpoint in list_checkpoints(folder.best):
-        yield _examine_checkpoint(checkpoint, "best")
+    good = None
+    found = False
+    for kind, where in (("checkpoint", folder.checkpoints), ("best", folder.best)):
+        for saved, checkpoint in _examine_all(where, kind):
+            found, good = True, good or checkpoint
+            yield saved
     if os.path.lexists(folder.model):
+        found = True
         yield _examine_weights(folder)
+    if found:
+        yield _examine_file(folder.config, "config", lambda: _require_config(folder, good))
+        yield _examine_file(folder.tokenizer, "tokenizer", lambda: _require_tokenizer(folder, good))
 
 
 def choose(target: str | os.PathLike[str]) -> tuple[Checkpoint, list[str]]:
@@ -116,7 +130,7 @@ def require_usable(checkpoint: Checkpoint) -> None:
 
 def listed(found: Sequence[Saved]) -> list[dict[str, Any]]:
     """The checkpoints among ``found``, newest step first, each with whether it is latest, best."""
-    checkpoints = [entry for entry in found if entry.kind != "weights"]
+    checkpoints = [entry for entry in found if entry.kind in ("checkpoint", "best")]
     good = [entry for entry in checkpoints if entry.problem is None]
     latest = next((entry for entry in good if entry.kind == "checkpoint"), None)
     best = next((entry for entry in good if entry.kind == "best"), None)
@@ -156,9 +170,12 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def bytes_in(path: Path) -> int:
     """The size of a file, or of the files in a folder."""
-    entries = list(path.iterdir()) if path.is_dir() else [path]
-    about = [entry.lstat() for entry in entries]
-    return sum(entry.st_size for entry in about if stat.S_ISREG(entry.st_mode))
+    size = 0
+    with contextlib.suppress(OSError):  # what a run that goes on removes meanwhile
+        for entry in list(path.iterdir()) if path.is_dir() else [path]:
+            about = entry.lstat()
+            size += about.st_size if stat.S_ISREG(about.st_mode) else 0
+    return size
 
 
 def written_at(path: Path) -> datetime | None:
@@ -171,17 +188,34 @@ def written_at(path: Path) -> datetime | None:
 
 
 def _checkpoint_or_none(target: str | os.PathLike[str]) -> Path | None:
-    """The folder when its name says that it is a checkpoint, None when it should be a run."""
+    """The folder when its name or manifest says that it is a checkpoint, None for that of a run."""
     path = Path(target)
-    if not is_checkpoint_name(path):
+    if not is_checkpoint(path):
         return None
     if not path.is_dir():
         raise RunError(f"{path} is not there; expected a checkpoint folder or that of a run")
     return path
 
 
-def _examine_checkpoint(path: Path, kind: str) -> Saved:
-    loss = problem = None
+def _examine_all(folder: Path, kind: str) -> Iterator[tuple[Saved, Checkpoint | None]]:
+    """All checkpoints in a folder, those with nothing wrong with them beside."""
+    seen: set[Path] = set()
+    for _ in range(ATTEMPTS):
+        for path in list_checkpoints(folder):
+            if path in seen:
+                continue
+            was_there = Presence(path)
+            found = _examine_checkpoint(path, kind)
+            if found[1] is None and was_there.has_ended():
+                break  # there may be a newer one
+            seen.add(path)
+            yield found
+        else:
+            return
+
+
+def _examine_checkpoint(path: Path, kind: str) -> tuple[Saved, Checkpoint | None]:
+    loss = problem = checkpoint = None
     try:
         checkpoint = load_checkpoint(path)
         counters = checkpoint.state.get("counters", {})
@@ -190,18 +224,47 @@ def _examine_checkpoint(path: Path, kind: str) -> Saved:
         require_usable(checkpoint)
     except CheckpointError as error:
         problem = _one_line(error)
-    return Saved(path, kind, step_of(path), bytes_in(path), written_at(path), loss, problem)
+    step = checkpoint.step if checkpoint is not None else None
+    if step is None and is_checkpoint_name(path):
+        step = step_of(path)
+    saved = Saved(path, kind, step, bytes_in(path), written_at(path), loss, problem)
+    return saved, checkpoint if problem is None else None
 
 
 def _examine_weights(folder: RunFolder) -> Saved:
-    path, problem = folder.model, None
-    try:
+    step: int | None = None
+
+    def check() -> None:
+        nonlocal step
         record = folder.read_config()
         require_types(record, CONFIG, folder.config)
-        build_model(record, folder.config, read_weights(path), path)
-    except CheckpointError as error:
+        about, weights = read_final_weights(folder.model, record.get("model"), folder.config)
+        step = about.step
+        build_model({**record, "model": about.model or record["model"]}, folder.config, weights,
+                    folder.model)  # fmt: skip
+
+    saved = _examine_file(folder.model, "weights", check)
+    return replace(saved, step=step)
+
+
+def _require_config(folder: RunFolder, good: Checkpoint | None) -> None:
+    settings_of(require_config(folder, good), folder.config)
+
+
+def _require_tokenizer(folder: RunFolder, good: Checkpoint | None) -> None:
+    final = None
+    with contextlib.suppress(FileNotFoundError, CheckpointError):  # the second is told of the file
+        final = about_final_weights(folder.model)
+    require_tokenizer(folder, good, final)
+
+
+def _examine_file(path: Path, kind: str, check: Callable[[], None]) -> Saved:
+    problem = None
+    try:
+        check()
+    except (CheckpointError, DataError, OSError) as error:
         problem = _one_line(error)
-    return Saved(path, "weights", None, bytes_in(path), written_at(path), None, problem)
+    return Saved(path, kind, None, bytes_in(path), written_at(path), None, problem)
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -1,9 +1,10 @@
-"""A trained model from its run folder: the final weights, or the newest checkpoint before that."""
+"""A trained model from its run folder, or from a checkpoint folder wherever that was copied."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,77 +13,129 @@ import numpy as np
 import tinytape as tt
 
 from .. import models
-from .._files import read_file
 from ..data import CharTokenizer
-from .arrays import require_finite, require_same_arrays, unpack_arrays
-from .checkpoint import Checkpoint, latest_checkpoint, load_checkpoint
+from .arrays import require_same_arrays
+from .belonging import require_config, require_same_run, require_tokenizer
+from .checkpoint import (
+    Checkpoint,
+    is_checkpoint,
+    latest_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    step_of,
+)
 from .config import SETTINGS, TrainConfig, checked_names
 from .defaults import unresolved
-from .errors import CheckpointError, ConfigError, RunError
+from .errors import CheckpointError, ConfigError, RunError, memory_for
+from .final_weights import about_final_weights, read_final_weights
+from .model_size import require_weights_of
 from .record_types import CONFIG, require_types
-from .run_folder import RunFolder, run_of
+from .run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights, and what it takes to use them."""
+
+    source: Path  # where they are from
+    arrays: Mapping[str, np.ndarray]
+    config: Path  # where the record is from
+    record: dict[str, Any]
+    tokenizer: CharTokenizer
 
 
 def load_run(
     run: str | os.PathLike[str], *, best: bool = False, threads: int | None = None
 ) -> tuple[tt.nn.Module, CharTokenizer]:
-    """Return the model of a run, in evaluation mode, and its tokenizer.
+    """Return the newest model of a run, in evaluation mode, and its tokenizer.
 
     Args:
-        run: a run folder, or one checkpoint folder in it.
+        run: a run folder, or one checkpoint folder.
         best: take the weights of the lowest held-out loss instead of the last ones.
         threads: as in ``set_num_threads``.
 
     Raises:
         RunError: no run there, or no weights yet.
-        CheckpointError: weights that do not belong to the run's config, or are not finite.
+        CheckpointError: weights that do not belong to the run's config and tokenizer, that are
+            damaged, or not finite.
         DataError: the tokenizer is absent or broken.
+        MemoryError: there is too little for it.
     """
-    path, chosen = run_of(run)
-    if chosen is not None and best:
-        raise RunError(f"{chosen} is one checkpoint; for the best one give the run's folder")
-    folder = RunFolder(path)
-    if chosen is None:
-        folder.require_run()
-    tokenizer = CharTokenizer.load(folder.tokenizer)
-    if chosen is None and not best and folder.model.is_file():
-        config, record = folder.config, folder.read_config()
-        source, weights = folder.model, read_weights(folder.model)
+    path = Path(run)
+    if is_checkpoint(path):
+        if best:
+            raise RunError(f"{path} is one checkpoint; for the best one give the run's folder")
+        found = _of_checkpoint(load_checkpoint(path))
     else:
-        checkpoint = load_checkpoint(chosen) if chosen is not None else _newest(folder, best)
-        config, record = checkpoint.path / folder.config.name, checkpoint.config
-        source, weights = checkpoint.path, checkpoint.model
-    require_types(record, CONFIG, config)
-    model = build_model(record, config, weights, source)
-    if model.config.vocab_size != tokenizer.vocab_size:
+        found = _newest(RunFolder(path), best)
+    require_types(found.record, CONFIG, found.config)
+    model = build_model(found.record, found.config, found.arrays, found.source)
+    if model.config.vocab_size != found.tokenizer.vocab_size:
         raise RunError(
-            f"{folder.tokenizer}: {tokenizer.vocab_size} characters, "
+            f"{found.source}: {found.tokenizer.vocab_size} characters, "
             f"but the model was made for {model.config.vocab_size}"
         )
     if threads is not None:
         tt.set_num_threads(threads)
-    return model.eval(), tokenizer
+    return model.eval(), found.tokenizer
 
 
-def _newest(folder: RunFolder, best: bool) -> Checkpoint:
-    """The newest good checkpoint of a run, or its best one."""
+def _of_checkpoint(checkpoint: Checkpoint) -> Weights:
+    tokenizer = checkpoint.tokenizer
+    if tokenizer is None:  # of version 1, it needs the run in which it lies
+        tokenizer = CharTokenizer.load(RunFolder(run_above(checkpoint.path)).tokenizer)
+    return Weights(
+        checkpoint.path, checkpoint.model, checkpoint.path / "config.json", checkpoint.config,
+        tokenizer,
+    )  # fmt: skip
+
+
+def run_above(checkpoint: Path) -> Path:
+    """The run folder in which a checkpoint lies, if it lies in one."""
+    deep = len(checkpoint.parts) > 2
+    return (checkpoint if deep else Path(os.path.abspath(checkpoint))).parent.parent
+
+
+def _newest(folder: RunFolder, best: bool) -> Weights:
+    """The newest good weights of a run, or its best ones."""
+    folder.require_run()
+    final = None if best else _step_of_final(folder)
+    named = list_checkpoints(folder.checkpoints)
+    if final is not None and final >= max(map(step_of, named), default=-1):
+        return _final(folder)
     checkpoint, problems = latest_checkpoint(folder.best if best else folder.checkpoints)
+    if final is not None and (checkpoint is None or final >= checkpoint.step):
+        return _final(folder)
     if checkpoint is None:
+        where = folder.best if best else folder.checkpoints
+        if where.is_symlink() and not where.exists():
+            raise RunError(f"{where} is a link to {os.readlink(where)}, which is not there")
         why = f" ({'; '.join(problems)})" if problems else ""
         what = "is no best checkpoint" if best else "are no weights"
         raise RunError(f"{folder}: there {what} yet{why}")
-    return checkpoint
+    require_same_run(folder, checkpoint)
+    return _of_checkpoint(checkpoint)
 
 
-def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a ``model.safetensors``; CheckpointError unless they are all finite."""
+def _step_of_final(folder: RunFolder) -> int | None:
+    """The step of the final weights: -1 where they do not say it, None where there are none.
+
+    A run that was extended has those of its first end until it has come to its second.
+    """
     try:
-        data = read_file(path)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    weights = unpack_arrays(data, path)
-    require_finite(weights, path)
-    return weights
+        step = about_final_weights(folder.model).step
+    except FileNotFoundError:
+        return None
+    return -1 if step is None else step
+
+
+def _final(folder: RunFolder) -> Weights:
+    record = require_config(folder)
+    about, weights = read_final_weights(folder.model, record.get("model"), folder.config)
+    tokenizer = require_tokenizer(folder, final=about)
+    if about.model is not None:
+        record = {**record, "model": about.model}
+    return Weights(folder.model, weights, folder.config, record, tokenizer)
 
 
 def settings_of(record: Mapping[str, Any], config: Path) -> TrainConfig:
@@ -118,23 +171,20 @@ def build_model(
         dtype, described = record["train"]["dtype"], record["model"]
         if dtype not in SETTINGS["dtype"].metadata["choices"]:
             raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
-        number, values = models.count_parameters(described)
+        # Before it is built: how large it is is only what somebody says.
+        values = sum(array.size for array in weights.values())
+        require_weights_of(described, len(weights), values, source, config)
     except KeyError as error:
         raise CheckpointError(f"{config}: expected the key {error}") from error
+    except CheckpointError:
+        raise
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{config}: {error}") from error
-    there = sum(array.size for array in weights.values())
-    # Before it is built: sizes that somebody made up could ask for all the memory there is. What
-    # is only a little larger is built, since its names and shapes tell better what differs.
-    if number > 2 * len(weights) or values > 2 * there:
-        raise CheckpointError(
-            f"{source}: {len(weights)} arrays of {there} values in all, but {config} describes a "
-            f"model of {number} arrays and {values} values"
-        )
-    model = models.from_config(described, dtype=getattr(tt, dtype))
-    require_same_arrays(weights, model.state_dict(), source)
-    try:
-        model.load_state_dict(weights)
-    except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{source}: {error}") from error
+    with memory_for(f"making the model of {source}"):
+        model = models.from_config(described, dtype=getattr(tt, dtype))
+        require_same_arrays(weights, model.state_dict(), source)
+        try:
+            model.load_state_dict(weights)
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{source}: {error}") from error
     return model

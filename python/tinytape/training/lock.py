@@ -1,8 +1,9 @@
-"""One process at a time in a folder."""
+"""One process at a time in a folder, where the file system can tell."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -10,21 +11,39 @@ from pathlib import Path
 
 from .errors import RunError
 
+# What a file system without locks says: a network's without a lock service, one of FUSE that has
+# not written them; EBADF and EINVAL where locks are for files alone. SQLite goes on then as well.
+_NO_LOCKS = {
+    errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF,
+}  # fmt: skip
+_HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
+
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Iterator[str | None]:
     """Within it no other process can hold the folder; nothing is written into it.
+
+    Gives a warning where the file system has no locks, so that nothing can be held.
 
     Raises:
         RunError: another process holds it.
         OSError: the folder cannot be opened.
     """
     descriptor = os.open(folder, os.O_RDONLY)
+    notice = None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"{folder}: another process is training in this folder") from error
-        yield
+        except OSError as error:
+            if error.errno in _HELD:
+                raise RunError(f"{folder}: another process is training in this folder") from error
+            if error.errno not in _NO_LOCKS:
+                error.filename = os.fspath(folder)
+                raise
+            notice = (
+                f"warning: {folder}: this file system has no locks ({error.strerror}), so nothing "
+                f"keeps a second process from training here"
+            )
+        yield notice
     finally:
         os.close(descriptor)  # and with it goes the lock, also when the process is killed

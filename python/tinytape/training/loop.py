@@ -12,9 +12,10 @@ from typing import Any
 
 import tinytape as tt
 
-from .._files import discard_folder, replace_file
+from .._files import discard_folder
 from ..data import CharTokenizer
-from .arrays import is_finite, pack_arrays
+from .arrays import NotFiniteError
+from .belonging import require_same_run
 from .changes import changed_for_resume
 from .checkpoint import (
     Checkpoint,
@@ -31,6 +32,7 @@ from .defaults import resolve
 from .environment import differences, environment, resident_mb
 from .errors import CheckpointError, ConfigError, RunError
 from .evaluate import perplexity
+from .final_weights import save_final_weights
 from .load import settings_of
 from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress
@@ -66,7 +68,9 @@ def train(
     config = resolve(config)
     session = build_session(config)
     folder = RunFolder(config.out)
-    with folder.held():
+    with folder.held() as notice:
+        if notice:
+            console.line(notice)
         folder.claim(overwrite=overwrite)
         session.tokenizer.save(folder.tokenizer)
         folder.write_config(session.record())
@@ -100,10 +104,14 @@ def resume(
     folder.require_run()
     target = RunFolder(asked.get("out", folder.path))
     branches = target.path.resolve() != folder.path.resolve()
-    with target.held():
+    with target.held() as notice:
+        if notice:
+            console.line(notice)
         if not branches:
             folder.remove_leftovers()
         found = _starting_point(folder, checkpoint, console)
+        if found is not None and found.path.parent.parent == folder.path:
+            require_same_run(folder, found)
         # Killed before its first checkpoint, a run has its settings and nothing to lose.
         record = folder.read_config() if found is None else found.config
         old = settings_of(record, folder.config if found is None else found.path / "config.json")
@@ -124,7 +132,7 @@ def resume(
         fed = dict(record.get("corpus", {}))
         if "data" in asked:
             fed["path"] = None  # where it was before
-        session = build_session(config, tokenizer, fed=fed)
+        session = build_session(config, tokenizer, fed=fed, checkpoint=found)
         if found is not None:
             session.restore(found, allowed=allow_change)
             for line in differences(found.env, environment()):
@@ -171,6 +179,8 @@ def _run(
         eval_interval=config.eval_interval,
     )  # fmt: skip
     saved = session.position if resumed else None
+    if resumed:  # a kill may have come between the last saving and its rotation
+        prune_checkpoints(folder.checkpoints, config.keep)
     first = True
     with StopSignals() as stop:
         console.attach(stop)
@@ -209,7 +219,13 @@ def _run(
         finally:
             progress.close()
         if stop.requested is None:
-            replace_file(folder.model, pack_arrays(session.weights()))
+            save_final_weights(
+                folder.model,
+                session.weights(),
+                step=counters.step,
+                model=session.model.config.to_dict(),
+                tokenizer=session.tokenizer,
+            )
             for line in closing(session, folder, stop):
                 console.line(line)
         else:
@@ -286,21 +302,20 @@ def _save(session: Session, folder: RunFolder, where: Path) -> Path:
         OSError: the disk is full or fails; what was there before is untouched.
     """
     state, arrays = session.state()
-    weights = session.weights()
-    for name, array in [*weights.items(), *arrays.items()]:
-        if not is_finite(array):  # a bad checkpoint must not push out a good one
-            raise nonfinite_error(
-                session.counters.step, name, math.nan, "", "it was not saved", folder
-            )
-    return save_checkpoint(
-        where,
-        session.counters.step,
-        model=weights,
-        arrays=arrays,
-        state=state,
-        config=session.record(),
-        env=environment(),
-    )
+    step = session.counters.step
+    try:
+        return save_checkpoint(
+            where,
+            step,
+            model=session.weights(),
+            arrays=arrays,
+            state=state,
+            config=session.record(),
+            env=environment(),
+            tokenizer=session.tokenizer,
+        )
+    except NotFiniteError as error:  # a bad checkpoint must not push out a good one
+        raise nonfinite_error(step, error.name, math.nan, "", "it was not saved", folder) from error
 
 
 class _Pace:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..nn.state import MOST_COUNT
 from .errors import CheckpointError
 from .state_tree import is_reference
 
@@ -47,8 +48,10 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-WHOLE = Kind("a whole number", lambda v: type(v) is int)
-COUNT = Kind("a whole number of at least 0", lambda v: type(v) is int and v >= 0)
+WHOLE = Kind("a whole number, at most 2**53", lambda v: type(v) is int and abs(v) <= MOST_COUNT)
+COUNT = Kind(
+    "a whole number of at least 0, at most 2**53", lambda v: type(v) is int and 0 <= v <= MOST_COUNT
+)
 UINT64 = Kind("a whole number from 0 to 2**64 - 1", lambda v: type(v) is int and 0 <= v < 1 << 64)
 NUMBER = Kind("a number", _is_number)
 NUMBER_OR_NULL = Kind("a number or null", lambda v: v is None or _is_number(v))
@@ -83,7 +86,7 @@ STATE: Mapping[str, Any] = {
         "grad_norm": NUMBER_OR_NULL,
         "seconds": NUMBER,
     },
-    "data": {"sha256": TEXT, "cut": COUNT, "seed": COUNT, "next_batch": COUNT},
+    "data": {"sha256": TEXT, "cut": COUNT, "seed": UINT64, "next_batch": COUNT},
     "generators": NamesTo({"seed": UINT64, "stream": UINT64, "offset": UINT64}),
     "optimizer": _OPTIMIZER,
     "levels": {

@@ -21,6 +21,7 @@ from typing import Any
 
 from .._files import (
     make_folder,
+    open_regular,
     opened,
     read_file,
     remove_leftovers,
@@ -28,10 +29,16 @@ from .._files import (
     sync_folder,
     write_all,
 )
-from .checkpoint import is_checkpoint_name, pack_json, unpack_json
+from .._json import parse
+from .checkpoint import is_checkpoint_name
 from .errors import RunError
-from .json_records import RECORD_LIMIT
+from .json_records import MEBIBYTE, RECORD_LIMIT
 from .lock import held
+from .run_config import pack_config, unpack_config
+
+# A line has less than 1 kB; 100,000 evaluations have less than this.
+_LINE_LIMIT = 1 << 16
+_METRICS_LIMIT = 64 * MEBIBYTE
 
 
 class RunFolder:
@@ -52,8 +59,10 @@ class RunFolder:
         return str(self.path)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Iterator[str | None]:
         """Within it no other process trains here. The folder is made if it is not there.
+
+        Gives a warning where the file system cannot keep that.
 
         Raises:
             RunError: another process does, or this is a file.
@@ -61,8 +70,8 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"--out {self}: this is a file, expected a folder")
         make_folder(self.path)
-        with held(self.path):
-            yield
+        with held(self.path) as notice:
+            yield notice
 
     def claim(self, *, overwrite: bool) -> None:
         """Make the folder ready for a new run.
@@ -99,10 +108,10 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The run's ``config.json``."""
         self.require_run()
-        return unpack_json(read_file(self.config, RECORD_LIMIT), self.config)
+        return unpack_config(read_file(self.config, RECORD_LIMIT), self.config)
 
     def write_config(self, record: Mapping[str, Any]) -> None:
-        replace_file(self.config, pack_json(record))
+        replace_file(self.config, pack_config(record))
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files of a process that was killed."""
@@ -120,25 +129,33 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The evaluations in order. A last line that a kill cut short is left out."""
-        if not self.metrics.is_file():
+        try:
+            return list(self._metrics())
+        except FileNotFoundError:
             return []
-        lines = self.metrics.read_bytes().splitlines()
-        records = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                record = json.loads(line)
-                if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-                    raise ValueError("expected an object with a step")
-            except (ValueError, RecursionError) as error:
-                if number == len(lines):
-                    break
-                raise RunError(f"{self.metrics} line {number}: {error}") from error
-            records.append(record)
-        return records
+
+    def _metrics(self) -> Iterator[dict[str, Any]]:
+        """Line by line: a file that somebody else put there is given up at its first wrong line."""
+        with open_regular(self.metrics) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _METRICS_LIMIT:
+                raise RunError(f"{self.metrics}: {size} bytes, expected at most {_METRICS_LIMIT}")
+            number = 0
+            while line := file.readline(_LINE_LIMIT + 1):
+                number += 1
+                try:
+                    record = parse(line, _LINE_LIMIT)
+                    if not isinstance(record, dict) or type(record.get("step")) is not int:
+                        raise ValueError("expected an object with a step")
+                except ValueError as error:
+                    if len(line) <= _LINE_LIMIT and not file.read(1):
+                        return  # a kill cut it short
+                    raise RunError(f"{self.metrics} line {number}: {error}") from error
+                yield record
 
     def write_metrics(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Replace the evaluations."""
-        replace_file(self.metrics, "".join(json.dumps(r) + "\n" for r in records).encode())
+        replace_file(self.metrics, ((json.dumps(r) + "\n").encode() for r in records))
 
 
 def run_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None]:

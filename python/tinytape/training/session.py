@@ -30,6 +30,7 @@ from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .defaults import is_nested
 from .errors import CheckpointError, ConfigError
+from .model_size import require_weights_of
 from .state_tree import join_state, split_state
 from .tasks import StreamTask, WindowTask
 from .updates import Updates, updates_of
@@ -233,6 +234,7 @@ def build_session(
     tokenizer: CharTokenizer | None = None,
     *,
     fed: Mapping[str, Any] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Session:
     """Find the text, build the model with its initial weights, and what trains it.
 
@@ -240,9 +242,11 @@ def build_session(
         config: resolved settings.
         tokenizer: that of the run, where the text is another than it was made from.
         fed: what the run has recorded of its text, when it goes on.
+        checkpoint: that is to be restored.
 
     Raises:
         ConfigError: an unknown model, or a batch that the text is too short for.
+        CheckpointError: the checkpoint is of a model of another size; none was made.
         DataError: no such text, or one that cannot be used.
     """
     known = models.presets()
@@ -256,15 +260,16 @@ def build_session(
     if config.threads is not None:
         tt.set_num_threads(config.threads)
     generator = tt.Generator(config.seed)  # its own, so that nothing else can move it
-    model = models.create(
-        config.model,
-        tokenizer.vocab_size,
-        generator=generator,
-        dtype=getattr(tt, config.dtype),
-        **_overrides(config),
-    )
-    config = dataclasses.replace(config, context=model.config.context)
-    splits = split_corpus(corpus, tokenizer, model.config.context)
+    # How large all will be, by arithmetic, before memory is taken for it.
+    described = models.describe(config.model, tokenizer.vocab_size, **_overrides(config))
+    config = dataclasses.replace(config, context=described["context"])
+    splits = split_corpus(corpus, tokenizer, described["context"])
+    if checkpoint is not None:
+        weights, path = checkpoint.model, checkpoint.path
+        values = sum(array.size for array in weights.values())
+        source = path / "model.safetensors"
+        require_weights_of(described, len(weights), values, source, "this command")
+    model: Any = models.from_config(described, generator=generator, dtype=getattr(tt, config.dtype))
     if isinstance(model, models.NestedLM):
         starts = document_starts(corpus.text, config.separator)
         task: WindowTask = StreamTask(model, splits, config, starts)

@@ -1,0 +1,50 @@
+"""How large the model is that a config describes: by arithmetic, before anything is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import models
+from .errors import CheckpointError
+
+# Sizes that somebody made up could ask for all the memory there is. What is at most so many times
+# as large as it should be is read and built, since its names and shapes tell better what differs.
+_SLACK = 2
+# Of a training state, in weights: moments, gradients, sums of inputs, where a level begins again.
+_PER_WEIGHT = 16
+_ROWS = 1 << 24  # and what a model carries from batch to batch for the rows of a batch
+
+
+def require_weights_of(described: Any, arrays: int, values: int, source: Path, by: object) -> None:
+    """Raise CheckpointError unless a file can hold the weights of the model described.
+
+    Args:
+        described: ``config.json``'s ``model``.
+        arrays, values: how many ``source`` holds.
+        by: what describes it, for the message.
+
+    Raises:
+        ValueError: it describes no model of ours.
+    """
+    number, size = models.count_parameters(described)
+    for there, wanted in ((arrays, number), (values, size)):
+        if there > _SLACK * wanted or wanted > _SLACK * there:
+            raise CheckpointError(
+                f"{source}: {arrays} arrays of {values} values in all, but {by} describes a "
+                f"model of {number} arrays and {size} values"
+            )
+
+
+def require_state_of(described: Mapping[str, Any], values: int, source: Path) -> None:
+    """Raise CheckpointError when a file holds more than a training state of such a model has.
+
+    Raises:
+        ValueError: it describes no model of ours.
+    """
+    most = _PER_WEIGHT * models.count_parameters(described)[1] + _ROWS
+    if values > most:
+        raise CheckpointError(
+            f"{source}: {values} values, expected at most {most} beside a model of that size"
+        )
