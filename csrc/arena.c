@@ -26,15 +26,17 @@ void arena_free(arena *a)
     a->used = 0;
 }
 
-/* A new chunk after the current one: as large as all before it, so that their number grows slowly,
- * but not so large that it would never be free of everything that lives. */
-enum { MOST_GROWTH = 16 << 20 };
+/* A new chunk after the current one: as large as all before it, and from some size on an eighth of
+ * that, so that their number grows slowly, but none is so large that it would never be free of
+ * everything that lives. */
+enum { MOST_DOUBLING = 16 << 20 };
 
 static arena_chunk *chunk_add(arena *a, size_t n)
 {
     size_t size = a->least_chunk;
     if (size < a->capacity) size = align_up(a->capacity);
-    if (size > MOST_GROWTH) size = MOST_GROWTH;
+    size_t most = a->capacity / 8 > MOST_DOUBLING ? align_up(a->capacity / 8) : MOST_DOUBLING;
+    if (size > most) size = most;
     if (a->first == NULL && size < a->high_water) size = a->high_water;
     if (size < n) size = n;
     arena_chunk *c = mem_alloc(size + TT_ALIGN);

@@ -154,6 +154,7 @@ static tt_status finish(tt_pass *p, tt_status status, tt_handle *results)
     const bool failed = status != TT_OK, interrupted = p->interrupted;
     const bool release = p->release && !failed, rewind = !p->graph || failed;
     const tape_mark mark = p->mark;
+    ctx->grad_enabled = p->grad_enabled;
     for (int i = 0; i < p->n_inputs; i++) p->inputs[i]->captured = false;
     for (int i = 0; i < p->n_inputs && failed && results != NULL; i++) {
         if (results[i] != 0) tt_release(ctx, results[i]);
@@ -173,6 +174,9 @@ static tt_status finish(tt_pass *p, tt_status status, tt_handle *results)
     return status;
 }
 
+/* The vjps of a pass with a graph are recorded whatever the outside has set. */
+static void begin_walking(const tt_pass *p) { p->ctx->grad_enabled = p->grad_enabled || p->graph; }
+
 /* From where the pass is to its next pause or its end. */
 static tt_status advance(tt_pass *p, tt_status status, tt_handle *results)
 {
@@ -180,7 +184,8 @@ static tt_status advance(tt_pass *p, tt_status status, tt_handle *results)
     if (status == TT_OK) status = pass_walk(p);
     for (int i = 0; i < p->n_inputs && status == TT_OK; i++)
         status = hand_out(p, p->inputs[i], &results[i]);
-    if (status != TT_PAUSED) status = finish(p, status, results);
+    if (status == TT_PAUSED) ctx->grad_enabled = p->graph;
+    else status = finish(p, status, results);
     arena_reset(&ctx->scratch);
     return status;
 }
@@ -255,11 +260,9 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
     }
     p->epoch = ++ctx->tape.epoch;
     ctx->tape.pass = p;
-    const bool enabled = ctx->grad_enabled;
-    ctx->grad_enabled = enabled || p->graph;
-    status = advance(p, start(p, seeds), results);
-    ctx->grad_enabled = enabled;
-    return status;
+    p->grad_enabled = ctx->grad_enabled;
+    begin_walking(p);
+    return advance(p, start(p, seeds), results);
 }
 
 int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *known)
@@ -448,11 +451,8 @@ tt_status tt_backward_resume(tt_ctx *ctx, const char *name, int n, const tt_hand
 {
     tt_pass *p = NULL;
     TT_TRY(find_paused(ctx, &p));
-    const bool enabled = ctx->grad_enabled;
-    ctx->grad_enabled = enabled || p->graph;
-    tt_status status = advance(p, answer(p, name, n, gradients), results);
-    ctx->grad_enabled = enabled;
-    return status;
+    begin_walking(p);
+    return advance(p, answer(p, name, n, gradients), results);
 }
 
 void backward_give_up(tt_ctx *ctx)

@@ -28,6 +28,7 @@ typedef struct tt_pass {
     bool into_leaves;   /* gradients go to the leaves' grad; otherwise to the captured tensors */
     bool graph;         /* create_graph */
     bool release;       /* the graph ends with the pass */
+    bool grad_enabled;  /* whether operations were recorded before the pass, and are after it */
     bool watched;       /* there are hooks or Functions on the way */
     bool interrupted;   /* it has paused: the outside may have changed what was recorded */
     int order;          /* the highest of the nodes on the way: 0 where none came from a vjp */

@@ -137,10 +137,18 @@ void tape_release(tt_ctx *ctx)
     tape_clear_if_unheld(ctx);
 }
 
+/* What a tensor brought into the arena: itself, and its data unless it shows another's. */
+static size_t arena_bytes(const tt_tensor *t)
+{
+    bool view =
+        t->block != NULL || !t->contiguous || (t->node != NULL && t->node->op->flags & TT_VIEW);
+    return sizeof *t + (view ? 0 : tensor_bytes(t));
+}
+
 static void keep_tensor(tt_ctx *ctx, tt_tensor *t, size_t *live)
 {
     if (t == NULL || t->place == PLACE_POOL || t->marked) return;
-    *live += tensor_bytes(t);
+    *live += arena_bytes(t);
     t->marked = t->node != NULL; /* which takes the mark back; a copy of an input has none */
     arena_keep(&ctx->step, t);
     arena_keep(&ctx->step, t->data);
@@ -172,6 +180,7 @@ void tape_sweep(tt_ctx *ctx)
             unlink_node(ctx, node);
             continue;
         }
+        live_bytes += sizeof *node;
         arena_keep(&ctx->step, node);
         arena_keep(&ctx->step, node->in);
         for (int k = 0; k < node->n_out; k++) {
@@ -182,8 +191,8 @@ void tape_sweep(tt_ctx *ctx)
         for (int k = 0; k < TT_MAX_SAVED; k++) arena_keep(&ctx->step, node->saved[k]);
     }
     arena_sweep(&ctx->step);
-    /* The next sweep comes when as much as twice what lives was added, so that sweeping costs no
-     * more than recording did. */
+    /* The next sweep comes when as much as twice what lives was added, nodes and all, so that
+     * sweeping costs no more than recording did, however small the tensors are. */
     size_t room = 2 * live_bytes > SWEEP_LEAST ? 2 * live_bytes : SWEEP_LEAST;
     ctx->tape.sweep_above = ctx->step.used + room;
     ctx->tape.untidy = false;

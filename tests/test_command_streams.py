@@ -45,3 +45,31 @@ def test_ctrl_c_outside_the_loop_is_one_line() -> None:
     body += "import signal; signal.signal(2, signal.default_int_handler)\n"
     done = shell(body + "sys.exit(run_command(body))", "")
     assert (done.returncode, done.stderr) == (130, "\ninterrupted\n")
+
+
+def test_an_error_does_not_go_to_the_output_instead() -> None:
+    done = shell("def body(): raise OSError(5, 6)\nsys.exit(run_command(body))", "2>&-")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+def test_a_text_that_nobody_can_get_is_not_written() -> None:
+    """``generate >&-``: one line, as cat(1) has it."""
+    body = "from tinytape.training.command import text_writer\n"
+    body += "sys.exit(run_command(lambda: text_writer()(str(1)) or 0))"
+    done = shell(body, ">&-")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "standard output" in done.stderr
+    assert shell(body, "").stdout == "1"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_no_file_takes_the_place_of_a_closed_output(closed: str) -> None:
+    """What a library says on descriptor 2 would go into it."""
+    body = "import os\ndef body():\n file = os.open(os.devnull, 0)\n return file\n"
+    assert shell(body + "sys.exit(run_command(body))", closed).returncode == 3
+
+
+def test_memory_that_ran_out_is_said() -> None:
+    body = "def body(): raise MemoryError\nsys.exit(run_command(body))"
+    done = shell(body, "")
+    assert (done.returncode, done.stderr) == (1, "error: out of memory\n")

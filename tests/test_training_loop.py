@@ -29,7 +29,7 @@ from tinytape.training import (
     train,
 )
 from tinytape.training.nonfinite import first_bad_operation
-from tinytape.training.progress import Console, Progress
+from tinytape.training.progress import Console
 from tinytape.training.report import planned_memory
 from tinytape.training.session import Session, build_session
 from tinytape.training.state_tree import join_state, split_state
@@ -396,45 +396,3 @@ def test_state_that_cannot_be_saved_is_named() -> None:
         split_state({"x": object()}, "optimizer")
     with pytest.raises(TypeError, match="expected names as keys"):
         split_state({1: 2}, "optimizer")
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal, output = Terminal(), io.StringIO()
-    monkeypatch.setattr("sys.stderr", terminal)
-    progress = Progress(Console(output), total=1000, start=100, tokens_per_step=768)
-    progress.evaluated(100, None, 2.5, 1e-3)
-    progress._bar.mininterval = 0
-    for step in range(101, 200):
-        progress.step(step, 2.25, 0.01)
-    progress.evaluated(199, 2.25, 2.375, 1e-3)
-    progress.step(200, 2.25, 0.01)
-    progress.close()
-    bar = terminal.getvalue()
-    for word in ("200/1000", "loss 2.250", "held-out 2.375", "100.0 it/s", "76.8k tok/s", "<"):
-        assert word in bar, word
-    assert output.getvalue().splitlines()[0].startswith("step  100/1000  loss      -")
-
-
-def test_a_terminal_that_goes_away_asks_for_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Gone(Terminal):
-        def write(self, text: str) -> int:
-            raise OSError(5, "Input/output error")
-
-    from tinytape.training.signals import StopSignals
-
-    monkeypatch.setattr("sys.stderr", Terminal())
-    progress = Progress(Console(io.StringIO()), total=10, start=0, tokens_per_step=1)
-    progress._bar.fp = Gone()
-    progress._bar.sp = lambda text: Gone().write(text)
-    progress._bar.mininterval = 0
-    with StopSignals() as stop:
-        progress.console.attach(stop)
-        progress.step(1, 1.0, 0.1)
-        assert stop.requested == "the output was closed"
-        progress.step(2, 1.0, 0.1)
-        progress.close()

@@ -20,17 +20,43 @@ from tinytape.training.signals import ECHO, StopSignals
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
-def test_a_signal_becomes_a_request(number: int, code: int) -> None:
+# Those that end a process: by default, not for a fault of its own, and not beyond all handling.
+ENDING = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGALRM"]
+ENDING += ["SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR", "SIGSTKFLT", "SIGRTMIN", "SIGRTMAX"]
+
+
+@pytest.mark.parametrize("name", [name for name in ENDING if hasattr(signal, name)])
+def test_a_signal_becomes_a_request(name: str) -> None:
+    number = getattr(signal, name)
     before = signal.getsignal(number)
     with StopSignals() as stop:
         assert stop.requested is None and stop.exit_code == 0
         os.kill(os.getpid(), number)
         assert stop.requested == signal.Signals(number).name
-        assert stop.exit_code == code
+        assert stop.exit_code == 128 + number
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="no real-time signals")
+def test_a_signal_without_a_name_of_its_own() -> None:
+    with StopSignals() as stop:
+        os.kill(os.getpid(), signal.SIGRTMIN + 3)
+        assert (stop.requested, stop.exit_code) == ("SIGRTMIN+3", 128 + signal.SIGRTMIN + 3)
+
+
+def test_what_does_not_end_a_process_and_what_others_handle_stays() -> None:
+    untouched = [signal.SIGCHLD, signal.SIGWINCH, signal.SIGCONT, signal.SIGTSTP, signal.SIGSEGV,
+                 signal.SIGABRT]  # fmt: skip
+    seen: list[int] = []
+    old = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+    try:
+        before = [signal.getsignal(number) for number in untouched]
+        with StopSignals() as stop:
+            assert [signal.getsignal(number) for number in untouched] == before
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert seen == [signal.SIGUSR1] and stop.requested is None
+    finally:
+        signal.signal(signal.SIGUSR1, old)
 
 
 def test_handlers_come_back_after_an_exception() -> None:
@@ -54,10 +80,11 @@ def test_an_ignored_signal_stays_ignored() -> None:
 def after_two_signals(first: str, second: str, pause: float) -> tuple[int, bytes]:
     """How a process ends that gets two, and what it said in between and afterwards."""
     code = (
-        "import os, signal, time\n"
+        "import os, resource, signal, time\n"
         "from tinytape.training.signals import StopSignals\n"
-        "for name in ('SIGINT', 'SIGTERM', 'SIGHUP'):\n"
+        "for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'):\n"
         "    signal.signal(getattr(signal, name), signal.SIG_DFL)\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
         "with StopSignals() as stop:\n"
         f"    os.kill(os.getpid(), signal.{first})\n"
         "    print('still here', flush=True)\n"
@@ -69,7 +96,10 @@ def after_two_signals(first: str, second: str, pause: float) -> tuple[int, bytes
     return done.returncode, done.stdout
 
 
-@pytest.mark.parametrize(("first", "second"), [("SIGTERM", "SIGTERM"), ("SIGHUP", "SIGINT")])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("SIGTERM", "SIGTERM"), ("SIGHUP", "SIGINT"), ("SIGINT", "SIGQUIT"), ("SIGQUIT", "SIGTERM")],
+)
 def test_a_second_signal_leaves_at_once(first: str, second: str) -> None:
     left = -getattr(signal, second)
     assert after_two_signals(first, second, 2 * ECHO) == (left, b"still here\n")
@@ -83,6 +113,48 @@ def test_the_echo_of_a_signal_is_no_second_one() -> None:
 def test_a_terminal_that_closes_may_say_so_twice() -> None:
     """Its shell passes SIGHUP on and leaves, upon which the kernel sends another."""
     assert after_two_signals("SIGHUP", "SIGHUP", 2 * ECHO) == (0, b"still here\nSIGHUP 129\n")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("SIGXCPU", "SIGXCPU"), ("SIGUSR1", "SIGTERM"), ("SIGINT", "SIGUSR1")],
+)
+def test_an_announcement_never_leaves_at_once(first: str, second: str) -> None:
+    """The kernel repeats SIGXCPU every second, batch systems announce SIGTERM by SIGUSR1."""
+    said = f"still here\n{first} {128 + getattr(signal, first)}\n"
+    assert after_two_signals(first, second, 2 * ECHO) == (0, said.encode())
+
+
+@pytest.mark.parametrize("limits", ["(1, 3)", "(3, 3)"])
+def test_a_limit_of_processor_time_is_a_request(limits: str) -> None:
+    """``ulimit -t`` sets both limits to the same: SIGKILL would come without a notice."""
+    code = (
+        "import resource, signal\n"
+        f"resource.setrlimit(resource.RLIMIT_CPU, {limits})\n"
+        "from tinytape.training.signals import StopSignals\n"
+        "with StopSignals() as stop:\n"
+        "    while stop.requested is None:\n"
+        "        pass\n"
+        "print(stop.requested, stop.exit_code)\n"
+        f"assert resource.getrlimit(resource.RLIMIT_CPU)[1] == 3\n"
+        f"assert signal.getsignal(signal.SIGXCPU) is signal.SIG_DFL\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"SIGXCPU 152\n", b"")
+
+
+def test_limits_of_processor_time_come_back() -> None:
+    code = (
+        "import resource\n"
+        "from tinytape.training.signals import StopSignals\n"
+        "for limits in ((600, 600), (500, 600)):\n"
+        "    resource.setrlimit(resource.RLIMIT_CPU, limits)\n"
+        "    with StopSignals():\n"
+        "        print(resource.getrlimit(resource.RLIMIT_CPU))\n"
+        "    assert resource.getrlimit(resource.RLIMIT_CPU) == limits\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("(570, 600)\n(500, 600)\n", "")
 
 
 def test_an_output_that_went_away_is_no_first_signal() -> None:

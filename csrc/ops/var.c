@@ -1,11 +1,12 @@
-/* var: sum (x - mean)^2 / (n - correction) over adjacent axes, in two passes; and std, its square
- * root. ints: keepdim, the first axis, how many; reals[0]: the correction. Without degrees of
- * freedom they are NaN or infinite. Saves the means. */
+/* var: sum (x - mean)^2 / (n - correction) over adjacent axes, in two passes, the mean counted from
+ * the first element, so that that of equal elements is exact; and std, its square root. ints:
+ * keepdim, the first axis, how many; reals[0]: the correction. Without degrees of freedom they are
+ * NaN or infinite. Saves the means. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
 
-TT_FOLD(var_sum_fold, +, 0, a)
+TT_FOLD(var_sum_fold, +, 0, a - b)
 TT_FOLD(var_square_fold, +, 0, (a - b) * (a - b))
 TT_ROW(var_row_backward, (a - b) * d)
 
@@ -21,9 +22,11 @@ static tt_status var_run(tt_call *c, bool root)
     SUM *mean = call_scratch(c, (size_t)f.lines * sizeof *mean);
     T *saved = call_save(c, 0, (size_t)f.lines * sizeof *saved), *y = c->out[0]->data;
     if (mean == NULL || saved == NULL || fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
-    fold_sum(&f, var_sum_fold);
-    for (int64_t i = 0; i < f.lines; i++) saved[i] = (T)(mean[i] = f.total[i] / (SUM)f.s.n);
+    for (int64_t i = 0; i < f.lines && f.s.n > 0; i++)
+        mean[i] = (SUM)f.x[i / f.s.inner * f.s.n * f.s.inner + i % f.s.inner];
     f.with = mean;
+    fold_sum(&f, var_sum_fold);
+    for (int64_t i = 0; i < f.lines; i++) saved[i] = (T)(mean[i] += f.total[i] / (SUM)f.s.n);
     fold_sum(&f, var_square_fold);
     for (int64_t i = 0; i < f.lines; i++) {
         SUM var = f.total[i] / freedom(&f, c);
@@ -71,8 +74,8 @@ static tt_tensor *var_centred(tt_ctx *ctx, const tt_node *node, tt_tensor *facto
 {
     const tt_attrs *attrs = &node->attrs;
     tt_tensor *x = node->in[0];
-    double n = (double)span_of(x, attrs).n;
-    tt_tensor *mean = v_scale(ctx, v_span_sum(ctx, x, attrs), 1 / n);
+    tt_attrs keeping = {.n_ints = 3, .ints = {true, attrs->ints[1], attrs->ints[2]}};
+    tt_tensor *mean = v_call(ctx, TT_OP_mean, &x, 1, &keeping);
     return v_mul(ctx, v_sub(ctx, x, mean), v_span_expand(ctx, factor, x, attrs));
 }
 

@@ -10,6 +10,11 @@ from ._files import replace_file
 from .training.errors import MissingExtraError
 
 
+def require_matplotlib() -> None:
+    """Raise MissingExtraError unless matplotlib is installed."""
+    new_figure(1, 1)
+
+
 def new_figure(width: float, height: float) -> Any:
     """An empty figure of that size in inches.
 

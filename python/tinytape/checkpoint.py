@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .training.arguments import CommandParser, path
-from .training.checkpoint_text import list_lines, printable, show_lines, verify_lines
-from .training.command import run_command
+from .training.checkpoint_text import list_lines, show_lines, verify_lines
+from .training.command import complain, run_command, say
 from .training.examine import choose, describe, examine, listed
 
 _EPILOG = """\
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.action == "show":
             checkpoint, problems = choose(arguments.run)
             for problem in problems:
-                print(printable(f"skipped a checkpoint: {problem}"), file=sys.stderr)
+                complain(f"skipped a checkpoint: {problem}")
             about = describe(checkpoint)
             _write(about, arguments.json, show_lines(about))
             return 0
@@ -64,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(record: dict[str, Any], as_json: bool, lines: list[str]) -> None:
-    print(json.dumps(record, indent=2) if as_json else "\n".join(map(printable, lines)))
+    # JSON escapes all but ASCII, in which DEL is the one control character that it lets pass.
+    text = json.dumps(record, indent=2).replace("\x7f", "\\u007f")
+    for line in text.split("\n") if as_json else lines:
+        say(line)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from . import sampling
 from .training.arguments import CommandParser, add_settings, path
-from .training.command import run_command
+from .training.command import run_command, text_writer
 from .training.load import load_run
 from .training.settings import check_all, setting
 
@@ -48,7 +48,9 @@ def parser() -> CommandParser:
     parser = CommandParser(
         prog="python -m tinytape.generate",
         description="Write text with a trained model.",
-        epilog="example:\n  python -m tinytape.generate runs/small-shakespeare --prompt 'ROMEO:'",
+        epilog="On a terminal, characters that would command it are shown as escapes; a file or\n"
+        "a pipe gets them as they are.\n\n"
+        "example:\n  python -m tinytape.generate runs/small-shakespeare --prompt 'ROMEO:'",
     )
     add = parser.add_argument
     add("run", metavar="RUN", type=path, help="run folder, or one checkpoint folder in it")
@@ -62,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
 
     def body() -> int:
+        write = text_writer()
         wanted = TextConfig(**{name: getattr(arguments, name) for name in _SETTINGS})
         model, tokenizer = load_run(arguments.run, best=arguments.best, threads=wanted.threads)
         prompt = wanted.prompt or sampling.default_prompt(tokenizer.characters)
@@ -73,11 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             top_k=wanted.top_k,
             seed=wanted.seed,
         )
-        sys.stdout.write(prompt)
+        write(prompt)
         for token in ids:
-            sys.stdout.write(tokenizer.decode([token]))
-            sys.stdout.flush()
-        sys.stdout.write("\n")
+            write(tokenizer.decode([token]))
+        write("\n")
         return 0
 
     return run_command(body)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from .training.arguments import CommandParser, path
-from .training.command import run_command
+from .training.command import run_command, say
 from .training.curve import draw_curve
 
 
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def body() -> int:
-        print(draw_curve(arguments.run))
+        say(str(draw_curve(arguments.run)))
         return 0
 
     return run_command(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ._files import replace_file
+from ._pictures import require_matplotlib
 from .studies import STUDIES, markdown, run_study, summary
 from .studies.report import draw, in_parts, text_of
-from .studies.runs import BATCH_SIZE, StudyError, processor
+from .studies.runs import BATCH_SIZE, StudyError, processor, study_folder
 from .training.arguments import CommandParser, add_settings, path
-from .training.command import run_command
+from .training.command import complain, run_command, say
 from .training.config import SETTINGS
 from .training.environment import environment
+from .training.signals import StopSignals
 
 _SETTINGS = ("iters", "batch_size", "context", "eval_interval", "lr", "threads")
 _QUICK = {"iters": 6, "batch_size": 4, "context": 16, "eval_interval": 3}
@@ -52,18 +55,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.error(f"argument --seeds: expected 1 or more, got {arguments.seeds}")
 
     def body() -> int:
+        out = Path(arguments.out or Path("studies") / arguments.name)
+        require_matplotlib()  # not after hours of training
         try:
-            return _study(arguments)
+            with StopSignals() as stop, study_folder(out):
+                _study(arguments, out, stop)
+                if stop.requested:
+                    with contextlib.suppress(OSError):  # the terminal may be what is gone
+                        say(f"stopped by {stop.requested}; the same command goes on with the study")
+            return stop.exit_code
         except StudyError as error:
-            print(f"error: {error}", file=sys.stderr)
+            complain(f"error: {error}")
             return 1
 
     return run_command(body)
 
 
-def _study(arguments: Any) -> int:
+def _study(arguments: Any, out: Path, stop: StopSignals) -> None:
     study = STUDIES[arguments.name]
-    out = Path(arguments.out or Path("studies") / arguments.name)
     given = {name: value for name, value in vars(arguments).items() if name in _SETTINGS}
     settings: dict[str, Any] = {"iters": study.iters}
     settings |= _QUICK if arguments.quick else {}
@@ -74,9 +83,8 @@ def _study(arguments: Any) -> int:
     question = f"{study.question} {settings['iters']:,} steps, {seeds} seeds"
     finished = []
     for done in run_study(
-        study, out, data=arguments.data, seeds=seeds, settings=settings,
-        say=lambda text: print(text, flush=True),
-    ):  # fmt: skip
+        study, out, data=arguments.data, seeds=seeds, settings=settings, say=say, stop=stop
+    ):
         finished.append(done)
         rows, corpus = summary(study, finished), text_of(finished)
         title = f"{question}{in_parts(corpus)}"
@@ -93,11 +101,14 @@ def _study(arguments: Any) -> int:
         }
         replace_file(out / "results.json", (json.dumps(record, indent=2) + "\n").encode())
         replace_file(out / "table.md", markdown(title, study, rows).encode())
+    if stop.requested:
+        return
     draw(out / "picture.png", title, study, finished)
-    print()
-    print(markdown(title, study, rows))
-    print(f"{out / 'results.json'}, {out / 'table.md'}, {out / 'picture.png'}")
-    return 0
+    say()
+    for line in markdown(title, study, rows).splitlines():
+        say(line)
+    say()
+    say(f"{out / 'results.json'}, {out / 'table.md'}, {out / 'picture.png'}")
 
 
 if __name__ == "__main__":

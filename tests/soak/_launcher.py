@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -113,8 +114,10 @@ def _run(asked: dict[str, Any]) -> int:
     """Run a command here, within its hook."""
     # As in a terminal, whatever the caller ignores.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
+    # SIGQUIT and SIGXCPU would leave their dumps of memory in the working directory.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     context: AbstractContextManager[Any] = nullcontext()
     if asked["hook"] is not None:
         place, arguments = asked["hook"]

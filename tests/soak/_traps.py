@@ -39,7 +39,10 @@ PHASES = (
     "final weights",
     "sampling",
 )
-NUMBERS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGHUP": signal.SIGHUP}
+NUMBERS = {
+    name: getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGXCPU")
+}
 
 
 class Trap:

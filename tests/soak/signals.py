@@ -45,8 +45,14 @@ class Case:
 
     @property
     def kills(self) -> bool:
-        """Whether the second signal is to leave at once."""
-        return len(self.signals) > 1 and self.pause > ECHO and self.signals[1] != "SIGHUP"
+        """Whether the second signal is to leave at once: one that does, after one that counts."""
+        orders = ("SIGINT", "SIGTERM", "SIGQUIT")
+        return (
+            len(self.signals) > 1
+            and self.pause > ECHO
+            and self.signals[0] in (*orders, "SIGHUP")
+            and self.signals[1] in orders
+        )
 
 
 def cases() -> list[Case]:
@@ -56,6 +62,8 @@ def cases() -> list[Case]:
             found.append(Case(phase, pair, pause=2 * ECHO))
         found.append(Case(phase, ("SIGTERM", "SIGTERM")))  # as timeout(1) sends them
         found.append(Case(phase, ("SIGHUP", "SIGHUP"), pause=2 * ECHO))  # a shell, and the kernel
+        found.append(Case(phase, ("SIGUSR1", "SIGTERM"), pause=2 * ECHO))  # a batch system
+        found.append(Case(phase, ("SIGXCPU", "SIGXCPU"), pause=2 * ECHO))  # once a second
     found += [Case("sampling", (name,), command="generate") for name in NUMBERS]
     found += [Case("training", (), closed=how) for how in ("pipe", "terminal")]
     return found
@@ -240,9 +248,9 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 PROMISE = Promise(
     words="A signal in any phase: saved and gone within one step and one save",
-    how="SIGINT, SIGTERM and SIGHUP in 14 phases of a run, by itself, doubled, and a second later; "
-    "closed pipes and terminals; exit codes, the work done after the signal, what was saved; then "
-    "completed, and compared with a run that nothing happened to",
+    how="SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGXCPU in 14 phases of a run, alone and "
+    "in pairs; closed pipes and terminals; exit codes, the work done after the signal, what was "
+    "saved; then completed, and compared with a run that nothing happened to",
     wanted="all",
     quick=8,
     full=2 * len(cases()),  # forked, and as a user starts it

@@ -29,8 +29,7 @@ class Parameter(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: expected a Tensor, got {type(data).__name__}")
         context = data._context
-        handle = context.call(lib.tt_copy_to_pool, data._handle, lib.TT_POOL_PARAM)
-        self: Parameter = cls._wrap(context, handle)
+        self = context.make(cls, lib.tt_copy_to_pool, data._handle, lib.TT_POOL_PARAM)
         self.name = None
         self.requires_grad_(requires_grad)
         return self

@@ -6,12 +6,11 @@ study can be stopped and started at will. One that was asked for otherwise is re
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
-import signal
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,25 +18,49 @@ from typing import Any
 
 import numpy as np
 
-from .._files import make_folder, opened, replace_file
+from .._files import make_folder, remove_leftovers, replace_file
 from ..data import load_corpus
 from ..errors import TinytapeError
 from ..random import philox_u64
 from ..training.config import SETTINGS, TrainConfig, flag
 from ..training.defaults import resolve
+from ..training.errors import RunError
 from ..training.load import settings_of
+from ..training.lock import held
 from ..training.run_folder import RunFolder
+from ..training.signals import StopSignals
 from .catalogue import RANDOM, Study, Variant
+from .child import how_it_ended, train_in_child
 
 BATCH_SIZE = 32  # where nobody says another
 RANDOM_CHARACTERS = 1_000_000
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'\"\n-()"
+_PATIENCE = 60.0  # seconds for the run of a study that was killed, to finish its step and save
 _RANDOM_STREAM = int.from_bytes(b"random", "big")
 Text = tuple[str, int | None]  # its SHA-256, and where it says that it is cut
 
 
 class StudyError(TinytapeError, RuntimeError):
     """A run of a study that failed, or that is not of this study."""
+
+
+@contextlib.contextmanager
+def study_folder(out: Path) -> Iterator[None]:
+    """The folder of a study: made, cleared of what a killed one left half written, and held.
+
+    Raises:
+        RunError: another study is under way there.
+    """
+    if out.exists() and not out.is_dir():
+        raise RunError(f"--out {out}: this is a file, expected a folder")
+    make_folder(out)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(held(out))
+        except RunError as error:
+            raise RunError(f"{out}: another study is under way in this folder") from error
+        remove_leftovers(out)
+        yield
 
 
 @dataclass(frozen=True)
@@ -87,14 +110,18 @@ def run_study(
     seeds: int,
     settings: dict[str, Any],
     say: Callable[[str], None],
+    stop: StopSignals | None = None,
 ) -> Iterator[tuple[Run, list[dict[str, Any]]]]:
     """Do the runs that are missing; yields each run with its metrics, when it is complete.
+
+    When ``stop`` is requested, the run in hand saves, and no other one begins.
 
     Raises:
         StudyError: a run failed, or one that is there has other settings or another text; what is
             complete stays.
-        KeyboardInterrupt: the run in hand was interrupted, and has saved.
+        KeyboardInterrupt: without ``stop``; the run in hand was interrupted, and has saved.
     """
+    stop = stop or StopSignals()
     make_folder(out)
     if any(variant.text == RANDOM for variant in study.variants):
         replace_file(out / "random.txt", random_text().encode())
@@ -102,14 +129,9 @@ def run_study(
     text_of = functools.cache(_text_of)
     for number, run in enumerate(runs, start=1):
         where = f"{number}/{len(runs)} {run.variant.label}, seed {run.seed}"
-        folder = RunFolder(run.folder)
-        begun = folder.config.is_file()
-        if begun:
-            _require_same(run, folder, text_of)
-        if not folder.model.is_file():
-            say(f"{where}: {'going on' if begun else 'training'} ...")
-            _train(run, resumes=begun)
-        metrics = folder.read_metrics()
+        metrics = _completed(run, where, text_of, say, stop)
+        if stop.requested:
+            return
         last = metrics[-1]
         say(
             f"{where}: held-out perplexity {last['val_perplexity']:.3f} after {last['step']:,} "
@@ -122,6 +144,29 @@ def random_text() -> str:
     """A million characters drawn uniformly from 65, the same every time."""
     draws = philox_u64(0, _RANDOM_STREAM, 0, RANDOM_CHARACTERS) % np.uint64(len(_ALPHABET))
     return "".join(map(_ALPHABET.__getitem__, draws.tolist()))
+
+
+def _completed(
+    run: Run,
+    where: str,
+    text_of: Callable[..., Text],
+    say: Callable[[str], None],
+    stop: StopSignals,
+) -> list[dict[str, Any]]:
+    """Train as far as it is not done yet; the metrics. Less when ``stop`` is requested."""
+    folder = RunFolder(run.folder)
+    if not folder.model.is_file():
+        _wait_for(folder, say, stop)
+    begun = folder.config.is_file()
+    if begun:
+        _require_same(run, folder, text_of)
+    if not folder.model.is_file() and not stop.requested:
+        say(f"{where}: {'going on' if begun else 'training'} ...")
+        _train(run, resumes=begun, stop=stop)
+    metrics = folder.read_metrics()
+    if not metrics and not stop.requested:
+        raise StudyError(f"{folder}: there are weights and no evaluation; remove the folder")
+    return metrics
 
 
 def _text_of(data: str, sha256: str | None = None) -> Text:
@@ -152,31 +197,35 @@ def _require_same(run: Run, folder: RunFolder, text_of: Callable[..., Text]) -> 
         )
 
 
-def _train(run: Run, *, resumes: bool) -> None:
-    command = [sys.executable, "-m", "tinytape.train"]
+def _wait_for(folder: RunFolder, say: Callable[[str], None], stop: StopSignals) -> None:
+    """Until nobody trains there: a run saves after the study that began it was killed."""
+    begun = time.monotonic()
+    said = False
+    while folder.path.is_dir() and stop.requested is None:
+        try:
+            with held(folder.path):
+                return
+        except RunError as error:
+            if time.monotonic() - begun > _PATIENCE:
+                raise StudyError(f"{error}; it is not a run that this study began") from error
+        if not said:
+            say(f"waiting for the training that is under way in {folder} ...")
+            said = True
+        time.sleep(0.1)
+
+
+def _train(run: Run, *, resumes: bool, stop: StopSignals) -> None:
     if resumes:
         # The same text may be elsewhere now.
-        command += ["--resume", str(run.folder), "--data", run.settings["data"]]
+        flags = [f"--resume={run.folder}", f"--data={run.settings['data']}"]
     else:
-        for name, value in run.settings.items():
-            command += [flag(name), str(value)]
-        command += ["--out", str(run.folder)]
+        flags = [f"{flag(name)}={value}" for name, value in run.settings.items()]
+        flags.append(f"--out={run.folder}")
     make_folder(run.folder.parent)
     log = run.folder.parent / f"{run.folder.name}.log"
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    with opened(log, flags) as file:  # a link is not followed: it leads to nothing of ours
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE)
-        try:
-            errors = process.communicate()[1]
-        except BaseException:  # also Ctrl-C, which the run has got too: it saves and leaves
-            process.send_signal(signal.SIGTERM)
-            process.communicate()
-            raise
-    if process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
-        raise KeyboardInterrupt
-    if process.returncode:
-        said = errors.decode(errors="replace").strip().splitlines()
-        raise StudyError(f"{run.folder}: {said[-1] if said else 'failed'} (see {log})")
+    code = train_in_child(flags, log, stop)
+    if code and stop.requested is None:
+        raise StudyError(f"{run.folder}: {how_it_ended(code, log)} (see {log})")
 
 
 def _slug(label: str) -> str:

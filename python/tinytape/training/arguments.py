@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import tinytape
 
 from .._paths import expanded
+from .._terminal import printable
 from ..models import presets
 from .config import SETTINGS, flag
 from .settings import Option, converted
@@ -29,7 +30,9 @@ A TOML file holds the same names: model = "small", batch_size = 12, lr = 2e-3. P
 relative to the working directory.
 Other names of --data are a file or folder here, or a folder in $TINYTAPE_DATA, data/,
 ../shared/data/ or the user's cache folder.
-Ctrl-C finishes the step, saves and leaves; a second Ctrl-C leaves at once.
+Ctrl-C finishes the step, saves and leaves; a second Ctrl-C leaves at once. So does SIGTERM, and so
+does what a batch system sends ahead of the end (SIGUSR1, SIGUSR2, SIGXCPU): the run saves and ends
+with exit code 128 + the signal's number, and --resume goes on with it.
 """
 
 
@@ -58,7 +61,7 @@ class CommandParser(argparse.ArgumentParser):
         return values
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+        self.exit(2, printable(f"error: {message} (see {self.prog} --help)") + "\n")
 
     def _about_unknown(self, word: str) -> str:
         name = word.split("=")[0]

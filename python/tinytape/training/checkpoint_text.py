@@ -58,11 +58,6 @@ def show_lines(about: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def printable(line: str) -> str:
-    """A line that cannot command a terminal, whatever names a file has in it."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
-
-
 def size(count: int) -> str:
     """Bytes for people, in powers of ten."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

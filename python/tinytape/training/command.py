@@ -1,13 +1,15 @@
-"""What the commands share: one-line errors, exit codes, and outputs that go away."""
+"""What the commands share: their lines, one-line errors, exit codes, outputs that go away."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable
 from typing import TextIO
 
+from .._terminal import printable
 from ..data import DataError
 from ..errors import NonFiniteError
 from .errors import (
@@ -31,6 +33,7 @@ def run_command(body: Callable[[], int]) -> int:
 
     Other exceptions pass: they are our mistakes, and their traceback is wanted.
     """
+    _occupy_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a character the terminal cannot show is no failure
             stream.reconfigure(errors="backslashreplace")
@@ -42,26 +45,65 @@ def run_command(body: Callable[[], int]) -> int:
     except BrokenPipeError:
         return BROKEN_PIPE_EXIT
     except KeyboardInterrupt:
-        _complain("\ninterrupted")
+        complain("")  # what the terminal shows of the Ctrl-C is on a line of its own
+        complain("interrupted")
         return 130
     except _USAGE as error:
-        _complain(f"error: {error}")
+        complain(f"error: {error}")
         return 2
     except MemoryError as error:  # Python's own says nothing
-        _complain(f"error: {str(error) or _OUT_OF_MEMORY}")
+        complain(f"error: {str(error) or _OUT_OF_MEMORY}")
         return 1
     except _FAILURES as error:
-        _complain(f"error: {error}")
+        complain(f"error: {str(error) or type(error).__name__}")
         return 1
     finally:
         for stream in (sys.stdout, sys.stderr):
             _settle(stream)
 
 
-def _complain(text: str) -> None:
-    """A line on stderr, if that is still there."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+def say(line: str = "") -> None:
+    """A line on stdout, if there is one. It may hold names from outside."""
+    print(printable(line), flush=True)
+
+
+def complain(line: str) -> None:
+    """A line on stderr, if that is still there. It may hold names from outside."""
+    if sys.stderr is not None:  # print would take stdout
+        with contextlib.suppress(OSError, ValueError):
+            print(printable(line), file=sys.stderr, flush=True)
+
+
+def text_writer() -> Callable[[str], None]:
+    """Writes to stdout, at once, pieces of a text that is what the command was asked for.
+
+    On a terminal, characters that would command it are escapes; a file or a pipe gets all as it is.
+
+    Raises:
+        OSError: stdout was closed from the start: there is no use in making the text.
+    """
+    stream = sys.stdout
+    if stream is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
+    shown = (lambda text: printable(text, keep="\n\t")) if stream.isatty() else str
+
+    def write(text: str) -> None:
+        stream.write(shown(text))
+        stream.flush()
+
+    return write
+
+
+def _occupy_closed_descriptors() -> None:
+    """Let nothing take the place of an output that was closed from the start.
+
+    The next file that is opened would get its number, and what a library has to say on it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 def _settle(stream: TextIO | None) -> None:

@@ -28,8 +28,11 @@ def held_out_loss(
     ids: np.ndarray,
     context: int,
     should_stop: Callable[[], bool] = lambda: False,
+    report: Callable[[float], None] = lambda share: None,
 ) -> float | None:
     """Mean cross-entropy in nats over ``ids``, or None when ``should_stop`` said so on the way.
+
+    ``report`` is told after each batch which share of them is done.
 
     Windows of ``context`` ids that do not overlap; the chunks of a forward pass have a fixed size
     and the losses are summed in float64 in text order, so the result has the same bits for every
@@ -49,6 +52,7 @@ def held_out_loss(
                 )
                 total += float(losses.numpy().sum(dtype=np.float64))
                 count += y.size
+                report(count / (len(ids) - 1))
     finally:
         model.train(was_training)
     return total / count
@@ -60,11 +64,13 @@ def stream_loss(
     context: int,
     starts: np.ndarray | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    report: Callable[[float], None] = lambda share: None,
 ) -> float | None:
     """Mean cross-entropy in nats over ``ids``, read in a few rows that carry their state.
 
     Each target counts once. The rows begin without a state, a share of the text apart, and the last
-    one may be shorter. None when ``should_stop`` said so on the way.
+    one may be shorter. None when ``should_stop`` said so on the way; ``report`` is told after each
+    batch which share of them is done.
 
     Args:
         model: a :class:`tinytape.models.NestedLM`.
@@ -101,6 +107,7 @@ def stream_loss(
                     ignore_index=IGNORED,
                 )
                 total += float(losses.numpy().sum(dtype=np.float64))
+                report(min(1.0, (first + context) / length))
     finally:
         model.train(was_training)
     return total / places

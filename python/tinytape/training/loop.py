@@ -185,8 +185,9 @@ def _run(
     for line in header(session, folder, resumed):
         console.line(line)
     progress = Progress(
-        console, total=config.iters, start=counters.step, tokens_per_step=session.tokens_per_step
-    )
+        console, total=config.iters, start=counters.step, tokens_per_step=session.tokens_per_step,
+        eval_interval=config.eval_interval,
+    )  # fmt: skip
     # None: this folder has nothing to go on from yet, so the first thing is to save.
     own = resumed is not None and resumed.path in list_checkpoints(folder.checkpoints)
     saved = session.position if own else None
@@ -262,7 +263,7 @@ def _evaluate(
     """Measure the held-out loss and write its line, unless a stop is asked for on the way."""
     counters = session.counters
     begun = time.perf_counter()
-    held_out = session.task.evaluate(lambda: bool(stop.requested))
+    held_out = session.task.evaluate(lambda: bool(stop.requested), progress.evaluating)
     if held_out is None:
         return  # evaluated_step stays behind, so a resumed run begins with this evaluation
     if not math.isfinite(held_out):
@@ -307,7 +308,7 @@ def _evaluate(
         for path in list_checkpoints(folder.best):
             if path != best:
                 discard_folder(path)
-    progress.evaluated(counters.step, train, held_out, lr)
+    progress.evaluated(counters.step, train, held_out, lr, time.perf_counter() - begun)
 
 
 def _save(

@@ -1,18 +1,29 @@
-"""What a run says while it works: a bar on a terminal, plain lines anywhere else."""
+"""What a run says while it works: a bar on a terminal, plain lines anywhere else.
+
+No line needs more than 80 columns, so that none wraps, and the bar has a third of them.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 import time
 from typing import Any, TextIO
 
+from .._terminal import printable
 from .signals import BROKEN_PIPE_EXIT, StopSignals
 
-HEARTBEAT = 10.0  # seconds of silence after which a plain output says that it is alive
+# A plain output says that it is alive after so many seconds of silence, and rarer in a long run:
+# after a hundredth of the time that it has taken so far.
+HEARTBEAT = 10.0
 
 
 class Console:
-    """Lines to ``stream``. An output that goes away becomes a request to stop, not an exception."""
+    """Lines to ``stream``. An output that goes away becomes a request to stop, not an exception.
+
+    The lines may hold names from outside, and text that a model wrote.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         # None where the process was started without an output: nobody is listening then, and
@@ -30,7 +41,7 @@ class Console:
     def line(self, text: str = "") -> None:
         if self.stream is not None:
             try:
-                self._write(text + "\n")
+                self._write(printable(text, keep="\t") + "\n")
             except (OSError, ValueError):  # broken pipe, closed terminal, closed file
                 self.stream = None
                 self.lost()
@@ -58,52 +69,68 @@ class Progress:
         total: steps of the whole run.
         start: steps already done.
         tokens_per_step: targets in one step.
+        eval_interval: steps from one evaluation to the next; 0 for none.
     """
 
-    def __init__(self, console: Console, *, total: int, start: int, tokens_per_step: int) -> None:
+    def __init__(
+        self,
+        console: Console,
+        *,
+        total: int,
+        start: int,
+        tokens_per_step: int,
+        eval_interval: int = 0,
+    ) -> None:
         self.console = console
         self.total = total
         self.tokens_per_step = tokens_per_step
-        self.held_out: float | None = None
+        self.eval_interval = eval_interval
+        self._done = start
         self._loss = 0.0  # smoothed, over the steps seen here
         self._seen = 0
         self._steps = 0.0  # of late, and the seconds that they took
         self._seconds = 0.0
-        self._spoke = time.perf_counter()
+        self._evaluation = 0.0  # seconds that the last one took
+        self._begun = self._spoke = time.perf_counter()
+        self._state = f"{start}/{total}"  # what stands beside the bar
+        self._drawn = 0.0  # when it was
         self._bar: Any = None
-        if sys.stderr is not None and sys.stderr.isatty():
+        if _may_draw(console):
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=total, initial=start, unit="it", dynamic_ncols=True, smoothing=0.1,
-                bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} "
-                "[{elapsed}<{remaining}]{postfix}",
+                total=total, initial=start, dynamic_ncols=True, desc=self._state,
+                bar_format="{percentage:3.0f}%|{bar}| {desc}",
             )  # fmt: skip
 
     def step(self, done: int, loss: float, seconds: float) -> None:
         """One optimiser step took ``seconds``; ``done`` steps are done in all."""
+        self._done = done
         self._seen += 1
         weight = max(0.02, 1 / self._seen)  # a mean at first, then one that forgets
         self._loss += weight * (loss - self._loss)
         keep = 0.99  # the rate forgets, so that it follows a machine that gets busy
         self._steps = keep * self._steps + 1
         self._seconds = keep * self._seconds + seconds
-        if self._bar is not None:
-            self._guarded(self._advance, done)
-        elif time.perf_counter() - self._spoke > HEARTBEAT:
-            self._say(f"step {done}/{self.total}  loss {self._loss:.4f}  {self._rate(done)}")
+        self._show(*self._facts())
 
-    def evaluated(self, done: int, train: float | None, held_out: float, lr: float) -> None:
-        """A held-out loss was measured."""
-        self.held_out = held_out
+    def evaluating(self, share: float) -> None:
+        """A part of the evaluation in hand is done."""
+        self._show(f"evaluating {share:.0%}", share=share)
+
+    def evaluated(
+        self, done: int, train: float | None, held_out: float, lr: float, seconds: float = 0.0
+    ) -> None:
+        """A held-out loss was measured, which took ``seconds``."""
+        self._done, self._evaluation = done, seconds
         loss = "     -" if train is None else f"{train:.4f}"
-        text = (
-            f"step {done:>{len(str(self.total))}}/{self.total}  loss {loss}  "
-            f"held-out {held_out:.4f}  lr {lr:.2e}"
-        )
-        if self._bar is not None and self._seconds:
-            self._bar.set_postfix_str(self._postfix(), refresh=False)
-        self._say(f"{text}  {self._rate(done)}" if self._seconds else text)
+        # With a bar, the time left stands there.
+        last = (f"lr {lr:.1e}", self._rate()) if self._bar else (self._rate(), self._left(1.0))
+        self._say("  ".join(filter(None, (
+            f"step {done:>{len(str(self.total))}}/{self.total}", f"loss {loss}",
+            f"held-out {held_out:.4f}", *last,
+        ))))  # fmt: skip
+        self._show(*self._facts())
 
     def note(self, text: str) -> None:
         """A line that stays."""
@@ -111,25 +138,50 @@ class Progress:
 
     def close(self) -> None:
         if self._bar is not None:
-            self._guarded(self._bar.close)
+            self._guarded(self._finish)
 
-    def _advance(self, done: int) -> None:
-        self._bar.set_postfix_str(self._postfix(), refresh=False)
-        self._bar.update(done - self._bar.n)
+    def _show(self, *facts: str, share: float = 1.0) -> None:
+        """Where the run is: on the bar; or, after some silence, on a line."""
+        now = time.perf_counter()
+        if self._bar is not None:
+            # The time left comes early: a narrow terminal cuts off what is last.
+            self._state = ", ".join(filter(None, (
+                f"{self._done}/{self.total}", self._left(share), *facts
+            )))  # fmt: skip
+            if now - self._drawn >= self._bar.mininterval:
+                self._drawn = now
+                self._guarded(self._draw)
+        elif now - self._spoke > max(HEARTBEAT, (now - self._begun) / 100):
+            self._say("  ".join(filter(None, (
+                f"step {self._done}/{self.total}", *facts, self._left(share)
+            ))))  # fmt: skip
 
-    def _postfix(self) -> str:
-        held_out = "" if self.held_out is None else f"held-out {self.held_out:.3f}, "
-        rate = self._steps / self._seconds
-        tokens = _short(rate * self.tokens_per_step)
-        return f"loss {self._loss:.3f}, {held_out}{rate:.1f} it/s, {tokens} tok/s"
+    def _finish(self) -> None:
+        self._draw()
+        self._bar.close()
 
-    def _rate(self, done: int) -> str:
-        rate = self._steps / self._seconds
-        left = (self.total - done) / rate
-        return (
-            f"{rate:.1f} it/s  {_short(rate * self.tokens_per_step)} tok/s  "
-            f"left {int(left) // 60}:{int(left) % 60:02d}"
-        )
+    def _draw(self) -> None:
+        self._bar.n = self._done
+        self._bar.set_description_str(self._state)
+
+    def _facts(self) -> tuple[str, ...]:
+        return (f"loss {self._loss:.3f}", self._rate()) if self._seen else ()
+
+    def _rate(self) -> str:
+        if not self._seconds:
+            return ""
+        return f"{_short(self._steps / self._seconds * self.tokens_per_step)} tok/s"
+
+    def _left(self, share: float) -> str:
+        """The time left, when a share of the evaluation in hand is done: the only estimate."""
+        if not self._seconds or (self._done == self.total and share == 1.0):
+            return ""
+        seconds = (self.total - self._done) * self._seconds / self._steps
+        evaluations = 1.0 - share
+        if self.eval_interval and self._done < self.total:
+            evaluations += self.total // self.eval_interval - self._done // self.eval_interval
+            evaluations += self.total % self.eval_interval > 0
+        return f"left {_clock(seconds + evaluations * self._evaluation)}"
 
     def _say(self, text: str) -> None:
         self._spoke = time.perf_counter()
@@ -150,5 +202,28 @@ class Progress:
             self.console.lost()
 
 
+def _may_draw(console: Console) -> bool:
+    """Whether stderr is a terminal on which nobody else writes.
+
+    What goes into a pipe (``| tee``) may come out on the same terminal, and in the middle of a bar.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        return False
+    try:
+        mode = os.fstat(console.stream.fileno()).st_mode if console.stream else 0
+    except (OSError, ValueError):  # a stream of Python's own, or one that was closed
+        return True
+    return not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
+
+
 def _short(number: float) -> str:
     return f"{number / 1000:.1f}k" if number >= 1000 else f"{number:.0f}"
+
+
+def _clock(seconds: float) -> str:
+    """Hours, minutes and seconds; days and hours where seconds are no matter."""
+    whole = round(seconds)
+    minutes, hours = whole // 60 % 60, whole // 3600
+    if hours >= 100:
+        return f"{hours // 24}d{hours % 24:02d}h"
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

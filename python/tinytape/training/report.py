@@ -26,12 +26,13 @@ def header(session: Session, folder: RunFolder, resumed: Checkpoint | None) -> I
     config, corpus, splits = session.config, session.corpus, session.splits
     if corpus.notice:
         yield corpus.notice
-    where = f" ({corpus.path})" if corpus.path else ""
     yield (
         f"corpus     {corpus.name}, {len(corpus.text):,} characters, "
-        f"{session.tokenizer.vocab_size} distinct{where}"
+        f"{session.tokenizer.vocab_size} distinct"
     )
-    yield f"           SHA-256 {corpus.sha256}"
+    if corpus.path:
+        yield f"           {corpus.path}"
+    yield f"SHA-256    {corpus.sha256}"
     yield f"           {len(splits.train):,} to train on, {len(splits.held_out):,} held out"
     if session.task.starts is not None:
         found = len(session.task.starts)
@@ -46,33 +47,35 @@ def header(session: Session, folder: RunFolder, resumed: Checkpoint | None) -> I
     rate = f"{config.lr:g}"
     if config.schedule != "constant":
         rate += f" to {config.min_lr:g} ({config.schedule})"
-    yield (
-        f"optimiser  {config.optimizer}, learning rate {rate}, warm-up {config.warmup} steps, "
-        f"clip {config.clip:g}{decay}"
-    )
+    yield f"optimiser  {config.optimizer}, learning rate {rate}"
+    yield f"           warm-up {config.warmup} steps, clip {config.clip:g}{decay}"
     if isinstance(session.model, tt.models.NestedLM):
-        yield f"levels     {_levels(config, session.model.config.persistent)}"
+        for title, line in zip(
+            ("levels", "", ""), _levels(config, session.model.config.persistent), strict=True
+        ):
+            yield f"{title:10} {line}"
     plan = planned_memory(session)
-    parts = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in plan.items())
-    yield f"memory     about {sum(plan.values()) / 1e6:.0f} MB planned: {parts}"
+    yield f"memory     about {sum(plan.values()) / 1e6:.0f} MB planned:"
+    yield f"           {', '.join(f'{name} {size / 1e6:.1f}' for name, size in plan.items())}"
     env = environment()
-    yield (
-        f"engine     tinytape {env['tinytape']}, {tt.get_num_threads()} threads, {env['blas']} "
-        f"{env['blas_version']} {env['blas_core']}, SIMD {env['simd']}"
-    )
+    threads = tt.get_num_threads()
+    yield f"engine     tinytape {env['tinytape']}, {threads} threads, SIMD {env['simd']}"
+    yield f"           {env['blas']} {env['blas_version']} {env['blas_core']}".rstrip()
     batches = config.gradient_accumulation_steps
     batches_of = f"{batches} batches of " if batches > 1 else ""
+    yield f"run        {folder}"
     yield (
-        f"run        {folder}: {config.iters:,} steps of {batches_of}{config.batch_size} x "
+        f"           {config.iters:,} steps of {batches_of}{config.batch_size} x "
         f"{session.context} characters, seed {config.seed}"
     )
     if resumed is not None:
-        yield f"resumed    from step {resumed.step:,} ({resumed.path})"
+        yield f"resumed    from step {resumed.step:,}"
+        yield f"           {resumed.path}"
     yield ""
 
 
-def _levels(config: TrainConfig, persistent: bool) -> str:
-    """How the levels of a nested model are wired and updated, and what they remember."""
+def _levels(config: TrainConfig, persistent: bool) -> tuple[str, str, str]:
+    """How the levels of a nested model are wired and updated, what they remember, and surprise."""
     chunks = config.chunk_sizes.replace(",", ", ")
     rates = ", rates divided by these" if config.level_rates == "divided" else ""
     last = {"never": "last", "document": "last for a document"}
@@ -84,8 +87,9 @@ def _levels(config: TrainConfig, persistent: bool) -> str:
         surprise += f" {config.surprise_weights.replace(',', ', ')}"
     memory = "" if config.level_memory == "off" else f"; memories {config.level_memory}"
     return (
-        f"{config.wiring}, {config.level_update} of {chunks} {config.chunk_unit}{rates}; "
-        f"states {states}{memory.replace(',', ', ')}; surprise {surprise}"
+        f"{config.wiring}, {config.level_update} of {chunks} {config.chunk_unit}{rates}",
+        f"states {states}{memory.replace(',', ', ')}",
+        f"surprise {surprise}",
     )
 
 
@@ -113,17 +117,16 @@ def closing(session: Session, folder: RunFolder, stop: StopSignals) -> Iterator[
     assert loss is not None  # the last step is always followed by an evaluation
     yield ""
     yield (
-        f"held-out loss {loss:.4f} nats per character at the end, "
-        f"best {counters.best_loss:.4f} at step {counters.best_step:,} ({folder.best})"
+        f"held-out loss {loss:.4f} nats per character ({loss / math.log(2.0):.4f} bits), "
+        f"perplexity {perplexity(loss):.4g}"
     )
-    yield (
-        f"that is {loss / math.log(2.0):.4f} bits per character, perplexity {perplexity(loss):.4g}"
-    )
+    yield f"the best was {counters.best_loss:.4f} at step {counters.best_step:,}, in {folder.best}"
     if counters.skipped:
         yield f"{counters.skipped:,} steps were left out, their numbers not finite"
     peak = peak_resident_mb()
     memory = f", peak memory {peak:.0f} MB" if peak else ""
-    yield f"{counters.seconds:.0f} s in all{memory}; weights in {folder.model}"
+    yield f"{counters.seconds:.0f} s in all{memory}"
+    yield f"weights in {folder.model}"
     yield ""
     prompt = sampling.default_prompt(session.tokenizer.characters)
     ids = sampling.generate(
@@ -138,7 +141,7 @@ def closing(session: Session, folder: RunFolder, stop: StopSignals) -> Iterator[
         if stop.requested:
             break
         words.append(token)
-    yield session.tokenizer.decode(words).strip("\n")
+    yield from session.tokenizer.decode(words).strip("\n").split("\n")
     yield ""
     yield f"more text: {command_line('generate', folder.path, '--tokens', 500)}"
     yield f"the curve: {command_line('plot', folder.path)}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -14,22 +16,42 @@ BROKEN_PIPE_EXIT = 128 + 13  # what a shell reports for a program that SIGPIPE e
 # passes on the Ctrl-C that the terminal sent to both. Nobody asks twice as quickly as that.
 ECHO = 0.1  # seconds
 
+# Sent by people and by what acts for them; a second one of these leaves at once.
+_ORDERS = ("SIGINT", "SIGTERM", "SIGQUIT")
+# A terminal that closes. It says so more than once: its shell does, then the kernel.
+_HANGUP = "SIGHUP"
+# Not stop requests: a fault of the program itself, what does not end a process, and what cannot be
+# handled.
+_OTHERS = (
+    "SIGABRT", "SIGBUS", "SIGEMT", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP",
+    "SIGCHLD", "SIGCONT", "SIGINFO", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH",
+    "SIGKILL", "SIGSTOP",
+)  # fmt: skip
+# Between the soft limit of processor time and the hard one, where nobody left any: room for the
+# step in hand and for saving it.
+_CPU_ROOM = 30  # seconds, of at least ten times as many
+
 
 class StopSignals:
-    """While open, SIGINT, SIGTERM and SIGHUP ask for a stop instead of killing.
+    """While open, every signal that would end the process asks for a stop instead.
 
     ``requested`` becomes a few words when a stop is asked for, ``exit_code`` what the process
-    should return (128 + the signal's number). A second signal leaves at once, unless it is the echo
-    of the first or a SIGHUP: a terminal that closes says so more than once (its shell, then the
-    kernel). The old handlers come back on exit. A signal that was being ignored (``nohup``) stays
-    ignored. Outside the main thread, where Python cannot install handlers, nothing is installed.
+    should return (128 + the signal's number). SIGINT, SIGTERM and SIGQUIT leave at once when one of
+    them, or SIGHUP, has come before, unless they are its echo. The others announce an end that is
+    near (SIGXCPU once a second; batch systems send SIGUSR1, and then SIGTERM): they ask, and never
+    leave at once.
+
+    The old handlers come back on exit. A signal that was being ignored (``nohup``) stays ignored,
+    and one besides SIGINT, SIGTERM and SIGHUP that the program handles already stays its own.
+    Outside the main thread, where Python cannot install handlers, nothing is installed.
     """
 
     def __init__(self) -> None:
         self.requested: str | None = None
         self.exit_code = 0
         self._old: dict[int, Any] = {}
-        self._signalled: float | None = None  # when the first signal came
+        self._ordered: float | None = None  # when the first order or hangup came
+        self._room = contextlib.ExitStack()
 
     def request(self, reason: str, exit_code: int) -> None:
         """Ask for a stop after the step in hand. The first reason stays."""
@@ -39,10 +61,9 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)  # no SIGHUP on Windows
-                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                    self._old[number] = signal.signal(number, self._handle)
+            for number in _stopping():
+                self._old[number] = signal.signal(number, self._handle)
+            self._room.enter_context(_notice_of_the_cpu_limit())
         return self
 
     def __exit__(
@@ -51,18 +72,61 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._room.close()
         for number, handler in self._old.items():
             # None stands for a handler that was not installed from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._old.clear()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        now = time.monotonic()
-        if self._signalled is None:
-            self._signalled = now
-        elif name != "SIGHUP" and now - self._signalled > ECHO:
+        name, now = signal_name(number), time.monotonic()
+        if name in _ORDERS and self._ordered is not None and now - self._ordered > ECHO:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
+        if name in (*_ORDERS, _HANGUP) and self._ordered is None:
+            self._ordered = now
         self.request(name, 128 + number)
+
+
+def signal_name(number: int) -> str:
+    """``SIGTERM`` and so on, also of a real-time signal that has no name of its own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
+def _stopping() -> Iterator[int]:
+    """The signals that would end this process."""
+    for number in sorted(signal.valid_signals()):
+        name, handler = signal_name(number), signal.getsignal(number)
+        if handler == signal.SIG_IGN or name in _OTHERS:
+            continue
+        if handler == signal.SIG_DFL or name in ("SIGINT", "SIGTERM", _HANGUP):
+            yield number
+
+
+@contextlib.contextmanager
+def _notice_of_the_cpu_limit() -> Iterator[None]:
+    """Where processor time is limited without a notice, let one come ahead of the end.
+
+    ``ulimit -t`` sets the soft limit, at which SIGXCPU comes, and the hard one, at which SIGKILL
+    does, to the same number of seconds: nothing could be saved.
+    """
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if soft != hard or hard == resource.RLIM_INFINITY:
+        yield
+        return
+    early = max(1, hard - min(_CPU_ROOM, -(-hard // 10)))
+    resource.setrlimit(resource.RLIMIT_CPU, (early, hard))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):  # somebody lowered the hard one meanwhile
+            resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))

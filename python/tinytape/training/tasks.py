@@ -49,9 +49,13 @@ class WindowTask:
         loss = cross_entropy(self.model(tt.tensor(x)), y)
         return loss, loss
 
-    def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> float | None:
+    def evaluate(
+        self,
+        should_stop: Callable[[], bool] = lambda: False,
+        report: Callable[[float], None] = lambda share: None,
+    ) -> float | None:
         """The held-out loss, or None when ``should_stop`` said so; the state stays as it is."""
-        return held_out_loss(self.model, self.held_out, self.context, should_stop)
+        return held_out_loss(self.model, self.held_out, self.context, should_stop, report)
 
     def snapshot(self) -> Any:
         """What a batch changes besides gradients; for :meth:`rewind`."""
@@ -139,10 +143,14 @@ class StreamTask(WindowTask):
         self.nested.detach_states()
         return objective, loss
 
-    def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> float | None:
+    def evaluate(
+        self,
+        should_stop: Callable[[], bool] = lambda: False,
+        report: Callable[[float], None] = lambda share: None,
+    ) -> float | None:
         with self.nested.fresh_states():
             return stream_loss(
-                self.model, self.held_out, self.context, self._held_out_starts, should_stop
+                self.model, self.held_out, self.context, self._held_out_starts, should_stop, report
             )
 
     def snapshot(self) -> Any:
