@@ -11,9 +11,8 @@
 
 int tt_get_anomaly(const tt_ctx *ctx)
 {
-    return ctx->anomaly.checks ? TT_ANOMALY_CHECKS
-           : ctx->anomaly.on   ? TT_ANOMALY_LINES
-                               : TT_ANOMALY_OFF;
+    if (ctx == NULL || !ctx->anomaly.on) return TT_ANOMALY_OFF;
+    return ctx->anomaly.checks ? TT_ANOMALY_CHECKS : TT_ANOMALY_LINES;
 }
 
 tt_status tt_set_anomaly(tt_ctx *ctx, int mode, int *before)

@@ -117,16 +117,23 @@ void arena_sweep_begin(arena *a)
     for (arena_chunk *c = a->first; c != NULL; c = c->next) c->live = c == a->current;
 }
 
+static arena_chunk *chunk_of(const arena *a, const void *p)
+{
+    const uintptr_t at = (uintptr_t)p;
+    for (arena_chunk *c = a->first; c != NULL; c = c->next) {
+        const uintptr_t begin = (uintptr_t)chunk_data(c);
+        if (at >= begin && at < begin + c->size) return c;
+    }
+    return NULL;
+}
+
 void arena_keep(arena *a, const void *p)
 {
-    for (arena_chunk *c = a->first; c != NULL; c = c->next) {
-        uintptr_t begin = (uintptr_t)chunk_data(c), at = (uintptr_t)p;
-        if (at >= begin && at < begin + c->size) {
-            c->live = true;
-            return;
-        }
-    }
+    arena_chunk *c = chunk_of(a, p);
+    if (c != NULL) c->live = true;
 }
+
+bool arena_has(const arena *a, const void *p) { return chunk_of(a, p) != NULL; }
 
 void arena_sweep(arena *a)
 {

@@ -93,6 +93,7 @@ struct tt_node {
     const tt_op *op;
     uint64_t sequence;
     int n_in, n_out;
+    uint64_t reached;  /* the latest pass that comes here */
     uint64_t visited;  /* the latest pass that goes through here */
     uint64_t released; /* the pass that gave up what this saved; 0: none */
     tt_tensor **in;    /* the tape's own copy of the caller's array */

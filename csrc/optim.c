@@ -120,6 +120,10 @@ tt_status tt_adam(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *
                   int maximize)
 {
     TT_TRY(ctx_enter(ctx, "adam"));
+    TT_NEED_LIST("adam", n, params);
+    TT_NEED_LIST("adam", n, grads);
+    TT_NEED_LIST("adam", n, exp_avgs);
+    TT_NEED_LIST("adam", n, exp_avg_sqs);
     if (step < 1)
         return tt_fail(TT_ERR_ARG, "adam", "step counts from 1, got %lld", (long long)step);
     const tt_handle *lists[ROLES] = {params, grads, exp_avgs, exp_avg_sqs};
@@ -142,6 +146,8 @@ tt_status tt_sgd(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *g
                  double weight_decay, int nesterov, int maximize, int first)
 {
     TT_TRY(ctx_enter(ctx, "sgd"));
+    TT_NEED_LIST("sgd", n, params);
+    TT_NEED_LIST("sgd", n, grads);
     const tt_handle *lists[ROLES] = {params, grads, momenta, NULL};
     sgd_step k = {.lr = lr,
                   .momentum = momentum,
@@ -175,6 +181,8 @@ static double sum_powers(tt_ctx *ctx, int n, const tt_handle *const *lists, doub
 tt_status tt_grad_norm(tt_ctx *ctx, int n, const tt_handle *grads, double norm_type, double *out)
 {
     TT_TRY(ctx_enter(ctx, "clip_grad_norm_"));
+    TT_NEED("clip_grad_norm_", out);
+    TT_NEED_LIST("clip_grad_norm_", n, grads);
     if (!(norm_type > 0))
         return tt_fail(TT_ERR_ARG, "clip_grad_norm_", "norm_type must be positive, got %g",
                        norm_type);
@@ -202,6 +210,7 @@ tt_status tt_grad_norm(tt_ctx *ctx, int n, const tt_handle *grads, double norm_t
 tt_status tt_scale(tt_ctx *ctx, int n, const tt_handle *tensors, double factor)
 {
     TT_TRY(ctx_enter(ctx, "scale"));
+    TT_NEED_LIST("scale", n, tensors);
     const tt_handle *lists[ROLES] = {tensors, NULL, NULL, NULL};
     update_plan p = {.factor = factor};
     return update(ctx, "scale", n, lists, &p);

@@ -5,9 +5,9 @@
 #ifndef TT_REDUCE_H
 #define TT_REDUCE_H
 
-/* The sums of value_1 and value_2, expressions in i, over i < n, for rows that are short. They are
- * kept in lanes, the last of which may be empty at the end: a row of any length is vector code to
- * its end, and its lanes are joined by halves. Values are not worked out beyond n. */
+/* The sum of value, an expression in i, over i < n, for rows that are short. It is kept in lanes,
+ * the last of which may be empty at the end: a row of any length is vector code to its end, and its
+ * lanes are joined by halves. `value` is not worked out beyond n. */
 enum { SUM_LANES = 16 };
 
 static inline __attribute__((always_inline)) T lanes_sum(const T *s)
@@ -18,36 +18,25 @@ static inline __attribute__((always_inline)) T lanes_sum(const T *s)
     return (h[0] + h[2]) + (h[1] + h[3]);
 }
 
-#define TT_LANES_SUMS(total_1, total_2, n, value_1, value_2)           \
+#define TT_LANES_SUM(total, n, value)                                  \
     do {                                                               \
-        T lanes_1_[SUM_LANES] = {0}, lanes_2_[SUM_LANES] = {0};        \
+        T lanes_[SUM_LANES] = {0};                                     \
         const int64_t whole_ = (n) - (n) % SUM_LANES;                  \
         for (int64_t j_ = 0; j_ < whole_; j_ += SUM_LANES) {           \
             _Pragma("omp simd") for (int k_ = 0; k_ < SUM_LANES; k_++) \
             {                                                          \
                 const int64_t i = j_ + k_;                             \
-                lanes_1_[k_] += (value_1);                             \
-                lanes_2_[k_] += (value_2);                             \
+                lanes_[k_] += (value);                                 \
             }                                                          \
         }                                                              \
         if (whole_ < (n)) {                                            \
             _Pragma("omp simd") for (int k_ = 0; k_ < SUM_LANES; k_++) \
             {                                                          \
                 const int64_t i = whole_ + k_;                         \
-                lanes_1_[k_] += i < (n) ? (value_1) : 0;               \
-                lanes_2_[k_] += i < (n) ? (value_2) : 0;               \
+                lanes_[k_] += i < (n) ? (value) : 0;                   \
             }                                                          \
         }                                                              \
-        (total_1) = lanes_sum(lanes_1_);                               \
-        (total_2) = lanes_sum(lanes_2_);                               \
-    } while (0)
-
-/* One of them. */
-#define TT_LANES_SUM(total, n, value)                \
-    do {                                             \
-        T none_;                                     \
-        TT_LANES_SUMS(total, none_, n, value, (T)0); \
-        (void)none_;                                 \
+        (total) = lanes_sum(lanes_);                                   \
     } while (0)
 
 static inline SUM row_sum(const T *x, int64_t n, int64_t stride)

@@ -8,8 +8,13 @@
 void *call_save(tt_call *c, int index, size_t n)
 {
     arena *a = c->recording ? &c->ctx->step : &c->ctx->scratch;
-    c->saved[index] = arena_alloc(a, n);
-    if (c->saved[index] == NULL) out_of_memory(c->op->name, c->recording ? "step" : "scratch", n);
+    size_t *size = arena_alloc(a, SAVED_HEAD + n);
+    if (size == NULL) {
+        out_of_memory(c->op->name, c->recording ? "step" : "scratch", n);
+        return NULL;
+    }
+    *size = n;
+    c->saved[index] = (char *)size + SAVED_HEAD;
     return c->saved[index];
 }
 
@@ -314,6 +319,10 @@ tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_int
         n_reals > TT_MAX_REALS)
         return tt_fail(TT_ERR_ARG, name, "too many inputs (%d) or attributes (%d, %d)", n_in,
                        n_ints, n_reals);
+    TT_NEED_LIST(name, n_in, in);
+    TT_NEED_LIST(name, n_ints, ints);
+    TT_NEED_LIST(name, n_reals, reals);
+    TT_NEED(name, out);
     const bool full = ctx->step.chunks > 1 && ctx->step.used > ctx->tape.sweep_above;
     if ((full || ctx->tape.untidy) && ctx->tape.pass == NULL) tape_sweep(ctx);
     tt_attrs attrs = {.n_ints = n_ints, .n_reals = n_reals};

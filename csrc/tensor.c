@@ -156,23 +156,23 @@ tt_status handle_reserve(tt_ctx *ctx, const char *op, uint32_t n)
     return at_hand < n ? table_grow(table, op) : TT_OK;
 }
 
-static void hold_link(tt_ctx *ctx, tt_tensor *t)
+void hold_link(tt_ctx *ctx, tt_tensor *t)
 {
-    tt_tape *tape = &ctx->tape;
+    tt_held *list = t->kept ? &ctx->tape.kept : &ctx->tape.held;
     t->held_prev = NULL;
-    t->held_next = tape->held;
-    if (tape->held != NULL) tape->held->held_prev = t;
-    tape->held = t;
-    tape->held_count += 1;
+    t->held_next = list->first;
+    if (list->first != NULL) list->first->held_prev = t;
+    list->first = t;
+    list->count += 1;
 }
 
-static void hold_unlink(tt_ctx *ctx, tt_tensor *t)
+void hold_unlink(tt_ctx *ctx, tt_tensor *t)
 {
-    tt_tape *tape = &ctx->tape;
+    tt_held *list = t->kept ? &ctx->tape.kept : &ctx->tape.held;
     if (t->held_prev != NULL) t->held_prev->held_next = t->held_next;
-    else tape->held = t->held_next;
+    else list->first = t->held_next;
     if (t->held_next != NULL) t->held_next->held_prev = t->held_prev;
-    tape->held_count -= 1;
+    list->count -= 1;
 }
 
 tt_handle handle_for(tt_ctx *ctx, tt_tensor *t)

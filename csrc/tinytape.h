@@ -68,6 +68,7 @@ typedef enum {
 
 typedef struct {
     int64_t step_used, step_high_water, step_capacity, step_chunks;
+    int64_t kept_used, kept_capacity; /* graphs that are held and outlive their step */
     int64_t scratch_high_water, scratch_capacity;
     int64_t pool_bytes[4], pool_blocks[4]; /* live, by tt_pool */
     int64_t pool_cached_bytes;             /* freed blocks kept for reuse */
@@ -117,6 +118,8 @@ tt_status tt_put(tt_ctx *ctx, tt_handle h, int axis, int count, tt_handle index,
 tt_status tt_detach(tt_ctx *ctx, tt_handle h, tt_handle *out);
 tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out);
 tt_status tt_set_requires_grad(tt_ctx *ctx, tt_handle h, int requires_grad);
+/* Another leaf takes the place of this one: a pass that would leave a gradient here is refused. */
+tt_status tt_retire(tt_ctx *ctx, tt_handle h);
 tt_status tt_get_grad(tt_ctx *ctx, tt_handle h, tt_handle *out); /* 0 when there is none */
 tt_status tt_set_grad(tt_ctx *ctx, tt_handle h, tt_handle grad); /* 0 clears it */
 /* Fill a leaf in place; element i depends only on (seed, stream, offset + i). kind 0: uniform on

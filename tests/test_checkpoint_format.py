@@ -17,7 +17,7 @@ from tinytape import _json
 from tinytape.data import DataError
 from tinytape.training import TrainConfig, json_records, load_run, resolve
 from tinytape.training.checkpoint import load_checkpoint, verify_checkpoint
-from tinytape.training.examine import require_usable
+from tinytape.training.examine import examine, require_usable
 from tinytape.training.json_records import pack_json
 from tinytape.training.record_types import CONFIG, STATE
 from tinytape.training.run_folder import RunFolder
@@ -29,6 +29,7 @@ from .soak._miniature import session_of, write_run
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = [ROOT / "tests" / "golden" / f"checkpoint-v{n}" / "step-00000003" for n in (1, 2)]
+GOLDEN_RUN = ROOT / "tests" / "golden" / "run-v2"
 LOSS_OF_STEP_4 = 1.6100294589996338  # when it was written
 DOCUMENT = (ROOT / "docs" / "checkpoint-format.md").read_text()
 
@@ -69,6 +70,20 @@ def test_one_of_version_2_can_write_by_itself(tmp_path: Path) -> None:
     shutil.copytree(first, inside)
     tokenizer.save(tmp_path / "run" / "tokenizer.json")
     assert load_run(inside)[1].characters == tokenizer.characters
+
+
+def test_the_final_weights_of_version_2_are_still_verified() -> None:
+    """They lie where there is no checkpoint beside them, and are those of the golden one."""
+    model, tokenizer = load_run(GOLDEN_RUN)
+    newest = load_checkpoint(GOLDEN[1])
+    assert newest.tokenizer is not None and tokenizer.characters == newest.tokenizer.characters
+    for name, weight in model.state_dict().items():
+        assert weight.numpy().tobytes() == newest.model[name].tobytes()
+    found = list(examine(GOLDEN_RUN))
+    assert {saved.kind: saved.problem for saved in found} == dict.fromkeys(
+        ("weights", "config", "tokenizer")
+    )
+    assert found[0].step == 3
 
 
 def test_a_checkpoint_with_fewer_counters_and_settings_loads(tmp_path: Path) -> None:

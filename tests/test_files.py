@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,105 @@ def test_only_what_is_whole_gets_its_name_back(tmp_path: Path) -> None:
     assert content(tmp_path / "step-1") == NEW and content(tmp_path / "step-2") == OLD
 
 
+LEFTOVERS = [".tmp-old-.-1", ".tmp-old-..-7", ".tmp-", ".tmp-old-", ".tmp-x-1"]
+
+
+@pytest.mark.parametrize("name", LEFTOVERS)
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_a_leftover_of_any_name_is_only_removed(tmp_path: Path, name: str, kind: str) -> None:
+    """Names that we never give: "." and ".." are no folders that could come back."""
+    home = tmp_path / "home"
+    home.mkdir()
+    _files.publish_folder(home / "step-1", NEW)
+    if kind == "link":
+        (home / name).symlink_to(home / "step-1")
+    elif kind == "folder":
+        (home / name).mkdir()
+    else:
+        (home / name).touch()
+    _files.remove_leftovers(home)
+    assert os.listdir(home) == ["step-1"] and content(home / "step-1") == NEW
+    assert os.listdir(tmp_path) == ["home"]
+
+
+NO_SYNC = [errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP]
+
+
+@pytest.mark.parametrize("number", NO_SYNC)
+def test_a_file_system_that_cannot_sync_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It is taken as it is; a file that cannot be synced is an error that names it."""
+    real = os.fsync
+
+    def refusing(folders: bool) -> Callable[[int], None]:
+        def sync(descriptor: int) -> None:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode) is folders:
+                raise OSError(number, os.strerror(number))
+            real(descriptor)
+
+        return sync
+
+    monkeypatch.setattr(os, "fsync", refusing(folders=True))
+    _files.publish_folder(tmp_path / "step", OLD)
+    _files.publish_folder(tmp_path / "step", NEW)
+    _files.replace_file(tmp_path / "file", b"content")
+    _files.make_folder(tmp_path / "a" / "b")
+    assert content(tmp_path / "step") == NEW and (tmp_path / "file").read_bytes() == b"content"
+    monkeypatch.setattr(os, "fsync", refusing(folders=False))
+    with pytest.raises(OSError) as error:
+        _files.replace_file(tmp_path / "file", b"other")
+    assert error.value.errno == number and "file" in str(error.value.filename)
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_a_folder_that_cannot_be_opened_is_not_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One may be written to and not listed: the file in it is whole all the same."""
+    real = os.open
+
+    def opening(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, "planted", path)
+        return real(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", opening)
+    _files.replace_file(tmp_path / "file", b"content")
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_a_folder_that_fails_to_sync_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails is no file system that cannot."""
+
+    def failing(descriptor: int) -> None:
+        raise OSError(errno.EIO, "planted")
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(OSError, match="planted") as error:
+        _files.sync_folder(tmp_path)
+    assert error.value.filename == str(tmp_path)
+
+
+def test_contents_may_come_piece_by_piece(tmp_path: Path) -> None:
+    pieces: dict[str, Any] = {"a": iter([b"1", memoryview(b"23")]), "b": b"4", "c": iter([])}
+    _files.publish_folder(tmp_path / "step", pieces)
+    assert content(tmp_path / "step") == {"a": b"123", "b": b"4", "c": b""}
+
+    def failing() -> Any:
+        yield b"new"
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        _files.publish_folder(tmp_path / "step", {"a": failing()})
+    with pytest.raises(MemoryError):
+        _files.replace_file(tmp_path / "step" / "a", failing())
+    assert os.listdir(tmp_path) == ["step"]
+    assert content(tmp_path / "step") == {"a": b"123", "b": b"4", "c": b""}
+
+
 def test_the_order_is_write_sync_rename_sync(tmp_path: Path) -> None:
     """Of the files, of their folder, of the name; and the old folder goes after all of that."""
     path = tmp_path / "step"
@@ -195,3 +295,16 @@ def test_no_more_is_read_than_expected(tmp_path: Path) -> None:
         file.truncate(1 << 40)  # with holes: reading it would take all memory
     with pytest.raises(OSError, match="expected at most 100"):
         _files.read_file(path, 100)
+
+
+def test_a_link_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"precious")
+    for target in ("mine", "nothing"):
+        (tmp_path / "link").symlink_to(target)
+        with pytest.raises(OSError, match=f"a link to {target}") as error:
+            _files.replace_file(tmp_path / "link", b"other")
+        assert error.value.filename == str(tmp_path / "link")
+        assert os.readlink(tmp_path / "link") == target
+        (tmp_path / "link").unlink()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+    assert (tmp_path / "mine").read_bytes() == b"precious"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 
 import numpy as np
 import pytest
@@ -338,6 +339,24 @@ def test_a_load_that_does_not_fit_names_everything_and_changes_nothing():
         lacking = copy.deepcopy(before)
         del lacking["state"]["0.weight"]["exp_avg"]
         optimizer.load_state_dict(lacking)
+
+
+@pytest.mark.parametrize(
+    "count", [-1, 0.5, 2**53 + 2, 2**63, 10**20, 1e20, math.inf, math.nan, "3", None, [1]]
+)
+def test_a_count_that_no_run_comes_to_is_refused(count):
+    """The kernel takes it as an int64: what would not fit is refused where it is given."""
+    param = nn.Parameter(tt.ones(2))
+    optimizer = optim.Adam([param])
+    state = optimizer.state_dict()
+    state["state"]["param_0"]["step"] = count
+    with pytest.raises(nn.StateDictError, match=r"bad value for param_0\.step: expected a count"):
+        optimizer.load_state_dict(state)
+    assert optimizer.state[param]["step"] == 0
+    state["state"]["param_0"]["step"] = 2**53
+    optimizer.load_state_dict(state)
+    param.grad = tt.ones(2)
+    optimizer.step()
 
 
 # --- refusals -------------------------------------------------------------------------------------

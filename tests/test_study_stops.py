@@ -15,6 +15,7 @@ import pytest
 from tinytape import study as command
 from tinytape.studies import Study, Variant, run_study, runs
 from tinytape.studies.child import how_it_ended
+from tinytape.studies.folder import StudyFolder
 from tinytape.training import RunFolder
 from tinytape.training.checkpoint import list_checkpoints
 from tinytape.training.errors import RunError
@@ -23,16 +24,13 @@ from tinytape.training.signals import StopSignals
 
 pytestmark = pytest.mark.slow
 
-ITERS = 1500
-STUDY = f"""
+STUDY = """
 import sys
 from tinytape import study, studies
-run = {{"model": "tiny", "context": 8, "batch_size": 1, "iters": {ITERS}, "eval_interval": 500,
-        "threads": 1}}
+tiny = {"model": "tiny", "context": 8, "batch_size": 1, "threads": 1}
 studies.STUDIES["two"] = studies.Study(
-    "Which?", (studies.Variant("a", run), studies.Variant("b", {{**run, "lr": 0.01}}))
+    "Which?", (studies.Variant("a", tiny), studies.Variant("b", {**tiny, "lr": 0.01}))
 )
-study._SETTINGS = ()
 sys.exit(study.main(["two", "--seeds", "1", *sys.argv[1:]]))
 """
 
@@ -40,12 +38,12 @@ sys.exit(study.main(["two", "--seeds", "1", *sys.argv[1:]]))
 class Started:
     """A study in a process group of its own."""
 
-    def __init__(self, folder: Path, *, iters: int = ITERS) -> None:
+    def __init__(self, folder: Path, *, iters: int = 600) -> None:
         self.out = folder / "study"
         self.run = RunFolder(self.out / "runs" / "a-1")
-        code = STUDY.replace(str(ITERS), str(iters))
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code, "--data", str(folder / "text.txt"), "--out", self.out],
+            [sys.executable, "-c", STUDY, "--data", str(folder / "text.txt"), "--out", self.out,
+             "--iters", str(iters), "--eval-interval", "300"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
 
@@ -123,12 +121,41 @@ def test_a_training_that_was_left_alone_ends(folder: Path) -> None:
 
 def test_two_at_once_are_one_too_many(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = folder / "study"
-    with runs.study_folder(out):
+    with StudyFolder(out, "delta").held():
         arguments = ["delta", "--quick", "--data", str(folder / "text.txt"), "--out", str(out)]
         assert command.main(arguments) == 2
     errors = capsys.readouterr().err
     assert errors == f"error: {out}: another study is under way in this folder\n"
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("results.json", '{"study": "memory"}', "results.json there is of the study memory"),
+        ("results.json", '{"accuracy": 1}', "results.json there is of something else"),
+        ("results.json", "[" * 10**6, "results.json there is of something else"),
+        ("table.md", "mine", "the folder holds 'table.md' and no results of a study"),
+        ("picture.png", "mine", "the folder holds 'picture.png' and no results of a study"),
+    ],
+)
+def test_what_is_not_of_the_study_is_not_replaced(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, words: str
+) -> None:
+    (folder / name).write_text(content)
+    before = sorted(folder.iterdir())
+    arguments = ["delta", "--quick", "--data", str(folder / "text.txt"), "--out", str(folder)]
+    assert command.main(arguments) == 2
+    assert words in capsys.readouterr().err
+    assert (folder / name).read_text() == content and sorted(folder.iterdir()) == before
+
+
+def test_another_random_text_is_not_replaced(folder: Path) -> None:
+    study = Study("Which?", (Variant("a", dict(TINY), text="random"),))
+    (folder / "random.txt").write_text("mine")
+    with pytest.raises(runs.StudyError, match=r"random\.txt is not the text"):
+        list(run_study(study, folder, **options(folder)))
+    assert (folder / "random.txt").read_text() == "mine"
 
 
 def options(folder: Path, **more: Any) -> dict[str, Any]:
@@ -185,9 +212,13 @@ def test_how_a_training_ended_is_said(tmp_path: Path) -> None:
     assert how_it_ended(3, log) == "failed with exit code 3"
 
 
-def test_weights_without_an_evaluation_are_named(folder: Path) -> None:
+def test_a_run_without_its_figures_is_named(folder: Path) -> None:
     list(run_study(ONE, folder, **options(folder)))
-    (folder / "runs" / "b-1" / "metrics.jsonl").unlink()
+    metrics = folder / "runs" / "b-1" / "metrics.jsonl"
+    metrics.write_text('{"step": 2, "val_perplexity": "low"}\n')
+    with pytest.raises(runs.StudyError, match="val_perplexity is not a number"):
+        list(run_study(ONE, folder, **options(folder)))
+    metrics.unlink()
     with pytest.raises(runs.StudyError, match="b-1: there are weights and no evaluation"):
         list(run_study(ONE, folder, **options(folder)))
 

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save
 from tinytape.training import load_checkpoint, load_run
 from tinytape.training.checkpoint import latest_checkpoint, verify_checkpoint
 from tinytape.training.errors import CheckpointError, RunError
+from tinytape.training.examine import require_usable
 from tinytape.training.json_records import pack_json, unpack_json
 from tinytape.training.manifest import MANIFEST
 from tinytape.training.record_types import CONFIG, STATE, require_types
@@ -276,6 +277,25 @@ def test_a_config_that_somebody_made_up(run: Path, change: dict[str, Any], words
     with pytest.raises((CheckpointError, RunError)) as error:
         load_run(run)
     assert words in str(error.value)
+
+
+STEP = ("optimizer", "state", "head.bias", "step")
+
+
+@pytest.mark.parametrize("count", [10**20, 10**20 - 1, 2**64, 2**63, 1e20, -1, 0.5])
+@pytest.mark.parametrize(
+    "keys", [STEP, ("counters", "loss_count"), ("counters", "skipped"), ("data", "next_batch")]
+)
+def test_counts_that_no_run_comes_to(path: Path, keys: tuple[str, ...], count: float) -> None:
+    """Refused, or of no consequence: never something else than a CheckpointError."""
+    (path / "state.json").write_bytes(tampered((path / "state.json").read_bytes(), keys, count))
+    seal(path)
+    if keys != STEP:
+        with pytest.raises(CheckpointError, match=r"state\.json: "):
+            load_checkpoint(path)
+        return
+    with pytest.raises(CheckpointError, match=r"expected a count|of 21 digits"):
+        require_usable(load_checkpoint(path))
 
 
 def test_types_are_those_that_are_written(path: Path) -> None:

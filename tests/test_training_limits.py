@@ -15,7 +15,14 @@ import pytest
 
 from tinytape import _json, models
 from tinytape.data import CharTokenizer, DataError
-from tinytape.training import CheckpointError, RunError, load_checkpoint, load_run, resume
+from tinytape.training import (
+    CheckpointError,
+    RunError,
+    load_checkpoint,
+    load_run,
+    resume,
+    run_folder,
+)
 from tinytape.training.examine import examine
 from tinytape.training.json_records import RECORD_LIMIT, unpack_json
 from tinytape.training.run_folder import RunFolder
@@ -70,10 +77,9 @@ def test_json_that_somebody_made_up(data: bytes, words: str) -> None:
     "data",
     [
         b"{" + many(lambda i: b'"%d":0.5' % i, COUNT) + b"}",
-        b'{"a":[' + many(lambda i: b'{"":0}', COUNT // 2) + b"]}",
         b'{"a":"' + b"x" * (RECORD_LIMIT - 20) + "\U0001f600".encode() + b'"}',
     ],
-    ids=["keys", "objects", "text"],
+    ids=["keys", "text"],
 )
 def test_the_largest_json_is_affordable(data: bytes) -> None:
     with at_most(140):
@@ -137,18 +143,15 @@ def test_arrays_of_gigabytes_in_a_checkpoint_are_not_read(run: RunFolder, name: 
     with_an_array_of(path / name, 1 << 32)
     manifest["files"][name]["bytes"] = (path / name).stat().st_size
     (path / "MANIFEST.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-    told: list[str] = []
-    # The digest is of no help: somebody who made up the file made up that as well.
     with (
-        mock.patch("tinytape.training.manifest.verify_part", lambda p, e: told.append(p.name)),
+        mock.patch("tinytape.training.manifest.verify_part", side_effect=AssertionError),
         at_most(8),
         pytest.raises(CheckpointError, match=f"{name}: .* values"),
     ):
         load_checkpoint(path)
-    assert told == [name]
 
 
-def test_metrics_of_gigabytes_are_not_read(run: RunFolder) -> None:
+def test_metrics_of_gigabytes_are_not_read(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     run.write_metrics({"step": step, "val_loss": 1.0} for step in range(3))
     assert [record["step"] for record in run.read_metrics()] == [0, 1, 2]
     grown(run.metrics, 1 << 32)
@@ -156,6 +159,10 @@ def test_metrics_of_gigabytes_are_not_read(run: RunFolder) -> None:
         run.read_metrics()
     grown(run.metrics, 32 << 20)
     with at_most(4), pytest.raises(RunError, match=r"line 4: .* expected at most 65536"):
+        run.read_metrics()
+    run.metrics.write_bytes((b'{"step":0,"a":[' + b"[]," * 2_000 + b"0]}\n") * 30)
+    monkeypatch.setattr(run_folder, "_METRICS_VALUES", 50_000)
+    with at_most(10), pytest.raises(RunError, match="more than 50000 values"):
         run.read_metrics()
     run.metrics.write_bytes(b'{"step":0,"step":1}\n{"step":2}\n')
     with pytest.raises(RunError, match="line 1: the key 'step' is given twice"):

@@ -123,7 +123,7 @@ def test_no_line_is_wider_than_80_columns(
     screen = terminal(monkeypatch)
     if not on_terminal:
         monkeypatch.setattr("sys.stderr", io.StringIO())
-    monkeypatch.setattr(progress, "HEARTBEAT", -1.0)
+    monkeypatch.setattr(progress, "_silence", lambda elapsed: -1.0)
     output = io.StringIO()
     made = Progress(Console(output), total=999_999, start=0, tokens_per_step=10**6, eval_interval=7)
     made.step(1, 12.3456, 1.2)
@@ -160,7 +160,7 @@ def test_how_long_that_is_is_readable() -> None:
 def test_a_long_evaluation_is_not_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
-    monkeypatch.setattr(progress, "HEARTBEAT", -1.0)
+    monkeypatch.setattr(progress, "_silence", lambda elapsed: -1.0)
     monkeypatch.setattr("tinytape.data.batches.EVALUATION_TOKENS", 32)
     monkeypatch.setattr(evaluate, "EVALUATION_ROWS", 2)
     output = io.StringIO()

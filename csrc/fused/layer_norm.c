@@ -46,24 +46,39 @@ static layer_norm_plan layer_norm_plan_of(const tt_call *c, bool centred)
 #define T_MAX_EXP DBL_MAX_EXP
 #endif
 
-/* The mean and the mean square of what is left of x times a factor. The first mean is rounded as a
- * sum of all of x is; what is left is not, and says how far from the mean that was: so a row of
- * equal elements has exactly their value for mean, and no variance. */
-TT_INLINE void moments_of_row(const layer_norm_plan *p, const T *x, T factor, T *mean, T *var)
+/* The sum of value, an expression in x[i], over a row, in pieces: so none of its elements is added
+ * to many others one by one. */
+enum { NORM_PIECE = 256 };
+#define PIECEWISE_SUM(total, value)                                      \
+    do {                                                                 \
+        (total) = 0;                                                     \
+        for (int64_t begin = 0; begin < p->n; begin += NORM_PIECE) {     \
+            const T *x = row + begin;                                    \
+            T sum;                                                       \
+            TT_LANES_SUM(sum, at_most(p->n - begin, NORM_PIECE), value); \
+            (total) += sum;                                              \
+        }                                                                \
+    } while (0)
+
+/* The mean and the variance of a row times a factor. Where the mean is large beside the deviation,
+ * what its sum lost counts: what is left of the row says how much that was, so that equal elements
+ * have exactly their value for mean, and no variance. */
+TT_INLINE void moments_of_row(const layer_norm_plan *p, const T *row, T factor, T *mean, T *var)
 {
-    T n = (T)p->n, first = 0, rest = 0, square = 0;
-    if (!p->centred) {
-        TT_LANES_SUM(square, p->n, (x[i] * factor) * (x[i] * factor));
-    } else {
-        TT_LANES_SUM(first, p->n, x[i] * factor);
-        first /= n;
-        TT_LANES_SUMS(rest, square, p->n, x[i] * factor - first,
-                      (x[i] * factor - first) * (x[i] * factor - first));
-        rest /= n;
+    T each = 1 / (T)p->n, m = 0, square, rest;
+    if (p->centred) {
+        PIECEWISE_SUM(m, x[i] * factor);
+        m *= each;
     }
-    *mean = first + rest;
-    *var = square / n - rest * rest;
-    if (*var < 0) *var = 0;
+    PIECEWISE_SUM(square, (x[i] * factor - m) * (x[i] * factor - m));
+    *mean = m;
+    *var = square * each;
+    if (16 * *var < m * m) {
+        PIECEWISE_SUM(rest, x[i] * factor - m);
+        rest *= each;
+        *mean = m + rest;
+        *var = *var > rest * rest ? *var - rest * rest : 0;
+    }
 }
 
 /* The same where squares of x overflow, or underflow and eps does not cover that: of x over a power
@@ -86,9 +101,10 @@ static __attribute__((noinline)) void layer_norm_scaled_moments(const layer_norm
 
 TT_INLINE void layer_norm_moments(const layer_norm_plan *p, int64_t r)
 {
-    T var;
-    moments_of_row(p, p->x + r * p->n, 1, &p->mean[r], &var);
+    T mean, var;
+    moments_of_row(p, p->x + r * p->n, 1, &mean, &var);
     var += p->eps;
+    p->mean[r] = mean;
     p->rstd[r] = 1 / tt_sqrt(var);
     if (!(var >= (T)LEAST_VAR && var <= (T)MOST_VAR)) layer_norm_scaled_moments(p, r);
 }
@@ -139,9 +155,11 @@ static void layer_norm_backward_row(const layer_norm_plan *p, int64_t r)
     T *restrict dx = p->dx + r * n;
     T mean = p->mean[r], rstd = p->rstd[r], sum_g = 0, sum_gh = 0;
     if (w != NULL) {
-        TT_LANES_SUMS(sum_g, sum_gh, n, dy[i] * w[i], dy[i] * w[i] * ((x[i] - mean) * rstd));
+        TT_LANES_SUM(sum_g, n, dy[i] * w[i]);
+        TT_LANES_SUM(sum_gh, n, dy[i] * w[i] * ((x[i] - mean) * rstd));
     } else {
-        TT_LANES_SUMS(sum_g, sum_gh, n, dy[i], dy[i] * ((x[i] - mean) * rstd));
+        TT_LANES_SUM(sum_g, n, dy[i]);
+        TT_LANES_SUM(sum_gh, n, dy[i] * ((x[i] - mean) * rstd));
     }
     sum_g = p->centred ? sum_g / (T)n : 0;
     sum_gh *= rstd / (T)n;
@@ -265,13 +283,16 @@ static void layer_norm_bend_row(const layer_norm_plan *p, int64_t r, double *res
     const T *x = p->x + r * n, *dy = p->dy + r * n, *d = p->d + r * n, *w = p->w;
     T mean = p->mean[r], rstd = p->rstd[r], of_g = 0, of_d = 0, of_gh = 0, of_dh = 0, of_dg = 0;
     if (w != NULL) {
-        TT_LANES_SUMS(of_g, of_gh, n, dy[i] * w[i], dy[i] * w[i] * ((x[i] - mean) * rstd));
+        TT_LANES_SUM(of_g, n, dy[i] * w[i]);
+        TT_LANES_SUM(of_gh, n, dy[i] * w[i] * ((x[i] - mean) * rstd));
         TT_LANES_SUM(of_dg, n, d[i] * dy[i] * w[i]);
     } else {
-        TT_LANES_SUMS(of_g, of_gh, n, dy[i], dy[i] * ((x[i] - mean) * rstd));
+        TT_LANES_SUM(of_g, n, dy[i]);
+        TT_LANES_SUM(of_gh, n, dy[i] * ((x[i] - mean) * rstd));
         TT_LANES_SUM(of_dg, n, d[i] * dy[i]);
     }
-    TT_LANES_SUMS(of_d, of_dh, n, d[i], d[i] * ((x[i] - mean) * rstd));
+    TT_LANES_SUM(of_d, n, d[i]);
+    TT_LANES_SUM(of_dh, n, d[i] * ((x[i] - mean) * rstd));
     of_g = p->centred ? of_g / (T)n : 0;
     of_d = p->centred ? of_d / (T)n : 0;
     of_gh /= (T)n;

@@ -1,48 +1,112 @@
-"""Figures of matplotlib, which is an optional dependency."""
+"""Pictures by matplotlib, which is an optional dependency."""
 
 from __future__ import annotations
 
+import contextlib
 import io
-from pathlib import Path
+import math
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ._files import replace_file
+from ._terminal import printable
 from .training.errors import MissingExtraError
+
+_LONGEST = 120  # characters of a title that are looked at
+_LOGARITHMIC = 2.5  # how many times the least value the greatest is, where an axis is logarithmic
 
 
 def require_matplotlib() -> None:
     """Raise MissingExtraError unless matplotlib is installed."""
-    new_figure(1, 1)
-
-
-def new_figure(width: float, height: float) -> Any:
-    """An empty figure of that size in inches.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
             f"drawing needs matplotlib ({error}); install it with: pip install 'tinytape[plot]'"
         ) from error
-    # Figure without pyplot: no window system, no global state.
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure as PNG: all of it or nothing, and through no link."""
-    image = io.BytesIO()
-    figure.savefig(image, format="png")
-    replace_file(path, image.getvalue())
+@contextlib.contextmanager
+def picture(path: str | os.PathLike[str], width: float, height: float) -> Iterator[Any]:
+    """An empty figure of that size in inches; at the end it is written to ``path`` as PNG.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OSError: the file cannot be written, or is a link; what was there stays.
+    """
+    require_matplotlib()
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    content = io.BytesIO()
+    with rc_context({"text.usetex": False}):  # whatever the user has for texts of his own
+        # Figure without pyplot: no window system, no global state.
+        figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        figure.savefig(content, format="png")
+    replace_file(path, content.getvalue())
 
 
-def new_log_formatter() -> Any:
-    """Plain numbers along a logarithmic axis, between the powers of ten too where there is room."""
-    from matplotlib.ticker import LogFormatter
+def plain(text: str) -> str:
+    """Text of any kind, as matplotlib shows it: without mathematics, with glyphs that there are."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    return LogFormatter(minor_thresholds=(2, 0.6))
+    font = get_font(findfont(FontProperties()))
+    shown = "".join(
+        c if font.get_char_index(ord(c)) else c.encode("ascii", "backslashreplace").decode()
+        for c in printable(text)
+    )
+    return shown.replace("$", r"\$")
+
+
+def number(value: float) -> str:
+    """With three decimals, or as a power of ten where it would be long."""
+    return f"{value:.3f}" if abs(value) < 1e6 else f"{value:.3e}"
+
+
+def set_title(figure: Any, title: str) -> None:
+    """A title at the left, cut where the figure ends."""
+    text = figure.suptitle(plain(title[:_LONGEST]), x=0.01, ha="left")
+    renderer = figure.canvas.get_renderer()
+    length = min(len(title), _LONGEST)
+    while text.get_window_extent(renderer).x1 > 0.99 * figure.bbox.width and length > 1:
+        length -= 1
+        text.set_text(plain(title[:length]) + "…")
+
+
+def legend_above(axes: Any, room: Any, columns: int) -> None:
+    """A legend of ``axes`` in a room of its own, where no line can run through it."""
+    room.set_axis_off()
+    room.legend(
+        *axes.get_legend_handles_labels(), loc="lower left", ncols=columns, fontsize=9,
+        frameon=False, borderpad=0, borderaxespad=0,
+    )  # fmt: skip
+
+
+def steps_along(axes: Any, last: float) -> None:
+    """Steps along the x axis, from 0: whole numbers, also where they are few."""
+    from matplotlib.ticker import MaxNLocator
+
+    last = max(1, last)
+    axes.set_xlim(-0.02 * last, 1.02 * last)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10], integer=True))
+    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+
+
+def numbers_along(axis: Any, values: Sequence[float]) -> None:
+    """An axis of these values: logarithmic where they are far from each other."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    if 0 < min(values) * _LOGARITHMIC < max(values):
+        decades = math.log10(max(values) / min(values))
+        subs = (1, 1.5, 2, 3, 5, 7) if decades < 1.3 else (1, 2, 5) if decades < 2.5 else (1,)
+        axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+        axis.set_major_locator(LogLocator(subs=subs, numticks=6))
+        axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_major_locator(MaxNLocator(nbins=5))
+    axis.set_major_formatter(lambda value, _: f"{value:.6g}")

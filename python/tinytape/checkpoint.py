@@ -13,8 +13,8 @@ from .training.command import complain, run_command, say
 from .training.examine import choose, describe, examine, listed
 
 _EPILOG = """\
-  verify   every checkpoint and the final weights: good, or what is wrong. Exit code 1 when
-           something is damaged, or when there is nothing
+  verify   every checkpoint, the final weights, config and tokenizer: good, or what is wrong.
+           Exit code 1 when something is damaged, or when there is nothing
   list     step, size, time, held-out loss; which is the latest and which the best
   show     settings, environment, counters, position in the data, generators and all arrays
 

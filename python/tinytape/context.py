@@ -226,16 +226,18 @@ def memory_stats() -> dict[str, int]:
     """Bytes and counts of the calling thread's context.
 
     Keys: ``step_*`` (the arena of tape and activations: bytes used, high-water mark, capacity,
-    chunks), ``scratch_*``, ``parameters_*``, ``state_*``, ``data_*`` and ``meta_*`` (live bytes and
-    blocks of each pool), ``pool_cached_bytes`` (freed and kept for reuse), ``tape_nodes``,
-    ``held_tensors``, ``live_handles``, and for the whole process ``system_allocations``,
-    ``system_bytes``, ``system_peak_bytes``.
+    chunks), ``kept_*`` (graphs that are held and outlive their step), ``scratch_*``,
+    ``parameters_*``, ``state_*``, ``data_*`` and ``meta_*`` (live bytes and blocks of each pool),
+    ``pool_cached_bytes`` (freed and kept for reuse), ``tape_nodes``, ``held_tensors``,
+    ``live_handles``, and for the whole process ``system_allocations``, ``system_bytes``,
+    ``system_peak_bytes``.
     """
     context = current()
     context.enter()
     raw = ffi.new("tt_memory *")
     check(lib.tt_memory_stats(context.pointer, raw))
     arenas = ["step_used", "step_high_water", "step_capacity", "step_chunks"]
+    arenas += ["kept_used", "kept_capacity"]
     arenas += ["scratch_high_water", "scratch_capacity", "pool_cached_bytes"]
     counts = ["tape_nodes", "held_tensors", "live_handles"]
     system = ["system_allocations", "system_bytes", "system_peak_bytes"]

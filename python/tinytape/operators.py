@@ -324,7 +324,7 @@ class Operators:
 
     @property
     def T(self: Any) -> Tensor:
-        """A matrix transposed, as a view; a vector or a single value as it is."""
+        """A matrix transposed; of a vector or a single value, what it is. A view."""
         if self.ndim > 2:
             raise errors.ShapeError(
                 f"T: expected at most 2 dimensions, got shape {self.shape}: use mT or permute"

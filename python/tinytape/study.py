@@ -13,8 +13,10 @@ from typing import Any
 from ._files import replace_file
 from ._pictures import require_matplotlib
 from .studies import STUDIES, markdown, run_study, summary
-from .studies.report import draw, in_parts, text_of
-from .studies.runs import BATCH_SIZE, StudyError, processor, study_folder
+from .studies.drawing import draw
+from .studies.folder import StudyFolder
+from .studies.report import in_parts, text_of
+from .studies.runs import BATCH_SIZE, StudyError, processor
 from .training.arguments import CommandParser, add_settings, path
 from .training.command import complain, run_command, say
 from .training.config import SETTINGS
@@ -31,7 +33,8 @@ def parser() -> CommandParser:
         prog="python -m tinytape.study",
         description="Train several configurations with several seeds and compare them.",
         epilog=f"studies:\n{about}\n\n500 steps (long: 2,500) of {BATCH_SIZE} windows unless told, "
-        "ten held-out losses.\nStarted again, a study goes on where it was stopped.\n\n"
+        "ten held-out losses.\nStarted again, a study goes on where it was stopped, by Ctrl-C or "
+        "however.\nWhat its runs say is in FOLDER/runs/*.log.\n\n"
         "example:\n  python -m tinytape.study persistent --data warpeace.txt --seeds 3",
     )
     parser.add_argument("name", choices=list(STUDIES), metavar="NAME", help="see below")
@@ -56,10 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body() -> int:
         out = Path(arguments.out or Path("studies") / arguments.name)
+        folder = StudyFolder(out, arguments.name)
         require_matplotlib()  # not after hours of training
         try:
-            with StopSignals() as stop, study_folder(out):
-                _study(arguments, out, stop)
+            with StopSignals() as stop, folder.held():
+                _study(arguments, folder, stop)
                 if stop.requested:
                     with contextlib.suppress(OSError):  # the terminal may be what is gone
                         say(f"stopped by {stop.requested}; the same command goes on with the study")
@@ -71,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(body)
 
 
-def _study(arguments: Any, out: Path, stop: StopSignals) -> None:
+def _study(arguments: Any, folder: StudyFolder, stop: StopSignals) -> None:
     study = STUDIES[arguments.name]
     given = {name: value for name, value in vars(arguments).items() if name in _SETTINGS}
     settings: dict[str, Any] = {"iters": study.iters}
@@ -83,7 +87,7 @@ def _study(arguments: Any, out: Path, stop: StopSignals) -> None:
     question = f"{study.question} {settings['iters']:,} steps, {seeds} seeds"
     finished = []
     for done in run_study(
-        study, out, data=arguments.data, seeds=seeds, settings=settings, say=say, stop=stop
+        study, folder.path, data=arguments.data, seeds=seeds, settings=settings, say=say, stop=stop
     ):
         finished.append(done)
         rows, corpus = summary(study, finished), text_of(finished)
@@ -99,16 +103,16 @@ def _study(arguments: Any, out: Path, stop: StopSignals) -> None:
             "settings": settings,
             "rows": rows,
         }
-        replace_file(out / "results.json", (json.dumps(record, indent=2) + "\n").encode())
-        replace_file(out / "table.md", markdown(title, study, rows).encode())
+        replace_file(folder.results, (json.dumps(record, indent=2) + "\n").encode())
+        replace_file(folder.table, markdown(title, study, rows).encode())
     if stop.requested:
         return
-    draw(out / "picture.png", title, study, finished)
+    draw(folder.picture, title, study, finished)
     say()
     for line in markdown(title, study, rows).splitlines():
         say(line)
     say()
-    say(f"{out / 'results.json'}, {out / 'table.md'}, {out / 'picture.png'}")
+    say(f"{folder.results}, {folder.table}, {folder.picture}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -88,4 +89,5 @@ def forge(path: Path, **changes: Any) -> None:
 def seal(path: Path) -> None:
     """Give a checkpoint folder that was tampered with a manifest that fits."""
     files = {p.name: p.read_bytes() for p in path.iterdir() if p.name != MANIFEST}
-    (path / MANIFEST).write_bytes(manifest_of(files, int(path.name.split("-")[1])))
+    step = json.loads(files["state.json"])["step"] if not path.name.startswith("step-") else None
+    (path / MANIFEST).write_bytes(manifest_of(files, step or int(path.name.split("-")[1])))

@@ -105,15 +105,13 @@ def _check_replacement(new: Any, old: Tensor) -> None:
 class RemovableHandle:
     """What ends a hook: by ``remove()``, or at the end of a ``with`` block."""
 
-    def __init__(self, hooks: Hooks, number: int) -> None:
-        self._hooks: Hooks | None = hooks
+    def __init__(self, functions: dict[int, Hook], number: int) -> None:
+        self._functions = functions
         self._number = number
 
     def remove(self) -> None:
         """Call the hook no more. Once is enough; more often does nothing."""
-        if self._hooks is not None:
-            self._hooks.functions.pop(self._number, None)
-        self._hooks = None
+        self._functions.pop(self._number, None)
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -152,7 +150,7 @@ def register_hook(tensor: Tensor, hook: Hook) -> RemovableHandle:
     hooks = hooks_of(tensor)
     number = next(numbers)
     hooks.functions[number] = hook
-    return RemovableHandle(hooks, number)
+    return RemovableHandle(hooks.functions, number)
 
 
 def retain_grad(tensor: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""What came of a study: numbers, a table, a picture."""
+"""What came of a study, as numbers and as a table."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from .._files import read_file
-from .._pictures import new_figure, new_log_formatter, save_figure
 from ..training.evaluate import perplexity
-from ..training.json_records import unpack_json
 from ..training.run_folder import RunFolder
 from .catalogue import Study
 from .runs import Run
@@ -47,7 +44,7 @@ def summary(study: Study, finished: Finished) -> list[dict[str, Any]]:
 def text_of(finished: Finished) -> dict[str, Any]:
     """What the runs' own records say of the text; of that of a variant only where all have one."""
     run, _ = min(finished, key=lambda done: done[0].variant.text is not None)
-    record = unpack_json(read_file(RunFolder(run.folder).config), run.folder)["corpus"]
+    record = RunFolder(run.folder).read_config()["corpus"]
     return {key: record[key] for key in ("name", "sha256", "cut", "parts") if key in record}
 
 
@@ -80,61 +77,6 @@ def markdown(title: str, study: Study, rows: list[dict[str, Any]]) -> str:
         cells += [_spread(row["seconds"], 0) + " s", _spread(row["resident_mb"], 0) + " MB"]
         lines.append(f"| {' | '.join([*cells, row['original'] or '-'])} |")
     return "\n".join(lines) + "\n"
-
-
-def draw(path: Any, title: str, study: Study, finished: Finished) -> None:
-    """Held-out perplexity over steps, the mean over seeds; and each seed's at the end.
-
-    Of a study with two texts that of the first: the perplexities of the others do not compare.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    figure = new_figure(11.5, 5.0)
-    figure.suptitle(title, x=0.01, ha="left")
-    curves, ends = figure.subplots(1, 2, width_ratios=[3, 2])
-    colours = ["#08519c", "#cb181d", "#238b45", "#6a51a3", "#d94801",
-               "#636363", "#41b6c4", "#000", "#c51b8a", "#8c6d31"]  # fmt: skip
-    labels = []
-    text = study.variants[0].text
-    for place, variant in enumerate(study.variants):
-        runs = [metrics for run, metrics in finished if run.variant == variant]
-        if not runs or variant.text != text:
-            continue
-        colour = colours[place % len(colours)]
-        labels.append((place, variant.label))
-        # Not from step 0, where all are at chance: what they learn would be a line at the bottom.
-        learnt = [
-            (seeds[0]["step"], statistics.fmean(m["val_perplexity"] for m in seeds))
-            for seeds in zip(*runs, strict=False) if seeds[0]["step"] > 0
-        ]  # fmt: skip
-        curves.plot(*zip(*learnt, strict=True), ".-", color=colour, linewidth=2)
-        last = [metrics[-1]["val_perplexity"] for metrics in runs]
-        ends.plot(last, [place] * len(last), "o", color=colour, alpha=0.6)
-        end = statistics.fmean(last)
-        ends.plot([end], [place], "|", color=colour, markersize=18, mew=2)
-        ends.annotate(
-            f"{end:.3f}", (end, place), xytext=(0, 11), textcoords="offset points", ha="center",
-            color=colour, fontsize=9,
-        )  # fmt: skip
-    curves.set_yscale("log")
-    curves.set_xlabel("optimiser step")
-    curves.set_ylabel("held-out perplexity per character")
-    ends.set_yticks([place for place, _ in labels], [label for _, label in labels], fontsize=9)
-    for (place, _), tick in zip(labels, ends.get_yticklabels(), strict=True):
-        tick.set_color(colours[place % len(colours)])
-    ends.invert_yaxis()
-    ends.set_xscale("log")
-    ends.margins(0.12, 0.1)
-    ends.set_xlabel("at the end: each seed, and the mean")
-    for axes in (curves, ends):
-        axes.grid(color="#e5e5e5", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-    curves.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-    for axis in (curves.yaxis, ends.xaxis):
-        axis.set_major_formatter(new_log_formatter())
-        axis.set_minor_formatter(new_log_formatter())
-    save_figure(figure, path)
 
 
 def _figures(run: Run, metrics: list[dict[str, Any]], milestones: Sequence[int]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ study can be stopped and started at will. One that was asked for otherwise is re
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import re
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .._files import make_folder, remove_leftovers, replace_file
+from .._files import make_folder, read_file, replace_file
 from ..data import load_corpus
 from ..errors import TinytapeError
 from ..random import philox_u64
@@ -37,30 +36,12 @@ RANDOM_CHARACTERS = 1_000_000
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'\"\n-()"
 _PATIENCE = 60.0  # seconds for the run of a study that was killed, to finish its step and save
 _RANDOM_STREAM = int.from_bytes(b"random", "big")
+_FIGURES = ("val_perplexity", "val_bits_per_character", "elapsed_s")  # of every evaluation
 Text = tuple[str, int | None]  # its SHA-256, and where it says that it is cut
 
 
 class StudyError(TinytapeError, RuntimeError):
     """A run of a study that failed, or that is not of this study."""
-
-
-@contextlib.contextmanager
-def study_folder(out: Path) -> Iterator[None]:
-    """The folder of a study: made, cleared of what a killed one left half written, and held.
-
-    Raises:
-        RunError: another study is under way there.
-    """
-    if out.exists() and not out.is_dir():
-        raise RunError(f"--out {out}: this is a file, expected a folder")
-    make_folder(out)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(held(out))
-        except RunError as error:
-            raise RunError(f"{out}: another study is under way in this folder") from error
-        remove_leftovers(out)
-        yield
 
 
 @dataclass(frozen=True)
@@ -124,7 +105,7 @@ def run_study(
     stop = stop or StopSignals()
     make_folder(out)
     if any(variant.text == RANDOM for variant in study.variants):
-        replace_file(out / "random.txt", random_text().encode())
+        _write_random_text(out / "random.txt")
     runs = planned(study, out, data=data, seeds=seeds, settings=settings)
     text_of = functools.cache(_text_of)
     for number, run in enumerate(runs, start=1):
@@ -166,12 +147,22 @@ def _completed(
     metrics = folder.read_metrics()
     if not metrics and not stop.requested:
         raise StudyError(f"{folder}: there are weights and no evaluation; remove the folder")
+    for name in _FIGURES:
+        if not all(isinstance(m.get(name), int | float) for m in metrics):
+            raise StudyError(f"{folder.metrics}: not what a run writes; {name} is not a number")
     return metrics
 
 
 def _text_of(data: str, sha256: str | None = None) -> Text:
     corpus = load_corpus(data, sha256=sha256)
     return corpus.sha256, corpus.cut
+
+
+def _write_random_text(path: Path) -> None:
+    content = random_text().encode()
+    if path.exists() and read_file(path, len(content)) != content:
+        raise StudyError(f"{path} is not the text that a study reads; say --out for another folder")
+    replace_file(path, content)
 
 
 def _require_same(run: Run, folder: RunFolder, text_of: Callable[..., Text]) -> None:

@@ -30,9 +30,9 @@ A TOML file holds the same names: model = "small", batch_size = 12, lr = 2e-3. P
 relative to the working directory.
 Other names of --data are a file or folder here, or a folder in $TINYTAPE_DATA, data/,
 ../shared/data/ or the user's cache folder.
-Ctrl-C finishes the step, saves and leaves; a second Ctrl-C leaves at once. So does SIGTERM, and so
-does what a batch system sends ahead of the end (SIGUSR1, SIGUSR2, SIGXCPU): the run saves and ends
-with exit code 128 + the signal's number, and --resume goes on with it.
+Ctrl-C finishes the step, saves and leaves; a second Ctrl-C leaves at once. SIGTERM, and what a
+batch system sends ahead of the end (SIGUSR1, SIGUSR2, SIGXCPU), save and end a run as well; the
+exit code is then 128 + the signal's number, and --resume goes on.
 """
 
 

@@ -38,7 +38,8 @@ from .arrays import Array, array_file, read_header, read_values, require_finite
 from .errors import CheckpointError, memory_for
 from .json_records import pack_json as pack_json
 from .json_records import unpack_json as unpack_json
-from .manifest import CONFIG, ENV, MANIFEST, STATE, TOKENIZER, TRAIN_STATE, WEIGHTS
+from .manifest import CONFIG, ENV, STATE, TOKENIZER, TRAIN_STATE, WEIGHTS
+from .manifest import MANIFEST as MANIFEST
 from .model_size import require_state_of, require_weights_of
 from .safetensors_format import Header
 from .state_tree import references
@@ -209,7 +210,7 @@ def copy_checkpoint(path: Path, folder: Path) -> Path:
         for name, expected in about.files.items()
     }
     target = folder / f"step-{about.step:08d}"
-    publish_folder(target, {**files, MANIFEST: manifest.manifest_bytes(path)})
+    publish_folder(target, {**files, MANIFEST: about.data})
     return target
 
 

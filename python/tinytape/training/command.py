@@ -55,7 +55,7 @@ def run_command(body: Callable[[], int]) -> int:
         complain(f"error: {str(error) or _OUT_OF_MEMORY}")
         return 1
     except _FAILURES as error:
-        complain(f"error: {str(error) or type(error).__name__}")
+        complain(f"error: {error}")
         return 1
     finally:
         for stream in (sys.stdout, sys.stderr):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from .._pictures import new_figure, save_figure
+from .._pictures import legend_above, number, picture, set_title, steps_along
 from .errors import RunError
 from .run_folder import RunFolder
 
@@ -24,14 +25,13 @@ def draw_curve(run: str | os.PathLike[str]) -> Path:
     metrics = folder.read_metrics()
     if not metrics:
         raise RunError(f"{folder.metrics}: there is no evaluation to draw yet")
-    figure = new_figure(8, 4.8)
     try:
-        _draw(figure.add_subplot(), record, metrics)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        with picture(folder.curve, 8, 4.8) as figure:
+            _draw(figure, record, metrics)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RunError(
             f"{folder.metrics} and {folder.config}: not what a run writes ({error!r})"
         ) from error
-    save_figure(figure, folder.curve)
     return folder.curve
 
 
@@ -42,8 +42,9 @@ def _best(metrics: list[dict[str, Any]]) -> int:
     return same[-1] if same else min(range(len(metrics)), key=lambda i: metrics[i]["val_loss"])
 
 
-def _draw(axes: Any, record: dict[str, Any], metrics: list[dict[str, Any]]) -> None:
+def _draw(figure: Any, record: dict[str, Any], metrics: list[dict[str, Any]]) -> None:
     corpus, train = record["corpus"], record["train"]
+    room, axes = figure.subplots(2, 1, height_ratios=[1, 10])
     # A training loss is the mean since the evaluation before: it belongs to the middle of the two.
     middles, losses = [], []
     for before, after in pairwise(metrics):
@@ -52,30 +53,30 @@ def _draw(axes: Any, record: dict[str, Any], metrics: list[dict[str, Any]]) -> N
             losses.append(after["train_loss"])
     steps = [m["step"] for m in metrics]
     held_out = [m["val_loss"] for m in metrics]
-    axes.plot(
-        middles, losses, color="#9ecae1", linewidth=2, label="training (mean of each interval)"
-    )
-    axes.plot(steps, held_out, color="#08519c", linewidth=2, label="held out", marker=".")
-    last = max(train["iters"], steps[-1])
-    for name, value in corpus["entropy_nats"].items():
-        axes.axhline(value, color="#969696", linewidth=1, linestyle="--")
-        axes.annotate(
-            f"{name} entropy {value:.2f}", (last, value), xytext=(0, 3),
-            textcoords="offset points", ha="right", color="#636363", fontsize=9,
+    if not all(map(math.isfinite, [*held_out, *losses])):
+        raise ValueError("losses that are not finite")
+    if losses:
+        axes.plot(
+            middles, losses, ".-", color="#9ecae1", linewidth=2,
+            label="training (mean of each interval)",
         )  # fmt: skip
+    axes.plot(steps, held_out, ".-", color="#08519c", linewidth=2, label="held out")
     best = _best(metrics)
-    axes.annotate(
-        f"best {held_out[best]:.3f} at {steps[best]:,}", (steps[best], held_out[best]),
-        xytext=(0, 8), textcoords="offset points", ha="right", color="#08519c", fontsize=9,
+    axes.plot(
+        steps[best], held_out[best], "o", color="#08519c", markersize=9, fillstyle="none",
+        label=f"best: {number(held_out[best])} at {steps[best]:,}",
     )  # fmt: skip
-    low = min([*held_out, *losses])
-    high = max([*held_out, *corpus["entropy_nats"].values()])
-    axes.set_ylim(low - 0.12 * (high - low), high + 0.06 * (high - low))
-    axes.set_xlim(-0.01 * last, 1.01 * last)
+    for name, dashes in (("unigram", "--"), ("bigram", ":")):
+        value = corpus["entropy_nats"][name]
+        axes.axhline(
+            value, color="#969696", linewidth=1.2, linestyle=dashes,
+            label=f"{name} entropy {number(value)}",
+        )  # fmt: skip
+    axes.margins(y=0.08)
     axes.set_xlabel("optimiser step")
     axes.set_ylabel("loss (nats per character)")
-    axes.set_title(f"{train['model']} on {corpus['name']}", loc="left")
     axes.grid(color="#e5e5e5", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-    axes.legend(frameon=False, loc="upper right")
+    steps_along(axes, max(train["iters"], steps[-1]))
+    legend_above(axes, room, columns=3)
+    set_title(figure, f"{train['model']} on {corpus['name']}")

@@ -24,6 +24,10 @@ class CheckpointError(TinytapeError, ValueError):
     """A checkpoint that is incomplete, damaged, or belongs to another model."""
 
 
+class ModelSizeError(CheckpointError):
+    """Arrays of another size than the model has that they should be of; they were not read."""
+
+
 class MissingGradientError(TinytapeError, RuntimeError):
     """A parameter that wants a gradient received none: part of the model is not on the tape."""
 

@@ -27,9 +27,8 @@ from .checkpoint import (
 )
 from .errors import CheckpointError, RunError
 from .final_weights import about_final_weights, read_final_weights
-from .load import build_model, settings_of
+from .load import build_model, require_vocabulary, settings_of
 from .manifest import MANIFEST
-from .record_types import CONFIG, require_types
 from .run_folder import RunFolder
 from .state_tree import join_state
 from .tasks import remembered
@@ -115,6 +114,7 @@ def require_usable(checkpoint: Checkpoint) -> None:
     """Raise CheckpointError unless weights and training state fit the checkpoint's own config."""
     path, state = checkpoint.path, checkpoint.state
     model = build_model(checkpoint.config, path / "config.json", checkpoint.model, path)
+    require_vocabulary(model, checkpoint.tokenizer, path / "tokenizer.json")
     updates = updates_of(model, settings_of(checkpoint.config, path / "config.json"))
     for name in updates.state():
         if name not in state:
@@ -198,7 +198,7 @@ def _checkpoint_or_none(target: str | os.PathLike[str]) -> Path | None:
 
 
 def _examine_all(folder: Path, kind: str) -> Iterator[tuple[Saved, Checkpoint | None]]:
-    """All checkpoints in a folder, those with nothing wrong with them beside."""
+    """All checkpoints in a folder; beside those that are good what they say, without arrays."""
     seen: set[Path] = set()
     for _ in range(ATTEMPTS):
         for path in list_checkpoints(folder):
@@ -228,7 +228,9 @@ def _examine_checkpoint(path: Path, kind: str) -> tuple[Saved, Checkpoint | None
     if step is None and is_checkpoint_name(path):
         step = step_of(path)
     saved = Saved(path, kind, step, bytes_in(path), written_at(path), loss, problem)
-    return saved, checkpoint if problem is None else None
+    if checkpoint is None or problem is not None:
+        return saved, None
+    return saved, replace(checkpoint, model={}, arrays={})
 
 
 def _examine_weights(folder: RunFolder) -> Saved:
@@ -236,12 +238,14 @@ def _examine_weights(folder: RunFolder) -> Saved:
 
     def check() -> None:
         nonlocal step
-        record = folder.read_config()
-        require_types(record, CONFIG, folder.config)
+        step = about_final_weights(folder.model).step
+        # What is wrong with the config is told of that file, unless the weights need it.
+        record = {} if step is not None else require_config(folder)
         about, weights = read_final_weights(folder.model, record.get("model"), folder.config)
-        step = about.step
-        build_model({**record, "model": about.model or record["model"]}, folder.config, weights,
-                    folder.model)  # fmt: skip
+        if about.model is not None:
+            dtype = next((str(x.dtype) for x in weights.values() if x.dtype.kind == "f"), None)
+            record = {"train": {"dtype": dtype}, "model": about.model}
+        build_model(record, folder.config, weights, folder.model)
 
     saved = _examine_file(folder.model, "weights", check)
     return replace(saved, step=step)

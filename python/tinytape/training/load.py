@@ -13,7 +13,7 @@ import numpy as np
 import tinytape as tt
 
 from .. import models
-from ..data import CharTokenizer
+from ..data import CharTokenizer, DataError
 from .arrays import require_same_arrays
 from .belonging import require_config, require_same_run, require_tokenizer
 from .checkpoint import (
@@ -70,20 +70,30 @@ def load_run(
         found = _newest(RunFolder(path), best)
     require_types(found.record, CONFIG, found.config)
     model = build_model(found.record, found.config, found.arrays, found.source)
-    if model.config.vocab_size != found.tokenizer.vocab_size:
-        raise RunError(
-            f"{found.source}: {found.tokenizer.vocab_size} characters, "
-            f"but the model was made for {model.config.vocab_size}"
-        )
+    require_vocabulary(model, found.tokenizer, found.source)
     if threads is not None:
         tt.set_num_threads(threads)
     return model.eval(), found.tokenizer
 
 
+def require_vocabulary(model: tt.nn.Module, tokenizer: CharTokenizer | None, source: Path) -> None:
+    """Raise CheckpointError unless a tokenizer has as many characters as the model knows."""
+    if tokenizer is not None and model.config.vocab_size != tokenizer.vocab_size:
+        raise CheckpointError(
+            f"{source}: {tokenizer.vocab_size} characters, "
+            f"but the model was made for {model.config.vocab_size}"
+        )
+
+
 def _of_checkpoint(checkpoint: Checkpoint) -> Weights:
     tokenizer = checkpoint.tokenizer
-    if tokenizer is None:  # of version 1, it needs the run in which it lies
-        tokenizer = CharTokenizer.load(RunFolder(run_above(checkpoint.path)).tokenizer)
+    if tokenizer is None:  # it needs the run in which it lies
+        try:
+            tokenizer = CharTokenizer.load(RunFolder(run_above(checkpoint.path)).tokenizer)
+        except DataError as error:
+            raise DataError(
+                f"{checkpoint.path}: a checkpoint of version 1 has no tokenizer of its own: {error}"
+            ) from error
     return Weights(
         checkpoint.path, checkpoint.model, checkpoint.path / "config.json", checkpoint.config,
         tokenizer,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .._files import Content, open_regular, read_file
-from .errors import CheckpointError
+from .errors import CheckpointError, ModelSizeError
 from .json_records import MEBIBYTE, RECORD_LIMIT, pack_json, unpack_json
 from .record_types import COUNT, Kind, require_types
 
@@ -42,6 +42,7 @@ class Manifest:
 
     step: int
     files: dict[str, Entry]
+    data: bytes  # it says so in
 
 
 class Digest:
@@ -85,7 +86,10 @@ def read_manifest(path: Path) -> Manifest:
             folder's name says. A folder whose name says nothing has the step of its manifest.
     """
     source = path / MANIFEST
-    data = manifest_bytes(path)
+    try:
+        data = read_file(source, _LIMIT)
+    except OSError as error:
+        raise CheckpointError(_unreadable(source, error)) from error
     manifest = unpack_json(data, source)
     version = manifest.get("version")
     if manifest.get("format") != FORMAT or type(version) is not int or version not in _OPTIONAL:
@@ -109,14 +113,7 @@ def read_manifest(path: Path) -> Manifest:
         if not _ENTRY.keys() <= entry.keys():
             raise CheckpointError(f"{source}: files.{name}: expected bytes and sha256")
     assert isinstance(step, int)
-    return Manifest(step, listed)
-
-
-def manifest_bytes(path: Path) -> bytes:
-    try:
-        return read_file(path / MANIFEST, _LIMIT)
-    except OSError as error:
-        raise CheckpointError(_unreadable(path / MANIFEST, error)) from error
+    return Manifest(step, listed, data)
 
 
 def read_record(path: Path, expected: Entry, limit: int = RECORD_LIMIT) -> bytes:
@@ -143,6 +140,8 @@ def opened_part(path: Path, expected: Entry) -> Iterator[tuple[BinaryIO, Digest]
             digest = Digest()
             try:
                 yield file, digest
+            except ModelSizeError:  # of files that may be as large as they like
+                raise
             except CheckpointError:
                 verify_part(path, expected)
                 raise

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import models
-from .errors import CheckpointError
+from .errors import ModelSizeError
 
 # Sizes that somebody made up could ask for all the memory there is. What is at most so many times
 # as large as it should be is read and built, since its names and shapes tell better what differs.
@@ -18,7 +18,7 @@ _ROWS = 1 << 24  # and what a model carries from batch to batch for the rows of 
 
 
 def require_weights_of(described: Any, arrays: int, values: int, source: Path, by: object) -> None:
-    """Raise CheckpointError unless a file can hold the weights of the model described.
+    """Raise ModelSizeError unless a file can hold the weights of the model described.
 
     Args:
         described: ``config.json``'s ``model``.
@@ -31,20 +31,20 @@ def require_weights_of(described: Any, arrays: int, values: int, source: Path, b
     number, size = models.count_parameters(described)
     for there, wanted in ((arrays, number), (values, size)):
         if there > _SLACK * wanted or wanted > _SLACK * there:
-            raise CheckpointError(
+            raise ModelSizeError(
                 f"{source}: {arrays} arrays of {values} values in all, but {by} describes a "
                 f"model of {number} arrays and {size} values"
             )
 
 
 def require_state_of(described: Mapping[str, Any], values: int, source: Path) -> None:
-    """Raise CheckpointError when a file holds more than a training state of such a model has.
+    """Raise ModelSizeError when a file holds more than a training state of such a model has.
 
     Raises:
         ValueError: it describes no model of ours.
     """
     most = _PER_WEIGHT * models.count_parameters(described)[1] + _ROWS
     if values > most:
-        raise CheckpointError(
+        raise ModelSizeError(
             f"{source}: {values} values, expected at most {most} beside a model of that size"
         )

@@ -14,9 +14,7 @@ from typing import Any, TextIO
 from .._terminal import printable
 from .signals import BROKEN_PIPE_EXIT, StopSignals
 
-# A plain output says that it is alive after so many seconds of silence, and rarer in a long run:
-# after a hundredth of the time that it has taken so far.
-HEARTBEAT = 10.0
+HEARTBEAT = 10.0  # seconds
 
 
 class Console:
@@ -151,7 +149,7 @@ class Progress:
             if now - self._drawn >= self._bar.mininterval:
                 self._drawn = now
                 self._guarded(self._draw)
-        elif now - self._spoke > max(HEARTBEAT, (now - self._begun) / 100):
+        elif now - self._spoke > _silence(now - self._begun):
             self._say("  ".join(filter(None, (
                 f"step {self._done}/{self.total}", *facts, self._left(share)
             ))))  # fmt: skip
@@ -200,6 +198,14 @@ class Progress:
                 self._bar.disable = True  # or its destructor draws once more
                 self._bar = None
             self.console.lost()
+
+
+def _silence(elapsed: float) -> float:
+    """Seconds without a line after which a plain output says that the run is alive.
+
+    Longer in a long run, of which nobody wants thousands of lines.
+    """
+    return max(HEARTBEAT, elapsed / 100)
 
 
 def _may_draw(console: Console) -> bool:

@@ -34,7 +34,7 @@ from .._files import (
     sync_folder,
     write_all,
 )
-from .._json import parse
+from .._json import about_values, parse
 from ..errors import TinytapeError
 from .checkpoint import is_checkpoint
 from .errors import CheckpointError, FolderGoneError, RunError
@@ -47,6 +47,7 @@ from .run_config import pack_config, unpack_config
 # A line has less than 1 kB; 100,000 evaluations have less than this.
 _LINE_LIMIT = 1 << 16
 _METRICS_LIMIT = 64 * MEBIBYTE
+_METRICS_VALUES = 1 << 22
 RUN_FORMAT = "tinytape-run"
 # Names that a run publishes under, for what a killed process left of them.
 _OWN_FILES = re.compile(
@@ -183,9 +184,12 @@ class RunFolder:
             size = os.fstat(file.fileno()).st_size
             if size > _METRICS_LIMIT:
                 raise RunError(f"{self.metrics}: {size} bytes, expected at most {_METRICS_LIMIT}")
-            number = 0
+            number = values = 0
             while line := file.readline(_LINE_LIMIT + 1):
                 number += 1
+                values += about_values(line)
+                if values > _METRICS_VALUES:
+                    raise RunError(f"{self.metrics}: more than {_METRICS_VALUES} values")
                 try:
                     record = parse(line, _LINE_LIMIT)
                     if not isinstance(record, dict) or type(record.get("step")) is not int:

@@ -185,6 +185,9 @@ class Session:
                 f"--data {self.config.data} is now {self.corpus.name} with {_in_words(*now)}; "
                 f"give the first with --data or $TINYTAPE_DATA{self._other_way(checkpoint)}"
             )
+        known = checkpoint.tokenizer
+        if known is not None and known.characters != self.tokenizer.characters:
+            raise CheckpointError(f"{path / 'tokenizer.json'}: other characters than the run's")
         counters = _counters(_section(state, "counters", path), checkpoint)
         require_same_arrays(checkpoint.model, self.weights(), path / "model.safetensors")
         self._require_arrays(checkpoint, counters)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ArgumentError
 from ..tensor import Tensor
 from .arrays import Array
 from .errors import CheckpointError
@@ -25,6 +26,8 @@ def split_state(tree: Any, prefix: str) -> tuple[Any, dict[str, Array]]:
 
     Raises:
         TypeError: a leaf that is neither an array, a tensor, a number, a string, a bool nor None.
+        ValueError: two arrays of one path, such as that of ``{"a.b": x, "a": {"b": y}}``, or a
+            name that stands for a reference.
     """
     arrays: dict[str, Array] = {}
     return _split(tree, prefix, arrays), arrays
@@ -34,11 +37,15 @@ def _split(node: Any, path: str, arrays: dict[str, Array]) -> Any:
     # No closure: one that calls itself is a cycle, and would keep the tensors until the next
     # garbage collection.
     if isinstance(node, np.ndarray | Tensor):
+        if path in arrays:
+            raise ArgumentError(f"state {path}: two arrays would have this name")
         arrays[path] = node
         return {_REFERENCE: path}
     if isinstance(node, Mapping):
         if not all(isinstance(key, str) for key in node):
             raise TypeError(f"state {path}: expected names as keys, got {list(node)!r}")
+        if _REFERENCE in node:
+            raise ArgumentError(f"state {path}: {_REFERENCE} is no name of a value")
         return {key: _split(value, f"{path}.{key}", arrays) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return [_split(value, f"{path}.{i}", arrays) for i, value in enumerate(node)]

@@ -108,6 +108,9 @@ def binary_cross_entropy_with_logits(
 ) -> Tensor:
     """-t ln p - (1 - t) ln(1 - p) with p = 1 / (1 + e^-input), in nats, for each element.
 
+    An infinite logit costs nothing where it is right and is infinitely wrong elsewhere; a weight of
+    0 takes that away too.
+
     Args:
         input: logits, of any shape.
         target: t, of the same shape, between 0 and 1.
