@@ -13,7 +13,7 @@ add_custom_command(
   VERBATIM)
 
 python_add_library(_core MODULE USE_SABI 3.10 WITH_SOABI ${binding}
-  python/binding/tensor_base.c)
+  python/binding/tensor_base.c python/binding/switches.c python/binding/passes.c)
 target_link_libraries(_core PRIVATE tt_core)
 install(TARGETS _core LIBRARY DESTINATION tinytape)
 

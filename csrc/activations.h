@@ -7,6 +7,10 @@
 #define GELU_TANH_SCALE 0.79788456080286536 /* sqrt(2 / pi) */
 #define GELU_TANH_CUBIC 0.044715
 
+/* Farther from zero than this the gates below are 0 and 1 and have no slope. Numbers beyond, to
+ * infinity, are taken for it where a gate or its slope is a factor of them. */
+#define GATES_END 1e4
+
 /* In the order in which Python names them. */
 typedef enum {
     ACTIVATION_NONE,
@@ -28,14 +32,18 @@ static inline bool activation_saves_slope(int64_t activation)
 
 #ifdef TT_KERNELS
 
+TT_INLINE T gate_floor(T x) { return x < -(T)GATES_END ? -(T)GATES_END : x; }
+TT_INLINE T gate_range(T x) { return x > (T)GATES_END ? (T)GATES_END : gate_floor(x); }
+
 TT_INLINE T gelu_of(T x)
 {
     T bell;
-    return x * tt_normal(x, &bell);
+    return gate_floor(x) * tt_normal(x, &bell);
 }
 
 TT_INLINE T gelu_slope(T x)
 {
+    x = gate_range(x);
     T bell, distribution = tt_normal(x, &bell);
     return distribution + x * (T)INVERSE_SQRT_2PI * bell;
 }
@@ -46,8 +54,11 @@ TT_INLINE T gelu_tanh_gate(T x)
     return tt_sigmoid(2 * (T)GELU_TANH_SCALE * x * (1 + (T)GELU_TANH_CUBIC * x * x));
 }
 
+TT_INLINE T gelu_tanh_of(T x) { return gate_floor(x) * gelu_tanh_gate(x); }
+
 TT_INLINE T gelu_tanh_slope(T x)
 {
+    x = gate_range(x);
     T s = gelu_tanh_gate(x);
     return s + x * s * (1 - s) * 2 * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x * x);
 }
@@ -55,21 +66,26 @@ TT_INLINE T gelu_tanh_slope(T x)
 /* The slopes' slopes. */
 TT_INLINE T gelu_curvature(T x)
 {
+    x = gate_range(x);
     T x2 = x * x, bell = tt_exp_negative(-(T)0.5 * x2);
-    return bell == 0 ? 0 : (2 - x2) * (T)INVERSE_SQRT_2PI * bell; /* x2 may be infinite */
+    return (2 - x2) * (T)INVERSE_SQRT_2PI * bell;
 }
 
 TT_INLINE T gelu_tanh_curvature(T x)
 {
+    x = gate_range(x);
     T s = gelu_tanh_gate(x), x2 = x * x;
     T slope = 2 * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x2);
     T bend = 12 * (T)GELU_TANH_SCALE * (T)GELU_TANH_CUBIC * x;
-    T fall = s * (1 - s); /* comes first: the square of the slope alone may be infinite */
+    T fall = s * (1 - s);
     return fall * (2 * slope + x * bend) + fall * slope * slope * x * (1 - 2 * s);
 }
 
+TT_INLINE T silu_of(T x) { return gate_floor(x) * tt_sigmoid(x); }
+
 TT_INLINE T silu_slope(T x)
 {
+    x = gate_range(x);
     T s = tt_sigmoid(x);
     return s * (1 + x * (1 - s));
 }
@@ -99,10 +115,8 @@ static void activate(int64_t activation, T *restrict values, T *restrict slopes,
     case ACTIVATION_TANH: TT_EACH_VALUE(tt_tanh(z)) break;
     case ACTIVATION_SIGMOID: TT_EACH_VALUE(tt_sigmoid(z)) break;
     case ACTIVATION_GELU: TT_EACH_VALUE_AND_SLOPE(gelu_of(z), gelu_slope(z)) break;
-    case ACTIVATION_GELU_TANH:
-        TT_EACH_VALUE_AND_SLOPE(z * gelu_tanh_gate(z), gelu_tanh_slope(z))
-        break;
-    case ACTIVATION_SILU: TT_EACH_VALUE_AND_SLOPE(z * tt_sigmoid(z), silu_slope(z)) break;
+    case ACTIVATION_GELU_TANH: TT_EACH_VALUE_AND_SLOPE(gelu_tanh_of(z), gelu_tanh_slope(z)) break;
+    case ACTIVATION_SILU: TT_EACH_VALUE_AND_SLOPE(silu_of(z), silu_slope(z)) break;
     default: break;
     }
 }

@@ -9,11 +9,20 @@
 
 #include "pass.h"
 
-tt_status tt_set_anomaly(tt_ctx *ctx, int on, int checks)
+int tt_get_anomaly(const tt_ctx *ctx)
+{
+    if (ctx == NULL || !ctx->anomaly.on) return TT_ANOMALY_OFF;
+    return ctx->anomaly.checks ? TT_ANOMALY_CHECKS : TT_ANOMALY_LINES;
+}
+
+tt_status tt_set_anomaly(tt_ctx *ctx, int mode, int *before)
 {
     TT_TRY(ctx_enter(ctx, "detect_anomaly"));
-    ctx->anomaly.on = on != 0;
-    ctx->anomaly.checks = on && checks;
+    if (mode < TT_ANOMALY_OFF || mode > TT_ANOMALY_CHECKS)
+        return tt_fail(TT_ERR_ARG, "detect_anomaly", "unknown mode %d", mode);
+    if (before != NULL) *before = tt_get_anomaly(ctx);
+    ctx->anomaly.on = mode != TT_ANOMALY_OFF;
+    ctx->anomaly.checks = mode == TT_ANOMALY_CHECKS;
     ctx->anomaly.origin = 0;
     return TT_OK;
 }

@@ -26,15 +26,17 @@ void arena_free(arena *a)
     a->used = 0;
 }
 
-/* A new chunk after the current one: as large as all before it, so that their number grows slowly,
- * but not so large that it would never be free of everything that lives. */
-enum { MOST_GROWTH = 16 << 20 };
+/* A new chunk after the current one: as large as all before it, and from some size on an eighth of
+ * that, so that their number grows slowly, but none is so large that it would never be free of
+ * everything that lives. */
+enum { MOST_DOUBLING = 16 << 20 };
 
 static arena_chunk *chunk_add(arena *a, size_t n)
 {
     size_t size = a->least_chunk;
     if (size < a->capacity) size = align_up(a->capacity);
-    if (size > MOST_GROWTH) size = MOST_GROWTH;
+    size_t most = a->capacity / 8 > MOST_DOUBLING ? align_up(a->capacity / 8) : MOST_DOUBLING;
+    if (size > most) size = most;
     if (a->first == NULL && size < a->high_water) size = a->high_water;
     if (size < n) size = n;
     arena_chunk *c = mem_alloc(size + TT_ALIGN);
@@ -115,16 +117,23 @@ void arena_sweep_begin(arena *a)
     for (arena_chunk *c = a->first; c != NULL; c = c->next) c->live = c == a->current;
 }
 
+static arena_chunk *chunk_of(const arena *a, const void *p)
+{
+    const uintptr_t at = (uintptr_t)p;
+    for (arena_chunk *c = a->first; c != NULL; c = c->next) {
+        const uintptr_t begin = (uintptr_t)chunk_data(c);
+        if (at >= begin && at < begin + c->size) return c;
+    }
+    return NULL;
+}
+
 void arena_keep(arena *a, const void *p)
 {
-    for (arena_chunk *c = a->first; c != NULL; c = c->next) {
-        uintptr_t begin = (uintptr_t)chunk_data(c), at = (uintptr_t)p;
-        if (at >= begin && at < begin + c->size) {
-            c->live = true;
-            return;
-        }
-    }
+    arena_chunk *c = chunk_of(a, p);
+    if (c != NULL) c->live = true;
 }
+
+bool arena_has(const arena *a, const void *p) { return chunk_of(a, p) != NULL; }
 
 void arena_sweep(arena *a)
 {

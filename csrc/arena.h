@@ -38,6 +38,7 @@ void arena_reset(arena *a);
  * then give the chunks back in which nothing does. */
 void arena_sweep_begin(arena *a);
 void arena_keep(arena *a, const void *p); /* p may lie outside the arena */
+bool arena_has(const arena *a, const void *p);
 void arena_sweep(arena *a);
 
 #endif

@@ -32,7 +32,7 @@ void attached_end(tt_ctx *ctx, tt_attached **a)
 
 int64_t tt_ended(tt_ctx *ctx)
 {
-    tt_attached *a = ctx->ended;
+    tt_attached *a = ctx != NULL ? ctx->ended : NULL;
     if (a == NULL) return 0;
     int64_t id = a->id;
     ctx->ended = a->next;
@@ -43,6 +43,7 @@ int64_t tt_ended(tt_ctx *ctx)
 tt_status tt_hook(tt_ctx *ctx, tt_handle h, int64_t id, int64_t *out)
 {
     TT_TRY(ctx_enter(ctx, "register_hook"));
+    TT_NEED("register_hook", out);
     tt_tensor *t = handle_tensor(ctx, h, "register_hook");
     if (t == NULL) return TT_ERR_STALE;
     if (!t->requires_grad)
@@ -57,13 +58,14 @@ tt_status tt_hook(tt_ctx *ctx, tt_handle h, int64_t id, int64_t *out)
 tt_status tt_hold(tt_ctx *ctx, tt_handle h, tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, "hold"));
+    TT_NEED("hold", out);
     tt_tensor *t = handle_tensor(ctx, h, "hold");
     return t != NULL ? handle_hold(ctx, t, out) : TT_ERR_STALE;
 }
 
 int tt_used_by_tape(tt_ctx *ctx, tt_handle h)
 {
-    const tt_tensor *t = handle_tensor(ctx, h, "release");
+    const tt_tensor *t = ctx != NULL ? handle_tensor(ctx, h, "release") : NULL;
     return t != NULL && t->place == PLACE_POOL && t->refs > 1;
 }
 
@@ -122,7 +124,12 @@ tt_status tt_function(tt_ctx *ctx, const char *name, int64_t id, int n_in, const
                       int n_kept, const tt_handle *kept, int n_out, const tt_handle *values,
                       uint64_t saved, tt_handle *out)
 {
+    TT_NEED("Function", name);
     TT_TRY(ctx_enter(ctx, name));
+    TT_NEED(name, in);
+    TT_NEED_LIST(name, n_kept, kept);
+    TT_NEED(name, values);
+    TT_NEED(name, out);
     if (n_in < 1 || n_kept < 0 || n_out < 1 || n_in > MOST_TENSORS || n_kept > MOST_TENSORS ||
         n_out > MOST_TENSORS || n_in + n_kept + n_out > MOST_TENSORS)
         return tt_fail(TT_ERR_ARG, name,

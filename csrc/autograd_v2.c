@@ -255,11 +255,35 @@ static tt_status differentiate_node(tt_pass *p, tt_node *node)
     return TT_OK;
 }
 
+void pass_reach(tt_pass *p, const tt_tensor *t)
+{
+    if (t->node == NULL || t->node->reached == p->epoch) return;
+    t->node->reached = p->epoch;
+    p->pending += 1;
+}
+
+/* The oldest node behind the roots: what is older does not matter, however much there is of it. */
+static tt_node *oldest_behind(const tt_pass *p)
+{
+    tt_pass look = {.epoch = ++p->ctx->tape.epoch};
+    tt_node *oldest = NULL;
+    for (int i = 0; i < p->n_roots; i++) pass_reach(&look, p->roots[i]);
+    for (tt_node *node = p->ctx->tape.newest; look.pending > 0; node = node->prev) {
+        if (node->reached != look.epoch) continue;
+        look.pending -= 1;
+        oldest = node;
+        for (int i = 0; i < node->n_in; i++) {
+            if (node->wants >> i & 1) pass_reach(&look, node->in[i]);
+        }
+    }
+    return oldest;
+}
+
 /* Only what leads from the captured tensors is visited. What lies behind a tensor that outlived its
  * tape nobody knows: it counts as leading there, and is then refused. */
 void pass_mark_needed(const tt_pass *p)
 {
-    for (tt_node *node = p->ctx->tape.oldest; node != NULL; node = node->next) {
+    for (tt_node *node = oldest_behind(p); node != NULL; node = node->next) {
         bool needed = false;
         for (int i = 0; i < node->n_in; i++) {
             tt_tensor *t = node->in[i];
@@ -271,16 +295,23 @@ void pass_mark_needed(const tt_pass *p)
     }
 }
 
+static tt_status fail_retired(const tt_node *node, const tt_tensor *t)
+{
+    return tt_fail(TT_ERR_STATE, node_name(node),
+                   "the gradient of a %s parameter of shape %s would be lost: it was converted to "
+                   "another type after it was recorded; convert it before the forward",
+                   dtype_text(t->dtype), SHAPE_TEXT(t));
+}
+
 /* Which nodes the pass goes through: those between the roots and what is wanted. Whatever forbids
  * it is found here, before a gradient is touched. */
 tt_status pass_survey(tt_pass *p)
 {
-    for (tt_node *node = p->at; node != NULL; node = node->prev) {
-        bool reached = false, wants = false;
-        for (int k = 0; k < node->n_out; k++)
-            reached = reached || node->out[k]->reached_epoch == p->epoch;
-        for (int i = 0; i < node->n_in && reached; i++)
-            wants = wants || pass_wants_input(p, node, i);
+    for (tt_node *node = p->at; p->pending > 0; node = node->prev) {
+        if (node->reached != p->epoch) continue;
+        p->pending -= 1;
+        bool wants = false;
+        for (int i = 0; i < node->n_in; i++) wants = wants || pass_wants_input(p, node, i);
         if (!wants) continue;
         if (node->released != 0) return fail_freed(node_name(node));
         tt_status kept = check_versions(node);
@@ -288,11 +319,13 @@ tt_status pass_survey(tt_pass *p)
         p->watched = p->watched || node->function != NULL;
         if (node->order > p->order) p->order = node->order;
         node->visited = p->epoch;
+        p->oldest = node;
         for (int i = 0; i < node->n_in; i++) {
             tt_tensor *t = node->in[i];
             if (!pass_wants_input(p, node, i)) continue;
             TT_TRY(refuse_freed(t, node_name(node)));
-            t->reached_epoch = p->epoch;
+            if (t->retired && p->into_leaves) return fail_retired(node, t);
+            pass_reach(p, t);
             if (t->hook == NULL) continue;
             p->watched = true;
             t->hook->last = node; /* the walk comes by here in the same order */
@@ -364,7 +397,7 @@ static tt_status walk_watched(tt_pass *p, tt_node *node)
 
 tt_status pass_walk(tt_pass *p)
 {
-    for (; p->at != NULL; p->at = p->at->prev) {
+    for (; p->at != NULL && p->oldest != NULL; p->at = p->at != p->oldest ? p->at->prev : NULL) {
         if (p->at->visited != p->epoch) continue;
         TT_TRY(p->watched ? walk_watched(p, p->at) : run_node(p, p->at));
     }

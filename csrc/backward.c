@@ -111,7 +111,8 @@ static void settle_leaf(const tt_pass *p, tt_tensor *t, bool failed)
 static void settle_leaves(const tt_pass *p, bool failed)
 {
     for (int i = 0; i < p->n_roots; i++) settle_leaf(p, p->roots[i], failed);
-    for (tt_node *node = p->ctx->tape.newest; node != NULL; node = node->prev) {
+    const tt_node *behind = p->oldest != NULL ? p->oldest->prev : p->ctx->tape.newest;
+    for (tt_node *node = p->ctx->tape.newest; node != behind; node = node->prev) {
         if (node->visited != p->epoch) continue;
         for (int i = 0; i < node->n_in; i++) settle_leaf(p, node->in[i], failed);
     }
@@ -128,13 +129,13 @@ static tt_status start(tt_pass *p, tt_tensor **gradients)
         tt_tensor *root = p->roots[i];
         TT_TRY(refuse_freed(root, "backward"));
         if (!pass_wants(p, root)) continue;
-        root->reached_epoch = p->epoch;
+        pass_reach(p, root);
         p->watched = p->watched || root->hook != NULL;
         if (root->node != NULL && (p->at == NULL || root->node->sequence > p->at->sequence))
             p->at = root->node;
     }
     TT_TRY(pass_survey(p));
-    if (p->release) TT_TRY(tape_plan_release(p->ctx, p->epoch));
+    if (p->release) TT_TRY(tape_plan_release(p->ctx, p->oldest, p->epoch));
     for (int i = 0; i < p->n_roots; i++) {
         if (pass_wants(p, p->roots[i])) TT_TRY(seed(p, p->roots[i], gradients[i]));
     }
@@ -154,13 +155,14 @@ static tt_status finish(tt_pass *p, tt_status status, tt_handle *results)
     const bool failed = status != TT_OK, interrupted = p->interrupted;
     const bool release = p->release && !failed, rewind = !p->graph || failed;
     const tape_mark mark = p->mark;
+    ctx->grad_enabled = p->grad_enabled;
     for (int i = 0; i < p->n_inputs; i++) p->inputs[i]->captured = false;
     for (int i = 0; i < p->n_inputs && failed && results != NULL; i++) {
         if (results[i] != 0) tt_release(ctx, results[i]);
         results[i] = 0;
     }
     if (p->into_leaves) settle_leaves(p, failed);
-    if (failed && p->release) tape_cancel_release(ctx, p->epoch);
+    if (failed && p->release) tape_cancel_release(ctx, p->oldest, p->epoch);
     let_go(p);
     ctx->tape.pass = NULL;
     /* Cotangents end with the pass, the tape stays. What the outside recorded in a pause and still
@@ -173,6 +175,9 @@ static tt_status finish(tt_pass *p, tt_status status, tt_handle *results)
     return status;
 }
 
+/* The vjps of a pass with a graph are recorded whatever the outside has set. */
+static void begin_walking(const tt_pass *p) { p->ctx->grad_enabled = p->grad_enabled || p->graph; }
+
 /* From where the pass is to its next pause or its end. */
 static tt_status advance(tt_pass *p, tt_status status, tt_handle *results)
 {
@@ -180,7 +185,8 @@ static tt_status advance(tt_pass *p, tt_status status, tt_handle *results)
     if (status == TT_OK) status = pass_walk(p);
     for (int i = 0; i < p->n_inputs && status == TT_OK; i++)
         status = hand_out(p, p->inputs[i], &results[i]);
-    if (status != TT_PAUSED) status = finish(p, status, results);
+    if (status == TT_PAUSED) ctx->grad_enabled = p->graph;
+    else status = finish(p, status, results);
     arena_reset(&ctx->scratch);
     return status;
 }
@@ -232,6 +238,9 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
 {
     TT_TRY(ctx_enter(ctx, "backward"));
     TT_TRY(check_call(ctx, n_roots, n_inputs, create_graph));
+    TT_NEED("backward", roots);
+    TT_NEED_LIST("backward", n_inputs, inputs);
+    TT_NEED_LIST("backward", n_inputs, results);
     const tape_mark mark = tape_here(ctx);
     size_t size = sizeof(tt_pass) + (size_t)(2 * n_roots + n_inputs) * sizeof(tt_tensor *);
     tt_pass *p = arena_alloc(&ctx->step, size);
@@ -255,34 +264,32 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
     }
     p->epoch = ++ctx->tape.epoch;
     ctx->tape.pass = p;
-    const bool enabled = ctx->grad_enabled;
-    ctx->grad_enabled = enabled || p->graph;
-    status = advance(p, start(p, seeds), results);
-    ctx->grad_enabled = enabled;
-    return status;
+    p->grad_enabled = ctx->grad_enabled;
+    begin_walking(p);
+    return advance(p, start(p, seeds), results);
 }
 
 int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *known)
 {
-    tt_tensor *t = handle_tensor(ctx, root, "backward");
+    tt_tensor *t = ctx != NULL ? handle_tensor(ctx, root, "backward") : NULL;
     if (t == NULL || ctx->tape.pass != NULL || !t->requires_grad) return 0;
     const uint64_t epoch = ++ctx->tape.epoch;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n && known != NULL; i++) {
         tt_tensor *k = handle_tensor(ctx, known[i], "backward");
         if (k != NULL) k->needed_epoch = epoch;
     }
     if (t->needed_epoch == epoch) return 0;
-    t->reached_epoch = epoch;
     if (t->node == NULL) return 1;
-    for (const tt_node *node = t->node; node != NULL; node = node->prev) {
-        bool reached = false;
-        for (int k = 0; k < node->n_out; k++)
-            reached = reached || node->out[k]->reached_epoch == epoch;
-        for (int i = 0; i < node->n_in && reached; i++) {
-            tt_tensor *x = node->in[i];
+    tt_pass look = {.epoch = epoch};
+    pass_reach(&look, t);
+    for (const tt_node *node = t->node; look.pending > 0; node = node->prev) {
+        if (node->reached != epoch) continue;
+        look.pending -= 1;
+        for (int i = 0; i < node->n_in; i++) {
+            const tt_tensor *x = node->in[i];
             if (!(node->wants >> i & 1) || x->needed_epoch == epoch) continue;
             if (x->node == NULL) return 1;
-            x->reached_epoch = epoch;
+            pass_reach(&look, x);
         }
     }
     return 0;
@@ -309,7 +316,7 @@ tt_status pass_pause(tt_pass *p, tt_tensor *hooked)
 
 static tt_pass *paused(const tt_ctx *ctx)
 {
-    tt_pass *p = ctx->tape.pass;
+    tt_pass *p = ctx != NULL ? ctx->tape.pass : NULL;
     return p != NULL && p->paused ? p : NULL;
 }
 
@@ -342,6 +349,7 @@ tt_status tt_paused_gradient(tt_ctx *ctx, int k, tt_handle *out)
 {
     tt_pass *p = NULL;
     TT_TRY(find_paused(ctx, &p));
+    TT_NEED("backward", out);
     if (k < 0 || k >= (p->waiting != NULL ? 1 : p->at->n_out))
         return tt_fail(TT_ERR_INDEX, "backward", "there is no output %d", k);
     return hand_out(p, p->waiting != NULL ? p->waiting : p->at->out[k], out);
@@ -351,6 +359,7 @@ tt_status tt_paused_tensor(tt_ctx *ctx, int i, tt_handle *out)
 {
     tt_pass *p = NULL;
     TT_TRY(find_paused(ctx, &p));
+    TT_NEED("backward", out);
     const tt_node *node = p->at;
     if (p->waiting != NULL || i >= node->n_in || ~i >= node->n_out)
         return tt_fail(TT_ERR_INDEX, "backward", "there is no tensor %d here", i);
@@ -448,11 +457,11 @@ tt_status tt_backward_resume(tt_ctx *ctx, const char *name, int n, const tt_hand
 {
     tt_pass *p = NULL;
     TT_TRY(find_paused(ctx, &p));
-    const bool enabled = ctx->grad_enabled;
-    ctx->grad_enabled = enabled || p->graph;
-    tt_status status = advance(p, answer(p, name, n, gradients), results);
-    ctx->grad_enabled = enabled;
-    return status;
+    TT_NEED("backward", name);
+    TT_NEED_LIST(name, n, gradients);
+    TT_NEED_LIST(name, p->n_inputs, results);
+    begin_walking(p);
+    return advance(p, answer(p, name, n, gradients), results);
 }
 
 void backward_give_up(tt_ctx *ctx)

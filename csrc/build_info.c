@@ -27,7 +27,7 @@ static const struct {
 /* Keys: those of the table; "" for any other. The string lives as long as the library. */
 const char *tt_config(const char *key)
 {
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+    for (size_t i = 0; i < sizeof table / sizeof *table && key != NULL; i++)
         if (strcmp(key, table[i].key) == 0) return table[i].value();
     return "";
 }

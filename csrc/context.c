@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "assign.h"
 #include "attached.h"
 #include "blas_ops.h"
 #include "op.h"
@@ -11,7 +12,7 @@
 #include "random.h"
 #include "simd_level.h"
 
-enum { STEP_CHUNK = 1 << 20, SCRATCH_CHUNK = 1 << 16 };
+enum { STEP_CHUNK = 1 << 20, KEPT_CHUNK = 1 << 16, SCRATCH_CHUNK = 1 << 16 };
 
 /* Handles of a closing context are let go by whichever thread collects the garbage. */
 static pthread_mutex_t closing_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -35,8 +36,9 @@ tt_ctx *tt_ctx_new(void)
     ctx->owner = pthread_self();
     ctx->grad_enabled = true;
     arena_init(&ctx->step, STEP_CHUNK);
+    arena_init(&ctx->kept, KEPT_CHUNK);
     arena_init(&ctx->scratch, SCRATCH_CHUNK);
-    ctx->step.spare = ctx->scratch.spare = &ctx->pool;
+    ctx->step.spare = ctx->kept.spare = ctx->scratch.spare = &ctx->pool;
     blas_init();
     return ctx;
 }
@@ -54,6 +56,7 @@ void tt_ctx_free(tt_ctx *ctx)
     while (tt_ended(ctx) != 0) {}
     mem_free(ctx->handles.slots);
     arena_free(&ctx->step);
+    arena_free(&ctx->kept);
     arena_free(&ctx->scratch);
     block_pool_empty(&ctx->pool);
     mem_free(ctx);
@@ -71,6 +74,7 @@ void tt_ctx_close(tt_ctx *ctx)
 
 tt_status tt_release(tt_ctx *ctx, tt_handle h)
 {
+    TT_NEED("release", ctx);
     if (!ctx->closing) {
         TT_TRY(ctx_enter(ctx, "release"));
         return handle_release(ctx, h);
@@ -85,6 +89,7 @@ tt_status tt_release(tt_ctx *ctx, tt_handle h)
 
 tt_status ctx_enter(tt_ctx *ctx, const char *op)
 {
+    TT_NEED(op, ctx);
     if (pthread_equal(ctx->owner, pthread_self())) return TT_OK;
     return tt_fail(
         TT_ERR_THREAD, op,
@@ -110,16 +115,19 @@ void *ctx_scratch(tt_ctx *ctx, const char *op, size_t n)
 tt_status tt_memory_stats(tt_ctx *ctx, tt_memory *out)
 {
     TT_TRY(ctx_enter(ctx, "memory_stats"));
+    TT_NEED("memory_stats", out);
     *out = (tt_memory){
         .step_used = (int64_t)ctx->step.used,
         .step_high_water = (int64_t)ctx->step.high_water,
         .step_capacity = (int64_t)ctx->step.capacity,
         .step_chunks = (int64_t)ctx->step.chunks,
+        .kept_used = (int64_t)ctx->kept.used,
+        .kept_capacity = (int64_t)ctx->kept.capacity,
         .scratch_high_water = (int64_t)ctx->scratch.high_water,
         .scratch_capacity = (int64_t)ctx->scratch.capacity,
         .pool_cached_bytes = ctx->pool.cached_bytes,
         .tape_nodes = ctx->tape.nodes,
-        .held_tensors = ctx->tape.held_count,
+        .held_tensors = ctx->tape.held.count + ctx->tape.kept.count,
         .live_handles = ctx->handles.live,
     };
     memcpy(out->pool_bytes, ctx->pool.bytes, sizeof out->pool_bytes);
@@ -134,7 +142,8 @@ tt_status tt_empty_cache(tt_ctx *ctx)
     block_pool_empty(&ctx->pool);
     if (ctx->tape.newest == NULL && ctx->tape.pass == NULL) {
         arena_free(&ctx->step);
-        ctx->step.high_water = 0;
+        arena_free(&ctx->kept);
+        ctx->step.high_water = ctx->kept.high_water = 0;
     }
     arena_free(&ctx->scratch);
     ctx->scratch.high_water = 0;
@@ -155,6 +164,8 @@ tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shap
                  tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, "tensor"));
+    TT_NEED("tensor", out);
+    TT_NEED_LIST("tensor", ndim, shape);
     if (pool < 0 || pool >= TT_POOL_META)
         return tt_fail(TT_ERR_ARG, "tensor", "unknown pool %d", pool);
     tt_tensor *t = tensor_new_pool(ctx, "tensor", (tt_pool)pool, dtype, ndim, shape);
@@ -163,9 +174,23 @@ tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shap
     return hand_out(ctx, t, out);
 }
 
+tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out)
+{
+    TT_TRY(ctx_enter(ctx, "number"));
+    TT_NEED("number", value);
+    TT_NEED("number", out);
+    tt_tensor *t = tensor_new_pool(ctx, "number", TT_POOL_DATA, dtype, 0, NULL);
+    if (t != NULL) {
+        memcpy(t->data, value, tensor_bytes(t));
+        t->number = true;
+    }
+    return hand_out(ctx, t, out);
+}
+
 tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out)
 {
     TT_TRY(ctx_enter(ctx, "info"));
+    TT_NEED("info", out);
     const tt_tensor *t = handle_tensor(ctx, h, "info");
     if (t == NULL) return TT_ERR_STALE;
     const int64_t head[6] = {t->dtype,         t->ndim,
@@ -177,55 +202,21 @@ tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out)
     return TT_OK;
 }
 
-static tt_status check_size(const tt_tensor *t, int64_t nbytes, const char *op)
-{
-    if ((int64_t)tensor_bytes(t) == nbytes) return TT_OK;
-    return tt_fail(TT_ERR_SHAPE, op, "a %s tensor of shape %s has %zu bytes, got %lld",
-                   dtype_text(t->dtype), SHAPE_TEXT(t), tensor_bytes(t), (long long)nbytes);
-}
-
 tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes)
 {
     TT_TRY(ctx_enter(ctx, "read"));
     const tt_tensor *t = handle_tensor(ctx, h, "read");
     if (t == NULL) return TT_ERR_STALE;
-    TT_TRY(check_size(t, nbytes, "read"));
+    TT_TRY(tensor_check_bytes(t, nbytes, "read"));
+    TT_NEED_LIST("read", nbytes, dst);
     tensor_gather(dst, t);
-    return TT_OK;
-}
-
-/* In-place writing is for leaves and views of leaves: nothing that the tape computed. */
-static tt_status writable(tt_ctx *ctx, tt_handle h, const char *op, tt_tensor **out)
-{
-    tt_tensor *t = handle_tensor(ctx, h, op);
-    if (t == NULL) return TT_ERR_STALE;
-    if (t->place != PLACE_POOL || t->node != NULL || t->graph_freed)
-        return tt_fail(TT_ERR_STATE, op,
-                       "a tensor that an operation recorded cannot be changed in place");
-    *out = t;
-    return TT_OK;
-}
-
-tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src, int64_t nbytes)
-{
-    tt_tensor *t = NULL;
-    TT_TRY(ctx_enter(ctx, "copy_"));
-    TT_TRY(writable(ctx, h, "copy_", &t));
-    TT_TRY(check_size(t, nbytes, "copy_"));
-    for (int i = 0; i < t->ndim; i++) {
-        if (t->strides[i] == 0 && t->shape[i] > 1)
-            return tt_fail(
-                TT_ERR_STATE, "copy_",
-                "an expanded tensor has one element for many places: make it contiguous first");
-    }
-    tensor_scatter(t, src);
-    t->block->version += 1;
     return TT_OK;
 }
 
 tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, "clone"));
+    TT_NEED("clone", out);
     const tt_tensor *t = handle_tensor(ctx, h, "clone");
     if (t == NULL) return TT_ERR_STALE;
     if (pool < 0 || pool >= TT_POOL_META)
@@ -238,6 +229,7 @@ tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out)
 tt_status tt_detach(tt_ctx *ctx, tt_handle h, tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, "detach"));
+    TT_NEED("detach", out);
     const tt_tensor *t = handle_tensor(ctx, h, "detach");
     if (t == NULL) return TT_ERR_STALE;
     /* Storage in the arena ends with the step, so it is copied; other storage is shared. */
@@ -261,9 +253,19 @@ tt_status tt_set_requires_grad(tt_ctx *ctx, tt_handle h, int requires_grad)
     return TT_OK;
 }
 
+tt_status tt_retire(tt_ctx *ctx, tt_handle h)
+{
+    TT_TRY(ctx_enter(ctx, "retire"));
+    tt_tensor *t = handle_tensor(ctx, h, "retire");
+    if (t == NULL) return TT_ERR_STALE;
+    t->retired = true;
+    return TT_OK;
+}
+
 tt_status tt_get_grad(tt_ctx *ctx, tt_handle h, tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, "grad"));
+    TT_NEED("grad", out);
     tt_tensor *t = handle_tensor(ctx, h, "grad");
     if (t == NULL) return TT_ERR_STALE;
     *out = 0;
@@ -306,7 +308,7 @@ tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint
 {
     tt_tensor *t = NULL;
     TT_TRY(ctx_enter(ctx, "random"));
-    TT_TRY(writable(ctx, h, "random", &t));
+    TT_TRY(writable_tensor(ctx, h, "random", &t));
     if (!dtype_is_float(t->dtype) || !t->contiguous)
         return tt_fail(TT_ERR_DTYPE, "random",
                        "only contiguous floating tensors are filled at random");
@@ -326,15 +328,18 @@ tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint
 
 void tt_philox_u64(uint64_t seed, uint64_t stream, uint64_t offset, int64_t n, uint64_t *out)
 {
-    philox_fill_u64(seed, stream, offset, n, out);
+    if (n > 0 && out != NULL) philox_fill_u64(seed, stream, offset, n, out);
 }
 
-tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled)
+tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled, int *before)
 {
     TT_TRY(ctx_enter(ctx, "set_grad_enabled"));
+    if (before != NULL) *before = ctx->grad_enabled;
     ctx->grad_enabled = enabled != 0;
     return TT_OK;
 }
+
+int tt_is_grad_enabled(const tt_ctx *ctx) { return ctx != NULL && ctx->grad_enabled; }
 
 int tt_set_num_threads(int n) { return parallel_set_threads(n); }
 int tt_get_num_threads(void) { return parallel_get_threads(); }

@@ -6,11 +6,21 @@
 
 #include "tensor.h"
 
+/* Tensors on the tape with handles, a doubly linked list. */
+typedef struct {
+    tt_tensor *first;
+    int64_t count;
+} tt_held;
+
 typedef struct {
     tt_node *oldest, *newest;
     int64_t nodes;
-    tt_tensor *held; /* step tensors with handles, a doubly linked list */
-    int64_t held_count;
+    tt_held held;         /* in the step arena */
+    tt_held kept;         /* in the arena of graphs that outlive their step (keep.c) */
+    tt_node *settled;     /* from the oldest to this one all nodes lie there; NULL: none */
+    size_t tidied_used;   /* bytes there when it was tidied up last, */
+    int64_t tidied_count; /* and how many were held then */
+    bool kept_planned;    /* the release under way gives up some of them */
     size_t sweep_above;   /* step bytes above which growth is answered by a sweep */
     uint64_t sequence;    /* of the newest node */
     uint64_t epoch;       /* of the newest backward pass */
@@ -27,7 +37,7 @@ typedef struct {
 
 struct tt_ctx {
     pthread_t owner;
-    arena step, scratch;
+    arena step, kept, scratch;
     block_pool pool;
     handle_table handles;
     tt_tape tape;

@@ -20,4 +20,15 @@ const char *shape_text(int ndim, const int64_t *shape);
         if (try_status != TT_OK) return try_status; \
     } while (0)
 
+/* What a public function cannot do without; a list of none may be NULL. */
+#define TT_NEED(op, pointer)                                                               \
+    do {                                                                                   \
+        if ((pointer) == NULL)                                                             \
+            return tt_fail(TT_ERR_ARG, (op), "expected %s, got a null pointer", #pointer); \
+    } while (0)
+#define TT_NEED_LIST(op, n, pointer)       \
+    do {                                   \
+        if ((n) > 0) TT_NEED(op, pointer); \
+    } while (0)
+
 #endif

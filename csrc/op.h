@@ -32,6 +32,7 @@ typedef struct {
     const tt_op *op;
     const tt_attrs *attrs;
     int n_in, n_out;
+    int dtype; /* forward: in which the values meet; int64 where there are none */
     tt_tensor **in, **out;
     tt_spec *spec;             /* forward: of each output */
     tt_place place;            /* forward: where an output goes that is not recorded */
@@ -92,6 +93,7 @@ struct tt_node {
     const tt_op *op;
     uint64_t sequence;
     int n_in, n_out;
+    uint64_t reached;  /* the latest pass that comes here */
     uint64_t visited;  /* the latest pass that goes through here */
     uint64_t released; /* the pass that gave up what this saved; 0: none */
     tt_tensor **in;    /* the tape's own copy of the caller's array */
@@ -121,8 +123,8 @@ typedef struct {
     void (*accumulate)(void *dst, const void *src, int64_t n);
     void (*adam)(void *p, const void *g, void *m, void *v, int64_t n, const struct adam_step *k);
     void (*sgd)(void *p, const void *g, void *momentum, int64_t n, const struct sgd_step *k);
-    /* sum |x|^power; for power infinity the largest |x| */
-    double (*power_sum)(const void *x, int64_t n, double power);
+    /* sum |scale x|^power; for power infinity the largest |x| */
+    double (*power_sum)(const void *x, int64_t n, double power, double scale);
     void (*scale)(void *x, int64_t n, double factor);
     /* Blocks first .. first + PHILOX_BATCH - 1 of the generator; word w of block j is out[w][j]. */
     void (*philox)(uint64_t seed, uint64_t stream, uint64_t first, uint32_t out[4][PHILOX_BATCH]);
@@ -155,7 +157,6 @@ static inline void *call_scratch(tt_call *c, size_t n)
 tt_status prepare_broadcast(tt_call *c); /* all inputs to their common shape */
 tt_status infer_same(tt_call *c);        /* inputs of one shape; the output is like them */
 tt_status infer_predicate(tt_call *c);   /* likewise, and the output is bool */
-int value_dtype(const tt_call *c); /* of the inputs that are neither mask nor index; else int64 */
 tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input);
 int normal_axis(int64_t axis, int ndim); /* -1: there is no such axis */
 tt_status fail_axis(const char *op, int64_t axis, const tt_tensor *x);
@@ -180,13 +181,13 @@ tt_tensor *v_number(tt_ctx *ctx, const tt_tensor *like, double value); /* withou
 tt_tensor *v_where(tt_ctx *ctx, tt_tensor *mask, tt_tensor *a, tt_tensor *b);
 tt_tensor *v_scale(tt_ctx *ctx, tt_tensor *x, double factor);
 tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term);
+tt_tensor *v_clamp(tt_ctx *ctx, tt_tensor *x, double low, double high);
 tt_tensor *v_sum(tt_ctx *ctx, tt_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
 tt_tensor *v_sum_axis(tt_ctx *ctx, tt_tensor *x, int dim);  /* one axis, kept */
 tt_tensor *v_mean_axis(tt_ctx *ctx, tt_tensor *x, int dim); /* likewise */
 tt_tensor *v_reshape(tt_ctx *ctx, tt_tensor *x, int ndim, const int64_t *shape);
 tt_tensor *v_reshape_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like);
 tt_tensor *v_expand_like(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like);
-tt_tensor *v_span_sum(tt_ctx *ctx, tt_tensor *x, const tt_attrs *attrs); /* axes kept */
 /* A value of each line in the shape of the elements. */
 tt_tensor *v_span_expand(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like, const tt_attrs *attrs);
 /* What the backward kernel of a recorded operation makes of ones, as a constant: the factor of dy

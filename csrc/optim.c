@@ -1,6 +1,7 @@
 /* optim: one pass over all parameters, cut into ranges that threads share. */
 #include "optim.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "op.h"
@@ -23,7 +24,7 @@ typedef struct {
     int n, dtype;
     const adam_step *adam;
     const sgd_step *sgd;
-    double power, factor, *partial;
+    double power, scale, factor, *partial;
 } update_plan;
 
 static int64_t ranges_of(const tt_tensor *t) { return (t->numel + RANGE - 1) / RANGE; }
@@ -93,7 +94,7 @@ static void update_shard(void *arg, int64_t shard)
         p->kernels->adam(data[PARAM], data[GRAD], data[FIRST], data[SECOND], n, p->adam);
     else if (p->sgd != NULL) p->kernels->sgd(data[PARAM], data[GRAD], data[FIRST], n, p->sgd);
     else if (p->partial != NULL)
-        p->partial[shard] = p->kernels->power_sum(data[PARAM], n, p->power);
+        p->partial[shard] = p->kernels->power_sum(data[PARAM], n, p->power, p->scale);
     else p->kernels->scale(data[PARAM], n, p->factor);
 }
 
@@ -119,6 +120,10 @@ tt_status tt_adam(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *
                   int maximize)
 {
     TT_TRY(ctx_enter(ctx, "adam"));
+    TT_NEED_LIST("adam", n, params);
+    TT_NEED_LIST("adam", n, grads);
+    TT_NEED_LIST("adam", n, exp_avgs);
+    TT_NEED_LIST("adam", n, exp_avg_sqs);
     if (step < 1)
         return tt_fail(TT_ERR_ARG, "adam", "step counts from 1, got %lld", (long long)step);
     const tt_handle *lists[ROLES] = {params, grads, exp_avgs, exp_avg_sqs};
@@ -141,6 +146,8 @@ tt_status tt_sgd(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *g
                  double weight_decay, int nesterov, int maximize, int first)
 {
     TT_TRY(ctx_enter(ctx, "sgd"));
+    TT_NEED_LIST("sgd", n, params);
+    TT_NEED_LIST("sgd", n, grads);
     const tt_handle *lists[ROLES] = {params, grads, momenta, NULL};
     sgd_step k = {.lr = lr,
                   .momentum = momentum,
@@ -153,9 +160,29 @@ tt_status tt_sgd(tt_ctx *ctx, int n, const tt_handle *params, const tt_handle *g
     return update(ctx, "sgd", n, lists, &p);
 }
 
+/* sum |scale x|^power over all tensors; for power infinity the largest |scale x|. `partial` has
+ * room for one number of each range. */
+static double sum_powers(tt_ctx *ctx, int n, const tt_handle *const *lists, double power,
+                         double scale, double *partial)
+{
+    update_plan p = {.power = power, .scale = scale, .partial = partial};
+    double total = 0; /* in the order of the ranges, whoever summed them */
+    for (int first = 0; first < n; first += AT_ONCE) {
+        take_lists(ctx, "clip_grad_norm_", first, n, lists, &p);
+        parallel_for(p.first_range[p.n], update_shard, &p);
+        for (int64_t i = 0; i < p.first_range[p.n]; i++) {
+            if (!isinf(power)) total += partial[i];
+            else if (partial[i] > total || isnan(partial[i])) total = partial[i];
+        }
+    }
+    return total;
+}
+
 tt_status tt_grad_norm(tt_ctx *ctx, int n, const tt_handle *grads, double norm_type, double *out)
 {
     TT_TRY(ctx_enter(ctx, "clip_grad_norm_"));
+    TT_NEED("clip_grad_norm_", out);
+    TT_NEED_LIST("clip_grad_norm_", n, grads);
     if (!(norm_type > 0))
         return tt_fail(TT_ERR_ARG, "clip_grad_norm_", "norm_type must be positive, got %g",
                        norm_type);
@@ -166,18 +193,16 @@ tt_status tt_grad_norm(tt_ctx *ctx, int n, const tt_handle *grads, double norm_t
     const size_t size = (size_t)(ranges + 1) * sizeof(double);
     double *partial = ctx_scratch(ctx, "clip_grad_norm_", size);
     if (partial == NULL) return TT_ERR_NOMEM;
-    update_plan p = {.power = norm_type, .partial = partial};
-    for (int first = 0; first < n; first += AT_ONCE) {
-        take_lists(ctx, "clip_grad_norm_", first, n, lists, &p);
-        parallel_for(p.first_range[p.n], update_shard, &p);
-        p.partial += p.first_range[p.n];
+    double total = sum_powers(ctx, n, lists, norm_type, 1, partial), most = 1;
+    if (!isinf(norm_type) && !(total >= DBL_MIN / DBL_EPSILON && total <= DBL_MAX)) {
+        /* Powers that leave the range of a double: they are taken of numbers up to 1. */
+        most = sum_powers(ctx, n, lists, INFINITY, 1, partial);
+        if (most > DBL_MIN && most <= DBL_MAX)
+            total = sum_powers(ctx, n, lists, norm_type, 1 / most, partial);
+        else most = 1;
     }
-    double total = 0; /* in the order of the ranges, whoever summed them */
-    for (int64_t i = 0; i < ranges; i++) {
-        if (!isinf(norm_type)) total += partial[i];
-        else if (partial[i] > total || isnan(partial[i])) total = partial[i];
-    }
-    *out = isinf(norm_type) ? total : norm_type == 2 ? sqrt(total) : pow(total, 1 / norm_type);
+    *out = isinf(norm_type) ? total
+                            : most * (norm_type == 2 ? sqrt(total) : pow(total, 1 / norm_type));
     arena_reset(&ctx->scratch);
     return TT_OK;
 }
@@ -185,6 +210,7 @@ tt_status tt_grad_norm(tt_ctx *ctx, int n, const tt_handle *grads, double norm_t
 tt_status tt_scale(tt_ctx *ctx, int n, const tt_handle *tensors, double factor)
 {
     TT_TRY(ctx_enter(ctx, "scale"));
+    TT_NEED_LIST("scale", n, tensors);
     const tt_handle *lists[ROLES] = {tensors, NULL, NULL, NULL};
     update_plan p = {.factor = factor};
     return update(ctx, "scale", n, lists, &p);

@@ -39,18 +39,18 @@ static void sgd_range(void *param, const void *grad, void *momentum, int64_t n, 
     }
 }
 
-static double power_sum(const void *data, int64_t n, double power)
+static double power_sum(const void *data, int64_t n, double power, double scale)
 {
     const T *x = data;
     double s = 0;
     if (power == 2) {
 #pragma omp simd reduction(+ : s)
-        for (int64_t i = 0; i < n; i++) s += (double)x[i] * (double)x[i];
+        for (int64_t i = 0; i < n; i++) s += ((double)x[i] * scale) * ((double)x[i] * scale);
     } else if (isinf(power)) {
         for (int64_t i = 0; i < n; i++)
             s = fabs((double)x[i]) > s || isnan(x[i]) ? fabs((double)x[i]) : s;
     } else {
-        for (int64_t i = 0; i < n; i++) s += pow(fabs((double)x[i]), power);
+        for (int64_t i = 0; i < n; i++) s += pow(fabs((double)x[i] * scale), power);
     }
     return s;
 }

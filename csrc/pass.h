@@ -28,11 +28,14 @@ typedef struct tt_pass {
     bool into_leaves;   /* gradients go to the leaves' grad; otherwise to the captured tensors */
     bool graph;         /* create_graph */
     bool release;       /* the graph ends with the pass */
+    bool grad_enabled;  /* whether operations were recorded before the pass, and are after it */
     bool watched;       /* there are hooks or Functions on the way */
     bool interrupted;   /* it has paused: the outside may have changed what was recorded */
     int order;          /* the highest of the nodes on the way: 0 where none came from a vjp */
     bool delivered;     /* `at` has given its inputs their gradients */
+    int64_t pending;    /* nodes that the survey has reached and not come to yet */
     tt_node *at;        /* where the walk is; NULL: at its end */
+    tt_node *oldest;    /* the last node that the pass goes through; NULL: it goes through none */
     tt_tensor *waiting; /* paused for a hook of this; NULL: for the Function `at` */
     bool paused;
     int n_roots, n_inputs;
@@ -56,6 +59,7 @@ static inline const char *node_name(const tt_node *node)
 /* The walk (autograd_v2.c). */
 bool pass_wants(const tt_pass *p, const tt_tensor *t);
 bool pass_wants_input(const tt_pass *p, const tt_node *node, int i);
+void pass_reach(tt_pass *p, const tt_tensor *t); /* the survey is to come by its node */
 void pass_mark_needed(const tt_pass *p);
 tt_status pass_survey(tt_pass *p); /* from `at` on; finds what forbids the pass */
 tt_status pass_walk(tt_pass *p);   /* from `at` on; TT_PAUSED */

@@ -33,10 +33,9 @@ typedef struct tt_tensor {
     struct tt_tensor *cot_var; /* the same under create_graph: a tensor on the tape */
     uint64_t cot_epoch;        /* the pass that cot or cot_var belongs to */
     uint64_t needed_epoch;     /* the pass that wants a cotangent here */
-    uint64_t reached_epoch;    /* the pass that brings one here */
     struct tt_tensor *outside; /* what a held step tensor becomes when its tape is released */
 
-    struct tt_tensor *held_prev, *held_next;          /* step tensors that the outside holds */
+    struct tt_tensor *held_prev, *held_next;          /* of the outside, in held or kept */
     int64_t shape[TT_MAX_DIMS], strides[TT_MAX_DIMS]; /* strides in elements */
     int64_t numel;
     int64_t refs;    /* PLACE_POOL: one for all handles together, one for each tape input, one for a
@@ -45,8 +44,11 @@ typedef struct tt_tensor {
     uint32_t slot;
     uint8_t dtype, ndim, place;
     bool requires_grad, contiguous;
+    bool number;      /* stands for a plain number: has no say in promotion but for its kind */
     bool captured;    /* a pass was asked for the gradient here */
     bool graph_freed; /* outlived its tape: has its value but no way back */
+    bool retired;     /* another leaf has its place: a gradient here would be lost */
+    bool kept;        /* with the graph that it has, in the arena of what outlives its step */
     bool marked;      /* scratch mark of the tape's sweep */
 } tt_tensor;
 
@@ -109,5 +111,8 @@ tt_status handle_hold(tt_ctx *ctx, tt_tensor *t,
                       tt_handle *out); /* handle_for, on a tensor that others refer to */
 tt_status handle_release(tt_ctx *ctx, tt_handle h); /* one hold goes */
 void handle_move(tt_ctx *ctx, tt_tensor *from, tt_tensor *to);
+/* The lists of tensors on the tape that the outside holds. */
+void hold_link(tt_ctx *ctx, tt_tensor *t);
+void hold_unlink(tt_ctx *ctx, tt_tensor *t);
 
 #endif

@@ -68,6 +68,7 @@ typedef enum {
 
 typedef struct {
     int64_t step_used, step_high_water, step_capacity, step_chunks;
+    int64_t kept_used, kept_capacity; /* graphs that are held and outlive their step */
     int64_t scratch_high_water, scratch_capacity;
     int64_t pool_bytes[4], pool_blocks[4]; /* live, by tt_pool */
     int64_t pool_cached_bytes;             /* freed blocks kept for reuse */
@@ -97,6 +98,9 @@ int64_t tt_fail_allocation(int64_t k, int how);
 /* Tensors. A new one is a leaf with contiguous storage; data NULL means zeros. */
 tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data,
                  tt_handle *out);
+/* A value without dimensions that stands for a plain number: beside tensors only its kind counts
+ * (bool, integer, float), as in torch.result_type, and an integer keeps all its bits. */
+tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out);
 tt_status tt_release(tt_ctx *ctx, tt_handle h);
 /* out: dtype, ndim, requires_grad, is_leaf, is_contiguous, numel, shape[ndim], strides[ndim] (22
  * numbers at most). */
@@ -104,9 +108,18 @@ tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out);
 tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes);
 tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src,
                    int64_t nbytes); /* in place; leaves and their views */
+/* In-place writing for an operation of the outside, whose name errors bear: is it allowed here; of
+ * src, broadcast and converted, where a mask of bool is true (0: everywhere); of src at a vector of
+ * places, int64, in `count` axes from `axis` on, which they stand for. */
+tt_status tt_check_in_place(tt_ctx *ctx, tt_handle h, const char *name);
+tt_status tt_copy(tt_ctx *ctx, tt_handle h, tt_handle src, tt_handle mask, const char *name);
+tt_status tt_put(tt_ctx *ctx, tt_handle h, int axis, int count, tt_handle index, tt_handle src,
+                 const char *name);
 tt_status tt_detach(tt_ctx *ctx, tt_handle h, tt_handle *out);
 tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out);
 tt_status tt_set_requires_grad(tt_ctx *ctx, tt_handle h, int requires_grad);
+/* Another leaf takes the place of this one: a pass that would leave a gradient here is refused. */
+tt_status tt_retire(tt_ctx *ctx, tt_handle h);
 tt_status tt_get_grad(tt_ctx *ctx, tt_handle h, tt_handle *out); /* 0 when there is none */
 tt_status tt_set_grad(tt_ctx *ctx, tt_handle h, tt_handle grad); /* 0 clears it */
 /* Fill a leaf in place; element i depends only on (seed, stream, offset + i). kind 0: uniform on
@@ -123,7 +136,9 @@ int tt_op_outputs(int op);
 int tt_op_differentiable(int op);
 tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_ints,
                    const int64_t *ints, int n_reals, const double *reals, tt_handle *out);
-tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled);
+/* Whether operations are recorded from now on; before (may be NULL): whether they were. */
+tt_status tt_set_grad_enabled(tt_ctx *ctx, int enabled, int *before);
+int tt_is_grad_enabled(const tt_ctx *ctx);
 /* Reverse mode from roots (gradients[i] 0: ones, for a single element only). With n_inputs == 0 the
  * gradients of the leaves are added to their grad; otherwise results[i] is the gradient of
  * inputs[i], or 0 when no path leads there. */
@@ -137,7 +152,9 @@ int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *kno
 
 /* Hooks and Functions belong to the outside, which knows them by numbers of its own (> 0). A
  * backward pass that meets one stops with TT_PAUSED; the outside looks at what the pass waits for,
- * and answers or gives up. In between it may do anything but start another pass. */
+ * and answers or gives up. In between it may do anything but start another pass; operations are
+ * recorded under create_graph only. However the pass ends, they are recorded afterwards as they
+ * were before it. */
 tt_status tt_hook(tt_ctx *ctx, tt_handle h, int64_t id,
                   int64_t *out); /* pause at the gradient of h; out: its number so far, or id */
 /* Records what a Function computed. The node keeps its inputs, further tensors, and the values that
@@ -159,8 +176,10 @@ int64_t tt_ended(tt_ctx *ctx); /* a hook or Function that will not be met any mo
 tt_status tt_hold(tt_ctx *ctx, tt_handle h, tt_handle *out); /* one more hold: the same handle */
 int tt_used_by_tape(tt_ctx *ctx, tt_handle h); /* whether more than handles keeps a leaf alive */
 
-/* Anomaly detection: with checks, the first value that is not finite is an error. */
-tt_status tt_set_anomaly(tt_ctx *ctx, int on, int checks);
+/* Anomaly detection. With checks, the first value that is not finite is an error. */
+typedef enum { TT_ANOMALY_OFF = 0, TT_ANOMALY_LINES = 1, TT_ANOMALY_CHECKS = 2 } tt_anomaly_mode;
+tt_status tt_set_anomaly(tt_ctx *ctx, int mode, int *before); /* before: may be NULL */
+int tt_get_anomaly(const tt_ctx *ctx);
 tt_status tt_set_origin(tt_ctx *ctx, int origin); /* of the operations that follow */
 
 /* Fused updates, in place, over lists of leaves of one dtype. */

@@ -52,6 +52,13 @@ tt_tensor *v_shift(tt_ctx *ctx, tt_tensor *x, double term)
     return v_add(ctx, x, v_number(ctx, x, term));
 }
 
+tt_tensor *v_clamp(tt_ctx *ctx, tt_tensor *x, double low, double high)
+{
+    tt_tensor *in[3] = {x, v_number(ctx, x, low), v_number(ctx, x, high)};
+    if (in[1] == NULL || in[2] == NULL) return NULL;
+    return v_call(ctx, TT_OP_clamp, in, 3, &no_attrs);
+}
+
 tt_tensor *v_one_minus(tt_ctx *ctx, tt_tensor *x) { return v_shift(ctx, v_neg(ctx, x), 1.0); }
 
 tt_tensor *v_where(tt_ctx *ctx, tt_tensor *mask, tt_tensor *a, tt_tensor *b)
@@ -83,8 +90,8 @@ tt_tensor *v_sum_axis(tt_ctx *ctx, tt_tensor *x, int dim)
 
 tt_tensor *v_mean_axis(tt_ctx *ctx, tt_tensor *x, int dim)
 {
-    if (x == NULL) return NULL;
-    return v_scale(ctx, v_sum_axis(ctx, x, dim), 1.0 / (double)x->shape[dim]);
+    tt_attrs attrs = {.n_ints = 3, .ints = {true, dim, 1}};
+    return v_call(ctx, TT_OP_mean, &x, 1, &attrs);
 }
 
 static tt_tensor *with_shape(tt_ctx *ctx, int op, tt_tensor *x, int ndim, const int64_t *shape)
@@ -146,14 +153,6 @@ tt_tensor *v_slice_backward(tt_ctx *ctx, tt_tensor *x, int dim, int64_t start, i
     if (x == NULL) return NULL;
     tt_attrs attrs = {.n_ints = 5, .ints = {dim, start, 1, x->shape[dim], size}};
     return v_call(ctx, TT_OP_slice_backward, &x, 1, &attrs);
-}
-
-tt_tensor *v_span_sum(tt_ctx *ctx, tt_tensor *x, const tt_attrs *attrs)
-{
-    int64_t axes[TT_MAX_DIMS];
-    if (attrs->ints[2] == 0) return x;
-    for (int i = 0; i < attrs->ints[2]; i++) axes[i] = attrs->ints[1] + i;
-    return v_sum(ctx, x, (int)attrs->ints[2], axes, true);
 }
 
 tt_tensor *v_span_expand(tt_ctx *ctx, tt_tensor *x, const tt_tensor *like, const tt_attrs *attrs)

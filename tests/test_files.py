@@ -180,6 +180,22 @@ def test_a_file_system_that_cannot_sync_folders(
     assert (tmp_path / "file").read_bytes() == b"content"
 
 
+def test_a_folder_that_cannot_be_opened_is_not_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One may be written to and not listed: the file in it is whole all the same."""
+    real = os.open
+
+    def opening(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, "planted", path)
+        return real(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", opening)
+    _files.replace_file(tmp_path / "file", b"content")
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
 def test_a_folder_that_fails_to_sync_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

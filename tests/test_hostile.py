@@ -157,10 +157,9 @@ def call(rng: random.Random, name: str, wild: Given) -> bool:
     try:
         if inputs[0] is not None:
             made = calls.apply(OPS[name], inputs, wild.ints, wild.reals)
-            outputs = made if count > 1 else [made]
         else:
             made = context.apply(OPS[name], inputs, wild.ints, wild.reals, count)
-            outputs = [tt.Tensor._wrap(context, h) for h in (made if count > 1 else [made])]
+        outputs = made if count > 1 else [made]
     except REFUSED:
         return False
     if any(y.numel() > MOST for y in outputs):

@@ -31,8 +31,8 @@ FAULTS = (
     vjp("exp", "ops/exp.c", "v_mul(ctx, dy[0], node->out[0])", "v_mul(ctx, dy[0], node->in[0])"),
     kernel("mul", "ops/mul.c", "d *a", "d *b"),
     vjp("mul", "ops/mul.c", "v_mul(ctx, dy[0], node->in[1])", "dy[0]"),
-    kernel("div", "ops/div.c", "-d *a / (b * b)", "d *a / (b * b)"),
-    vjp("div", "ops/div.c", "v_mul(ctx, b, b)", "b"),
+    kernel("div", "ops/div.c", "-((SUM)d / (SUM)b)", "((SUM)d / (SUM)b)"),
+    vjp("div", "ops/div.c", "v_mul(ctx, da, node->out[0])", "da"),
     kernel("tanh", "ops/tanh.c", "1 - b * b", "1 - a * b"),
     kernel(
         "softmax",
@@ -67,7 +67,12 @@ FAULTS = (
         "norm_sum(ctx, dy[0], &r)",
         "v_scale(ctx, norm_sum(ctx, dy[0], &r), 1.001)",
     ),
-    vjp("rms_norm", "fused/layer_norm.c", "v_mul(ctx, x, *rstd)", "x"),
+    vjp(
+        "rms_norm",
+        "fused/layer_norm.c",
+        "v_call(ctx, TT_OP_rms_norm, in, 2, &attrs)",
+        "v_call(ctx, TT_OP_layer_norm, in, 3, &attrs)",
+    ),
     kernel("layer_norm_backward", "fused/layer_norm.c", "of_dh * dx + bend * h", "of_dh * dx"),
     kernel("layer_norm_backward", "fused/layer_norm.c", "d[i] - of_d - h * of_dh", "d[i] - of_d"),
     vjp(
@@ -218,14 +223,14 @@ FAULTS = (
     kernel(
         "cross_entropy",
         "fused/cross_entropy.c",
-        "(double)g / p->total",
-        "(double)g / (double)p->rows",
+        "g / p->total",
+        "g / (double)p->rows",
     ),
     kernel(
         "cross_entropy",
         "fused/cross_entropy.c",
         "share * p->w_sum * g",
-        "share * (T)p->n * g",
+        "share * (SUM)p->n * g",
     ),
     vjp(
         "cross_entropy",
@@ -236,11 +241,11 @@ FAULTS = (
     kernel(
         "nll_loss",
         "fused/cross_entropy.c",
-        "dx[p->target[r]] -= weight_of_row(p, r) * row_gradient(p, r);",
-        "dx[p->target[r]] -= row_gradient(p, r);",
+        "weight_of_row(p, r) * row_gradient(p, r)",
+        "row_gradient(p, r)",
     ),
     vjp("nll_loss", "fused/cross_entropy.c", "v_neg(ctx, certain)", "certain"),
-    kernel("gather", "ops/gather.c", "*at += p->part[row * p->length + i];", "*at = p->part[0];"),
+    kernel("gather", "ops/gather.c", "*at += part[i];", "*at = part[0];"),
     vjp(
         "scatter_add",
         "ops/gather.c",

@@ -1,12 +1,20 @@
 /* binary_cross_entropy_with_logits: -t ln p - (1 - t) ln(1 - p) with p = 1 / (1 + e^-x), in nats,
  * for logits x and targets t in [0, 1]. As max(x, 0) - x t + ln(1 + e^-|x|) it neither overflows
- * nor loses a small loss. dx = p - t, which the parts of that sum would not give at 0. */
+ * nor loses a small loss; and what is certain and true costs nothing, at infinity too. dx = p - t,
+ * which the parts of that sum would not give at 0. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
 
-TT_BINARY(binary_cross_entropy_with_logits,
-          (a > 0 ? a : 0) - a * b + tt_log1p(tt_exp(a < 0 ? a : -a)), d *(tt_sigmoid(a) - b), -d *a)
+/* max(x, 0) - x t */
+static inline T bce_linear(T x, T t)
+{
+    T wrong = x > 0 ? 1 - t : -t;
+    return wrong == 0 ? 0 : x * wrong;
+}
+
+TT_BINARY(binary_cross_entropy_with_logits, bce_linear(a, b) + tt_log1p(tt_exp(a < 0 ? a : -a)),
+          d *(tt_sigmoid(a) - b), -d *a)
 
 #else
 

@@ -16,13 +16,14 @@ enum { REDUCE_NONE, REDUCE_MEAN, REDUCE_SUM };
 typedef struct {
     const T *x; /* (rows, n) */
     const int64_t *target;
-    const T *w;               /* (n), or NULL */
-    T *loss, *most, *log_sum; /* (rows) */
+    const T *w;        /* (n), or NULL */
+    T *most, *log_sum; /* (rows) */
+    SUM *loss;         /* (rows); a weight times a loss may be no T, and yet their mean one */
     T *dx;
     const T *dy; /* one, or one for each row */
     int64_t rows, n, ignored, rows_per_shard;
     double total; /* of the weights of the targets that count */
-    T smoothing, w_sum;
+    SUM smoothing, w_sum;
     int reduction;
     bool acc;
 } cross_entropy_plan;
@@ -37,32 +38,34 @@ static cross_entropy_plan cross_entropy_plan_of(const tt_call *c)
                             .n = x->shape[1],
                             .ignored = c->attrs->ints[1],
                             .rows_per_shard = rows_per_shard(x->shape[1]),
-                            .smoothing = (T)c->attrs->reals[0],
+                            .smoothing = c->attrs->reals[0],
                             .reduction = (int)c->attrs->ints[0]};
-    p.w_sum = (T)(p.w != NULL ? row_sum(p.w, p.n, 1) : (double)p.n);
+    p.w_sum = p.w != NULL ? row_sum(p.w, p.n, 1) : (SUM)p.n;
     return p;
 }
 
 /* The weight of a row: that of its class. */
-static inline T weight_of_row(const cross_entropy_plan *p, int64_t r)
+static inline SUM weight_of_row(const cross_entropy_plan *p, int64_t r)
 {
     if (p->target[r] == p->ignored) return 0;
-    return p->w != NULL ? p->w[p->target[r]] : 1;
+    return p->w != NULL ? (SUM)p->w[p->target[r]] : 1;
 }
 
 /* What the losses of the rows become: their mean, their sum, or themselves. */
 static tt_status losses_of_rows(tt_call *c, cross_entropy_plan *p, parallel_fn shard)
 {
-    double *total = call_save(c, 2, sizeof *total);
-    p->loss = p->reduction == REDUCE_NONE ? c->out[0]->data
-                                          : call_scratch(c, (size_t)p->rows * sizeof(T));
+    double *total = call_save(c, 2, sizeof *total), sum = 0;
+    T *y = c->out[0]->data;
+    p->loss = call_scratch(c, (size_t)p->rows * sizeof(SUM));
     if (total == NULL || p->loss == NULL) return TT_ERR_NOMEM;
     parallel_for(shards_of(p->rows, p->rows_per_shard), shard, p);
     *total = 0;
-    for (int64_t r = 0; r < p->rows; r++) *total += (double)weight_of_row(p, r);
-    if (p->reduction == REDUCE_NONE) return TT_OK;
-    double sum = row_sum(p->loss, p->rows, 1);
-    *(T *)c->out[0]->data = (T)(p->reduction == REDUCE_MEAN ? sum / *total : sum);
+    for (int64_t r = 0; r < p->rows; r++) {
+        *total += weight_of_row(p, r);
+        sum += p->loss[r];
+        if (p->reduction == REDUCE_NONE) y[r] = (T)p->loss[r];
+    }
+    if (p->reduction != REDUCE_NONE) *y = (T)(p->reduction == REDUCE_MEAN ? sum / *total : sum);
     return TT_OK;
 }
 
@@ -77,22 +80,22 @@ static tt_status gradients_of_rows(const tt_call *c, cross_entropy_plan *p, para
 }
 
 /* The gradient of the loss of a row. */
-static inline T row_gradient(const cross_entropy_plan *p, int64_t r)
+static inline SUM row_gradient(const cross_entropy_plan *p, int64_t r)
 {
-    T g = p->dy[p->reduction == REDUCE_NONE ? r : 0];
-    return p->reduction == REDUCE_MEAN ? (T)((double)g / p->total) : g;
+    SUM g = (SUM)p->dy[p->reduction == REDUCE_NONE ? r : 0];
+    return p->reduction == REDUCE_MEAN ? g / p->total : g;
 }
 
 /* sum_k w[k] (m - x[k]) */
-static T weighted_fall(const T *x, const T *w, int64_t n, T m)
+static SUM weighted_fall(const T *x, const T *w, int64_t n, SUM m)
 {
-    T s = 0;
+    SUM s = 0;
     if (w != NULL) {
 #pragma omp simd reduction(+ : s)
-        for (int64_t i = 0; i < n; i++) s += w[i] * (m - x[i]);
+        for (int64_t i = 0; i < n; i++) s += (SUM)w[i] * (m - (SUM)x[i]);
     } else {
 #pragma omp simd reduction(+ : s)
-        for (int64_t i = 0; i < n; i++) s += m - x[i];
+        for (int64_t i = 0; i < n; i++) s += m - (SUM)x[i];
     }
     return s;
 }
@@ -109,14 +112,14 @@ static void cross_entropy_shard(void *arg, int64_t shard)
     for (int64_t r = begin; r < end; r++) p->log_sum[r] = tt_log(p->log_sum[r]);
     for (int64_t r = begin; r < end; r++) {
         const T *x = p->x + r * p->n;
-        T m = p->most[r], log_sum = p->log_sum[r];
+        SUM m = (SUM)p->most[r], log_sum = (SUM)p->log_sum[r];
         p->loss[r] = 0;
         if (p->target[r] == p->ignored) continue;
-        p->loss[r] = weight_of_row(p, r) * (log_sum - (x[p->target[r]] - m));
+        p->loss[r] = weight_of_row(p, r) * (log_sum - ((SUM)x[p->target[r]] - m));
         if (p->smoothing > 0)
             p->loss[r] =
                 (1 - p->smoothing) * p->loss[r] +
-                p->smoothing / (T)p->n * (p->w_sum * log_sum + weighted_fall(x, p->w, p->n, m));
+                p->smoothing / (SUM)p->n * (p->w_sum * log_sum + weighted_fall(x, p->w, p->n, m));
     }
 }
 
@@ -134,7 +137,7 @@ static void cross_entropy_backward_shard(void *arg, int64_t shard)
 {
     const cross_entropy_plan *p = arg;
     int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows);
-    T share = p->smoothing / (T)p->n;
+    SUM share = p->smoothing / (SUM)p->n;
     for (int64_t r = begin; r < end; r++) {
         const T *x = p->x + r * p->n;
         T *dx = p->dx + r * p->n, most = p->most[r], log_sum = p->log_sum[r];
@@ -142,8 +145,8 @@ static void cross_entropy_backward_shard(void *arg, int64_t shard)
             if (!p->acc) memset(dx, 0, (size_t)p->n * sizeof(T));
             continue;
         }
-        T g = row_gradient(p, r), at_target = (1 - p->smoothing) * weight_of_row(p, r) * g,
-          all = at_target + share * p->w_sum * g, each = share * g;
+        SUM g = row_gradient(p, r), certain = (1 - p->smoothing) * weight_of_row(p, r) * g;
+        T at_target = (T)certain, all = (T)(certain + share * p->w_sum * g), each = (T)(share * g);
         for (int64_t i = 0; i < p->n; i++)
             put(dx + i, tt_exp_negative(x[i] - most - log_sum) * all, p->acc);
         if (p->smoothing > 0)
@@ -166,8 +169,9 @@ static void nll_loss_shard(void *arg, int64_t shard)
     const cross_entropy_plan *p = arg;
     int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows);
     for (int64_t r = begin; r < end; r++)
-        p->loss[r] =
-            p->target[r] == p->ignored ? 0 : -weight_of_row(p, r) * p->x[r * p->n + p->target[r]];
+        p->loss[r] = p->target[r] == p->ignored
+                         ? 0
+                         : -weight_of_row(p, r) * (SUM)p->x[r * p->n + p->target[r]];
 }
 
 static tt_status nll_loss_forward(tt_call *c)
@@ -184,7 +188,7 @@ static void nll_loss_backward_shard(void *arg, int64_t shard)
         T *dx = p->dx + r * p->n;
         if (!p->acc) memset(dx, 0, (size_t)p->n * sizeof(T));
         if (p->target[r] != p->ignored)
-            dx[p->target[r]] -= weight_of_row(p, r) * row_gradient(p, r);
+            dx[p->target[r]] -= (T)(weight_of_row(p, r) * row_gradient(p, r));
     }
 }
 

@@ -2,7 +2,8 @@
  * 2016); and rms_norm, which does not take the mean away: y = x / sqrt(mean(x^2) + eps) * w (Zhang
  * and Sennrich, 2019). w, b may be absent. ints[0]: how many axes; reals[0]: eps.
  * layer_norm_backward: the gradient at x of either, of (x, w, dy); ints[1]: whether the mean was
- * taken away. All save of each row the mean (zero for rms_norm) and 1/sqrt(var + eps). */
+ * taken away. All save of each row the mean (zero for rms_norm) and 1/sqrt(var + eps), and never
+ * square the latter: it is as small as the numbers of the row are large. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -34,17 +35,78 @@ static layer_norm_plan layer_norm_plan_of(const tt_call *c, bool centred)
     return p;
 }
 
-TT_INLINE void layer_norm_moments(const layer_norm_plan *p, int64_t r)
+/* Between these a sum of squares, over how many there are, has lost nothing. */
+#ifdef TT_F32
+#define LEAST_VAR 1e-30f
+#define MOST_VAR 1e36f
+#define T_MAX_EXP FLT_MAX_EXP
+#else
+#define LEAST_VAR 1e-280
+#define MOST_VAR 1e300
+#define T_MAX_EXP DBL_MAX_EXP
+#endif
+
+/* The sum of value, an expression in x[i], over a row, in pieces: so none of its elements is added
+ * to many others one by one. */
+enum { NORM_PIECE = 256 };
+#define PIECEWISE_SUM(total, value)                                      \
+    do {                                                                 \
+        (total) = 0;                                                     \
+        for (int64_t begin = 0; begin < p->n; begin += NORM_PIECE) {     \
+            const T *x = row + begin;                                    \
+            T sum;                                                       \
+            TT_LANES_SUM(sum, at_most(p->n - begin, NORM_PIECE), value); \
+            (total) += sum;                                              \
+        }                                                                \
+    } while (0)
+
+/* The mean and the variance of a row times a factor. Where the mean is large beside the deviation,
+ * what its sum lost counts: what is left of the row says how much that was, so that equal elements
+ * have exactly their value for mean, and no variance. */
+TT_INLINE void moments_of_row(const layer_norm_plan *p, const T *row, T factor, T *mean, T *var)
+{
+    T each = 1 / (T)p->n, m = 0, square, rest;
+    if (p->centred) {
+        PIECEWISE_SUM(m, x[i] * factor);
+        m *= each;
+    }
+    PIECEWISE_SUM(square, (x[i] * factor - m) * (x[i] * factor - m));
+    *mean = m;
+    *var = square * each;
+    if (16 * *var < m * m) {
+        PIECEWISE_SUM(rest, x[i] * factor - m);
+        rest *= each;
+        *mean = m + rest;
+        *var = *var > rest * rest ? *var - rest * rest : 0;
+    }
+}
+
+/* The same where squares of x overflow, or underflow and eps does not cover that: of x over a power
+ * of 2 near the largest, which rounds nothing. */
+static __attribute__((noinline)) void layer_norm_scaled_moments(const layer_norm_plan *p, int64_t r)
 {
     const T *x = p->x + r * p->n;
-    T mean = 0, var = 0;
-    if (p->centred) {
-        TT_LANES_SUM(mean, p->n, x[i]);
-        mean /= (T)p->n;
-    }
-    TT_LANES_SUM(var, p->n, (x[i] - mean) * (x[i] - mean));
+    double most = 0;
+    for (int64_t i = 0; i < p->n; i++) most = fabs((double)x[i]) > most ? fabs((double)x[i]) : most;
+    if (!(most > 0 && most <= DBL_MAX)) return; /* there is nothing better */
+    int exponent;
+    frexp(most, &exponent);
+    exponent = exponent > 2 - T_MAX_EXP ? exponent - 1 : 1 - T_MAX_EXP;
+    T mean, var;
+    double down = ldexp(1, -exponent);
+    moments_of_row(p, x, (T)down, &mean, &var);
+    p->mean[r] = (T)ldexp((double)mean, exponent);
+    p->rstd[r] = (T)(down / sqrt((double)var + (double)p->eps * down * down));
+}
+
+TT_INLINE void layer_norm_moments(const layer_norm_plan *p, int64_t r)
+{
+    T mean, var;
+    moments_of_row(p, p->x + r * p->n, 1, &mean, &var);
+    var += p->eps;
     p->mean[r] = mean;
-    p->rstd[r] = 1 / tt_sqrt(var / (T)p->n + p->eps);
+    p->rstd[r] = 1 / tt_sqrt(var);
+    if (!(var >= (T)LEAST_VAR && var <= (T)MOST_VAR)) layer_norm_scaled_moments(p, r);
 }
 
 static void layer_norm_shard(void *arg, int64_t shard)
@@ -94,13 +156,13 @@ static void layer_norm_backward_row(const layer_norm_plan *p, int64_t r)
     T mean = p->mean[r], rstd = p->rstd[r], sum_g = 0, sum_gh = 0;
     if (w != NULL) {
         TT_LANES_SUM(sum_g, n, dy[i] * w[i]);
-        TT_LANES_SUM(sum_gh, n, dy[i] * w[i] * (x[i] - mean));
+        TT_LANES_SUM(sum_gh, n, dy[i] * w[i] * ((x[i] - mean) * rstd));
     } else {
         TT_LANES_SUM(sum_g, n, dy[i]);
-        TT_LANES_SUM(sum_gh, n, dy[i] * (x[i] - mean));
+        TT_LANES_SUM(sum_gh, n, dy[i] * ((x[i] - mean) * rstd));
     }
     sum_g = p->centred ? sum_g / (T)n : 0;
-    sum_gh *= rstd * rstd / (T)n;
+    sum_gh *= rstd / (T)n;
     for (int64_t i = 0; i < n; i++) {
         T g = w != NULL ? dy[i] * w[i] : dy[i];
         put(dx + i, rstd * (g - sum_g - (x[i] - mean) * sum_gh), p->acc);
@@ -222,19 +284,19 @@ static void layer_norm_bend_row(const layer_norm_plan *p, int64_t r, double *res
     T mean = p->mean[r], rstd = p->rstd[r], of_g = 0, of_d = 0, of_gh = 0, of_dh = 0, of_dg = 0;
     if (w != NULL) {
         TT_LANES_SUM(of_g, n, dy[i] * w[i]);
-        TT_LANES_SUM(of_gh, n, dy[i] * w[i] * (x[i] - mean));
+        TT_LANES_SUM(of_gh, n, dy[i] * w[i] * ((x[i] - mean) * rstd));
         TT_LANES_SUM(of_dg, n, d[i] * dy[i] * w[i]);
     } else {
         TT_LANES_SUM(of_g, n, dy[i]);
-        TT_LANES_SUM(of_gh, n, dy[i] * (x[i] - mean));
+        TT_LANES_SUM(of_gh, n, dy[i] * ((x[i] - mean) * rstd));
         TT_LANES_SUM(of_dg, n, d[i] * dy[i]);
     }
     TT_LANES_SUM(of_d, n, d[i]);
-    TT_LANES_SUM(of_dh, n, d[i] * (x[i] - mean));
+    TT_LANES_SUM(of_dh, n, d[i] * ((x[i] - mean) * rstd));
     of_g = p->centred ? of_g / (T)n : 0;
     of_d = p->centred ? of_d / (T)n : 0;
-    of_gh *= rstd / (T)n;
-    of_dh *= rstd / (T)n;
+    of_gh /= (T)n;
+    of_dh /= (T)n;
     T bend = rstd * (of_dg / (T)n - of_d * of_g - of_dh * of_gh);
     for (int64_t i = 0; i < n; i++) {
         T h = (x[i] - mean) * rstd, g = w != NULL ? dy[i] * w[i] : dy[i];
@@ -266,6 +328,8 @@ static tt_status layer_norm_backward_backward(tt_call *c)
 TT_KERNELS_OF(layer_norm_backward, layer_norm_backward_forward, layer_norm_backward_backward)
 
 #else
+
+#include <math.h>
 
 static tt_status layer_norm_infer(tt_call *c)
 {
@@ -317,15 +381,29 @@ static tt_tensor *norm_sum(tt_ctx *ctx, tt_tensor *x, const norm_rows *r)
     return r->lead > 0 ? v_sum(ctx, x, r->lead, r->leading, false) : x;
 }
 
-/* (x - mean) rstd of the rows of a node, and rstd. */
-static tt_tensor *norm_of_rows(tt_ctx *ctx, const tt_node *node, const norm_rows *r, bool centred,
-                               tt_tensor **rstd)
+/* (x - mean) rstd of the rows of a node. */
+static tt_tensor *norm_of_rows(tt_ctx *ctx, const tt_node *node, const norm_rows *r, bool centred)
 {
-    tt_tensor *x = v_reshape(ctx, node->in[0], 2, r->shape);
+    tt_tensor *in[3] = {v_reshape(ctx, node->in[0], 2, r->shape)};
+    tt_attrs attrs = {.n_ints = 1, .ints = {1}, .n_reals = 1, .reals = {node->attrs.reals[0]}};
+    return centred ? v_call(ctx, TT_OP_layer_norm, in, 3, &attrs)
+                   : v_call(ctx, TT_OP_rms_norm, in, 2, &attrs);
+}
+
+/* sqrt(n) over the norm of (x - mean, sqrt(n eps)): squares of x might overflow. */
+static tt_tensor *rstd_of_rows(tt_ctx *ctx, const tt_node *node, const norm_rows *r, bool centred)
+{
+    tt_tensor *x = v_reshape(ctx, node->in[0], 2, r->shape), *wide[TT_MAX_IN] = {NULL};
+    double n = (double)r->shape[1];
+    int64_t column[2] = {r->shape[0], 1};
+    tt_attrs along = {.n_ints = 1, .ints = {1}};
+    tt_attrs norm = {.n_ints = 3, .ints = {true, 1, 1}, .n_reals = 1, .reals = {2}};
     if (centred) x = v_sub(ctx, x, v_mean_axis(ctx, x, 1));
-    tt_tensor *mean_square = v_mean_axis(ctx, v_mul(ctx, x, x), 1);
-    *rstd = v_unary(ctx, TT_OP_rsqrt, v_shift(ctx, mean_square, node->attrs.reals[0]));
-    return v_mul(ctx, x, *rstd);
+    wide[0] = x;
+    wide[1] = v_constant(ctx, node->in[0]->dtype, 2, column, sqrt(n * node->attrs.reals[0]));
+    if (wide[1] == NULL) return NULL;
+    tt_tensor *both = v_call(ctx, TT_OP_cat, wide, TT_MAX_IN, &along);
+    return v_div(ctx, v_number(ctx, both, sqrt(n)), v_call(ctx, TT_OP_norm, &both, 1, &norm));
 }
 
 static void normalization_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
@@ -342,7 +420,7 @@ static void normalization_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const
         dx[0] = v_call(ctx, TT_OP_layer_norm_backward, in, 3, &attrs);
     }
     if (need[1]) {
-        tt_tensor *rstd, *h = norm_of_rows(ctx, node, &r, centred, &rstd);
+        tt_tensor *h = norm_of_rows(ctx, node, &r, centred);
         tt_tensor *full = h != NULL ? v_reshape_like(ctx, h, node->in[0]) : NULL;
         dx[1] = norm_sum(ctx, v_mul(ctx, dy[0], full), &r);
     }
@@ -360,12 +438,13 @@ static void layer_norm_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor 
 {
     bool centred = node->attrs.ints[1];
     norm_rows r = norm_rows_of(node);
-    tt_tensor *w = node->in[1], *plain[3] = {node->in[0], NULL, dy[0]}, *rstd;
+    tt_tensor *w = node->in[1], *plain[3] = {node->in[0], NULL, dy[0]};
     tt_tensor *dg = v_call(ctx, TT_OP_layer_norm_backward, plain, 3, &node->attrs);
     if (need[1]) dx[1] = norm_sum(ctx, v_mul(ctx, dg, node->in[2]), &r);
     if (need[2]) dx[2] = w != NULL ? v_mul(ctx, dg, w) : dg;
     if (!need[0] || dg == NULL) return;
-    tt_tensor *h = norm_of_rows(ctx, node, &r, centred, &rstd);
+    tt_tensor *h = norm_of_rows(ctx, node, &r, centred);
+    tt_tensor *rstd = rstd_of_rows(ctx, node, &r, centred);
     tt_tensor *g = w != NULL ? v_mul(ctx, node->in[2], w) : node->in[2];
     tt_tensor *d = v_reshape(ctx, dy[0], 2, r.shape);
     g = v_reshape(ctx, g, 2, r.shape);

@@ -8,7 +8,7 @@
 #ifdef TT_KERNELS
 
 TT_PLAIN_ROW(gelu_row, gelu_of(a))
-TT_PLAIN_ROW(gelu_tanh_row, a *gelu_tanh_gate(a))
+TT_PLAIN_ROW(gelu_tanh_row, gelu_tanh_of(a))
 TT_PLAIN_ROW(gelu_backward_row, a *gelu_slope(b))
 TT_PLAIN_ROW(gelu_tanh_backward_row, a *gelu_tanh_slope(b))
 TT_PLAIN_ROW(gelu_curvature_row, a * d * gelu_curvature(b))
@@ -99,6 +99,7 @@ static void gelu_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const
     tt_tensor *x = node->in[1];
     if (need[0]) dx[0] = times_slope(ctx, node, dy[0], x);
     if (!need[1]) return;
+    x = v_clamp(ctx, x, -GATES_END, GATES_END);
     tt_tensor *x2 = v_mul(ctx, x, x);
     tt_tensor *bend = node->attrs.ints[0] ? tanh_curvature(ctx, x, x2) : curvature(ctx, x2);
     dx[1] = v_mul(ctx, v_mul(ctx, node->in[0], dy[0]), bend);

@@ -1,36 +1,50 @@
 /* logsumexp: ln sum e^x over adjacent axes, as m + ln sum e^(x - m) with m the largest x. ints:
  * keepdim, the first axis, how many. Where all x are -inf, or there are none, it is -inf and its
- * gradient zero. */
+ * gradient zero. Saves m and sum e^(x - m) apart, so that large x lose nothing. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
 
 TT_FOLD(logsumexp_fold, +, 0, (SUM)tt_exp((T)(a - b)))
-TT_ROW(logsumexp_row_backward, b == -INFINITY ? 0 : tt_exp(a - b) * d)
+TT_ROW(logsumexp_row_backward, tt_exp(a - b) * d)
 
 static tt_status logsumexp_forward(tt_call *c)
 {
     fold f = fold_of(c->in[0], c->attrs);
-    T *y = c->out[0]->data;
-    SUM *most = call_scratch(c, (size_t)f.lines * sizeof *most);
+    T *y = c->out[0]->data, *most = call_save(c, 0, (size_t)f.lines * sizeof *most),
+      *sum = call_save(c, 1, (size_t)f.lines * sizeof *sum);
+    SUM *with = call_scratch(c, (size_t)f.lines * sizeof *with);
     f.value = call_scratch(c, (size_t)(f.pieces * f.lines) * sizeof *f.value);
-    if (most == NULL || f.value == NULL || fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
+    if (most == NULL || sum == NULL || with == NULL || f.value == NULL ||
+        fold_totals(c, &f) == NULL)
+        return TT_ERR_NOMEM;
     if (f.s.n > 0) {
         fold_run(&f, largest_fold);
         largest_join(&f);
     }
     /* An infinite m would make inf - inf of the terms; without it they are 0 or inf. */
-    for (int64_t i = 0; i < f.lines; i++)
-        most[i] = f.s.n > 0 && isfinite(f.value[i]) ? (SUM)f.value[i] : 0;
-    f.with = most;
+    for (int64_t i = 0; i < f.lines; i++) {
+        most[i] = f.s.n > 0 && f.value[i] != -INFINITY ? f.value[i] : 0;
+        with[i] = isfinite(most[i]) ? (SUM)most[i] : 0;
+    }
+    f.with = with;
     fold_sum(&f, logsumexp_fold);
-    for (int64_t i = 0; i < f.lines; i++) y[i] = (T)(most[i] + log(f.total[i]));
+    for (int64_t i = 0; i < f.lines; i++) {
+        sum[i] = (T)f.total[i];
+        y[i] = (T)(with[i] + log(f.total[i]));
+    }
     return TT_OK;
 }
 
+/* dx = e^(x - m) dy / sum e^(x - m) */
 static tt_status logsumexp_backward(tt_call *c)
 {
-    span_backward(c, logsumexp_row_backward, c->out[0]->data, c->dy[0]);
+    tt_span s = span_of(c->in[0], c->attrs);
+    const T *dy = c->dy[0], *sum = c->saved[1];
+    T *share = call_scratch(c, (size_t)(s.outer * s.inner) * sizeof *share);
+    if (share == NULL) return TT_ERR_NOMEM;
+    for (int64_t i = 0; i < s.outer * s.inner; i++) share[i] = sum[i] == 0 ? 0 : dy[i] / sum[i];
+    span_backward(c, logsumexp_row_backward, c->saved[0], share);
     return TT_OK;
 }
 TT_KERNELS_OF(logsumexp, logsumexp_forward, logsumexp_backward)
@@ -39,17 +53,23 @@ TT_KERNELS_OF(logsumexp, logsumexp_forward, logsumexp_backward)
 
 #include <math.h>
 
-/* dx = dy e^(x - y), which is zero where y is -inf */
+/* dx = dy softmax(x), which is zero where y is -inf: there it is taken of zeros. */
 static void logsumexp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                           tt_tensor **dx)
 {
     (void)need;
     const tt_attrs *attrs = &node->attrs;
     tt_tensor *x = node->in[0], *y = node->out[0];
+    tt_span s = span_of(x, attrs);
+    int64_t shape[3] = {s.outer, s.n, s.inner};
+    tt_tensor *zero = v_number(ctx, y, 0.0);
     tt_tensor *nothing = v_binary(ctx, TT_OP_eq, y, v_number(ctx, y, -HUGE_VAL));
-    tt_tensor *log_sum = v_where(ctx, nothing, v_number(ctx, y, 0.0), y);
-    tt_tensor *terms = v_sub(ctx, x, v_span_expand(ctx, log_sum, x, attrs));
-    dx[0] = v_mul(ctx, v_span_expand(ctx, dy[0], x, attrs), v_unary(ctx, TT_OP_exp, terms));
+    tt_tensor *mask = v_span_expand(ctx, nothing, x, attrs);
+    tt_tensor *lines = v_reshape(ctx, v_where(ctx, mask, zero, x), 3, shape);
+    tt_tensor *shares = v_softmax(ctx, lines, 1);
+    if (shares == NULL) return;
+    shares = v_where(ctx, mask, zero, v_reshape_like(ctx, shares, x));
+    dx[0] = v_mul(ctx, v_span_expand(ctx, dy[0], x, attrs), shares);
 }
 
 TT_OP(logsumexp, .inputs = 1, .flags = TT_TO_FLOAT, .keeps = 1, .infer = infer_span,

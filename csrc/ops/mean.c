@@ -1,10 +1,12 @@
-/* mean: the sum over adjacent axes over how many there are; NaN where there are none. ints:
- * keepdim, the first axis, how many. */
+/* mean: the sum over adjacent axes over how many there are; NaN where there are none. That of equal
+ * elements is exact: SUM holds the sum of float32s, and for float64 what a first mean is away from
+ * the elements is found in a second pass. ints: keepdim, the first axis, how many. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
 
 TT_FOLD(mean_fold, +, 0, a)
+TT_FOLD(mean_rest_fold, +, 0, a - b)
 TT_ROW(mean_row_backward, d)
 
 static tt_status mean_forward(tt_call *c)
@@ -14,6 +16,16 @@ static tt_status mean_forward(tt_call *c)
     fold_sum(&f, mean_fold);
     T *y = c->out[0]->data;
     for (int64_t i = 0; i < f.lines; i++) y[i] = (T)(f.total[i] / (SUM)f.s.n);
+    if (sizeof(T) < sizeof(SUM)) return TT_OK;
+    SUM *mean = call_scratch(c, (size_t)f.lines * sizeof *mean);
+    if (mean == NULL) return TT_ERR_NOMEM;
+    for (int64_t i = 0; i < f.lines; i++) mean[i] = (SUM)y[i];
+    f.with = mean;
+    fold_sum(&f, mean_rest_fold);
+    for (int64_t i = 0; i < f.lines; i++) {
+        SUM rest = f.total[i] / (SUM)f.s.n;
+        if (isfinite(rest)) y[i] += (T)rest;
+    }
     return TT_OK;
 }
 

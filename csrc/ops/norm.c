@@ -12,6 +12,7 @@ TT_FOLD(norm_count_fold, +, 0, a != 0)
 TT_FOLD(norm_1_fold, +, 0, fabs(a))
 TT_FOLD(norm_2_fold, +, 0, a *a)
 TT_FOLD_NEXT(norm_p_fold, , 0, s + pow(fabs(a), f->power))
+TT_FOLD_NEXT(norm_scaled_fold, , 0, s + pow(fabs(a) / b, f->power))
 
 /* The pieces of a line, where they do not add up. */
 static void norm_join(const fold *f)
@@ -22,19 +23,52 @@ static void norm_join(const fold *f)
     }
 }
 
+/* Into total: of each line the |x| that decides. */
+static void norm_extremes(fold *f)
+{
+    fold_run(f, f->power > 0 ? norm_most_fold : norm_least_fold);
+    norm_join(f);
+}
+
+/* Whether powers of what a T can be, or their sum, leave the range in which a SUM is exact. */
+static bool norm_leaves_range(const fold *f)
+{
+    if (f->power == 0 || f->power == 1 || (sizeof(T) < sizeof(SUM) && fabs(f->power) <= 6))
+        return false;
+    for (int64_t i = 0; i < f->lines; i++) {
+        if (!(f->total[i] >= DBL_MIN / DBL_EPSILON && f->total[i] <= DBL_MAX)) return true;
+    }
+    return false;
+}
+
+/* y = b (sum (|x| / b)^p)^(1/p), with b the |x| that decides. */
+static tt_status norm_scaled(tt_call *c, fold *f)
+{
+    T *y = c->out[0]->data;
+    SUM *decides = call_scratch(c, (size_t)f->lines * sizeof *decides);
+    if (decides == NULL) return TT_ERR_NOMEM;
+    norm_extremes(f);
+    for (int64_t i = 0; i < f->lines; i++)
+        decides[i] = f->total[i] > 0 && isfinite(f->total[i]) ? f->total[i] : 1;
+    f->with = decides;
+    fold_sum(f, norm_scaled_fold);
+    for (int64_t i = 0; i < f->lines; i++) y[i] = (T)(decides[i] * pow(f->total[i], 1 / f->power));
+    return TT_OK;
+}
+
 static tt_status norm_forward(tt_call *c)
 {
     fold f = fold_of(c->in[0], c->attrs);
     double p = f.power = c->attrs->reals[0];
     if (fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
     if (isinf(p)) {
-        fold_run(&f, p > 0 ? norm_most_fold : norm_least_fold);
-        norm_join(&f);
+        norm_extremes(&f);
     } else {
         fold_sum(&f, p == 0   ? norm_count_fold
                      : p == 1 ? norm_1_fold
                      : p == 2 ? norm_2_fold
                               : norm_p_fold);
+        if (norm_leaves_range(&f)) return norm_scaled(c, &f);
     }
     T *y = c->out[0]->data;
     for (int64_t i = 0; i < f.lines; i++) {
@@ -48,7 +82,7 @@ static tt_status norm_forward(tt_call *c)
 TT_FOLD(norm_equals_fold, +, 0, fabs(a) == b || (a != a && b != b))
 TT_ROW(norm_inf_row_backward, ((a < 0 ? -a : a) == b || (a != a && b != b)) ? SIGN(a) * d : 0)
 TT_ROW(norm_1_row_backward, SIGN(a) * d)
-TT_ROW(norm_2_row_backward, a *d)
+TT_ROW(norm_2_row_backward, b == 0 ? 0 : a / b * d)
 TT_ROW(norm_0_row_backward, 0)
 
 typedef struct {
@@ -75,17 +109,14 @@ static void norm_p_backward_shard(void *arg, int64_t shard)
     }
 }
 
-/* What a line's elements share: dy, for p = 2 over the norm, for infinite p over how many reach it.
- */
+/* What a line's elements share: dy, for infinite p over how many reach it. */
 static T *norm_factors(tt_call *c, fold *f)
 {
     const T *y = c->out[0]->data, *dy = c->dy[0];
     T *factor = call_scratch(c, (size_t)f->lines * sizeof *factor);
     if (factor == NULL) return NULL;
     memcpy(factor, dy, (size_t)f->lines * sizeof *factor);
-    if (f->power == 2) {
-        for (int64_t i = 0; i < f->lines; i++) factor[i] = y[i] == 0 ? 0 : dy[i] / y[i];
-    } else if (isinf(f->power)) {
+    if (isinf(f->power)) {
         SUM *with = call_scratch(c, (size_t)f->lines * sizeof *with);
         if (with == NULL || fold_totals(c, f) == NULL) return NULL;
         for (int64_t i = 0; i < f->lines; i++) with[i] = (SUM)y[i];
@@ -152,7 +183,8 @@ static void norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     tt_tensor *safe_y = v_add(ctx, y, v_one_minus(ctx, nonzero));
     tt_tensor *g = v_mul(ctx, dy[0], nonzero);
     if (p == 2) {
-        dx[0] = v_mul(ctx, x, v_span_expand(ctx, v_div(ctx, g, safe_y), x, attrs));
+        tt_tensor *direction = v_div(ctx, x, v_span_expand(ctx, safe_y, x, attrs));
+        dx[0] = v_mul(ctx, direction, v_span_expand(ctx, g, x, attrs));
         return;
     }
     tt_tensor *sign = v_unary(ctx, TT_OP_sign, x), *size = v_unary(ctx, TT_OP_abs, x);

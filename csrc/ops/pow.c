@@ -35,18 +35,28 @@ TT_KERNELS_OF(pow_number, pow_number_forward, NULL)
 TT_BINARY(pow, tt_pow(a, b), b == 0 ? 0 : d * (b * tt_pow(a, b - 1)),
           a == 0 && b >= 0 ? 0 : d * (tt_pow(a, b) * tt_log(a)))
 
-/* For the power `power`: y = a^power, and the slope of a^b where b = power + 1. */
-#define POWER(name, value)      \
-    TT_ROW(power_##name, value) \
-    TT_ROW(slope_##name, d *(b * (value)))
+/* For the power `power`, times(f) being f a^power: y = times(1), and d times the slope of a^b where
+ * b = power + 1. One factor after the other: a power alone may overflow where the product does not.
+ */
+#define POWER(name, times)         \
+    TT_ROW(power_##name, times(1)) \
+    TT_ROW(slope_##name, times(d *b))
 
-POWER(minus_2, 1 / (a * a))
-POWER(minus_1, 1 / a)
-POWER(minus_half, 1 / tt_sqrt(a))
-POWER(half, tt_sqrt(a))
-POWER(1, a)
-POWER(2, a *a)
-POWER(3, a * a * a)
+#define TIMES_MINUS_2(f) (f) / a / a
+#define TIMES_MINUS_1(f) (f) / a
+#define TIMES_MINUS_HALF(f) (f) / tt_sqrt(a)
+#define TIMES_HALF(f) (f) * tt_sqrt(a)
+#define TIMES_1(f) (f) * a
+#define TIMES_2(f) (f) * a *a
+#define TIMES_3(f) (f) * a * a * a
+
+POWER(minus_2, TIMES_MINUS_2)
+POWER(minus_1, TIMES_MINUS_1)
+POWER(minus_half, TIMES_MINUS_HALF)
+POWER(half, TIMES_HALF)
+POWER(1, TIMES_1)
+POWER(2, TIMES_2)
+POWER(3, TIMES_3)
 TT_ROW(slope_any, d *(b *tt_pow(a, b - 1)))
 TT_ROW(power_0, 1)
 TT_ROW(slope_0, d *b)
@@ -100,6 +110,8 @@ TT_KERNELS_OF(pow_number, pow_number_forward, pow_number_backward)
 
 #else
 
+#include <math.h>
+
 static tt_status pow_number_infer(tt_call *c)
 {
     bool integers = !dtype_is_float(c->in[0]->dtype);
@@ -108,10 +120,16 @@ static tt_status pow_number_infer(tt_call *c)
     return infer_same(c);
 }
 
-static tt_tensor *power_of(tt_ctx *ctx, tt_tensor *x, double power)
+/* g x^power; for small whole powers one factor after the other, as the kernels have it. */
+static tt_tensor *times_power(tt_ctx *ctx, tt_tensor *g, tt_tensor *x, double power)
 {
+    if (power == floor(power) && fabs(power) <= 3) {
+        for (; power > 0; power--) g = v_mul(ctx, g, x);
+        for (; power < 0; power++) g = v_div(ctx, g, x);
+        return g;
+    }
     tt_attrs attrs = {.n_reals = 1, .reals = {power}};
-    return v_call(ctx, TT_OP_pow_number, &x, 1, &attrs);
+    return v_mul(ctx, g, v_call(ctx, TT_OP_pow_number, &x, 1, &attrs));
 }
 
 static void pow_number_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
@@ -119,7 +137,7 @@ static void pow_number_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *d
 {
     double power = node->attrs.reals[0];
     if (power == 0) vjp_zero(ctx, node, dy, need, dx);
-    else dx[0] = v_mul(ctx, dy[0], v_scale(ctx, power_of(ctx, node->in[0], power - 1), power));
+    else dx[0] = times_power(ctx, v_scale(ctx, dy[0], power), node->in[0], power - 1);
 }
 
 /* Where a slope is zero by definition its formula gets a harmless base: 0 times infinity must not

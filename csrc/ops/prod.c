@@ -105,10 +105,14 @@ static void prod_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
         return;
     }
     int64_t shape[3] = {s.outer, s.n, s.inner};
-    tt_tensor *lines = v_reshape(ctx, x, 3, shape);
+    /* In double, as the kernels have it: a part of a product may overflow where the whole does not.
+     */
+    tt_tensor *lines = v_to(ctx, v_reshape(ctx, x, 3, shape), TT_FLOAT64);
     tt_tensor *others =
         v_mul(ctx, prod_of_others(ctx, lines, s.n, true), prod_of_others(ctx, lines, s.n, false));
-    dx[0] = others != NULL ? v_mul(ctx, g, v_reshape_like(ctx, others, x)) : NULL;
+    g = v_to(ctx, v_reshape(ctx, g, 3, shape), TT_FLOAT64);
+    tt_tensor *slopes = v_to(ctx, v_mul(ctx, g, others), x->dtype);
+    dx[0] = slopes != NULL ? v_reshape_like(ctx, slopes, x) : NULL;
 }
 
 TT_OP(prod, .inputs = 1, .flags = TT_INTEGERS, .keeps = 1, .infer = prod_infer, .vjp = prod_vjp)

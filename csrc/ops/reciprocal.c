@@ -12,7 +12,7 @@ static void reciprocal_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *d
 {
     (void)need;
     tt_tensor *y = node->out[0];
-    dx[0] = v_neg(ctx, v_mul(ctx, dy[0], v_mul(ctx, y, y)));
+    dx[0] = v_neg(ctx, v_mul(ctx, v_mul(ctx, dy[0], y), y)); /* y^2 alone may overflow */
 }
 
 TT_OP(reciprocal, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,

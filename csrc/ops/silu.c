@@ -5,7 +5,7 @@
 
 #ifdef TT_KERNELS
 
-TT_UNARY(silu, a *tt_sigmoid(a), d *silu_slope(a))
+TT_UNARY(silu, silu_of(a), d *silu_slope(a))
 
 #else
 
@@ -13,7 +13,8 @@ static void silu_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
                      tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *x = node->in[0], *s = v_unary(ctx, TT_OP_sigmoid, x);
+    tt_tensor *x = v_clamp(ctx, node->in[0], -GATES_END, GATES_END);
+    tt_tensor *s = v_unary(ctx, TT_OP_sigmoid, x);
     tt_tensor *rest = v_one_minus(ctx, s);
     tt_tensor *slope = v_mul(ctx, s, v_shift(ctx, v_mul(ctx, x, rest), 1.0));
     dx[0] = v_mul(ctx, dy[0], slope);

@@ -1,13 +1,13 @@
-/* var: sum (x - mean)^2 / (n - correction) over adjacent axes, in two passes; and std, its square
- * root. ints: keepdim, the first axis, how many; reals[0]: the correction. Without degrees of
- * freedom they are NaN or infinite. Saves the means. */
+/* var: sum (x - mean)^2 / (n - correction) over adjacent axes, in two passes, the mean counted from
+ * the first element, so that that of equal elements is exact; and std, its square root. ints:
+ * keepdim, the first axis, how many; reals[0]: the correction. Without degrees of freedom they are
+ * NaN or infinite. Saves the means. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
 
-TT_FOLD(var_sum_fold, +, 0, a)
+TT_FOLD(var_sum_fold, +, 0, a - b)
 TT_FOLD(var_square_fold, +, 0, (a - b) * (a - b))
-TT_ROW(var_row_backward, (a - b) * d)
 
 static SUM freedom(const fold *f, const tt_call *c)
 {
@@ -18,12 +18,14 @@ static SUM freedom(const fold *f, const tt_call *c)
 static tt_status var_run(tt_call *c, bool root)
 {
     fold f = fold_of(c->in[0], c->attrs);
-    SUM *mean = call_scratch(c, (size_t)f.lines * sizeof *mean);
-    T *saved = call_save(c, 0, (size_t)f.lines * sizeof *saved), *y = c->out[0]->data;
-    if (mean == NULL || saved == NULL || fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
-    fold_sum(&f, var_sum_fold);
-    for (int64_t i = 0; i < f.lines; i++) saved[i] = (T)(mean[i] = f.total[i] / (SUM)f.s.n);
+    SUM *mean = call_save(c, 0, (size_t)f.lines * sizeof *mean);
+    T *y = c->out[0]->data;
+    if (mean == NULL || fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
+    for (int64_t i = 0; i < f.lines; i++)
+        mean[i] = f.s.n > 0 ? (SUM)f.x[i / f.s.inner * f.s.n * f.s.inner + i % f.s.inner] : (SUM)0;
     f.with = mean;
+    fold_sum(&f, var_sum_fold);
+    for (int64_t i = 0; i < f.lines; i++) mean[i] += f.total[i] / (SUM)f.s.n;
     fold_sum(&f, var_square_fold);
     for (int64_t i = 0; i < f.lines; i++) {
         SUM var = f.total[i] / freedom(&f, c);
@@ -32,20 +34,52 @@ static tt_status var_run(tt_call *c, bool root)
     return TT_OK;
 }
 
+typedef struct {
+    const T *x;
+    T *dx;
+    const SUM *mean, *factor; /* of each line */
+    tt_span s;
+    int64_t numel;
+    bool acc;
+} var_plan;
+
+/* dx (+)= (x - mean) factor, in SUM: a factor may be as small as x is large, squared. */
+static void var_backward_shard(void *arg, int64_t shard)
+{
+    const var_plan *p = arg;
+    int64_t n = p->s.n, inner = p->s.inner, end = at_most((shard + 1) * GRAIN, p->numel);
+    for (int64_t at = shard * GRAIN, run = 0; at < end; at += run) {
+        const SUM *mean = p->mean + at / (n * inner) * inner + at % inner;
+        const SUM *factor = p->factor + (mean - p->mean);
+        const T *x = p->x + at;
+        T *dx = p->dx + at;
+        if (inner == 1) { /* along a line */
+            run = at_most(n - at % n, end - at);
+            for (int64_t i = 0; i < run; i++)
+                put(dx + i, (T)(((SUM)x[i] - *mean) * *factor), p->acc);
+        } else { /* across lines */
+            run = at_most(inner - at % inner, end - at);
+            for (int64_t i = 0; i < run; i++)
+                put(dx + i, (T)(((SUM)x[i] - mean[i]) * factor[i]), p->acc);
+        }
+    }
+}
+
 /* The gradient of var is 2 (x - mean) dy / (n - correction); that of std has 2 std below it, and is
  * taken to be zero where std is. */
 static tt_status var_run_backward(tt_call *c, bool root)
 {
     fold f = fold_of(c->in[0], c->attrs);
     const T *y = c->out[0]->data, *dy = c->dy[0];
-    T *factor = call_scratch(c, (size_t)f.lines * sizeof *factor);
+    SUM *factor = call_scratch(c, (size_t)f.lines * sizeof *factor);
     if (factor == NULL) return TT_ERR_NOMEM;
     for (int64_t i = 0; i < f.lines; i++) {
         SUM g = (SUM)dy[i] / freedom(&f, c);
         if (root) g = y[i] == 0 ? 0 : g / (SUM)y[i];
-        factor[i] = (T)(root ? g : 2 * g);
+        factor[i] = root ? g : 2 * g;
     }
-    span_backward(c, var_row_backward, c->saved[0], factor);
+    var_plan p = {f.x, c->dx[0], c->saved[0], factor, f.s, c->in[0]->numel, c->acc[0]};
+    parallel_for(shards_of(p.numel, GRAIN), var_backward_shard, &p);
     return TT_OK;
 }
 
@@ -66,14 +100,13 @@ static tt_status var_infer(tt_call *c)
     return infer_span(c);
 }
 
-/* (x - mean) times a factor of each line */
-static tt_tensor *var_centred(tt_ctx *ctx, const tt_node *node, tt_tensor *factor)
+static tt_tensor *var_centred(tt_ctx *ctx, const tt_node *node)
 {
     const tt_attrs *attrs = &node->attrs;
     tt_tensor *x = node->in[0];
-    double n = (double)span_of(x, attrs).n;
-    tt_tensor *mean = v_scale(ctx, v_span_sum(ctx, x, attrs), 1 / n);
-    return v_mul(ctx, v_sub(ctx, x, mean), v_span_expand(ctx, factor, x, attrs));
+    tt_attrs keeping = {.n_ints = 3, .ints = {true, attrs->ints[1], attrs->ints[2]}};
+    tt_tensor *mean = v_call(ctx, TT_OP_mean, &x, 1, &keeping);
+    return v_sub(ctx, x, mean);
 }
 
 static double var_freedom(const tt_node *node)
@@ -86,20 +119,27 @@ static void var_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
                     tt_tensor **dx)
 {
     (void)need;
+    const tt_tensor *x = node->in[0];
     tt_tensor *factor = v_scale(ctx, dy[0], 2 / var_freedom(node));
-    dx[0] = factor != NULL ? var_centred(ctx, node, factor) : NULL;
+    if (factor == NULL) return;
+    dx[0] = v_mul(ctx, var_centred(ctx, node), v_span_expand(ctx, factor, x, &node->attrs));
 }
 
+/* By way of (x - mean) / y, which is neither large nor small. */
 static void std_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                     tt_tensor **dx)
 {
     (void)need;
+    const tt_attrs *attrs = &node->attrs;
+    const tt_tensor *x = node->in[0];
     tt_tensor *y = node->out[0];
     tt_tensor *nonzero = v_unary(ctx, TT_OP_sign, y);
     tt_tensor *divisor = v_add(ctx, y, v_one_minus(ctx, nonzero));
-    tt_tensor *g = v_div(ctx, v_mul(ctx, dy[0], nonzero), divisor);
-    tt_tensor *factor = v_scale(ctx, g, 1 / var_freedom(node));
-    dx[0] = factor != NULL ? var_centred(ctx, node, factor) : NULL;
+    tt_tensor *g = v_scale(ctx, v_mul(ctx, dy[0], nonzero), 1 / var_freedom(node));
+    if (divisor == NULL || g == NULL) return;
+    tt_tensor *direction =
+        v_div(ctx, var_centred(ctx, node), v_span_expand(ctx, divisor, x, attrs));
+    dx[0] = v_mul(ctx, direction, v_span_expand(ctx, g, x, attrs));
 }
 
 TT_OP(var, .inputs = 1, .keeps = 1, .infer = var_infer, .vjp = var_vjp)

@@ -4,18 +4,18 @@
  * Only the usual case is here. Whatever is unusual (arguments of another kind, another thread,
  * handles that wait to be released, anomaly detection, hooks) is left to the Python function of the
  * same purpose, which also words the errors: `set_up` names them. */
-#include <Python.h>
+#include "binding.h"
+
 #include <stddef.h>
 #include <string.h>
 #include <structmember.h>
-
-#include "tinytape.h"
 
 enum { MOST_INPUTS = 8, MOST_INTS = 12, MOST_REALS = 4, MOST_OUTPUTS = 3, MOST_INFO = 22 };
 
 /* ---- what Python gives ---- */
 
-static PyObject *tensor_class, *dtypes, *apply_slowly, *raise_last; /* owned; NULL before set_up */
+PyObject *tensor_class; /* owned, as are these; NULL before set_up */
+static PyObject *dtypes, *apply_slowly, *raise_last;
 
 static PyObject *take(PyObject **place, PyObject *value)
 {
@@ -26,7 +26,7 @@ static PyObject *take(PyObject **place, PyObject *value)
     return value;
 }
 
-static PyObject *raise_core_error(void)
+PyObject *raise_core_error(void)
 {
     PyObject *nothing = PyObject_CallObject(raise_last, NULL);
     Py_XDECREF(nothing);
@@ -36,14 +36,8 @@ static PyObject *raise_core_error(void)
 
 /* ---- ContextBase ---- */
 
-typedef struct {
-    PyObject_HEAD tt_ctx *core;
-    unsigned long thread;
-    char orphaned; /* handles wait in `orphans` for this thread to release them */
-    char watched;  /* each operation is to be told where it comes from */
-} Context;
-
-static PyTypeObject *context_type, *tensor_type;
+PyTypeObject *context_type;
+static PyTypeObject *tensor_type;
 
 /* A new context of the core, for the calling thread; returns its address. */
 static PyObject *context_open(PyObject *object, PyObject *unused)
@@ -68,7 +62,7 @@ static int usual(const Context *context)
 }
 
 /* Leaves it to Python to refuse another thread, and to release what waits for that. */
-static int enter(Context *context)
+int enter(Context *context)
 {
     if (usual(context)) return 0;
     if (context == NULL) {
@@ -88,8 +82,19 @@ static void context_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
+/* A Tensor that takes over one hold on a handle. */
+static PyObject *context_wrap(PyObject *object, PyObject *handle)
+{
+    const long long h = PyLong_AsLongLong(handle);
+    if (PyErr_Occurred()) return NULL;
+    if (((Context *)object)->core != NULL) return wrap_handle((Context *)object, (tt_handle)h);
+    PyErr_SetString(PyExc_RuntimeError, "Context: it is not open");
+    return NULL;
+}
+
 static PyMethodDef context_methods[] = {
     {"_open", context_open, METH_NOARGS, NULL},
+    {"_wrap", context_wrap, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 static PyMemberDef context_members[] = {
@@ -97,24 +102,23 @@ static PyMemberDef context_members[] = {
     {"_watched", T_BOOL, offsetof(Context, watched), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
+static PyGetSetDef context_properties[] = {
+    {"grad_enabled", context_grad_enabled, NULL, "Whether operations are recorded.", NULL},
+    {"anomaly", context_anomaly, NULL, "Anomaly detection: is it on, does it look at values.",
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
 static PyType_Slot context_slots[] = {
     {Py_tp_dealloc, context_dealloc},
     {Py_tp_methods, context_methods},
     {Py_tp_members, context_members},
+    {Py_tp_getset, context_properties},
     {0, NULL},
 };
 static PyType_Spec context_spec = {"tinytape._calls.ContextBase", sizeof(Context), 0,
                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, context_slots};
 
 /* ---- TensorBase ---- */
-
-typedef struct {
-    PyObject_HEAD Context *context;
-    tt_handle handle;
-    PyObject *shape, *dtype; /* NULL until somebody asks */
-    PyObject *grad;          /* the object that stands for the gradient seen last; may be NULL */
-    PyObject *hooks;         /* NULL until the first one is registered */
-} Tensor;
 
 static PyObject *set_up(PyObject *module, PyObject *args)
 {
@@ -133,7 +137,7 @@ static PyObject *set_up(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static int is_tensor(PyObject *object)
+int is_tensor(PyObject *object)
 {
     return (PyObject *)Py_TYPE(object) == tensor_class || PyObject_TypeCheck(object, tensor_type);
 }
@@ -151,6 +155,11 @@ static PyObject *wrap(PyTypeObject *type, Context *context, tt_handle handle)
     self->context = context;
     self->handle = handle;
     return (PyObject *)self;
+}
+
+PyObject *wrap_handle(Context *context, tt_handle handle)
+{
+    return wrap((PyTypeObject *)tensor_class, context, handle);
 }
 
 static PyObject *tensor_wrap(PyObject *type, PyObject *args)
@@ -286,7 +295,7 @@ static PyObject *tensor_grad(PyObject *object, void *closure)
     } else {
         /* Making one object and letting go of another may run the caller's code, which may come
          * back here: what is returned is held first, and the old one is looked up after. */
-        PyObject *grad = wrap((PyTypeObject *)tensor_class, self->context, handle), *old;
+        PyObject *grad = wrap_handle(self->context, handle), *old;
         if (grad == NULL) return NULL;
         Py_INCREF(grad);
         old = self->grad;
@@ -441,12 +450,11 @@ static int read_call(call *c, PyObject *const *args, Py_ssize_t n_args)
     return c->n_ints >= 0 && c->n_reals >= 0;
 }
 
-static PyObject *wrap_all(Context *context, int n, const tt_handle *handles)
+PyObject *wrap_all(Context *context, int n, const tt_handle *handles)
 {
     PyObject *made = PyTuple_New(n);
     for (int k = 0; k < n; k++) {
-        PyObject *tensor =
-            made != NULL ? wrap((PyTypeObject *)tensor_class, context, handles[k]) : NULL;
+        PyObject *tensor = made != NULL ? wrap_handle(context, handles[k]) : NULL;
         if (made == NULL) tt_release(context->core, handles[k]);
         else if (tensor == NULL) Py_CLEAR(made);
         else PyTuple_SetItem(made, k, tensor);
@@ -483,8 +491,7 @@ static PyObject *apply(PyObject *module, PyObject *const *args, Py_ssize_t n_arg
         raise_core_error();
     } else {
         const int n = tt_op_outputs(c.op);
-        made = n == 1 ? wrap((PyTypeObject *)tensor_class, c.context, out[0])
-                      : wrap_all(c.context, n, out);
+        made = n == 1 ? wrap_handle(c.context, out[0]) : wrap_all(c.context, n, out);
     }
     Py_DECREF(holds);
     return made;
@@ -495,8 +502,8 @@ static int is_dtype(const Tensor *tensor, int code)
     return tensor->dtype == PyTuple_GetItem(dtypes, code);
 }
 
-/* number(like, value): a tensor of one value, of the type of another; None where types have to be
- * weighed. */
+/* number(like, value): a plain number beside a tensor: in the tensor's type if that is a float,
+ * else in that of its own kind. None for what is no plain number, or needs more than 64 bits. */
 static PyObject *number(PyObject *module, PyObject *const *args, Py_ssize_t n_args)
 {
     (void)module;
@@ -505,54 +512,57 @@ static PyObject *number(PyObject *module, PyObject *const *args, Py_ssize_t n_ar
     const int whole = PyLong_CheckExact(args[1]);
     if (!usual(like->context) || (!whole && !PyFloat_CheckExact(args[1]))) Py_RETURN_NONE;
     if (learn(like) != 0) return NULL;
+    const int wide = is_dtype(like, TT_FLOAT64);
     float single;
     double real = 0;
     long long integer = 0;
-    const void *value = NULL;
-    int code = TT_FLOAT32;
-    if (is_dtype(like, TT_FLOAT32) || is_dtype(like, TT_FLOAT64)) {
-        real = PyFloat_AsDouble(args[1]);
-        single = (float)real;
-        if (is_dtype(like, TT_FLOAT32)) value = &single;
-        else value = &real, code = TT_FLOAT64;
-    } else if (whole && is_dtype(like, TT_INT64)) {
+    const void *value;
+    int code;
+    if (whole && !wide && !is_dtype(like, TT_FLOAT32)) {
         integer = PyLong_AsLongLong(args[1]);
         value = &integer, code = TT_INT64;
+    } else {
+        real = PyFloat_AsDouble(args[1]);
+        single = (float)real;
+        value = wide ? (void *)&real : (void *)&single, code = wide ? TT_FLOAT64 : TT_FLOAT32;
     }
     if (PyErr_Occurred()) { /* it does not fit */
         PyErr_Clear();
-        value = NULL;
+        Py_RETURN_NONE;
     }
-    if (value == NULL) Py_RETURN_NONE;
     tt_handle handle = 0;
-    if (tt_new(like->context->core, TT_POOL_DATA, code, 0, NULL, value, &handle) != TT_OK)
-        return raise_core_error();
-    return wrap((PyTypeObject *)tensor_class, like->context, handle);
+    if (tt_number(like->context->core, code, value, &handle) != TT_OK) return raise_core_error();
+    return wrap_handle(like->context, handle);
 }
 
-/* handles(context, tensors): the handles of a list of tensors as bytes, 0 for None. None when one
- * of them is not a tensor of this context. */
+/* The handles of a list of tensors as bytes, 0 for None. NULL, without an exception, when one of
+ * them is not a tensor of this context. */
+PyObject *handles_of(PyObject *context, PyObject *list)
+{
+    const Py_ssize_t n = PyList_Size(list);
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(tt_handle));
+    char *to = bytes != NULL ? PyBytes_AsString(bytes) : NULL;
+    for (Py_ssize_t i = 0; i < n && bytes != NULL; i++) {
+        PyObject *tensor = PyList_GetItem(list, i);
+        const int given = tensor != Py_None;
+        if (given && (!is_tensor(tensor) || (PyObject *)((Tensor *)tensor)->context != context)) {
+            Py_CLEAR(bytes);
+            break;
+        }
+        const tt_handle handle = given ? ((Tensor *)tensor)->handle : 0;
+        memcpy(to + i * (Py_ssize_t)sizeof handle, &handle, sizeof handle);
+    }
+    return bytes;
+}
+
+/* handles(context, tensors): likewise, None when one is not of this context. */
 static PyObject *handles(PyObject *module, PyObject *const *args, Py_ssize_t n_args)
 {
     (void)module;
     if (n_args != 2 || !PyList_Check(args[1])) Py_RETURN_NONE;
-    const Py_ssize_t n = PyList_Size(args[1]);
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(tt_handle));
-    if (bytes == NULL) return NULL;
-    char *to = PyBytes_AsString(bytes);
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *tensor = PyList_GetItem(args[1], i);
-        tt_handle handle = 0;
-        if (tensor != Py_None) {
-            if (!is_tensor(tensor) || (PyObject *)((Tensor *)tensor)->context != args[0]) {
-                Py_DECREF(bytes);
-                Py_RETURN_NONE;
-            }
-            handle = ((Tensor *)tensor)->handle;
-        }
-        memcpy(to + i * (Py_ssize_t)sizeof handle, &handle, sizeof handle);
-    }
-    return bytes;
+    PyObject *bytes = handles_of(args[0], args[1]);
+    if (bytes != NULL || PyErr_Occurred()) return bytes;
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
@@ -576,7 +586,8 @@ PyMODINIT_FUNC PyInit__calls(void)
     Py_INCREF(context_type);
     Py_INCREF(tensor_type);
     if (PyModule_AddObject(module, "ContextBase", (PyObject *)context_type) != 0 ||
-        PyModule_AddObject(module, "TensorBase", (PyObject *)tensor_type) != 0)
+        PyModule_AddObject(module, "TensorBase", (PyObject *)tensor_type) != 0 ||
+        add_switch(module) != 0 || add_passes(module) != 0)
         return NULL;
     return module;
 }

@@ -29,8 +29,8 @@ TEMPORARY_PREFIX = ".tmp-"
 # "." and ".." are names of no folder of ours, whatever a leftover is called.
 _ASIDE = re.compile(re.escape(TEMPORARY_PREFIX) + r"old-(?!\.{1,2}-[0-9]+$)(.+)-[0-9]+")
 _BEGUN = re.compile(re.escape(TEMPORARY_PREFIX) + r"(.+)-[0-9]+")
-# What a file system that cannot sync a folder says. SQLite and PostgreSQL go on then as well: such
-# a system keeps names in an order of its own, and no call of ours would change that.
+# What a file system says that cannot sync a folder. SQLite and PostgreSQL go on then as well: it
+# keeps names as it does, and there is nothing else that a program could do.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _NO_FOLDER_OPEN = {errno.EACCES, errno.EISDIR}  # one that may be written but not listed
 
@@ -119,19 +119,15 @@ def sync_folder(path: Path) -> None:
     if os.name == "nt":
         return
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        with opened(path, os.O_RDONLY) as descriptor:
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                if error.errno not in _NO_FOLDER_SYNC:
+                    raise
     except OSError as error:
-        if error.errno in _NO_FOLDER_OPEN:
-            return
-        raise
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            error.filename = os.fspath(path)
+        if error.errno not in _NO_FOLDER_OPEN:
             raise
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from _thread import get_ident
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from weakref import WeakValueDictionary
 
 from tinytape import errors
@@ -15,6 +15,9 @@ from tinytape._ffi import calls, check, ffi, lib, raise_last, text
 if TYPE_CHECKING:
     from tinytape.autograd.hooks import Hooks
     from tinytape.tensor import Tensor
+
+
+_T = TypeVar("_T", bound=calls.TensorBase)
 
 
 class _Buffers:
@@ -36,7 +39,6 @@ class Context(calls.ContextBase):
 
     def __init__(self) -> None:
         self.thread = get_ident()
-        self.grad_enabled = True
         #: Handles that another thread's garbage collector dropped, until this thread's next call.
         self.orphans: deque[int] = deque()
         #: What the core knows by a number: Functions, and the hooks of what an operation recorded.
@@ -46,10 +48,6 @@ class Context(calls.ContextBase):
         self.leaf_hooks: WeakValueDictionary[int, Hooks] = WeakValueDictionary()
         #: Hooks of leaves that only the tape holds any more.
         self.lingering: deque[Hooks] = deque()
-        self.backward_running = False
-        #: Anomaly detection: whether it is on, and whether it looks at values.
-        self.anomaly = False, False
-        self._find_origin: Callable[[], int] | None = None
         self.closed = False
         self.pointer = ffi.cast("tt_ctx *", self._open())
         # Argument buffers that no call uses. A signal handler or finaliser may call in the middle
@@ -76,9 +74,7 @@ class Context(calls.ContextBase):
                 "this tensor belongs to another thread: make tensors in the thread that uses them, "
                 "or pass values between threads as numpy arrays"
             )
-        self._orphaned = False  # first: another thread may leave more at any time
-        while self.orphans:
-            lib.tt_release(self.pointer, self.orphans.popleft())
+        calls.release_orphans(self)
 
     def leave(self, handle: int) -> None:
         """Have a handle released by the thread that owns it, at its next call."""
@@ -87,25 +83,39 @@ class Context(calls.ContextBase):
 
     def forget_ended(self) -> None:
         """Let go of hooks and Functions that no backward pass can meet any more."""
-        while ended := lib.tt_ended(self.pointer):
-            self.attached.pop(ended, None)
-        for _ in range(len(self.lingering)):
-            hooks = self.lingering.popleft()
-            if lib.tt_used_by_tape(self.pointer, hooks.handle):
-                self.lingering.append(hooks)
-            else:
-                hooks.release()
+        calls.forget_ended(self, self.attached)
+        waiting = self.lingering
+        for _ in range(len(waiting)):
+            hooks = waiting[0]
+            if hooks.used_by_tape():
+                waiting.rotate(-1)
+                continue
+            hooks.release()  # more than once does nothing: an interrupt may come in between
+            if waiting and waiting[0] is hooks:
+                waiting.popleft()
 
-    def call(self, function: Any, *args: Any) -> int:
-        """Call a function of the core that takes the context first and a handle to fill last."""
+    def make(self, cls: type[_T], function: Any, *args: Any) -> _T:
+        """A Tensor of what a function of the core makes, which takes the context first and the
+        handle to fill last."""
         self.enter()
         buffers = self._free.pop() if self._free else _Buffers()
+        out = buffers.outputs
+        out[0] = 0
         try:
-            if function(self.pointer, *args, buffers.outputs):
+            if function(self.pointer, *args, out):
                 raise_last()
-            return int(buffers.outputs[0])
+            made: _T = cls._wrap(self, out[0])
+            return made
+        except BaseException:
+            self._let_go(out, 1)
+            raise
         finally:
             self._free.append(buffers)
+
+    def _let_go(self, handles: Any, n: int) -> None:
+        """After an interrupt: what the core made and no Tensor owns. Others are stale by now."""
+        for k in range(n):
+            lib.tt_release(self.pointer, handles[k])
 
     def apply(
         self,
@@ -115,12 +125,14 @@ class Context(calls.ContextBase):
         reals: Sequence[float],
         n_outputs: int = 1,
     ) -> Any:
-        """Run one operation; returns the handle of its output, or a list of them."""
+        """Run one operation; returns its output, or a tuple of them."""
         if self.orphans or get_ident() != self.thread:
             self.enter()
-        if self._find_origin is not None:
+        if self._watched:
             self.note_origin()
         buffers = self._free.pop() if self._free else _Buffers()
+        out = buffers.outputs
+        out[0] = out[1] = out[2] = 0
         try:
             n = 0
             handles = buffers.inputs
@@ -140,17 +152,20 @@ class Context(calls.ContextBase):
             for real in reals:
                 buffers.reals[n_reals] = real
                 n_reals += 1
-            out = buffers.outputs
             if lib.tt_apply(
                 self.pointer, op, n, handles, n_ints, buffers.ints, n_reals, buffers.reals, out
             ):
                 raise_last()
-            return out[0] if n_outputs == 1 else ffi.unpack(out, n_outputs)
+            made = tuple(self._wrap(out[k]) for k in range(n_outputs))
+            return made[0] if n_outputs == 1 else made
         except OverflowError:
             name = text(lib.tt_op_name(op))
             raise errors.ArgumentError(
                 f"{name}: expected numbers of 64 bits, got {list(ints)}"
             ) from None
+        except BaseException:
+            self._let_go(out, n_outputs)
+            raise
         finally:
             self._free.append(buffers)
 
@@ -177,23 +192,12 @@ class Context(calls.ContextBase):
             )
         return ffi.from_buffer("tt_handle[]", found)
 
-    def set_anomaly(self, on: bool, checks: bool) -> None:
-        from tinytape._origins import number_of_caller
-
-        self.enter()
-        check(lib.tt_set_anomaly(self.pointer, on, checks))
-        self._find_origin = number_of_caller if on else None
-        self._watched = on
-        self.anomaly = on, checks
-
     def note_origin(self) -> None:
-        """Tell the core whose line it is that the next operation comes from."""
-        if self._find_origin is not None:
-            check(lib.tt_set_origin(self.pointer, self._find_origin()))
+        """Under anomaly detection: tell the core whose line the next operation comes from."""
+        if self._watched:
+            from tinytape._origins import number_of_caller
 
-    def set_grad_enabled(self, enabled: bool) -> None:
-        check(lib.tt_set_grad_enabled(self.pointer, enabled))
-        self.grad_enabled = enabled
+            check(lib.tt_set_origin(self.pointer, number_of_caller()))
 
 
 _local = threading.local()
@@ -208,6 +212,8 @@ def current() -> Context:
     return context
 
 
+calls.set_current(current)
+
 _POOLS = {
     "parameters": lib.TT_POOL_PARAM,
     "state": lib.TT_POOL_STATE,
@@ -220,16 +226,18 @@ def memory_stats() -> dict[str, int]:
     """Bytes and counts of the calling thread's context.
 
     Keys: ``step_*`` (the arena of tape and activations: bytes used, high-water mark, capacity,
-    chunks), ``scratch_*``, ``parameters_*``, ``state_*``, ``data_*`` and ``meta_*`` (live bytes and
-    blocks of each pool), ``pool_cached_bytes`` (freed and kept for reuse), ``tape_nodes``,
-    ``held_tensors``, ``live_handles``, and for the whole process ``system_allocations``,
-    ``system_bytes``, ``system_peak_bytes``.
+    chunks), ``kept_*`` (graphs that are held and outlive their step), ``scratch_*``,
+    ``parameters_*``, ``state_*``, ``data_*`` and ``meta_*`` (live bytes and blocks of each pool),
+    ``pool_cached_bytes`` (freed and kept for reuse), ``tape_nodes``, ``held_tensors``,
+    ``live_handles``, and for the whole process ``system_allocations``, ``system_bytes``,
+    ``system_peak_bytes``.
     """
     context = current()
     context.enter()
     raw = ffi.new("tt_memory *")
     check(lib.tt_memory_stats(context.pointer, raw))
     arenas = ["step_used", "step_high_water", "step_capacity", "step_chunks"]
+    arenas += ["kept_used", "kept_capacity"]
     arenas += ["scratch_high_water", "scratch_capacity", "pool_cached_bytes"]
     counts = ["tape_nodes", "held_tensors", "live_handles"]
     system = ["system_allocations", "system_bytes", "system_peak_bytes"]

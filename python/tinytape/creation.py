@@ -35,8 +35,7 @@ def new_zeros(
         raise OutOfMemoryError(f"{name}: a tensor of shape {tuple(sizes)} has too many elements")
     context = current()
     shape = ffi.new("int64_t[]", sizes or [0])
-    handle = context.call(lib.tt_new, pool, kind.code, len(sizes), shape, ffi.NULL)
-    made: Tensor = Tensor._wrap(context, handle)
+    made = context.make(Tensor, lib.tt_new, pool, kind.code, len(sizes), shape, ffi.NULL)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -118,9 +117,8 @@ def full(
     if kind is None:
         whole = dtypes.bool_ if isinstance(value, bool) else dtypes.int64
         kind = whole if isinstance(value, int) else dtypes.float32
-    array, _ = dtypes.as_array(value, kind, "full")
-    made = new_zeros("full", sizes_of((size,), "full"), kind).copy_(array)
-    return _finished(made, requires_grad)
+    made = new_zeros("full", sizes_of((size,), "full"), kind)
+    return _finished(made._overwrite("full", value), requires_grad)
 
 
 def zeros_like(
@@ -264,6 +262,8 @@ def linspace(
     if not kind.is_floating_point:
         if not all(-math.inf < v < math.inf for v in (first, last)):
             raise ArgumentError(f"linspace: the ends must be finite, got {first} and {last}")
+        for end_of in (first, last):
+            dtypes.check_number(end_of, kind, "linspace")
         first, last = int(first), int(last)
     made, places = new_zeros("linspace", [count], kind), np.arange(count)
     by = (last - first) / (count - 1) if count > 1 else 0.0

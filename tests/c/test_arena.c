@@ -253,6 +253,18 @@ static void test_sweeping_forever_stays_small(void)
     arena_free(&a);
 }
 
+/* Every pointer that is kept is looked up among the chunks. */
+static void test_a_large_arena_has_few_chunks(void)
+{
+    enum { PIECE = 1 << 20, PIECES = 1024 };
+    arena a;
+    arena_init(&a, CHUNK);
+    for (int i = 0; i < PIECES && arena_alloc(&a, PIECE) != NULL; i++) {}
+    CHECK(a.used == (size_t)PIECES * PIECE, "%zu bytes in use", a.used);
+    CHECK(a.chunks < 48, "%zu chunks for %d MiB", a.chunks, PIECES);
+    arena_free(&a);
+}
+
 static void test_refused_allocations(void)
 {
     arena a;
@@ -334,6 +346,7 @@ int main(void)
     test_reset_merges();
     test_sweep_keeps_what_lives();
     test_sweeping_forever_stays_small();
+    test_a_large_arena_has_few_chunks();
     test_refused_allocations();
     test_random_calls();
     CHECK(system_bytes() == before, "%lld bytes were lost", (long long)(system_bytes() - before));

@@ -502,6 +502,28 @@ static void test_pauses_that_end_badly(void)
     }
 }
 
+/* Looking for what is dead costs no more than recording did, where everything lives and every
+ * tensor is tiny: all sweeps together visit a bounded number of nodes for each that was recorded.
+ */
+static void test_sweeps_of_a_long_graph_are_few(void)
+{
+    enum { NODES = 100000 };
+    tt_ctx *ctx = tt_ctx_new();
+    tt_handle last = leaf(ctx, 1);
+    int64_t visited = 0;
+    for (int i = 0; i < NODES; i++) {
+        size_t planned = ctx->tape.sweep_above;
+        tt_handle next = apply(ctx, TT_OP_neg, last, 0);
+        release(ctx, last);
+        last = next;
+        if (ctx->tape.sweep_above != planned) visited += ctx->tape.nodes;
+    }
+    CHECK(ctx->tape.nodes == NODES, "%lld nodes", (long long)ctx->tape.nodes);
+    CHECK(visited > 0 && visited <= 2 * NODES, "sweeps visited %lld nodes", (long long)visited);
+    CHECK(ctx->step.chunks < 20, "%zu chunks for %zu bytes", ctx->step.chunks, ctx->step.used);
+    tt_ctx_free(ctx);
+}
+
 static void test_released_graphs_are_refused(void)
 {
     tt_ctx *ctx = tt_ctx_new();
@@ -525,6 +547,7 @@ int main(void)
     test_sweep_keeps_what_can_be_reached();
     test_sweep_of_views();
     test_sweep_keeps_what_is_saved();
+    test_sweeps_of_a_long_graph_are_few();
     test_refused_operations();
     test_refused_handles();
     test_refused_add_op();

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
+from tinytape._ffi import calls
 from tinytape.context import Context, current
 
 
-class detect_anomaly:
+class detect_anomaly(calls.Switch):
     """Within this ``with`` block the first NaN or infinity that is computed raises an error.
 
     The error names the operation, the direction (forward, backward, double backward), which output
@@ -23,17 +24,10 @@ class detect_anomaly:
         NonFiniteError: at the first value that is not finite.
     """
 
+    _anomaly, _now = True, False
+
     def __init__(self, check_nan: bool = True) -> None:
-        self._wanted = True, bool(check_nan)
-        self._before: list[tuple[bool, bool]] = []
-
-    def __enter__(self) -> None:
-        context = current()
-        self._before.append(context.anomaly)
-        context.set_anomaly(*self._wanted)
-
-    def __exit__(self, *exc_info: object) -> None:
-        current().set_anomaly(*self._before.pop())
+        super().__init__(True, check_nan)
 
 
 def unchecked(context: Context) -> AbstractContextManager[None]:
@@ -49,14 +43,8 @@ class set_detect_anomaly(detect_anomaly):
         check_nan: see :class:`detect_anomaly`.
     """
 
-    def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        super().__init__(check_nan)
-        self._wanted = bool(mode), bool(mode and check_nan)
-        self._before.append(current().anomaly)
-        current().set_anomaly(*self._wanted)
-
-    def __enter__(self) -> None:
-        current().set_anomaly(*self._wanted)
+    _now = True
+    __init__ = calls.Switch.__init__
 
 
 def is_anomaly_enabled() -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from tinytape._ffi import check, ffi, lib
+from tinytape._ffi import calls, lib
 from tinytape.autograd.grad_mode import no_grad
 from tinytape.autograd.hooks import naming, numbers
 from tinytape.context import Context, current
@@ -32,8 +32,7 @@ class FunctionCtx:
         self._to_save: tuple[Tensor | None, ...] = ()
         self._constant: tuple[Tensor, ...] = ()
         self._materialize = True
-        self._recorded = False
-        self._running: Context | None = None
+        self._number = 0  # by which the core knows this, once it is recorded
 
     # ---- for forward ----
 
@@ -67,16 +66,20 @@ class FunctionCtx:
         Raises:
             RuntimeError: after forward, other than in backward.
         """
-        if not self._recorded:
+        if not self._number:
             return self._to_save
-        if self._running is None:
+        if self._waiting() is None:
             raise TapeStateError(f"{self._name}: saved tensors are there for its backward() only")
         return tuple(None if i is None else self._kept(i) for i in self._saved)
 
+    def _waiting(self) -> Context | None:
+        """The context of this thread, while a pass in it waits for this."""
+        context = current()
+        here = self._number and lib.tt_paused_id(context.pointer) == self._number
+        return context if here else None
+
     def _kept(self, i: int) -> Tensor:
-        assert self._running is not None
-        handle = self._running.call(lib.tt_paused_tensor, i)
-        kept: Tensor = Tensor._wrap(self._running, handle)
+        kept: Tensor = calls.paused_tensor(current(), i)
         return kept
 
     def _inputs(self) -> list[Tensor]:
@@ -115,18 +118,15 @@ class FunctionCtx:
                 "saved tensors are more than 64 in all"
             )
         number = next(numbers)
-        out = ffi.new("tt_handle[]", len(values))
-        lists = [v for ts in (inputs, kept, values) for v in (len(ts), context.handles(ts))]
-        context.attached[number] = self
         context.note_origin()
-        if lib.tt_function(context.pointer, self._name.encode(), number, *lists, mask, out):
-            del context.attached[number]
-            check(lib.tt_error_code())
-        self._recorded, self._to_save, self._constant = True, (), ()
-        made = iter(ffi.unpack(out, len(values)))
+        made = iter(
+            calls.record(
+                context, context.attached, number, self, self._name, inputs, kept, values, mask
+            )
+        )
+        self._number, self._to_save, self._constant = number, (), ()
         return tuple(
-            Tensor._wrap(context, next(made)) if keep else x
-            for x, keep in zip(outputs, self._differentiable, strict=True)
+            next(made) if keep else x for x, keep in zip(outputs, self._differentiable, strict=True)
         )
 
     def _gradients(self, context: Context) -> list[Tensor | None]:
@@ -134,10 +134,10 @@ class FunctionCtx:
         gradients: list[Tensor | None] = []
         k = 0
         for output, differentiable in zip(self._outputs, self._differentiable, strict=True):
-            handle = context.call(lib.tt_paused_gradient, k) if differentiable else 0
+            gradient = calls.paused_gradient(context, k) if differentiable else None
             k += differentiable
-            if handle:
-                gradients.append(Tensor._wrap(context, handle))
+            if gradient is not None:
+                gradients.append(gradient)
             elif output is not None and self._materialize:
                 gradients.append(zeros(output[0], dtype=output[1]))
             else:
@@ -146,18 +146,12 @@ class FunctionCtx:
 
     def answer(self, context: Context) -> tuple[str, list[Tensor | None]]:
         """The gradients of the tensors among the arguments, for the pass that waits for them."""
-        self._running = context
-        try:
-            needs = lib.tt_paused_needs(context.pointer)
-            bits = iter(range(64))
-            self.needs_input_grad = tuple(
-                t and bool(needs >> next(bits) & 1) for t in self._is_tensor
-            )
-            with naming(f"{self._name}: in backward: "):
-                returned = self._function.backward(self, *self._gradients(context))
-            return self._name, self._check(returned)
-        finally:
-            self._running = None
+        needs = lib.tt_paused_needs(context.pointer)
+        bits = iter(range(64))
+        self.needs_input_grad = tuple(t and bool(needs >> next(bits) & 1) for t in self._is_tensor)
+        with naming(f"{self._name}: in backward: "):
+            returned = self._function.backward(self, *self._gradients(context))
+        return self._name, self._check(returned)
 
     def _check(self, returned: Any) -> list[Tensor | None]:
         given = list(returned) if isinstance(returned, (tuple, list)) else [returned]
@@ -294,7 +288,7 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(backward)
     def wrapper(ctx: FunctionCtx, *grad_outputs: Tensor | None) -> Any:
-        context = ctx._running
+        context = ctx._waiting()
         recording = context is not None and context.grad_enabled
         with no_grad():
             returned = backward(ctx, *grad_outputs)

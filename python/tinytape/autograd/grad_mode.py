@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import wraps
+from inspect import isgeneratorfunction
 from typing import Any, TypeVar, cast
 
+from tinytape._ffi import calls
 from tinytape.context import current
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -16,19 +18,14 @@ def is_grad_enabled() -> bool:
     return current().grad_enabled
 
 
-class _GradMode:
+class _GradMode(calls.Switch):
     """A ``with`` block or decorated function in which operations are recorded, or are not."""
 
-    def __init__(self, mode: bool) -> None:
-        self.mode = mode
-        self._before: list[bool] = []
+    _anomaly = _now = False
 
-    def __enter__(self) -> None:
-        self._before.append(is_grad_enabled())
-        current().set_grad_enabled(self.mode)
-
-    def __exit__(self, *exc_info: object) -> None:
-        current().set_grad_enabled(self._before.pop())
+    @property
+    def mode(self) -> bool:
+        return bool(self._mode)
 
     def __call__(self, function: _F) -> _F:
         mode = self.mode
@@ -38,22 +35,41 @@ class _GradMode:
             with _GradMode(mode):
                 return function(*args, **kwargs)
 
-        return cast(_F, wrapper)
+        return cast(_F, _generator(mode, function) if isgeneratorfunction(function) else wrapper)
+
+
+def _generator(mode: bool, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A generator function whose body runs in a mode, and whose caller does not."""
+
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        body = function(*args, **kwargs)
+        advance, given = body.send, None
+        while True:
+            try:
+                with _GradMode(mode):
+                    made = advance(given)
+            except StopIteration as end:
+                return end.value
+            try:
+                advance, given = body.send, (yield made)
+            except GeneratorExit:
+                with _GradMode(mode):
+                    body.close()
+                raise
+            except BaseException as error:
+                advance, given = body.throw, error
+
+    return wrapper
 
 
 class set_grad_enabled(_GradMode):
     """Record operations or not: from now on, or within a ``with`` block."""
 
-    def __init__(self, mode: bool) -> None:
-        super().__init__(bool(mode))
-        self._before.append(is_grad_enabled())
-        current().set_grad_enabled(self.mode)
-
-    def __enter__(self) -> None:
-        current().set_grad_enabled(self.mode)
+    _now = True
 
     def __call__(self, function: _F) -> _F:
-        current().set_grad_enabled(self._before.pop())  # a decorator says nothing of now
+        self.__exit__()  # a decorator says nothing of now
         return super().__call__(function)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tinytape._ffi import check, ffi, lib
+from tinytape._ffi import calls, lib
 from tinytape.context import Context
 from tinytape.creation import zeros_like
 from tinytape.errors import ArgumentError, TapeStateError
@@ -27,56 +27,29 @@ def run_backward(
         if given is not None and not isinstance(given, Tensor):
             raise TypeError(f"backward: expected a Tensor, got {type(given).__name__}")
     context = outputs[0]._context
-    context.enter()
-    if context.backward_running:
-        raise TapeStateError(
-            "backward: a backward pass is under way: a hook or Function cannot start another"
-        )
-    results = ffi.new("tt_handle[]", max(1, len(inputs)))
     try:
-        context.backward_running = True
-        status = lib.tt_backward(
-            context.pointer,
-            len(outputs),
-            context.handles(outputs),
-            context.handles(gradients),
-            len(inputs),
-            context.handles(inputs),
+        return calls.backward(
+            context,
+            list(outputs),
+            list(gradients),
+            list(inputs),
             retain_graph,
             create_graph,
-            results,
+            _answer,
         )
-        while status == lib.TT_PAUSED:
-            status = _answer(context, create_graph, results)
-        check(status)
-    except BaseException:
-        lib.tt_backward_abort(context.pointer)
-        raise
     finally:
-        context.backward_running = False
         if context.attached or context.lingering:
             context.forget_ended()
-    return [Tensor._wrap(context, h) if h else None for h in results[0 : len(inputs)]]
 
 
-def _answer(context: Context, create_graph: bool, results: Any) -> int:
-    """Let the hook or Function that the pass waits for have its say, and go on."""
+def _answer(context: Context) -> tuple[str, list[Tensor | None]]:
+    """What the hook or Function that the pass waits for has to say."""
     number = lib.tt_paused_id(context.pointer)
     waited_for = context.attached.get(number) or context.leaf_hooks.get(number)
-    name: str = "register_hook"
-    answers: list[Tensor | None] = [None]
-    if waited_for is not None:
-        enabled = context.grad_enabled
-        context.set_grad_enabled(create_graph)
-        try:
-            name, answers = waited_for.answer(context)
-        finally:
-            context.set_grad_enabled(enabled)
-    handles = context.handles(answers)
-    status: int = lib.tt_backward_resume(
-        context.pointer, name.encode(), len(answers), handles, results
-    )
-    return status
+    if waited_for is None:
+        return "register_hook", [None]
+    answer: tuple[str, list[Tensor | None]] = waited_for.answer(context)
+    return answer
 
 
 def _listed(given: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tinytape._ffi import check, ffi, lib
+from tinytape._ffi import calls, check, ffi, lib
 from tinytape.context import Context
 from tinytape.errors import DTypeError, NonFiniteError, ShapeError, TapeStateError
 from tinytape.tensor import Tensor
@@ -28,40 +28,42 @@ class Hooks:
     does not.
     """
 
-    __slots__ = ("__weakref__", "context", "functions", "grad", "handle", "number", "retains_grad")
+    __slots__ = ("__weakref__", "context", "functions", "grad", "leaf", "number", "retains_grad")
 
-    def __init__(self, context: Context, number: int, handle: int) -> None:
+    def __init__(self, context: Context, number: int, leaf: Tensor | None) -> None:
         self.context = context
         self.number = number
-        #: A hold of our own on a leaf, which keeps it valid for hooks that refer to it; else 0.
-        self.handle = handle
         self.functions: dict[int, Hook] = {}
         self.retains_grad = False
         self.grad: Tensor | None = None
+        #: A hold of our own on a leaf, which keeps it valid for hooks that refer to it.
+        self.leaf = leaf
 
     def __del__(self) -> None:
-        context = self.context
-        if not self.handle:
+        if getattr(self, "leaf", None) is None:  # of no leaf, or not even made
             return
+        context = self.context
         here = get_ident() == context.thread
-        if context.closed or (here and not lib.tt_used_by_tape(context.pointer, self.handle)):
+        if context.closed or (here and not self.used_by_tape()):
             self.release()
             return
         context.attached[self.number] = self
         context.lingering.append(self)
 
+    def used_by_tape(self) -> bool:
+        leaf = self.leaf
+        return leaf is not None and bool(lib.tt_used_by_tape(self.context.pointer, leaf._handle))
+
     def release(self) -> None:
         """The end of hooks that lingered for the tape."""
-        handle, self.handle = self.handle, 0
         self.functions.clear()
         if self.context.attached.get(self.number) is self:
             del self.context.attached[self.number]
-        if handle and lib.tt_release(self.context.pointer, handle):
-            self.context.leave(handle)
+        self.leaf = None
 
     def answer(self, context: Context) -> tuple[str, list[Tensor | None]]:
         """What becomes of the gradient that the paused pass has."""
-        given: Tensor = Tensor._wrap(context, context.call(lib.tt_paused_gradient, 0))
+        given: Tensor = calls.paused_gradient(context, 0)
         gradient = given
         for function in list(self.functions.values()):
             with naming("register_hook: in a hook: "):
@@ -103,15 +105,13 @@ def _check_replacement(new: Any, old: Tensor) -> None:
 class RemovableHandle:
     """What ends a hook: by ``remove()``, or at the end of a ``with`` block."""
 
-    def __init__(self, hooks: Hooks, number: int) -> None:
-        self._hooks: Hooks | None = hooks
+    def __init__(self, functions: dict[int, Hook], number: int) -> None:
+        self._functions = functions
         self._number = number
 
     def remove(self) -> None:
         """Call the hook no more. Once is enough; more often does nothing."""
-        hooks, self._hooks = self._hooks, None
-        if hooks is not None:
-            hooks.functions.pop(self._number, None)
+        self._functions.pop(self._number, None)
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -134,8 +134,7 @@ def hooks_of(tensor: Tensor) -> Hooks:
     hooks = context.attached.get(number) or context.leaf_hooks.get(number)
     if hooks is None:
         is_leaf = tensor.is_leaf
-        handle = context.call(lib.tt_hold, tensor._handle) if is_leaf else 0
-        hooks = Hooks(context, number, handle)
+        hooks = Hooks(context, number, calls.hold(tensor) if is_leaf else None)
         if is_leaf:
             context.leaf_hooks[number] = hooks
         else:
@@ -151,7 +150,7 @@ def register_hook(tensor: Tensor, hook: Hook) -> RemovableHandle:
     hooks = hooks_of(tensor)
     number = next(numbers)
     hooks.functions[number] = hook
-    return RemovableHandle(hooks, number)
+    return RemovableHandle(hooks.functions, number)
 
 
 def retain_grad(tensor: Tensor) -> None:

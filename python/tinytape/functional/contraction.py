@@ -75,7 +75,7 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
         wanted = {*output, *(name for term in terms[k:] for name in term.names)}
         result = _product(result, other, wanted)
     x, names = _summed(result, output)
-    return _ordered(x, names, output)
+    return permute(x, [names.index(name) for name in output])  # never an operand itself
 
 
 # ---- the equation --------------------------------------------------------------------------------

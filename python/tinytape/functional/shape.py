@@ -124,7 +124,7 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     check_tensor("squeeze", input)
     axes = range(input.ndim) if dim is None else axes_of("squeeze", input, dim)
     kept = [n for i, n in enumerate(input.shape) if n != 1 or i not in axes]
-    return reshape(input, kept) if len(kept) < input.ndim else input
+    return reshape(input, kept)
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
@@ -190,7 +190,7 @@ swapdims = transpose
 
 
 def t(input: Tensor) -> Tensor:
-    """A matrix transposed, as a view; a vector or a single value as it is.
+    """A matrix transposed; of a vector or a single value, what it is. A view.
 
     Raises:
         ShapeError: for more than 2 dimensions.
@@ -198,7 +198,7 @@ def t(input: Tensor) -> Tensor:
     check_tensor("t", input)
     if input.ndim > 2:
         raise ShapeError(f"t: expected at most 2 dimensions, got shape {input.shape}")
-    return transpose(input, 0, 1) if input.ndim == 2 else input
+    return permute(input, list(range(input.ndim))[::-1])
 
 
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:

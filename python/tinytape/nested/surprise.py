@@ -218,4 +218,4 @@ class SurpriseLossComputer:
 def _mean_square(y: Tensor) -> Tensor:
     """mean(y^2), by the norm: one pass over y forward and one backward."""
     size = norm(y)
-    return size * size * (1.0 / max(1, y.numel()))
+    return size * (size * (1.0 / max(1, y.numel())))

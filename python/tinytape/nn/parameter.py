@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._ffi import lib
+from .._ffi import check, lib
 from ..dtypes import dtype
 from ..tensor import Tensor
 
@@ -29,8 +29,7 @@ class Parameter(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: expected a Tensor, got {type(data).__name__}")
         context = data._context
-        handle = context.call(lib.tt_copy_to_pool, data._handle, lib.TT_POOL_PARAM)
-        self: Parameter = cls._wrap(context, handle)
+        self = context.make(cls, lib.tt_copy_to_pool, data._handle, lib.TT_POOL_PARAM)
         self.name = None
         self.requires_grad_(requires_grad)
         return self
@@ -41,14 +40,24 @@ class Parameter(Tensor):
             self.name = name
 
     def convert_(self, wanted: dtype) -> None:
-        """Change the type in place, of the gradient too; this object stays the same."""
+        """Change the type in place, of the gradient too; this object and its hooks stay the same.
+
+        A pass over what was recorded with the old type is refused: its gradient would be lost.
+        """
         if wanted is self.dtype:
             return
         grad = self.grad
         converted = Parameter(self.detach().to(wanted), self.requires_grad)
         if grad is not None:
             converted.grad = grad.detach().to(wanted)
+        hooks = getattr(self, "_hooks", None)
         self._exchange(converted)  # what this object held goes with the other one
+        check(lib.tt_retire(self._context.pointer, converted._handle))
+        if hooks is not None:
+            from tinytape.autograd.hooks import hooks_of
+
+            del self._hooks
+            hooks_of(self).functions, hooks.functions = hooks.functions, {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         copied = Parameter(self.detach(), self.requires_grad)

@@ -9,7 +9,7 @@ from .. import _updates
 from .._ffi import lib
 from ..creation import eye, zeros_like
 from ..errors import ArgumentError
-from ..functional import clamp, matmul
+from ..functional import clamp, matmul, norm
 from ..tensor import Tensor
 from ._options import check_non_negative, refuse
 from .optimizer import Group, Optimizer, Params
@@ -148,8 +148,7 @@ def _orthogonal(
     """Each matrix of (k, rows, columns) with its singular values moved close to 1."""
     a, b, c = coefficients
     tall = blocks.shape[1] > blocks.shape[2]
-    norm = (blocks * blocks).sum((1, 2), keepdim=True).sqrt()
-    x = blocks / clamp(norm, min=eps)
+    x = blocks / clamp(norm(blocks, 2, (1, 2), keepdim=True), min=eps)
     identity = eye(min(blocks.shape[1:]), dtype=blocks.dtype) * a
     for _ in range(steps):
         # One square factor, (a I + b A + c A A): on the smaller side, and symmetric.

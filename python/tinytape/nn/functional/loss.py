@@ -8,7 +8,18 @@ from typing import Any
 from tinytape._ffi import OPS
 from tinytape.creation import ones_like, zeros_like
 from tinytape.errors import ArgumentError, ShapeError
-from tinytape.functional import log_softmax, mean, mul, permute, reshape, sub, sum
+from tinytape.functional import (
+    isinf,
+    log_softmax,
+    logical_and,
+    mean,
+    mul,
+    permute,
+    reshape,
+    sub,
+    sum,
+    where,
+)
 from tinytape.functional._apply import apply, check_tensor
 from tinytape.tensor import Tensor
 
@@ -97,6 +108,9 @@ def binary_cross_entropy_with_logits(
 ) -> Tensor:
     """-t ln p - (1 - t) ln(1 - p) with p = 1 / (1 + e^-input), in nats, for each element.
 
+    An infinite logit costs nothing where it is right and is infinitely wrong elsewhere; a weight of
+    0 takes that away too.
+
     Args:
         input: logits, of any shape.
         target: t, of the same shape, between 0 and 1.
@@ -121,9 +135,9 @@ def binary_cross_entropy_with_logits(
     else:
         check_tensor(name, pos_weight)
         if_positive, if_negative = ones_like(input), zeros_like(input)
-        losses = target * pos_weight * apply(op, (input, if_positive))
-        losses = losses + (1.0 - target) * apply(op, (input, if_negative))
-    return _reduced(losses if weight is None else losses * weight, reduction)
+        losses = _weighted(apply(op, (input, if_positive)), target * pos_weight)
+        losses = losses + _weighted(apply(op, (input, if_negative)), 1.0 - target)
+    return _reduced(losses if weight is None else _weighted(losses, weight), reduction)
 
 
 def mse_loss(
@@ -157,8 +171,9 @@ def mse_loss(
         raise ShapeError(
             f"mse_loss: expected a weight of the input's shape {input.shape}, got {weight.shape}"
         )
-    losses = mul(losses, weight)
-    return sum(losses) / sum(weight) if reduction == "mean" else _reduced(losses, reduction)
+    if reduction == "mean":  # divided first: a weight times a square may be no float32
+        return sum(mul(losses, weight / sum(weight)))
+    return _reduced(mul(losses, weight), reduction)
 
 
 # ---- what they share -----------------------------------------------------------------------------
@@ -190,6 +205,12 @@ def _reduced(losses: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return losses
     return mean(losses) if reduction == "mean" else sum(losses)
+
+
+def _weighted(losses: Tensor, factor: Tensor) -> Tensor:
+    """The losses times a factor: nothing where that is zero, of an infinite loss too."""
+    nothing = logical_and(isinf(losses), factor == 0.0)
+    return mul(where(nothing, 0.0, losses), factor)
 
 
 def _with_indices(
@@ -239,12 +260,12 @@ def _with_probabilities(
         )
     if label_smoothing > 0.0:
         target = target * (1.0 - label_smoothing) + label_smoothing / classes
-    losses = -log_softmax(input, axis) * target
+    losses = _weighted(-log_softmax(input, axis), target)
     if weight is not None:
         if weight.shape != (classes,):
             raise ShapeError(
                 f"{name}: expected a weight for each of the {classes} classes, "
                 f"got shape {weight.shape}"
             )
-        losses = losses * reshape(weight, [classes] + [1] * (input.ndim - 1 - axis))
+        losses = _weighted(losses, reshape(weight, [classes] + [1] * (input.ndim - 1 - axis)))
     return _reduced(sum(losses, axis), reduction)
