@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -221,6 +222,20 @@ def test_plot_draws_a_picture(run: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out.strip() == str(run / "curve.png")
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG\r\n")
     assert (run / "curve.png").stat().st_size > 10_000
+
+
+def test_plot_writes_through_no_link(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (tmp_path / "mine.png").write_text("precious")
+    (folder / "curve.png").unlink(missing_ok=True)
+    (folder / "curve.png").symlink_to(tmp_path / "mine.png")
+    assert plot.main([str(folder)]) == 1
+    assert "a link to" in error_of(capsys) and (folder / "curve.png").is_symlink()
+    assert (tmp_path / "mine.png").read_text() == "precious"
+    assert not list(folder.glob(".tmp-*"))
 
 
 def test_plot_without_matplotlib_names_the_extra(

@@ -295,3 +295,16 @@ def test_no_more_is_read_than_expected(tmp_path: Path) -> None:
         file.truncate(1 << 40)  # with holes: reading it would take all memory
     with pytest.raises(OSError, match="expected at most 100"):
         _files.read_file(path, 100)
+
+
+def test_a_link_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"precious")
+    for target in ("mine", "nothing"):
+        (tmp_path / "link").symlink_to(target)
+        with pytest.raises(OSError, match=f"a link to {target}") as error:
+            _files.replace_file(tmp_path / "link", b"other")
+        assert error.value.filename == str(tmp_path / "link")
+        assert os.readlink(tmp_path / "link") == target
+        (tmp_path / "link").unlink()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+    assert (tmp_path / "mine").read_bytes() == b"precious"

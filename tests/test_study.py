@@ -158,6 +158,17 @@ def test_a_run_that_fails_is_named(tmp_path: Path) -> None:
         list(run_study(study, tmp_path, data="nowhere.txt", **options))
 
 
+def test_a_study_writes_through_no_link(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    study = Study("Which?", (Variant("a", dict(TINY)),))
+    options: dict[str, Any] = {"data": str(text), "seeds": 1, "settings": {}, "say": print}
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a-1.log").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match=r"a-1\.log"):
+        list(run_study(study, tmp_path, **options))
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
 def test_the_random_text_is_the_same_every_time() -> None:
     text = runs.random_text()
     assert len(text) == runs.RANDOM_CHARACTERS and text == runs.random_text()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tinytape._files import discard_folder
+from tinytape.training import saving
 from tinytape.training.claim import claim
 from tinytape.training.errors import RunError
 from tinytape.training.replaced import discard, kept, put_back
@@ -228,3 +231,18 @@ def test_links_are_a_promise_or_a_refusal(tmp_path: Path) -> None:
         path.unlink()
         (tmp_path / "aside").rename(path)
     assert is_run(other)
+
+
+def test_what_cannot_be_removed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = a_run(tmp_path / "run")
+    claim(folder, say, overwrite=True)
+    (folder.checkpoints / "step-00000002").mkdir(parents=True)
+    (folder.checkpoints / "step-00000001").mkdir()
+    monkeypatch.setattr(shutil, "rmtree", lambda *args, **named: None)
+    monkeypatch.setattr(saving, "prune_checkpoints", lambda room, keep: discard_folder(
+        room / "step-00000001"
+    ))  # fmt: skip
+    said: list[str] = []
+    saving.rotate(folder, 1, said.append)
+    assert [line.split(": ")[1] for line in said] == ["not all of it could be removed"] * 2
+    assert all(Path(line.split(": ")[0]).is_dir() for line in said)

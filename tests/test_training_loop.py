@@ -31,6 +31,7 @@ from tinytape.training import (
 from tinytape.training.nonfinite import first_bad_operation
 from tinytape.training.progress import Console, Progress
 from tinytape.training.report import planned_memory
+from tinytape.training.saving import save
 from tinytape.training.session import Session, build_session
 from tinytape.training.state_tree import join_state, split_state
 from tinytape.training.step import batch_losses
@@ -269,7 +270,7 @@ def test_weights_that_are_not_finite_are_not_saved(text: Path, tmp_path: Path) -
     session = session_of(text, tmp_path)
     session.model.head.bias.fill_(math.inf)
     with pytest.raises(NonFiniteError, match=r"head\.bias is nan; .* no checkpoint yet"):
-        loop._save(session, RunFolder(tmp_path), tmp_path / "checkpoints")
+        save(session, RunFolder(tmp_path), tmp_path / "checkpoints")
     assert not (tmp_path / "checkpoints").exists()
 
 

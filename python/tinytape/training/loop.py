@@ -6,23 +6,19 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tinytape as tt
 
-from .._files import discard_folder
-from .arrays import NotFiniteError
 from .belonging import require_same_run
 from .changes import changed_for_resume
 from .checkpoint import (
     Checkpoint,
-    copy_checkpoint,
     list_checkpoints,
     prune_checkpoints,
-    save_checkpoint,
     step_of,
 )
 from .claim import claim, require_claimable
@@ -31,18 +27,18 @@ from .defaults import resolve
 from .environment import differences, environment, resident_mb
 from .errors import ConfigError
 from .evaluate import perplexity
-from .final_weights import save_final_weights
 from .load import settings_of
 from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress
-from .replaced import discard, repair
+from .replaced import repair
 from .report import closing, header
 from .run_folder import RunFolder
-from .run_state import ORIGIN, look_at
+from .run_state import look_at
+from .saving import discard_before, persist, rotate, save, save_final, settle, write_settings
 from .session import Session, build_session
 from .shell import command_line
 from .signals import StopSignals
-from .starting_point import keep_best, require_home, starting_point
+from .starting_point import copy_good, place_for_best, require_home, starting_point
 from .step import train_step
 
 
@@ -74,7 +70,7 @@ def train(
     require_claimable(folder, overwrite=overwrite)
     with _held(folder, console):
         claim(folder, console.line, overwrite=overwrite)
-        _write_settings(session, folder)
+        write_settings(session, folder, console.line)
         return _run(session, folder, console, resumed=None)
 
 
@@ -141,17 +137,19 @@ def resume(
         if in_place:
             repair(folder)
             if not comparable:  # what will be best takes the place of these
-                keep_best(folder, best, start.record, console.line)
+                place = place_for_best(folder, start.record)
+                for path in copy_good(best, place, console.line):
+                    console.line(f"losses are measured anew; what was best before is {path}")
         else:
             require_claimable(target, overwrite=overwrite)  # before the folder is made
             stack.enter_context(_held(target, console))
             claim(target, console.line, overwrite=overwrite)
-            for path in best if comparable else ():
-                copy_checkpoint(path, target.best)
+            if comparable:
+                copy_good(best, target.best, console.line)
         branched = None if found is None else str(found.path.absolute())
         origin = look_at(folder).origin if in_place else branched
-        _write_settings(session, target, origin)
-        target.write_metrics(metrics)
+        write_settings(session, target, console.line, origin)
+        persist(target, console.line, lambda: target.write_metrics(metrics))
         return _run(session, target, console, resumed=found)
 
 
@@ -161,21 +159,6 @@ def _held(folder: RunFolder, console: Console) -> Iterator[None]:
         if notice:
             console.line(notice)
         yield
-
-
-def _write_settings(session: Session, folder: RunFolder, origin: str | None = None) -> None:
-    """The config first: it is what shows that the rest is a run's.
-
-    Args:
-        origin: the checkpoint of another run that this one goes on from. Without a checkpoint of
-            its own, it must not be taken for a run that had not begun.
-    """
-    record = session.record()
-    if origin:
-        record[ORIGIN] = origin
-    folder.write_config(record)
-    if not folder.tokenizer.is_file():
-        session.tokenizer.save(folder.tokenizer)
 
 
 def _run(
@@ -208,10 +191,10 @@ def _run(
                     counters.step % config.checkpoint_interval == 0 or counters.step == config.iters
                 )
                 if saved is None or (saved != session.position and (stop.requested or due)):
-                    _save(session, folder, folder.checkpoints, progress.note)
-                    for left in discard(folder):
-                        progress.note(left)
-                    prune_checkpoints(folder.checkpoints, config.keep)
+                    save(session, folder, folder.checkpoints, progress.note)
+                    persist(
+                        folder, progress.note, lambda: rotate(folder, config.keep, progress.note)
+                    )
                     saved = session.position
                 # A request may have come since it was last looked at: what is left must be saved.
                 if counters.step == config.iters or (stop.requested and saved == session.position):
@@ -231,18 +214,13 @@ def _run(
                     progress.step(counters.step, loss, took)
         finally:
             progress.close()
-        _follow(folder, console.line)  # before anything is said of it
         if stop.requested is None:
-            save_final_weights(
-                folder.model,
-                session.weights(),
-                step=counters.step,
-                model=session.model.config.to_dict(),
-                tokenizer=session.tokenizer,
-            )
+            save_final(session, folder, console.line)
+            settle(session, folder, console.line)
             for line in closing(session, folder, stop):
                 console.line(line)
         else:
+            settle(session, folder, console.line)
             console.line(
                 f"stopped by {stop.requested} and saved at step {counters.step}; go on with: "
                 f"{command_line('train', '--resume', folder.path)}"
@@ -278,85 +256,32 @@ def _evaluate(
         counters.best_loss, counters.best_step = held_out, counters.step
     lr = session.updates.rate()
     memory = tt.memory_stats()
-    _follow(folder, progress.note)
-    folder.append_metrics(
-        {
-            "step": counters.step,
-            "train_loss": train,
-            "val_loss": held_out,
-            "val_perplexity": perplexity(held_out),
-            "val_bits_per_character": held_out / math.log(2.0),
-            "lr": lr,
-            "grad_norm": counters.grad_norm,
-            "tokens": counters.step * session.tokens_per_step,
-            "tokens_per_s": pace.take(session.tokens_per_step),
-            "elapsed_s": round(counters.seconds + time.perf_counter() - begun, 3),
-            "rss_mb": resident_mb(),
-            "arena_bytes": memory["step_high_water"],
-            "system_bytes": memory["system_bytes"],
-            "system_allocations": memory["system_allocations"],
-            "skipped": counters.skipped,
-            "best_step": counters.best_step,
-            **session.task.figures(),
-            **session.updates.figures(),
-        }
-    )
+    record = {
+        "step": counters.step,
+        "train_loss": train,
+        "val_loss": held_out,
+        "val_perplexity": perplexity(held_out),
+        "val_bits_per_character": held_out / math.log(2.0),
+        "lr": lr,
+        "grad_norm": counters.grad_norm,
+        "tokens": counters.step * session.tokens_per_step,
+        "tokens_per_s": pace.take(session.tokens_per_step),
+        "elapsed_s": round(counters.seconds + time.perf_counter() - begun, 3),
+        "rss_mb": resident_mb(),
+        "arena_bytes": memory["step_high_water"],
+        "system_bytes": memory["system_bytes"],
+        "system_allocations": memory["system_allocations"],
+        "skipped": counters.skipped,
+        "best_step": counters.best_step,
+        **session.task.figures(),
+        **session.updates.figures(),
+    }
+    persist(folder, progress.note, lambda: folder.append_metrics(record))
     if counters.best_step == counters.step:
         # Apart from the others, so that their rotation does not reach it.
-        best = _save(session, folder, folder.best, progress.note)
-        for path in list_checkpoints(folder.best):
-            if path != best:
-                discard_folder(path)
+        best = save(session, folder, folder.best, progress.note)
+        discard_before(best, folder, progress.note)
     progress.evaluated(counters.step, train, held_out, lr)
-
-
-def _save(
-    session: Session,
-    folder: RunFolder,
-    where: Path,
-    note: Callable[[str], None] = lambda text: None,
-) -> Path:
-    """Write a checkpoint into ``where``, a folder of the run, wherever that lies by now.
-
-    Raises:
-        NonFiniteError: it would hold a number that no reader accepts.
-        FolderGoneError: there is no folder any more to save in.
-        OSError: the disk is full or fails; what was there before is untouched.
-    """
-    state, arrays = session.state()
-    step = session.counters.step
-    _follow(folder, note)
-    folder.require_rooms()
-    if not folder.has_settings:  # somebody removed them, and without them nothing goes on
-        _write_settings(session, folder)
-    try:
-        path = save_checkpoint(
-            folder.path / where.name,
-            step,
-            model=session.weights(),
-            arrays=arrays,
-            state=state,
-            config=session.record(),
-            env=environment(),
-            tokenizer=session.tokenizer,
-        )
-    except NotFiniteError as error:  # a bad checkpoint must not push out a good one
-        raise nonfinite_error(step, error.name, math.nan, "", "it was not saved", folder) from error
-    except OSError:
-        if not _follow(folder, note):
-            raise
-        folder.remove_leftovers()  # it was moved while this was written
-        return _save(session, folder, where, note)
-    _follow(folder, note)
-    return folder.path / where.name / path.name
-
-
-def _follow(folder: RunFolder, note: Callable[[str], None]) -> bool:
-    """Go after a folder that was moved, and say so. FolderGoneError where it is gone."""
-    moved = folder.follow()
-    if moved:
-        note(moved)
-    return moved is not None
 
 
 class _Pace:

@@ -42,9 +42,12 @@ def _interpreter() -> Path:
 def _shortest(path: Path) -> str:
     """The name alone where PATH leads to this very file, else how to reach it from here."""
     found = shutil.which(path.name)
-    if found and os.path.abspath(found) == os.path.abspath(path):
-        return path.name
-    near = os.path.relpath(path)
+    try:
+        if found and os.path.abspath(found) == os.path.abspath(path):
+            return path.name
+        near = os.path.relpath(path)
+    except OSError:  # the working directory is gone: it was a checkpoint, and is rotated away
+        return str(path)
     if near.startswith(os.pardir):
         return str(path)
     return near if os.sep in near else os.path.join(os.curdir, near)

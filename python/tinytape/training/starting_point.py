@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import CharTokenizer
+from ..errors import TinytapeError
 from .checkpoint import (
     Checkpoint,
     copy_checkpoint,
@@ -19,6 +20,7 @@ from .checkpoint import (
     step_of,
 )
 from .errors import CheckpointError, RunError
+from .load import settings_of
 from .replaced import is_kept, repair
 from .run_folder import RunFolder, room_problem
 from .run_state import RunState, link_problem, look_at
@@ -55,7 +57,7 @@ def require_home(folder: RunFolder, checkpoint: Path | None) -> None:
         raise RunError(
             f"{checkpoint} lies in no run; add --out for a folder where one goes on from it"
         )
-    state.require_run()
+    _require_record(state)
 
 
 def starting_point(
@@ -96,7 +98,7 @@ def find_start(state: RunState) -> Start:
         RunError, CheckpointError: there is neither; the message says what there is, and which
             commands would use it.
     """
-    record = state.require_run()
+    record = _require_record(state)
     problems: list[str] = []
     for path in state.checkpoints:
         try:
@@ -131,12 +133,13 @@ def require_going_on(state: RunState, start: Start, *, chosen: bool, changes: bo
     if problem := link_problem(folder):
         path = start.checkpoint.path if chosen and start.checkpoint else folder.path
         raise RunError(f"{problem}. To go on in another folder: {_resume(path, state)}")
-    if start.checkpoint is None or not (chosen or changes):
+    if start.checkpoint is None:
         return
     step = start.checkpoint.step
     newest = bool(state.checkpoints) and step_of(state.checkpoints[0]) == step
-    if newest and not changes:
-        return  # what a plain --resume would take
+    usual = not chosen or newest  # what a plain --resume takes, and all after it comes again
+    if usual and not changes and (start.problems or _is_due_after(start, state.evaluated_step())):
+        return
     if later := state.beyond(step):
         path = start.checkpoint.path
         raise RunError(
@@ -145,23 +148,49 @@ def require_going_on(state: RunState, start: Start, *, chosen: bool, changes: bo
         )
 
 
-def keep_best(
-    folder: RunFolder, best: Iterable[Path], record: Mapping[str, Any], say: Callable[[str], None]
-) -> None:
-    """Copy what was best of another text, or measured otherwise, to where nothing replaces it."""
+def _is_due_after(start: Start, step: int) -> bool:
+    """Whether evaluations up to a step are what a kill leaves, which comes before a checkpoint."""
+    assert start.checkpoint is not None
+    interval = settings_of(start.record, start.source).checkpoint_interval
+    return step <= (start.checkpoint.step // interval + 1) * interval
+
+
+def place_for_best(folder: RunFolder, record: Mapping[str, Any]) -> Path:
+    """Where what was best of another text is kept, or measured otherwise: nothing replaces it."""
     name = re.sub(r"[^\w.-]", "-", str(record["corpus"].get("name")))
     place, number = folder.path / f"best-{name}", 1
     while os.path.lexists(place):
         number += 1
         place = folder.path / f"best-{name}-{number}"
-    for path in best:
-        copied = copy_checkpoint(path, place)
-        say(f"losses from here on are of another measure; the best before is {copied}")
+    return place
+
+
+def copy_good(paths: Iterable[Path], place: Path, say: Callable[[str], None]) -> list[Path]:
+    """Copy the checkpoints that verify into another folder; the others are said."""
+    copies = []
+    for path in paths:
+        try:
+            copies.append(copy_checkpoint(path, place))
+        except CheckpointError as error:
+            say(f"did not copy a checkpoint: {error}")
+    return copies
 
 
 def _start(checkpoint: Checkpoint, problems: list[str]) -> Start:
     source = checkpoint.path / "config.json"
     return Start(checkpoint, checkpoint.config, source, tuple(problems))
+
+
+def _require_record(state: RunState) -> dict[str, Any]:
+    """The run's record, or an error that says what else there is to go on from."""
+    try:
+        return state.require_run()
+    except TinytapeError as error:
+        good = _first_good((*state.checkpoints, *state.best))
+        if good is None:
+            raise
+        words = f"{error}. There is {good.path}: {_resume(good.path, state)}"
+        raise type(error)(words) from error
 
 
 def _first_good(paths: tuple[Path, ...]) -> Checkpoint | None:
