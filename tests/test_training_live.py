@@ -18,6 +18,8 @@ from tinytape.training import checkpoint as module
 from tinytape.training.checkpoint import ATTEMPTS, latest_checkpoint, list_checkpoints
 from tinytape.training.examine import examine, listed
 from tinytape.training.run_folder import RunFolder
+from tinytape.training.run_state import look_at
+from tinytape.training.starting_point import find_start
 
 from .soak._miniature import write_run
 
@@ -94,6 +96,17 @@ def test_generate_verify_and_list(
             assert again() == 0
         captured = capsys.readouterr()
         assert captured.err == "" and "damaged" not in captured.out, captured
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_branch_begins_at_what_is_the_newest_by_then(
+    run: RunFolder, made: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """``--resume RUN --out OTHER``, while RUN goes on."""
+    state = look_at(run)
+    monkeypatch.setattr(os, "open", GoesOn(run, made, name, [3, 4]))
+    start = find_start(state)
+    assert start.checkpoint is not None and start.checkpoint.step == 4 and not start.problems
 
 
 def test_what_was_removed_is_left_out(

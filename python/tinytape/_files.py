@@ -119,30 +119,44 @@ def sync_folder(path: Path) -> None:
     if os.name == "nt":
         return
     try:
-        with opened(path, os.O_RDONLY) as descriptor:
-            try:
-                os.fsync(descriptor)
-            except OSError as error:
-                if error.errno not in _NO_FOLDER_SYNC:
-                    raise
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError as error:
-        if error.errno not in _NO_FOLDER_OPEN:
-            raise
+        if error.errno in _NO_FOLDER_OPEN:
+            return
+        raise
+    with _naming(path), _closing(descriptor):
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_SYNC:
+                raise
 
 
 @contextmanager
 def opened(path: Path, flags: int) -> Iterator[int]:
     """A descriptor. What fails with it names the path, which the system does not do."""
-    try:
+    with _naming(path):
         descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
-        try:
+        with _closing(descriptor):
             yield descriptor
-        finally:
-            os.close(descriptor)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.filename is None:
             error.filename = os.fspath(path)
         raise
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def remove_leftovers(folder: Path, names: re.Pattern[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from .._json import parse
 from .errors import CheckpointError
 
 MEBIBYTE = 1 << 20
-# The state of 30,000 parameters has about 12 MB; more is no record of ours.
+# The state of 10,000 parameters has about 5 MB, and as much the header of its arrays.
 RECORD_LIMIT = 16 * MEBIBYTE
 
 

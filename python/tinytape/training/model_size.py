@@ -13,7 +13,7 @@ from .errors import ModelSizeError
 # as large as it should be is read and built, since its names and shapes tell better what differs.
 _SLACK = 2
 # Of a training state, in weights: moments, gradients, sums of inputs, where a level begins again.
-_PER_WEIGHT = 16
+_PER_WEIGHT = 64
 _ROWS = 1 << 24  # and what a model carries from batch to batch for the rows of a batch
 
 

@@ -15,6 +15,7 @@ from .checkpoint import (
     Checkpoint,
     copy_checkpoint,
     is_checkpoint,
+    latest_checkpoint,
     list_checkpoints,
     load_checkpoint,
     step_of,
@@ -99,12 +100,9 @@ def find_start(state: RunState) -> Start:
             commands would use it.
     """
     record = _require_record(state)
-    problems: list[str] = []
-    for path in state.checkpoints:
-        try:
-            return _start(load_checkpoint(path), problems)
-        except CheckpointError as error:
-            problems.append(str(error))
+    found, problems = latest_checkpoint(state.folder.checkpoints)
+    if found is not None:
+        return _start(found, problems)
     best = _first_good(state.best)
     if problems:
         raise CheckpointError(
