@@ -54,7 +54,7 @@ def tensor(
     Raises:
         DTypeError: for data that no tensor can hold.
         ShapeError: for a ragged list, or more than 8 dimensions.
-        ArgumentError: for a number beyond int64 where integers are asked for.
+        NumberError: for a number that the integers asked for do not hold.
     """
     refuse_others("tensor", options, *OF_MAKERS)
     if isinstance(data, Tensor):
@@ -137,7 +137,11 @@ def full(
     requires_grad: bool = False,
     **options: Any,
 ) -> Tensor:
-    """One value everywhere; without a dtype float32, int64 or bool, as the value is."""
+    """One value everywhere; without a dtype float32, int64 or bool, as the value is.
+
+    Raises:
+        NumberError: for a value that the dtype does not hold.
+    """
     refuse_others("full", options, *OF_MAKERS)
     value, kind = _number("full", fill_value), dtype
     if kind is None:

@@ -56,8 +56,7 @@ class Tensor(Operators, Copying, calls.TensorBase):
     def _number(cls, context: Context, array: np.ndarray[Any, Any]) -> Any:
         """A value without dimensions that stands for a plain number."""
         kind = dtypes.from_numpy_dtype(array.dtype)
-        handle = context.call(lib.tt_number, kind.code, ffi.from_buffer(array))
-        return cls._wrap(context, handle)
+        return context.make(cls, lib.tt_number, kind.code, ffi.from_buffer(array))
 
     # ---- what it is ----
 
@@ -198,6 +197,8 @@ class Tensor(Operators, Copying, calls.TensorBase):
             TapeStateError: for a tensor that an operation recorded, or a source whose gradient
                 would be lost.
             ShapeError: when the shapes do not fit.
+            NumberError: for a plain number that the type does not hold. (Tensors and arrays are
+                converted, and wrap around.)
         """
         return self._overwrite("copy_", src)
 
@@ -208,9 +209,9 @@ class Tensor(Operators, Copying, calls.TensorBase):
             data = ffi.from_buffer(array) if array.size else ffi.NULL
             check(lib.tt_write(self._context.pointer, self._handle, data, array.nbytes))
             return self
-        return self._take_over(name, _apply.source(src, self, name))
+        return self._overwrite_with(name, _apply.source(src, self, name))
 
-    def _take_over(self, name: str, src: Tensor, mask: Tensor | None = None) -> Tensor:
+    def _overwrite_with(self, name: str, src: Tensor, mask: Tensor | None = None) -> Tensor:
         """Overwrite the elements, where a mask is given only those where it is true."""
         self._context.enter()
         where = mask._handle if mask is not None else 0
@@ -219,6 +220,7 @@ class Tensor(Operators, Copying, calls.TensorBase):
         return self
 
     def fill_(self, value: Scalar) -> Tensor:
+        """Overwrite all values with one number, as :meth:`copy_` does; returns self."""
         return self._overwrite("fill_", value)
 
     def zero_(self) -> Tensor:
