@@ -221,12 +221,22 @@ tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out)
     return hand_out(ctx, t, out);
 }
 
-/* Whether another thread than the owner reads: it does so under the lock. */
-static bool values_lock_elsewhere(tt_ctx *ctx)
+/* Another thread than the owner may read, under the lock. */
+static bool is_elsewhere(const tt_ctx *ctx)
 {
-    const bool elsewhere = !pthread_equal(ctx->owner, pthread_self());
-    if (elsewhere) values_lock(ctx);
-    return elsewhere;
+    return ctx != NULL && !pthread_equal(ctx->owner, pthread_self());
+}
+
+static tt_status begin_reading(tt_ctx *ctx, const char *op)
+{
+    if (!is_elsewhere(ctx)) return ctx_enter(ctx, op);
+    values_lock(ctx);
+    return TT_OK;
+}
+
+static void end_reading(tt_ctx *ctx)
+{
+    if (is_elsewhere(ctx)) values_unlock(ctx);
 }
 
 static tt_status info(tt_ctx *ctx, tt_handle h, int64_t *out)
@@ -244,11 +254,10 @@ static tt_status info(tt_ctx *ctx, tt_handle h, int64_t *out)
 
 tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out)
 {
-    TT_NEED("info", ctx);
     TT_NEED("info", out);
-    const bool elsewhere = values_lock_elsewhere(ctx);
+    TT_TRY(begin_reading(ctx, "info"));
     tt_status status = info(ctx, h, out);
-    if (elsewhere) values_unlock(ctx);
+    end_reading(ctx);
     return status;
 }
 
@@ -264,10 +273,9 @@ static tt_status read_values(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes
 
 tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes)
 {
-    TT_NEED("read", ctx);
-    const bool elsewhere = values_lock_elsewhere(ctx);
+    TT_TRY(begin_reading(ctx, "read"));
     tt_status status = read_values(ctx, h, dst, nbytes);
-    if (elsewhere) values_unlock(ctx);
+    end_reading(ctx);
     return status;
 }
 
