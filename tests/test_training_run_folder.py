@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tinytape.data import CharTokenizer
+from tinytape.training import run_folder
 from tinytape.training.errors import FolderGoneError, RunError
 from tinytape.training.run_folder import RunFolder, run_of
 
@@ -209,3 +210,19 @@ def test_what_is_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert run_of(".") == (tmp_path / "run", named)
     monkeypatch.chdir(named.parent)
     assert run_of("backup") == (tmp_path / "run", Path("backup"))
+
+
+def test_a_line_whose_name_cannot_be_synced_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written again, so it would be there twice."""
+    folder = RunFolder(tmp_path)
+
+    def fail(path: Path) -> None:
+        raise FileNotFoundError(errno.ENOENT, "planted", str(path))
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="planted"):
+        patched.setattr(run_folder, "sync_folder", fail)
+        folder.append_metrics({"step": 0})
+    folder.append_metrics({"step": 0})
+    assert folder.read_metrics() == [{"step": 0}]

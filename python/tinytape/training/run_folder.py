@@ -275,12 +275,12 @@ def _append(path: Path, line: bytes) -> None:
         try:
             write_all(descriptor, line)
             os.fsync(descriptor)
+            if new:
+                sync_folder(path.parent)
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, size)
             raise
-    if new:
-        sync_folder(path.parent)
 
 
 def _led_to(rooms: Iterable[Path]) -> set[Path]:
