@@ -6,7 +6,7 @@
 #
 # PYTHON is an interpreter with the extras [test] and [coverage] of the package, BUILD_PYTHON one
 # with what the build needs (default: the same); gcc, gcov, cmake and ninja are on the path. One SIMD
-# level is built, hardly optimised, so that a branch of the source is a branch of the program. The
+# level is built, without optimisation, so that a branch of the source is a branch of the program. The
 # build, the figures by file and the pages by line (index.html) stay in build/coverage.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,7 +18,7 @@ build=$PWD/build/coverage
 site=$build/site
 
 cmake -S . -B "$build" -G Ninja -DTT_PYTHON=ON -DTT_TESTS=ON -DTT_BLAS=bundled -DTT_LEVELS="$level" \
-  -DCMAKE_C_FLAGS="--coverage -fprofile-update=atomic" -DCMAKE_C_FLAGS_RELEASE="-Og" \
+  -DCMAKE_C_FLAGS="--coverage -fprofile-update=atomic" -DCMAKE_C_FLAGS_RELEASE="-O0" \
   -DPython_EXECUTABLE="$build_python" > /dev/null
 cmake --build "$build" -- --quiet
 find "$build" -name '*.gcda' -delete # of an earlier run

@@ -6,7 +6,6 @@
 
 #include "tinytape.h"
 
-
 enum { MOST_INFO = 22 }; /* numbers that tt_info gives */
 
 typedef struct {
@@ -35,7 +34,6 @@ PyObject *dtype_at(int code);                         /* borrowed; NULL: an erro
 int enter(Context *context);                          /* -1: refused, an exception is set */
 PyObject *wrap_handle(Context *context, tt_handle h); /* takes over one hold on it */
 PyObject *wrap_all(Context *context, int n, const tt_handle *handles);
-PyObject *handles_of(PyObject *context, PyObject *list); /* as bytes; NULL, perhaps no exception */
 
 /* passing.c: tensors that are passed on between threads */
 int tensor_make(Tensor *self); /* if that is still to be done; -1: an error */

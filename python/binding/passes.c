@@ -5,6 +5,42 @@
  * the core knows is known to Python, and a handle that the core gives out belongs to a Tensor. */
 #include "binding.h"
 
+#include <string.h>
+
+/* The handles of a list of tensors as bytes, 0 for None. NULL, without an exception, when one of
+ * them is not a tensor of this context. */
+static PyObject *handles_of(PyObject *context, PyObject *list)
+{
+    const Py_ssize_t n = PyList_Size(list);
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(tt_handle));
+    char *to = bytes != NULL ? PyBytes_AsString(bytes) : NULL;
+    for (Py_ssize_t i = 0; i < n && bytes != NULL; i++) {
+        PyObject *tensor = PyList_GetItem(list, i);
+        const int given = tensor != Py_None;
+        if (given && is_tensor(tensor) && tensor_make((Tensor *)tensor) != 0) {
+            Py_CLEAR(bytes);
+            break;
+        }
+        if (given && (!is_tensor(tensor) || (PyObject *)((Tensor *)tensor)->context != context)) {
+            Py_CLEAR(bytes);
+            break;
+        }
+        const tt_handle handle = given ? ((Tensor *)tensor)->handle : 0;
+        memcpy(to + i * (Py_ssize_t)sizeof handle, &handle, sizeof handle);
+    }
+    return bytes;
+}
+
+/* handles(context, tensors): likewise, None when one is not of this context. */
+static PyObject *handles(PyObject *module, PyObject *const *args, Py_ssize_t n_args)
+{
+    (void)module;
+    if (n_args != 2 || !PyList_Check(args[1])) Py_RETURN_NONE;
+    PyObject *bytes = handles_of(args[0], args[1]);
+    if (bytes != NULL || PyErr_Occurred()) return bytes;
+    Py_RETURN_NONE;
+}
+
 /* The handles of a list; NULL and an exception when one of them belongs to another context. */
 static PyObject *checked_handles(PyObject *context, PyObject *list)
 {
@@ -185,6 +221,7 @@ static PyObject *hold(PyObject *module, PyObject *object)
         PyErr_SetString(PyExc_TypeError, "hold: expected a Tensor");
         return NULL;
     }
+    if (tensor_make((Tensor *)object) != 0) return NULL;
     Context *context = ((Tensor *)object)->context;
     if (enter(context) != 0) return NULL;
     if (tt_hold(context->core, ((Tensor *)object)->handle, &handle) != TT_OK)
@@ -232,6 +269,7 @@ static PyObject *forget_ended(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef functions[] = {
+    {"handles", (PyCFunction)(void (*)(void))handles, METH_FASTCALL, NULL},
     {"backward", backward, METH_VARARGS, NULL},
     {"paused_gradient", paused_gradient, METH_VARARGS, NULL},
     {"paused_tensor", paused_tensor, METH_VARARGS, NULL},

@@ -7,7 +7,6 @@
 #include "binding.h"
 
 #include <stddef.h>
-#include <string.h>
 #include <structmember.h>
 
 enum { MOST_INPUTS = 8, MOST_INTS = 12, MOST_REALS = 4, MOST_OUTPUTS = 3 };
@@ -556,45 +555,10 @@ static PyObject *number(PyObject *module, PyObject *const *args, Py_ssize_t n_ar
     return wrap_handle(like->context, handle);
 }
 
-/* The handles of a list of tensors as bytes, 0 for None. NULL, without an exception, when one of
- * them is not a tensor of this context. */
-PyObject *handles_of(PyObject *context, PyObject *list)
-{
-    const Py_ssize_t n = PyList_Size(list);
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(tt_handle));
-    char *to = bytes != NULL ? PyBytes_AsString(bytes) : NULL;
-    for (Py_ssize_t i = 0; i < n && bytes != NULL; i++) {
-        PyObject *tensor = PyList_GetItem(list, i);
-        const int given = tensor != Py_None;
-        if (given && is_tensor(tensor) && tensor_make((Tensor *)tensor) != 0) {
-            Py_CLEAR(bytes);
-            break;
-        }
-        if (given && (!is_tensor(tensor) || (PyObject *)((Tensor *)tensor)->context != context)) {
-            Py_CLEAR(bytes);
-            break;
-        }
-        const tt_handle handle = given ? ((Tensor *)tensor)->handle : 0;
-        memcpy(to + i * (Py_ssize_t)sizeof handle, &handle, sizeof handle);
-    }
-    return bytes;
-}
-
-/* handles(context, tensors): likewise, None when one is not of this context. */
-static PyObject *handles(PyObject *module, PyObject *const *args, Py_ssize_t n_args)
-{
-    (void)module;
-    if (n_args != 2 || !PyList_Check(args[1])) Py_RETURN_NONE;
-    PyObject *bytes = handles_of(args[0], args[1]);
-    if (bytes != NULL || PyErr_Occurred()) return bytes;
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef methods[] = {
     {"set_up", set_up, METH_VARARGS, NULL},
     {"apply", (PyCFunction)(void (*)(void))apply, METH_FASTCALL, NULL},
     {"number", (PyCFunction)(void (*)(void))number, METH_FASTCALL, NULL},
-    {"handles", (PyCFunction)(void (*)(void))handles, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {
