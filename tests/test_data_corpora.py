@@ -211,8 +211,15 @@ def test_two_validation_texts_are_one_too_many() -> None:
 def test_no_text_is_left_out_without_a_word() -> None:
     for name in ("input", "val", "notes"):
         put(Path("corp"), TEXT, name=f"{name}.txt")
+    put(Path("corp"), b"\0\5\26\7", name="._input.txt")  # as macOS leaves them on other disks
     corpus = load_corpus("corp")
     assert corpus.notice == "corp: input.txt of 3 texts; not read: notes.txt, val.txt"
+    put(Path("corp"), TEXT, name="wiki.test.tokens")
+    put(Path("corp"), TEXT, name="MORE.TXT")
+    notice = load_corpus("corp").notice
+    assert str(notice).endswith("not read: MORE.TXT, notes.txt, val.txt, wiki.test.tokens")
+    for name in ("wiki.test.tokens", "MORE.TXT"):
+        (Path("corp") / name).unlink()
     (Path("corp") / "input.txt").rename(Path("corp") / "train.txt")
     notice = str(load_corpus("corp").notice)
     assert "training on train.txt, val.txt is held out" in notice
@@ -240,6 +247,7 @@ def test_names_of_runs_tell_texts_apart(tmp_path: Path, monkeypatch: pytest.Monk
     assert (
         corpus_name("input.txt") == corpus_name(".") == "b" and corpus_name("..") == tmp_path.name
     )
+    assert corpus_name("x" * 5000) == "x" * 5000
     assert corpus_name("/") == "text" and corpus_name("x/my tale.txt") == "my-tale"
 
 

@@ -31,6 +31,8 @@ from .parts import PARTS, parts_in, what_is_read
 # File names that tell nothing about the text: its folder's does.
 _EVERYBODYS = ("train", "text", "data", "corpus", "all")
 
+_TEXTS = (".txt", ".tokens")  # what a file is called that holds one
+
 
 @dataclass(frozen=True)
 class Place:
@@ -52,28 +54,30 @@ class Place:
 
 
 def find(given: str) -> Place | None:
-    """The place of a corpus, by name or path; None for a known one that has to be fetched.
+    """The place of a corpus, by name or path; None for a known one that is in no folder.
 
     Raises:
         DataError: nothing of that name, or several texts to choose from.
     """
-    known = KNOWN_CORPORA.get(given)
-    if known is None and given != FALLBACK_CORPUS and _is_path(given):
+    if given == FALLBACK_CORPUS:
+        return None
+    if given in KNOWN_CORPORA:
+        return _searched(given, KNOWN_CORPORA[given])
+    if _is_path(given):
         return _at(Path(expanded(given)))
-    if known is not None or given == FALLBACK_CORPUS:
-        return _searched(given, known)
     return _here_or_searched(given)
 
 
 def name_of(data: str) -> str:
     """What a corpus is called that is given as ``data``; a name for files and folders."""
-    path = Path(data)
-    if path.is_dir():
-        name = path.resolve().name
-    elif _is_path(data):
-        name = _name_of(path)
-    else:
-        name = data
+    path, name = Path(data), data
+    try:
+        if path.is_dir():
+            name = path.resolve().name
+        elif _is_path(data):
+            name = _name_of(path)
+    except (OSError, ValueError):  # no file can be called that
+        pass
     return re.sub(r"[^\w.-]", "-", name) or "text"
 
 
@@ -153,13 +157,15 @@ def _here_or_searched(given: str) -> Place | None:
 
 def _in_folder(folder: Path, name: str, known: KnownCorpus | None = None) -> Place | None:
     """The corpus that a folder holds, or None when the folder is absent or does not hold it."""
-    texts = sorted(p for p in folder.glob("*.txt") if p.is_file()) if folder.is_dir() else []
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    files = [p for p in entries if p.is_file() and not p.name.startswith(".")]
+    texts = [p for p in files if p.suffix.lower() == ".txt"]
     whole = folder / "input.txt"
     if whole in texts and not (known and known.in_parts):
-        return _place(name, {"": whole}, known, texts)
+        return _place(name, {"": whole}, known, files)
     parts = parts_in(folder, known=known is not None) if not known or known.in_parts else {}
     if len(parts) > 1:
-        return _place(name, dict(list(parts.items())[:2]), known, texts, parts)
+        return _place(name, dict(list(parts.items())[:2]), known, files, parts)
     if (known and known.in_parts) or not texts:
         return None
     if len(texts) > 1:
@@ -167,14 +173,14 @@ def _in_folder(folder: Path, name: str, known: KnownCorpus | None = None) -> Pla
             f"{folder} holds {len(texts)} texts and no input.txt; choose one: "
             + " or ".join(f"--data {quoted(t)}" for t in texts)
         )
-    return _place(name, {"": texts[0]}, known, texts)
+    return _place(name, {"": texts[0]}, known, files)
 
 
 def _place(
     name: str,
     taken: dict[str, Path],
     known: KnownCorpus | None,
-    texts: list[Path],
+    there: list[Path],
     parts: dict[str, Path] | None = None,
 ) -> Place:
     """These files, with a notice of the parts that are read and of texts that are not."""
@@ -187,7 +193,8 @@ def _place(
             notice += f"; it is at {known.url(f'{absent}.txt')}"
         said.append(notice)
     mentioned = {*taken.values(), *(parts or {}).values()}
-    unread = [text.name for text in texts if text not in mentioned]
+    texts = [path for path in there if path.suffix.lower() in _TEXTS]
+    unread = [path.name for path in texts if path not in mentioned]
     if unread and not known:
         files = " and ".join(path.name for path in taken.values())
         said.append(f"{name}: {files} of {len(texts)} texts; not read: {', '.join(unread)}")
