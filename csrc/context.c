@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "attached.h"
-#include "blas_ops.h"
 #include "op.h"
 #include "parallel.h"
 #include "pass.h"
@@ -38,7 +37,6 @@ tt_ctx *tt_ctx_new(void)
     arena_init(&ctx->kept, KEPT_CHUNK);
     arena_init(&ctx->scratch, SCRATCH_CHUNK);
     ctx->step.spare = ctx->kept.spare = ctx->scratch.spare = &ctx->pool;
-    blas_init();
     return ctx;
 }
 
