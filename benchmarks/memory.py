@@ -47,7 +47,9 @@ def note(step: int) -> dict[str, int]:
         "arena_high_water_bytes": stats["step_high_water"],
         "arena_capacity_bytes": stats["step_capacity"],
         "live_blocks": sum(stats[f"{pool}_blocks"] for pool in BLOCKS),
-        "live_bytes": sum(stats[f"{pool}_bytes"] for pool in BLOCKS) + stats["step_used"],
+        "live_bytes": sum(stats[f"{pool}_bytes"] for pool in BLOCKS)
+        + stats["step_used"]
+        + stats["kept_used"],
         "tape_nodes": stats["tape_nodes"],
         "system_allocations": stats["system_allocations"],
         "system_bytes": stats["system_bytes"],

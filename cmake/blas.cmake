@@ -46,11 +46,11 @@ function(tt_try_bundled)
     COMMAND ${Python_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cmake/set_soname.py ${library} ${copy}
     COMMAND_ERROR_IS_FATAL ANY)
 
-  add_library(tt_openblas SHARED IMPORTED)
-  set_target_properties(tt_openblas PROPERTIES
-    IMPORTED_LOCATION ${copy} IMPORTED_SONAME libtinytape_blas.so)
-  target_include_directories(tt_openblas INTERFACE ${include_dir})
-  target_link_libraries(tt_blas INTERFACE tt_openblas)
+  # It is not linked: csrc/blas_ops.c loads it by its name when a product needs it, from where the
+  # run path of the caller says.
+  target_include_directories(tt_blas SYSTEM INTERFACE ${include_dir})
+  target_link_libraries(tt_blas INTERFACE ${CMAKE_DL_LIBS})
+  set(CMAKE_BUILD_RPATH ${CMAKE_CURRENT_BINARY_DIR}/blas PARENT_SCOPE)
   target_compile_definitions(tt_blas INTERFACE
     TT_BLAS_BUNDLED TT_BLAS_OPENBLAS BLAS_SYMBOL_PREFIX=scipy_)
   set(TT_BLAS_BUNDLED_LIBRARY ${copy} PARENT_SCOPE)

@@ -15,11 +15,12 @@ add_custom_command(
 python_add_library(_core MODULE USE_SABI 3.10 WITH_SOABI ${binding}
   python/binding/tensor_base.c python/binding/passing.c python/binding/switches.c
   python/binding/passes.c)
-target_link_libraries(_core PRIVATE tt_core)
+target_link_libraries(_core PRIVATE tt_core tt_flags)
 install(TARGETS _core LIBRARY DESTINATION tinytape)
 
 if(TT_BLAS_BUNDLED_LIBRARY)
-  set_target_properties(_core PROPERTIES INSTALL_RPATH "$ORIGIN/.libs")
+  # In the build tree too: a path that is written over later leaves its length behind.
+  set_target_properties(_core PROPERTIES INSTALL_RPATH "$ORIGIN/.libs" BUILD_WITH_INSTALL_RPATH ON)
   install(FILES ${TT_BLAS_BUNDLED_LIBRARY} DESTINATION tinytape/.libs)
   install(FILES ${TT_BLAS_BUNDLED_LICENSE} DESTINATION tinytape/.libs RENAME LICENSE-OpenBLAS.txt)
 endif()

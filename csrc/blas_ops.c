@@ -3,7 +3,9 @@
  * The build defines exactly one of TT_BLAS_BUNDLED, TT_BLAS_SYSTEM, TT_BLAS_ACCELERATE and
  * TT_BLAS_BUILTIN. With the first two it may define TT_BLAS_OPENBLAS (or _BLIS, _MKL), which says
  * how to set the number of threads, and BLAS_SYMBOL_PREFIX (the bundled library has "scipy_").
- */
+ *
+ * The bundled library is loaded with the first product that goes to it: it is large, and it starts
+ * threads of its own as soon as it is there, which nobody uses. */
 #define _GNU_SOURCE /* OpenBLAS's header names cpu_set_t */
 #include "blas_ops.h"
 
@@ -51,21 +53,50 @@ void bli_thread_set_num_threads(int64_t n); /* declared in blis.h only */
 #endif
 
 static pthread_once_t init_once = PTHREAD_ONCE_INIT;
-static char version_text[32];
 
+#ifdef TT_BLAS_BUNDLED
+#include <dlfcn.h>
+
+#define BLAS_TEXT_(name) #name
+#define BLAS_TEXT(name) BLAS_TEXT_(name)
+/* A function of the library by the name and type that its header gives it; NULL until then. */
+#define LOADED(name) static __typeof__(&BLAS(name)) name##_loaded
+LOADED(cblas_sgemm);
+LOADED(cblas_dgemm);
+LOADED(openblas_get_corename);
+
+static void init(void)
+{
+    void *library = dlopen("libtinytape_blas.so", RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) return;
+    LOADED(openblas_set_num_threads);
+#define LOAD(name) *(void **)&name##_loaded = dlsym(library, BLAS_TEXT(BLAS(name)))
+    LOAD(openblas_set_num_threads);
+    if (openblas_set_num_threads_loaded == NULL) return;
+    openblas_set_num_threads_loaded(1);
+    LOAD(cblas_sgemm);
+    LOAD(cblas_dgemm);
+    LOAD(openblas_get_corename);
+#undef LOAD
+}
+
+#define CAN_CALL(P) (blas_init(), cblas_##P##gemm_loaded != NULL)
+#define BLAS_GEMM(P) cblas_##P##gemm_loaded
+#else
 static void init(void)
 {
 #ifdef TT_BLAS_OPENBLAS
     BLAS(openblas_set_num_threads)(1);
-    /* "OpenBLAS 0.3.34 NO_AFFINITY ...": the second word. */
-    const char *config = BLAS(openblas_get_config)();
-    if (sscanf(config, "%*s %31s", version_text) != 1) version_text[0] = '\0';
 #elif defined TT_BLAS_BLIS
     bli_thread_set_num_threads(1);
 #elif defined TT_BLAS_MKL
     MKL_Set_Num_Threads(1);
 #endif
 }
+
+#define CAN_CALL(P) (blas_init(), true)
+#define BLAS_GEMM(P) BLAS(cblas_##P##gemm)
+#endif
 
 void blas_init(void) { pthread_once(&init_once, init); }
 
@@ -86,15 +117,35 @@ bool blas_preferred(void)
 
 const char *blas_name(void) { return BLAS_NAME; }
 
+#ifdef TT_BLAS_OPENBLAS
+static pthread_once_t version_once = PTHREAD_ONCE_INIT;
+static char version_text[32];
+
+static void read_version(void)
+{
+#ifdef TT_BLAS_BUNDLED
+    const char *text = OPENBLAS_VERSION;
+#else
+    const char *text = BLAS(openblas_get_config)();
+#endif
+    /* "OpenBLAS 0.3.34 NO_AFFINITY ...": the second word. */
+    if (sscanf(text, "%*s %31s", version_text) != 1) version_text[0] = '\0';
+}
+
 const char *blas_version(void)
 {
-    blas_init();
+    pthread_once(&version_once, read_version);
     return version_text;
 }
+#else
+const char *blas_version(void) { return ""; }
+#endif
 
 const char *blas_core(void)
 {
-#ifdef TT_BLAS_OPENBLAS
+#if defined TT_BLAS_BUNDLED
+    return openblas_get_corename_loaded != NULL ? openblas_get_corename_loaded() : "not loaded";
+#elif defined TT_BLAS_OPENBLAS
     return BLAS(openblas_get_corename)();
 #else
     return "";
@@ -113,7 +164,7 @@ static int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
         if ((ta ? k : m) <= 1) lda = max_i64(lda, ta ? m : k);                                  \
         if ((tb ? n : k) <= 1) ldb = max_i64(ldb, tb ? k : n);                                  \
         if (m == 1) ldc = max_i64(ldc, n);                                                      \
-        if (k <= 0 || !FITS_BLAS(m, n, k, lda, ldb, ldc)) {                                     \
+        if (k <= 0 || !FITS_BLAS(m, n, k, lda, ldb, ldc) || !CAN_CALL(P)) {                     \
             builtin_gemm_##S(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);             \
             return;                                                                             \
         }                                                                                       \
@@ -126,11 +177,9 @@ static int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 #else
 #define FITS_BLAS(m, n, k, lda, ldb, ldc) \
     (max_i64(max_i64(max_i64(m, n), max_i64(k, lda)), max_i64(ldb, ldc)) <= INT_MAX)
-#define CALL_BLAS(P)                                                                        \
-    blas_init();                                                                            \
-    BLAS(cblas_##P##gemm)(CblasRowMajor, ta ? CblasTrans : CblasNoTrans,                    \
-                          tb ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, alpha, a, \
-                          (int)lda, b, (int)ldb, beta, c, (int)ldc)
+#define CALL_BLAS(P)                                                                            \
+    BLAS_GEMM(P)(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, \
+                 (int)m, (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc)
 #endif
 
 DEFINE_GEMM(float, f32, s)

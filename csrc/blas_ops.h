@@ -10,8 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Puts the BLAS on one thread: the pool of parallel.h is the only source of threads. Idempotent
- * and safe from any thread; every product calls it. */
+/* Loads the BLAS where that waits for its first product, and puts it on one thread: the pool of
+ * parallel.h is the only source of threads. Idempotent and safe from any thread; every product that
+ * goes to the BLAS calls it. */
 void blas_init(void);
 
 /* C[m, n] = alpha * op(A) op(B) + beta * C, on the calling thread. */
@@ -26,6 +27,8 @@ bool blas_preferred(void);
 
 const char *blas_name(void);    /* "OpenBLAS (bundled)", "Accelerate", "builtin", ... */
 const char *blas_version(void); /* "0.3.34", or "" when the library does not say */
-const char *blas_core(void);    /* the kernel set in use, "SkylakeX"; "" when not known */
+/* The kernel set in use, "SkylakeX"; "not loaded" while no product has asked for it; "" when not
+ * known. */
+const char *blas_core(void);
 
 #endif

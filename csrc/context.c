@@ -5,7 +5,6 @@
 
 #include "assign.h"
 #include "attached.h"
-#include "blas_ops.h"
 #include "op.h"
 #include "parallel.h"
 #include "pass.h"
@@ -71,7 +70,6 @@ tt_ctx *tt_ctx_new(void)
     ctx->step.spare = ctx->kept.spare = ctx->scratch.spare = &ctx->pool;
     pthread_mutex_init(&ctx->values, NULL);
     enlist(ctx);
-    blas_init();
     return ctx;
 }
 

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -159,3 +162,42 @@ print(*[f"{w.category.__name__}: {w.message}" for w in caught], sep="\\n")
         out = run(code, **{name: value})
         if platform.machine() in ("x86_64", "AMD64") or name == "TINYTAPE_NUM_THREADS":
             assert f"RuntimeWarning: {name}='{value}'" in out
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ELF")
+def test_the_extension_is_hardened():
+    """As readelf shows it: what cmake/hardening.cmake asks for has arrived."""
+    from tinytape import _core
+
+    def elf(*options: str) -> str:
+        command = ["readelf", "-W", *options, _core.__file__]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    if shutil.which("readelf") is None:
+        pytest.skip("no readelf")
+    symbols = elf("--dyn-syms")
+    if "__asan_init" in symbols:
+        pytest.skip("a build with sanitizers has checks of its own")
+    segments, dynamic = elf("--segments"), elf("--dynamic")
+    assert "GNU_RELRO" in segments and "BIND_NOW" in dynamic
+    (stack,) = [line for line in segments.splitlines() if "GNU_STACK" in line]
+    assert "RWE" not in stack
+    assert "__stack_chk_fail" in symbols and "__snprintf_chk" in symbols
+    assert "NT_GNU_BUILD_ID" not in elf("--notes")
+    assert re.findall(r"R(?:UN)?PATH.*\[(.*)\]", dynamic) in ([], ["$ORIGIN/.libs"])
+
+
+def test_requirements_are_pinned_as_the_checks_install_them():
+    tomllib = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    installed = (root / ".ci" / "requirements.txt").read_text("utf-8")
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+) \\$", installed, re.MULTILINE))
+    for text in project["build-system"]["requires"]:
+        name, version = re.match(r"([\w-]+)==([\w.]+)", text).groups()
+        assert pinned[name] == version
+    for text in project["project"]["optional-dependencies"]["lint"]:
+        name, version = re.match(r"([\w-]+)(?:==([\w.]+))?", text).groups()
+        assert pinned[name] == (version or pinned[name])
+    blocks = re.split(r"^(?=[\w.-]+==)", installed, flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(pinned) > 10 and all("--hash=sha256:" in block for block in blocks)

@@ -185,8 +185,8 @@ def test_real_interrupts(monkeypatch):
     hit = 0
     try:
         for i in range(400):
-            signal.setitimer(signal.ITIMER_REAL, 2e-5 * (1 + i % 60))
             try:
+                signal.setitimer(signal.ITIMER_REAL, 2e-5 * (1 + i % 60))
                 for body in BODIES:
                     body()
                 signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,6 +1,5 @@
 """What the installed package carries, and what importing it leaves alone."""
 
-import ctypes
 import os
 import subprocess
 import sys
@@ -54,7 +53,34 @@ def test_bundled_blas_is_on_one_thread() -> None:
     """The pool of csrc/parallel.c is the only source of threads."""
     if config("blas") != "OpenBLAS (bundled)":
         pytest.skip(f"built with {config('blas')}")
-    assert ctypes.CDLL(str(BUNDLED)).scipy_openblas_get_num_threads() == 1
+    code = f"""
+import ctypes, tinytape as tt
+x = tt.ones(64, 64)
+assert (x @ x).tolist() == [[64.0] * 64] * 64
+assert tt.get_config()["blas_core"] not in ("", "not loaded")
+print(ctypes.CDLL({str(BUNDLED)!r}).scipy_openblas_get_num_threads())
+"""
+    assert run_python(code, TINYTAPE_MATMUL="blas") == "1"
+
+
+def test_a_bundled_blas_that_nobody_uses_is_not_loaded() -> None:
+    """It would start a thread for each processor."""
+    if config("blas") != "OpenBLAS (bundled)" or config("simd") == "v2":
+        pytest.skip(f"products go to {config('blas')} at {config('simd')}")
+    code = """
+import os, numpy
+def tasks():
+    return len(os.listdir("/proc/self/task"))
+before = tasks()
+import tinytape as tt, tinytape.training
+assert tasks() == before
+tt.set_num_threads(1)
+x = tt.ones(200, 200, requires_grad=True)
+(x @ x).sum().backward()
+assert tt.get_config()["blas_version"] and tt.get_config()["blas_core"] == "not loaded"
+print(tasks() - before, "tinytape_blas" in open("/proc/self/maps").read())
+"""
+    assert run_python(code, TINYTAPE_MATMUL="") == "0 False"
 
 
 def test_licences_are_in_the_metadata() -> None:

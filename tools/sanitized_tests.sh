@@ -22,6 +22,8 @@ mkdir -p "$site"
 cp -R python/tinytape "$site/"
 rm -f "$site"/tinytape/_core*
 cp "$build"/_core*.so "$site/tinytape/"
+mkdir -p "$site/tinytape/.libs"
+cp "$build"/blas/*.so "$site/tinytape/.libs/"
 
 # What cannot run here, and why.
 skip=(

@@ -18,6 +18,7 @@ from tinytape.config import (
     get_num_threads,
     set_num_threads,
     show_config,
+    version,
     warn_about_environment,
 )
 from tinytape.context import empty_cache, memory_stats, set_memory_limit
@@ -115,7 +116,7 @@ __all__ = [
 ]
 __all__ += functional.__all__
 
-__version__ = str(get_config()["version"])
+__version__ = version()
 
 warn_about_environment()
 

@@ -24,6 +24,10 @@ def get_num_threads() -> int:
     return int(lib.tt_get_num_threads())
 
 
+def version() -> str:
+    return text(lib.tt_config(b"version"))
+
+
 def get_config() -> dict[str, str | int]:
     """What :func:`show_config` prints."""
     keys = ("version", "blas", "blas_version", "blas_core", "simd", "compiler")
