@@ -84,11 +84,11 @@ SHAPES = {
     ),
     "bce weight": (
         lambda: F.binary_cross_entropy_with_logits(X, X, tt.ones(2)),
-        r"mul: .*\(2, 3\).*\(2,\)",
+        r"logits: weight of shape \(2,\) cannot be broadcast to \(2, 3\)",
     ),
     "bce pos_weight": (
         lambda: F.binary_cross_entropy_with_logits(X, X, pos_weight=tt.ones(2)),
-        r"mul: .*\(2, 3\).*\(2,\)",
+        r"logits: pos_weight of shape \(2,\) cannot be broadcast to \(2, 3\)",
     ),
     "mse_loss": (lambda: F.mse_loss(X, tt.ones(2)), r"mse_loss: .*\(2, 3\).*\(2,\)"),
     "mse_loss weight": (

@@ -42,10 +42,10 @@ OF_MAKERS = ("device", "layout", "pin_memory")
 
 def is_default(name: str, value: Any) -> bool:
     """Whether an option of PyTorch's has a value that asks for nothing."""
-    return any(
-        value is one or (type(value) is type(one) and value == one)
-        for one in _ACCEPTED.get(name, ())
-    )
+    for one in _ACCEPTED.get(name, ()):
+        if value is one or (type(value) is type(one) and value == one):
+            return True
+    return False
 
 
 def refuse_others(who: str, options: dict[str, Any], *names: str) -> None:

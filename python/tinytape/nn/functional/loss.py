@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from tinytape._ffi import OPS
 from tinytape.creation import ones_like, zeros_like
 from tinytape.errors import ArgumentError, ShapeError
@@ -129,11 +131,14 @@ def binary_cross_entropy_with_logits(
         raise ShapeError(
             f"{name}: expected targets of the input's shape {input.shape}, got {target.shape}"
         )
+    for what, factor in (("weight", weight), ("pos_weight", pos_weight)):
+        if factor is not None:
+            check_tensor(name, factor)
+            _check_broadcast(name, what, factor, input)
     op = OPS[name]
     if pos_weight is None:
         losses = apply(op, (input, target))
     else:
-        check_tensor(name, pos_weight)
         if_positive, if_negative = ones_like(input), zeros_like(input)
         losses = _weighted(apply(op, (input, if_positive)), target * pos_weight)
         losses = losses + _weighted(apply(op, (input, if_negative)), 1.0 - target)
@@ -199,6 +204,15 @@ def _check(
         )
     if not isinstance(reduction, str) or reduction not in _REDUCTIONS:
         raise ArgumentError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
+
+
+def _check_broadcast(name: str, what: str, factor: Tensor, input: Tensor) -> None:
+    try:
+        np.broadcast_shapes(factor.shape, input.shape)
+    except ValueError:
+        raise ShapeError(
+            f"{name}: {what} of shape {factor.shape} cannot be broadcast to {input.shape}"
+        ) from None
 
 
 def _reduced(losses: Tensor, reduction: str) -> Tensor:
