@@ -95,20 +95,8 @@ def test_the_training_ends_with_the_study(folder: Path, number: int, to_all: boo
     assert "and saved at step" in log
 
 
-def test_one_that_was_killed_goes_on(folder: Path) -> None:
-    begun = Started(folder)
-    begun.until_it_trains()
-    begun.kill()
-    # At once: the training that it leaves behind may be at its last step still.
-    code, said = Started(folder).end()
-    assert code == 0, said
-    assert "1/2 a, seed 1: going on ..." in said and "2/2 b, seed 1: training ..." in said
-    log = (begun.out / "runs" / "a-1.log").read_text()
-    assert "stopped by SIGUSR1 and saved" in log and "resumed    from step" in log
-    assert (begun.out / "picture.png").is_file()
-
-
 def test_a_training_that_was_left_alone_ends(folder: Path) -> None:
+    """That such a study goes on is tried in tests/soak."""
     begun = Started(folder, iters=10**6)
     begun.until_it_trains()
     begun.kill()
