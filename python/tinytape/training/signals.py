@@ -13,8 +13,9 @@ from typing import Any
 
 BROKEN_PIPE_EXIT = 128 + 13  # what a shell reports for a program that SIGPIPE ended
 # One request can arrive twice: timeout(1) signals the process and then its group, and a wrapper
-# passes on the Ctrl-C that the terminal sent to both. Nobody asks twice as quickly as that.
-ECHO = 0.1  # seconds
+# passes on the Ctrl-C that the terminal sent to both. A busy machine may show the second one late;
+# who asks twice as quickly as that asks once more, which costs less than what would not be saved.
+ECHO = 0.5  # seconds
 
 # Sent by people and by what acts for them; a second one of these leaves at once.
 _ORDERS = ("SIGINT", "SIGTERM", "SIGQUIT")
