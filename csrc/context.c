@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "assign.h"
 #include "attached.h"
 #include "blas_ops.h"
 #include "op.h"
@@ -163,6 +164,17 @@ tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shap
     return hand_out(ctx, t, out);
 }
 
+tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out)
+{
+    TT_TRY(ctx_enter(ctx, "number"));
+    tt_tensor *t = tensor_new_pool(ctx, "number", TT_POOL_DATA, dtype, 0, NULL);
+    if (t != NULL) {
+        memcpy(t->data, value, tensor_bytes(t));
+        t->number = true;
+    }
+    return hand_out(ctx, t, out);
+}
+
 tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out)
 {
     TT_TRY(ctx_enter(ctx, "info"));
@@ -177,49 +189,13 @@ tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out)
     return TT_OK;
 }
 
-static tt_status check_size(const tt_tensor *t, int64_t nbytes, const char *op)
-{
-    if ((int64_t)tensor_bytes(t) == nbytes) return TT_OK;
-    return tt_fail(TT_ERR_SHAPE, op, "a %s tensor of shape %s has %zu bytes, got %lld",
-                   dtype_text(t->dtype), SHAPE_TEXT(t), tensor_bytes(t), (long long)nbytes);
-}
-
 tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes)
 {
     TT_TRY(ctx_enter(ctx, "read"));
     const tt_tensor *t = handle_tensor(ctx, h, "read");
     if (t == NULL) return TT_ERR_STALE;
-    TT_TRY(check_size(t, nbytes, "read"));
+    TT_TRY(tensor_check_bytes(t, nbytes, "read"));
     tensor_gather(dst, t);
-    return TT_OK;
-}
-
-/* In-place writing is for leaves and views of leaves: nothing that the tape computed. */
-static tt_status writable(tt_ctx *ctx, tt_handle h, const char *op, tt_tensor **out)
-{
-    tt_tensor *t = handle_tensor(ctx, h, op);
-    if (t == NULL) return TT_ERR_STALE;
-    if (t->place != PLACE_POOL || t->node != NULL || t->graph_freed)
-        return tt_fail(TT_ERR_STATE, op,
-                       "a tensor that an operation recorded cannot be changed in place");
-    *out = t;
-    return TT_OK;
-}
-
-tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src, int64_t nbytes)
-{
-    tt_tensor *t = NULL;
-    TT_TRY(ctx_enter(ctx, "copy_"));
-    TT_TRY(writable(ctx, h, "copy_", &t));
-    TT_TRY(check_size(t, nbytes, "copy_"));
-    for (int i = 0; i < t->ndim; i++) {
-        if (t->strides[i] == 0 && t->shape[i] > 1)
-            return tt_fail(
-                TT_ERR_STATE, "copy_",
-                "an expanded tensor has one element for many places: make it contiguous first");
-    }
-    tensor_scatter(t, src);
-    t->block->version += 1;
     return TT_OK;
 }
 
@@ -306,7 +282,7 @@ tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint
 {
     tt_tensor *t = NULL;
     TT_TRY(ctx_enter(ctx, "random"));
-    TT_TRY(writable(ctx, h, "random", &t));
+    TT_TRY(writable_tensor(ctx, h, "random", &t));
     if (!dtype_is_float(t->dtype) || !t->contiguous)
         return tt_fail(TT_ERR_DTYPE, "random",
                        "only contiguous floating tensors are filled at random");

@@ -32,6 +32,7 @@ typedef struct {
     const tt_op *op;
     const tt_attrs *attrs;
     int n_in, n_out;
+    int dtype; /* forward: in which the values meet; int64 where there are none */
     tt_tensor **in, **out;
     tt_spec *spec;             /* forward: of each output */
     tt_place place;            /* forward: where an output goes that is not recorded */
@@ -155,7 +156,6 @@ static inline void *call_scratch(tt_call *c, size_t n)
 tt_status prepare_broadcast(tt_call *c); /* all inputs to their common shape */
 tt_status infer_same(tt_call *c);        /* inputs of one shape; the output is like them */
 tt_status infer_predicate(tt_call *c);   /* likewise, and the output is bool */
-int value_dtype(const tt_call *c); /* of the inputs that are neither mask nor index; else int64 */
 tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input);
 int normal_axis(int64_t axis, int ndim); /* -1: there is no such axis */
 tt_status fail_axis(const char *op, int64_t axis, const tt_tensor *x);

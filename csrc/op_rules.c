@@ -30,19 +30,11 @@ tt_spec spec_like(const tt_tensor *x)
     return spec;
 }
 
-int value_dtype(const tt_call *c)
-{
-    for (int i = 0; i < c->n_in; i++) {
-        if (c->in[i] != NULL && !((c->op->masks | c->op->indices) >> i & 1)) return c->in[i]->dtype;
-    }
-    return TT_INT64;
-}
-
 tt_status infer_same(tt_call *c)
 {
     const tt_tensor *x = c->in[0];
     c->spec[0] = spec_like(x);
-    c->spec[0].dtype = value_dtype(c);
+    c->spec[0].dtype = c->dtype;
     for (int i = 1; i < c->n_in; i++) {
         if (c->in[i] != NULL && !tensor_same_shape(x, c->in[i]))
             return tt_fail(TT_ERR_SHAPE, c->op->name, "shapes %s and %s must be equal",

@@ -42,21 +42,24 @@ static tt_status check_value(const tt_op *op, int input, int dtype)
                    dtype_text(dtype));
 }
 
-/* The type in which an operation's values meet: that of the tensors with dimensions, unless one
- * without is of a higher kind (bool, integer, float). -1: there are no values. */
+/* The type in which an operation's values meet, as torch.result_type has it: that of the tensors
+ * with dimensions, unless one without, or after that a plain number, is of a higher kind (bool,
+ * integer, float). -1: there are no values. */
 static int common_dtype(const tt_call *c)
 {
-    int sized = -1, single = -1;
+    int of[3] = {-1, -1, -1}; /* of tensors with dimensions, without, and of numbers */
     for (int i = 0; i < c->n_in; i++) {
         const tt_tensor *t = c->in[i];
         if (t == NULL || !is_value(c->op, i)) continue;
-        int *of = t->ndim > 0 ? &sized : &single;
-        *of = *of < 0 ? t->dtype : dtype_promote(*of, t->dtype);
+        int *at = &of[t->ndim > 0 ? 0 : t->number ? 2 : 1];
+        *at = *at < 0 ? t->dtype : dtype_promote(*at, t->dtype);
     }
-    int common = sized < 0 ? single : sized;
-    if (sized >= 0 && single >= 0 && !dtype_is_float(sized) &&
-        (sized == TT_BOOL || dtype_is_float(single)))
-        common = dtype_promote(sized, single);
+    int common = of[0];
+    for (int k = 1; k < 3; k++) {
+        bool higher = common < 0 || (!dtype_is_float(common) &&
+                                     (common == TT_BOOL || (of[k] >= 0 && dtype_is_float(of[k]))));
+        if (of[k] >= 0 && higher) common = common < 0 ? of[k] : dtype_promote(common, of[k]);
+    }
     if (c->op->flags & TT_TO_FLOAT && common >= 0 && !dtype_is_float(common)) common = TT_FLOAT32;
     return common;
 }
@@ -92,12 +95,18 @@ static tt_status check_inputs(tt_call *c)
                            dtype_text(dtype), dtype_text(t->dtype));
         dtype = t->dtype;
     }
-    bool to_float = op->flags & TT_TO_FLOAT && dtype >= 0 && !dtype_is_float(dtype);
-    if (!mixed && !to_float) return TT_OK;
-    int common = common_dtype(c);
+    c->dtype = dtype >= 0 ? dtype : TT_INT64;
+    bool to_float = op->flags & TT_TO_FLOAT && !dtype_is_float(c->dtype);
+    if (!mixed && !(to_float && dtype >= 0)) return TT_OK;
+    c->dtype = common_dtype(c);
+    /* What integers compute they compute in int64, so a single one of them is not cut down before.
+     */
+    bool whole = !dtype_is_float(c->dtype) && !(op->flags & TT_ANY_DTYPE);
     for (int i = 0; i < c->n_in; i++) {
-        if (c->in[i] != NULL && is_value(op, i) && c->in[i]->dtype != common)
-            TT_TRY(convert_input(c, i, common));
+        const tt_tensor *t = c->in[i];
+        if (t == NULL || !is_value(op, i)) continue;
+        int wanted = whole && t->ndim == 0 ? TT_INT64 : c->dtype;
+        if (t->dtype != wanted) TT_TRY(convert_input(c, i, wanted));
     }
     return TT_OK;
 }
@@ -172,12 +181,11 @@ static tt_tensor *make_output(tt_call *c, int k, tt_place place)
  * pass through int64, which holds them all. */
 static tt_status run_kernel(tt_call *c)
 {
-    int dtype = value_dtype(c);
-    const tt_kernels *kernels = kernels_for(dtype)->ops[c->op->id];
-    if (c->op->flags & TT_ANY_DTYPE || dtype_is_float(dtype) || dtype == TT_INT64)
-        return kernels->forward(c);
+    const tt_kernels *kernels = kernels_for(c->dtype)->ops[c->op->id];
+    if (c->op->flags & TT_ANY_DTYPE || dtype_is_float(c->dtype)) return kernels->forward(c);
     for (int i = 0; i < c->n_in; i++) {
-        if (c->in[i] != NULL && is_value(c->op, i)) TT_TRY(convert_input(c, i, TT_INT64));
+        if (c->in[i] != NULL && is_value(c->op, i) && c->in[i]->dtype != TT_INT64)
+            TT_TRY(convert_input(c, i, TT_INT64));
     }
     tt_tensor *narrow[TT_MAX_OUT], *wide[TT_MAX_OUT], **out = c->out;
     for (int k = 0; k < c->n_out; k++) {

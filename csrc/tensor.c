@@ -5,7 +5,6 @@
 
 #include "attached.h"
 #include "context.h"
-#include "parallel.h"
 #include "tape.h"
 
 tt_status tensor_set_shape(tt_tensor *t, const char *op, int dtype, int ndim, const int64_t *shape)
@@ -125,90 +124,6 @@ tt_tensor *tensor_new_arena(tt_ctx *ctx, const char *op, tt_place place, int dty
                   t != NULL ? tensor_bytes(t) : sizeof *t);
     return NULL;
 }
-
-/* Copying. A strided tensor is read as rows: the trailing dimensions that lie densely make one run.
- */
-typedef struct {
-    char *dense;
-    char *strided;
-    int64_t run, run_stride; /* elements in a run and between its elements */
-    int64_t rows, rows_per_shard;
-    int outer;
-    int64_t shape[TT_MAX_DIMS], strides[TT_MAX_DIMS];
-    size_t size;
-    bool gather;
-} copy_plan;
-
-static void copy_run(const copy_plan *p, char *dense, char *strided)
-{
-    if (p->run_stride == 1) {
-        size_t n = (size_t)p->run * p->size;
-        memcpy(p->gather ? dense : strided, p->gather ? strided : dense, n);
-        return;
-    }
-    for (int64_t i = 0; i < p->run; i++) {
-        char *d = dense + (size_t)i * p->size;
-        char *s = strided + i * p->run_stride * (int64_t)p->size;
-        char *to = p->gather ? d : s;
-        const char *from = p->gather ? s : d;
-        switch (p->size) { /* of a known size the compiler makes one move */
-        case 1: *to = *from; break;
-        case 2: memcpy(to, from, 2); break;
-        case 4: memcpy(to, from, 4); break;
-        default: memcpy(to, from, 8);
-        }
-    }
-}
-
-static void copy_shard(void *arg, int64_t shard)
-{
-    const copy_plan *p = arg;
-    int64_t begin = shard * p->rows_per_shard;
-    int64_t end = begin + p->rows_per_shard < p->rows ? begin + p->rows_per_shard : p->rows;
-    for (int64_t row = begin; row < end; row++) {
-        int64_t offset = 0;
-        int64_t rest = row;
-        for (int i = p->outer - 1; i >= 0; i--) {
-            offset += rest % p->shape[i] * p->strides[i];
-            rest /= p->shape[i];
-        }
-        copy_run(p, p->dense + (size_t)(row * p->run) * p->size,
-                 p->strided + offset * (int64_t)p->size);
-    }
-}
-
-static void copy_strided(const tt_tensor *t, void *dense, bool gather)
-{
-    if (t->numel == 0) return;
-    copy_plan p = {.dense = dense,
-                   .strided = t->data,
-                   .run = 1,
-                   .run_stride = 1,
-                   .size = dtype_size(t->dtype),
-                   .gather = gather};
-    int dim = t->ndim - 1;
-    while (dim >= 0 && t->shape[dim] == 1) dim--;
-    if (dim >= 0) { /* the last true dimension, and those before it that continue it */
-        p.run = t->shape[dim];
-        p.run_stride = t->strides[dim];
-        for (dim--; dim >= 0; dim--) {
-            if (t->shape[dim] != 1 && t->strides[dim] != p.run * p.run_stride) break;
-            p.run *= t->shape[dim];
-        }
-    }
-    for (int i = 0; i <= dim; i++) {
-        if (t->shape[i] == 1) continue;
-        p.shape[p.outer] = t->shape[i];
-        p.strides[p.outer++] = t->strides[i];
-    }
-    p.rows = t->numel / p.run;
-    p.rows_per_shard = p.run >= 32768 ? 1 : 32768 / p.run;
-    parallel_for((p.rows + p.rows_per_shard - 1) / p.rows_per_shard, copy_shard, &p);
-}
-
-void tensor_gather(void *dst, const tt_tensor *src) { copy_strided(src, dst, true); }
-
-void tensor_scatter(tt_tensor *dst, const void *src) { copy_strided(dst, as_writable(src), false); }
 
 void tensor_fill(tt_tensor *t, double value)
 {

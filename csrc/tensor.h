@@ -45,6 +45,7 @@ typedef struct tt_tensor {
     uint32_t slot;
     uint8_t dtype, ndim, place;
     bool requires_grad, contiguous;
+    bool number;      /* stands for a plain number: has no say in promotion but for its kind */
     bool captured;    /* a pass was asked for the gradient here */
     bool graph_freed; /* outlived its tape: has its value but no way back */
     bool marked;      /* scratch mark of the tape's sweep */

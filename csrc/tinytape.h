@@ -97,6 +97,9 @@ int64_t tt_fail_allocation(int64_t k, int how);
 /* Tensors. A new one is a leaf with contiguous storage; data NULL means zeros. */
 tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data,
                  tt_handle *out);
+/* A value without dimensions that stands for a plain number: beside tensors only its kind counts
+ * (bool, integer, float), as in torch.result_type, and an integer keeps all its bits. */
+tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out);
 tt_status tt_release(tt_ctx *ctx, tt_handle h);
 /* out: dtype, ndim, requires_grad, is_leaf, is_contiguous, numel, shape[ndim], strides[ndim] (22
  * numbers at most). */
@@ -104,6 +107,13 @@ tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out);
 tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes);
 tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src,
                    int64_t nbytes); /* in place; leaves and their views */
+/* In-place writing for an operation of the outside, whose name errors bear: is it allowed here; of
+ * src, broadcast and converted, where a mask of bool is true (0: everywhere); of src at a vector of
+ * places, int64, in `count` axes from `axis` on, which they stand for. */
+tt_status tt_check_in_place(tt_ctx *ctx, tt_handle h, const char *name);
+tt_status tt_copy(tt_ctx *ctx, tt_handle h, tt_handle src, tt_handle mask, const char *name);
+tt_status tt_put(tt_ctx *ctx, tt_handle h, int axis, int count, tt_handle index, tt_handle src,
+                 const char *name);
 tt_status tt_detach(tt_ctx *ctx, tt_handle h, tt_handle *out);
 tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out);
 tt_status tt_set_requires_grad(tt_ctx *ctx, tt_handle h, int requires_grad);

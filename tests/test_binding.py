@@ -104,7 +104,7 @@ def test_handles_and_number_answer_none_to_what_they_do_not_know():
     for value in (True, "1", 10**400, np.float32(1), None):
         assert calls.number(x, value) is None
     assert calls.number(3, 3) is None and calls.number() is None
-    assert calls.number(x.to(tt.int32), 3) is None
+    assert calls.number(x.to(tt.int32), 2**63) is None
 
 
 # ---- the unusual gives the same ----
@@ -141,7 +141,7 @@ def test_a_number_is_the_same_with_and_without_python(kind, value):
 
 
 def test_a_number_that_does_not_fit_is_named():
-    with pytest.raises(ArgumentError, match=r"does not fit tinytape\.int64"):
+    with pytest.raises(ArgumentError, match="mul: .* does not fit into int64"):
         tt.ones(2, dtype=tt.int64) * 10**30
 
 

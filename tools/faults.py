@@ -240,7 +240,7 @@ FAULTS = (
         "dx[p->target[r]] -= row_gradient(p, r);",
     ),
     vjp("nll_loss", "fused/cross_entropy.c", "v_neg(ctx, certain)", "certain"),
-    kernel("gather", "ops/gather.c", "*at += p->part[row * p->length + i];", "*at = p->part[0];"),
+    kernel("gather", "ops/gather.c", "*at += part[i];", "*at = part[0];"),
     vjp(
         "scatter_add",
         "ops/gather.c",

@@ -79,7 +79,7 @@ TT_KERNELS_OF(cat, cat_forward, cat_backward)
 static tt_status cat_infer(tt_call *c)
 {
     const tt_tensor *model = cat_model(c);
-    c->spec[0] = (tt_spec){.dtype = value_dtype(c), .ndim = 1};
+    c->spec[0] = (tt_spec){.dtype = c->dtype, .ndim = 1};
     if (model == NULL) return TT_OK;
     for (int k = 0; k < c->n_in; k++) {
         if (c->in[k] != NULL && c->in[k]->ndim == 0)

@@ -1,6 +1,7 @@
 /* gather: y[i, j, k] = x[i, index[i, j, k], k], the index standing for the axis ints[0]; and
  * scatter_add: x with src[i, j, k] added at [i, index[i, j, k], k]. Each is the gradient of the
  * other. The index has as many axes as x, and may be shorter along all of them. */
+#include "../copy.h"
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -8,48 +9,81 @@
 /* Rows are runs along the last axis of the index, which src and y share. */
 typedef struct {
     const tt_tensor *index;
-    T *full;       /* x, dense, of shape */
-    const T *part; /* src or dy; NULL where the part is written */
-    T *out;        /* y */
+    void *full;       /* x, with its strides, or what is of its shape and dense */
+    const void *part; /* src or dy; NULL where the part is written */
+    void *out;        /* y */
+    size_t size;      /* of an element that is copied as it is */
     int64_t strides[TT_MAX_DIMS], axis_stride, length, rows, rows_in_shard;
-    int axis;
     bool acc;
 } gather_plan;
 
-static gather_plan gather_plan_of(const tt_call *c, const int64_t *full_shape)
+static gather_plan gather_plan_of(const tt_call *c, const int64_t *full_strides)
 {
     gather_plan p = {.index = c->in[1], .rows = 1, .length = 1};
-    int ndim = p.index->ndim;
-    p.axis = normal_axis(c->attrs->ints[0], ndim);
-    for (int64_t i = ndim - 1, stride = 1; i >= 0; i--) {
-        p.strides[i] = stride;
-        stride *= full_shape[i];
-    }
-    p.axis_stride = p.strides[p.axis];
-    p.strides[p.axis] = 0; /* the index says where */
+    const int ndim = p.index->ndim, axis = normal_axis(c->attrs->ints[0], ndim);
+    memcpy(p.strides, full_strides, (size_t)ndim * sizeof full_strides[0]);
+    p.axis_stride = p.strides[axis];
+    p.strides[axis] = 0; /* the index says where */
     p.length = p.index->shape[ndim - 1];
     p.rows = p.index->numel / at_least_one(p.length);
     p.rows_in_shard = rows_per_shard(p.length);
     return p;
 }
 
+static gather_plan gather_plan_dense(const tt_call *c, const int64_t *shape)
+{
+    int64_t strides[TT_MAX_DIMS];
+    dense_strides(c->in[1]->ndim, shape, strides);
+    return gather_plan_of(c, strides);
+}
+
+/* Where row `row` of the index begins in the full tensor. */
+static int64_t gather_begin(const gather_plan *p, int64_t row)
+{
+    int64_t offset = 0;
+    for (int i = p->index->ndim - 2; i >= 0; i--) {
+        offset += row % p->index->shape[i] * p->strides[i];
+        row /= p->index->shape[i];
+    }
+    return offset;
+}
+
 static void gather_shard(void *arg, int64_t shard)
 {
     const gather_plan *p = arg;
     int64_t begin = shard * p->rows_in_shard, end = at_most(begin + p->rows_in_shard, p->rows);
-    int last = p->index->ndim - 1;
+    const int64_t step = p->strides[p->index->ndim - 1];
     for (int64_t row = begin; row < end; row++) {
-        int64_t offset = 0, rest = row;
-        for (int i = last - 1; i >= 0; i--) {
-            offset += rest % p->index->shape[i] * p->strides[i];
-            rest /= p->index->shape[i];
-        }
         const int64_t *index = (const int64_t *)p->index->data + row * p->length;
-        T *full = p->full + offset;
+        const T *part = p->part != NULL ? (const T *)p->part + row * p->length : NULL;
+        T *full = (T *)p->full + gather_begin(p, row), *out = (T *)p->out + row * p->length;
         for (int64_t i = 0; i < p->length; i++) {
-            T *at = full + i * p->strides[last] + index[i] * p->axis_stride;
-            if (p->part != NULL) *at += p->part[row * p->length + i];
-            else put(p->out + row * p->length + i, *at, p->acc);
+            T *at = full + i * step + index[i] * p->axis_stride;
+            if (part != NULL) *at += part[i];
+            else put(out + i, *at, p->acc);
+        }
+    }
+}
+
+#define GATHER_EACH(bytes)                  \
+    for (int64_t i = 0; i < p->length; i++) \
+    memcpy(out + i * (bytes), full + (i * step + index[i] * p->axis_stride) * (bytes), bytes)
+
+/* Elements of any type as they are. */
+static void gather_copy_shard(void *arg, int64_t shard)
+{
+    const gather_plan *p = arg;
+    int64_t begin = shard * p->rows_in_shard, end = at_most(begin + p->rows_in_shard, p->rows);
+    const int64_t step = p->strides[p->index->ndim - 1], size = (int64_t)p->size;
+    for (int64_t row = begin; row < end; row++) {
+        const int64_t *index = (const int64_t *)p->index->data + row * p->length;
+        const char *full = (const char *)p->full + gather_begin(p, row) * size;
+        char *out = (char *)p->out + row * p->length * size;
+        switch (size) { /* of a known size the compiler makes one move */
+        case 1: GATHER_EACH(1); break;
+        case 2: GATHER_EACH(2); break;
+        case 4: GATHER_EACH(4); break;
+        default: GATHER_EACH(8);
         }
     }
 }
@@ -57,7 +91,7 @@ static void gather_shard(void *arg, int64_t shard)
 static tt_status gather_take(const tt_call *c, const int64_t *shape, const void *full, void *out,
                              bool acc)
 {
-    gather_plan p = gather_plan_of(c, shape);
+    gather_plan p = gather_plan_dense(c, shape);
     p.full = as_writable(full);
     p.out = out;
     p.acc = acc;
@@ -68,7 +102,7 @@ static tt_status gather_take(const tt_call *c, const int64_t *shape, const void 
 /* In one piece: two places of the index may name one element, and sums keep their order. */
 static tt_status gather_put(const tt_call *c, const int64_t *shape, void *full, const void *part)
 {
-    gather_plan p = gather_plan_of(c, shape);
+    gather_plan p = gather_plan_dense(c, shape);
     p.full = full;
     p.part = part;
     p.rows_in_shard = at_least_one(p.rows);
@@ -78,7 +112,12 @@ static tt_status gather_put(const tt_call *c, const int64_t *shape, void *full, 
 
 static tt_status gather_forward(tt_call *c)
 {
-    return gather_take(c, c->in[0]->shape, c->in[0]->data, c->out[0]->data, false);
+    gather_plan p = gather_plan_of(c, c->in[0]->strides);
+    p.full = c->in[0]->data;
+    p.out = c->out[0]->data;
+    p.size = dtype_size(c->out[0]->dtype);
+    parallel_for(shards_of(p.rows, p.rows_in_shard), gather_copy_shard, &p);
+    return TT_OK;
 }
 
 static tt_status gather_backward(tt_call *c)
@@ -161,8 +200,8 @@ static void scatter_add_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *
     dx[2] = v_call(ctx, TT_OP_gather, in, 2, &node->attrs);
 }
 
-TT_OP(gather, .inputs = 2, .flags = TT_INTEGERS, .indices = 2, .keeps = 2, .infer = gather_infer,
-      .vjp = gather_vjp)
+TT_OP(gather, .inputs = 2, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED, .indices = 2, .keeps = 2,
+      .infer = gather_infer, .vjp = gather_vjp)
 TT_OP(scatter_add, .inputs = 3, .flags = TT_INTEGERS, .indices = 2, .keeps = 2, .passes = 1,
       .infer = scatter_add_infer, .vjp = scatter_add_vjp)
 

@@ -495,8 +495,8 @@ static int is_dtype(const Tensor *tensor, int code)
     return tensor->dtype == PyTuple_GetItem(dtypes, code);
 }
 
-/* number(like, value): a tensor of one value, of the type of another; None where types have to be
- * weighed. */
+/* number(like, value): a plain number beside a tensor: in the tensor's type if that is a float,
+ * else in that of its own kind. None for what is no plain number, or needs more than 64 bits. */
 static PyObject *number(PyObject *module, PyObject *const *args, Py_ssize_t n_args)
 {
     (void)module;
@@ -505,28 +505,26 @@ static PyObject *number(PyObject *module, PyObject *const *args, Py_ssize_t n_ar
     const int whole = PyLong_CheckExact(args[1]);
     if (!usual(like->context) || (!whole && !PyFloat_CheckExact(args[1]))) Py_RETURN_NONE;
     if (learn(like) != 0) return NULL;
+    const int wide = is_dtype(like, TT_FLOAT64);
     float single;
     double real = 0;
     long long integer = 0;
-    const void *value = NULL;
-    int code = TT_FLOAT32;
-    if (is_dtype(like, TT_FLOAT32) || is_dtype(like, TT_FLOAT64)) {
-        real = PyFloat_AsDouble(args[1]);
-        single = (float)real;
-        if (is_dtype(like, TT_FLOAT32)) value = &single;
-        else value = &real, code = TT_FLOAT64;
-    } else if (whole && is_dtype(like, TT_INT64)) {
+    const void *value;
+    int code;
+    if (whole && !wide && !is_dtype(like, TT_FLOAT32)) {
         integer = PyLong_AsLongLong(args[1]);
         value = &integer, code = TT_INT64;
+    } else {
+        real = PyFloat_AsDouble(args[1]);
+        single = (float)real;
+        value = wide ? (void *)&real : (void *)&single, code = wide ? TT_FLOAT64 : TT_FLOAT32;
     }
     if (PyErr_Occurred()) { /* it does not fit */
         PyErr_Clear();
-        value = NULL;
+        Py_RETURN_NONE;
     }
-    if (value == NULL) Py_RETURN_NONE;
     tt_handle handle = 0;
-    if (tt_new(like->context->core, TT_POOL_DATA, code, 0, NULL, value, &handle) != TT_OK)
-        return raise_core_error();
+    if (tt_number(like->context->core, code, value, &handle) != TT_OK) return raise_core_error();
     return wrap((PyTypeObject *)tensor_class, like->context, handle);
 }
 

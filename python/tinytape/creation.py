@@ -118,9 +118,8 @@ def full(
     if kind is None:
         whole = dtypes.bool_ if isinstance(value, bool) else dtypes.int64
         kind = whole if isinstance(value, int) else dtypes.float32
-    array, _ = dtypes.as_array(value, kind, "full")
-    made = new_zeros("full", sizes_of((size,), "full"), kind).copy_(array)
-    return _finished(made, requires_grad)
+    made = new_zeros("full", sizes_of((size,), "full"), kind)
+    return _finished(made._overwrite("full", value), requires_grad)
 
 
 def zeros_like(
@@ -264,6 +263,8 @@ def linspace(
     if not kind.is_floating_point:
         if not all(-math.inf < v < math.inf for v in (first, last)):
             raise ArgumentError(f"linspace: the ends must be finite, got {first} and {last}")
+        for end_of in (first, last):
+            dtypes.check_number(end_of, kind, "linspace")
         first, last = int(first), int(last)
     made, places = new_zeros("linspace", [count], kind), np.arange(count)
     by = (last - first) / (count - 1) if count > 1 else 0.0

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
 
 from tinytape._ffi import lib
-from tinytape.errors import ArgumentError, DTypeError, ShapeError
+from tinytape.errors import DTypeError, NumberError, ShapeError
 
 
 class dtype:
-    """An element type, such as :data:`float32`, :data:`int64` or :data:`bool_`."""
+    """An element type, such as :data:`float32`, :data:`int64` or :data:`bool_`.
 
-    __slots__ = ("code", "is_floating_point", "itemsize", "name", "numpy")
+    Its values, infinities apart, lie from ``least`` to ``most``.
+    """
+
+    __slots__ = ("code", "is_floating_point", "itemsize", "least", "most", "name", "numpy")
 
     def __init__(self, name: str, code: int) -> None:
         self.name = name
@@ -22,6 +26,12 @@ class dtype:
         self.numpy = np.dtype(name)
         self.itemsize = self.numpy.itemsize
         self.is_floating_point = self.numpy.kind == "f"
+        if self.is_floating_point:
+            self.most: float = float(np.finfo(self.numpy).max)
+            self.least: float = -self.most
+        else:
+            info = np.iinfo(self.numpy) if name != "bool" else None
+            self.least, self.most = (int(info.min), int(info.max)) if info else (0, 1)
 
     def __repr__(self) -> str:
         return f"tinytape.{self.name}"
@@ -109,19 +119,43 @@ def infer(data: Any) -> dtype | None:
     return next((kind for python, kind in _PYTHON.items() if isinstance(data, python)), None)
 
 
-def _check_range(array: np.ndarray[Any, Any], wanted: dtype, name: str) -> None:
-    """Refuse numbers beyond int64, and NaN, where integers are made of Python's numbers.
+def check_number(number: float, kind: dtype, name: str, strictly: bool = False) -> None:
+    """Refuse a number that a type cannot hold, by PyTorch's rule for a number that is stored.
 
-    As in PyTorch, narrower types wrap around.
+    Integers take a float without its fraction, bool takes anything. A negative integer is taken by
+    uint8 if one byte holds it with its sign (-1 becomes 255); not ``strictly``.
 
     Raises:
-        ArgumentError: for such a number.
+        NumberError: for such a number.
     """
-    if wanted.is_floating_point or wanted is bool_ or array.size == 0:
-        return
-    for number in (array.min().item(), array.max().item()):
-        if not -(1 << 63) <= number < 1 << 63:
-            raise ArgumentError(f"{name}: {number} does not fit into {wanted.name}")
+    if kind.is_floating_point:  # an infinity and NaN are numbers of it
+        fits = not kind.most < abs(number) < math.inf
+    elif isinstance(number, float):
+        fits = kind is bool_ or kind.least <= number < kind.most + 1
+    else:
+        least = kind.least if strictly or kind.least else -kind.most
+        fits = kind is bool_ or least <= number <= kind.most
+    if not fits:
+        raise does_not_fit(number, kind, name)
+
+
+def does_not_fit(number: float, kind: dtype, name: str) -> NumberError:
+    """The error that says so."""
+    long = isinstance(number, int) and number.bit_length() > 1000
+    shown = f"an integer of {int(number).bit_length()} bits" if long else str(number)
+    return NumberError(f"{name}: {shown} does not fit into {kind.name}")
+
+
+def in_common(kind: dtype, *numbers: float) -> dtype:
+    """The type in which a tensor of a type meets plain numbers: bool, integer and float rank."""
+    for number in numbers:
+        if kind.is_floating_point or isinstance(number, bool):
+            continue
+        if isinstance(number, float):
+            kind = float32
+        elif kind is bool_:
+            kind = int64
+    return kind
 
 
 def numbers(data: Any, name: str) -> np.ndarray[Any, Any]:
@@ -150,7 +184,7 @@ def as_array(
 
     Raises:
         DTypeError: for data of a type that no tensor can hold.
-        ArgumentError: for a Python number that no integer type holds, where one is asked for.
+        NumberError: for a number that the integers asked for do not hold.
         ShapeError: for a list that is ragged.
     """
     if wanted is not None:
@@ -164,8 +198,11 @@ def as_array(
         wanted = infer(data) or from_numpy_dtype(array.dtype)
         if array.dtype == np.uint64:
             wanted = from_numpy_dtype(array.dtype)  # refused: a Python integer beyond int64
-    if not hasattr(data, "dtype"):  # of arrays, all numbers wrap around
-        _check_range(array, wanted, name)
+    # Arrays and tensors are converted, and wrap around; a float32 of plain numbers may overflow.
+    plain = isinstance(data, np.generic) or not hasattr(data, "dtype")
+    if plain and array.size and not wanted.is_floating_point:
+        for extreme in (array.min(), array.max()):
+            check_number(extreme.item(), wanted, name)
     return to_numpy_dtype(array, wanted), wanted
 
 

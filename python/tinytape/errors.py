@@ -15,6 +15,10 @@ class ArgumentError(TinytapeError, ValueError, RuntimeError):
     """A value outside its range."""
 
 
+class NumberError(ArgumentError, OverflowError):
+    """A number that the type it is meant for cannot hold."""
+
+
 class ShapeError(TinytapeError, ValueError, RuntimeError):
     """Shapes that do not fit together."""
 

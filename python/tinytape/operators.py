@@ -9,7 +9,8 @@ import numpy as np
 
 from tinytape import dtypes, errors
 from tinytape import functional as F
-from tinytape.functional.indexing import get_item, with_item
+from tinytape._ffi import check, lib
+from tinytape.functional.subscript import get_item, set_item
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
@@ -28,14 +29,17 @@ class Operators:
         return get_item(self, index)
 
     def __setitem__(self: Any, index: Any, value: Any) -> None:
-        """Overwrite elements of a leaf; never recorded.
+        """Overwrite elements of a leaf with what broadcasts to them; never recorded.
+
+        It costs what is written. Where an index names an element twice, the last value stays.
 
         Raises:
             TapeStateError: for a tensor that an operation recorded or that requires grad.
             IndexError: for an element that does not exist.
+            NumberError: for a number that the type cannot hold.
         """
         self._check_in_place("index")
-        self._overwrite("index", with_item(self, index, value))
+        set_item(self, index, value)
 
     def __add__(self: Any, other: Any) -> Tensor:
         return F.add(self, other)
@@ -135,12 +139,8 @@ class Operators:
         return F.ge(self, other)
 
     def _check_in_place(self: Any, name: str) -> None:
-        info = self._read_info()
-        if info[3] and info[2] and self._context.grad_enabled:
-            raise errors.TapeStateError(
-                f"{name}: a leaf that requires grad cannot be changed in place while operations "
-                "are recorded: do it under no_grad()"
-            )
+        self._context.enter()
+        check(lib.tt_check_in_place(self._context.pointer, self._handle, name.encode()))
 
     def _in_place(self: Any, name: str, value: Tensor) -> Tensor:
         """What ``tensor += ...`` leaves: a leaf is overwritten, a result gets a new name."""

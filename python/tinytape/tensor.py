@@ -46,6 +46,13 @@ class Tensor(Operators, calls.TensorBase):
         handle = context.call(lib.tt_new, pool, kind.code, array.ndim, shape, data)
         return cls._wrap(context, handle)
 
+    @classmethod
+    def _number(cls, context: Context, array: np.ndarray[Any, Any]) -> Any:
+        """A value without dimensions that stands for a plain number."""
+        kind = dtypes.from_numpy_dtype(array.dtype)
+        handle = context.call(lib.tt_number, kind.code, ffi.from_buffer(array))
+        return cls._wrap(context, handle)
+
     # ---- what it is ----
 
     def _read_info(self) -> list[int]:
@@ -187,24 +194,20 @@ class Tensor(Operators, calls.TensorBase):
         return self._overwrite("copy_", src)
 
     def _overwrite(self, name: str, src: Any) -> Tensor:
-        if isinstance(src, Tensor):
-            if src.requires_grad and self._context.grad_enabled:
-                raise errors.TapeStateError(
-                    f"{name}: writing in place is not recorded and would lose the source's "
-                    "gradient: use detach() or no_grad()"
-                )
-            src = src.numpy()
-        array = dtypes.numbers(src, name)
-        try:
-            full = array if array.shape == self.shape else np.broadcast_to(array, self.shape)
-        except ValueError:
-            raise errors.ShapeError(
-                f"{name}: shape {array.shape} cannot be broadcast to {self.shape}"
-            ) from None
-        full = dtypes.to_numpy_dtype(full, self.dtype)
+        if isinstance(src, np.ndarray) and src.shape == self.shape:
+            array, _ = dtypes.as_array(src, self.dtype, name)
+            self._context.enter()
+            data = ffi.from_buffer(array) if array.size else ffi.NULL
+            check(lib.tt_write(self._context.pointer, self._handle, data, array.nbytes))
+            return self
+        return self._take_over(name, _apply.source(src, self, name))
+
+    def _take_over(self, name: str, src: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Overwrite the elements, where a mask is given only those where it is true."""
         self._context.enter()
-        data = ffi.from_buffer(full) if full.size else ffi.NULL
-        check(lib.tt_write(self._context.pointer, self._handle, data, full.nbytes))
+        where = mask._handle if mask is not None else 0
+        pointer = self._context.pointer
+        check(lib.tt_copy(pointer, self._handle, src._handle, where, name.encode()))
         return self
 
     def fill_(self, value: Scalar) -> Tensor:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 
 from tinytape._ffi import OPS, calls, lib, raise_last, text
 from tinytape.dtypes import (
     BY_CODE,
+    as_array,
     bool_,
     check_dtype,
+    check_number,
+    does_not_fit,
     dtype,
-    float32,
     from_numpy_dtype,
+    in_common,
     int64,
     to_numpy_dtype,
 )
@@ -75,37 +78,77 @@ def set_up(tensor: type[Tensor]) -> None:
     calls.set_up(tensor, tuple(BY_CODE[i] for i in range(len(BY_CODE))), _apply_slowly, raise_last)
 
 
-def _number_dtype(value: float, like: dtype) -> dtype:
-    """A Python number takes the tensor's type unless it is of a higher kind: bool, int, float."""
-    if like.is_floating_point or isinstance(value, bool):
-        return like
-    if isinstance(value, float):
-        return float32
-    return int64 if like is bool_ else like
+def number(value: float, like: Tensor, name: str) -> Tensor:
+    """A plain number beside a tensor: in the tensor's type if that is a float, else in its own.
 
-
-def operand(value: Any, like: Tensor, name: str) -> Tensor:
-    """A number or array as a tensor that can meet ``like``: numbers take its type."""
+    Raises:
+        NumberError: for an integer of more than 64 bits beside integers, or that no float reaches.
+    """
     made: Tensor | None = calls.number(like, value)
     if made is not None:
         return made
-    if isinstance(value, (int, float)) and not isinstance(value, np.generic):
-        kind = _number_dtype(value, like.dtype)
-        try:
-            return from_array(
-                np.asarray(value, np.float64 if kind.is_floating_point else np.int64), kind
-            )
-        except OverflowError:
-            raise ArgumentError(f"{name}: the number {value} does not fit {kind}") from None
-    if isinstance(value, (np.ndarray, np.generic)):
-        array = np.asarray(value)
-        floats = array.dtype.kind == "f" and like.dtype.is_floating_point
-        kind = like.dtype if array.ndim == 0 and floats else from_numpy_dtype(array.dtype)
-        return from_array(array, kind)
+    kind = like.dtype if isinstance(value, bool) else in_common(like.dtype, value)
+    wide = np.float64 if kind.is_floating_point else np.int64
+    try:
+        array = np.asarray(value, wide)
+    except OverflowError:
+        raise does_not_fit(value, kind if kind.is_floating_point else int64, name) from None
+    if kind.is_floating_point or isinstance(value, bool):
+        array = to_numpy_dtype(array, kind)
+    made = _tensor._number(like._context, array)
+    return made
+
+
+def source(value: Any, like: Tensor, name: str) -> Tensor:
+    """What is written into a tensor: one of its context, a number that fits, or an array or list.
+
+    Raises:
+        NumberError: for a number that the tensor's type does not hold.
+        DTypeError, ShapeError: for what is no regular array of numbers.
+    """
+    if is_tensor(value):
+        if value._context is not like._context:
+            like._context.handles([value])  # which refuses it
+        return cast("Tensor", value)
+    kind = like.dtype
+    plain = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(plain, (int, float)):
+        return from_array(as_array(value, kind, name)[0], kind)
+    check_number(plain, kind, name)
+    if not kind.is_floating_point:  # all bits of it, and not those of a float32
+        plain = int(plain if kind is not bool_ else bool(plain))
+    return number(plain, like, name)
+
+
+def check_limits(name: str, like: Tensor, *limits: Any) -> None:
+    """That plain numbers which elements are held against, and may become, are values of their type.
+
+    Raises:
+        NumberError: for a number outside those of the common type.
+    """
+    plain = [x.item() if isinstance(x, np.generic) else x for x in limits]
+    numbers = [x for x in plain if isinstance(x, (int, float))]
+    kinds = [x.dtype for x in limits if is_tensor(x) and x.dtype.is_floating_point]
+    kind = in_common(kinds[0] if kinds else like.dtype, *numbers)
+    for x in numbers:
+        check_number(x, kind, name, strictly=True)
+
+
+def operand(value: Any, like: Tensor, name: str) -> Tensor:
+    """A number or array as a tensor that can meet ``like``."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (int, float)):
+        return number(value, like, name)
+    if isinstance(value, np.ndarray):
+        floats = value.dtype.kind == "f" and like.dtype.is_floating_point
+        kind = like.dtype if value.ndim == 0 and floats else from_numpy_dtype(value.dtype)
+        return from_array(value, kind)
     raise TypeError(f"{name}: expected a Tensor or a number, got {type(value).__name__}")
 
 
 def binary(name: str, a: Any, b: Any) -> Tensor:
+    """The operation of that name on two tensors, of which one may be a number or an array."""
     if not isinstance(a, _tensor):
         if not isinstance(b, _tensor):
             raise TypeError(

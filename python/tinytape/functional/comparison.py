@@ -12,7 +12,7 @@ import numpy as np
 from tinytape import dtypes
 from tinytape._ffi import OPS
 from tinytape.functional import _apply
-from tinytape.functional._apply import apply, binary, check_tensor, operand, unary
+from tinytape.functional._apply import apply, binary, check_tensor, from_array, operand, unary
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
@@ -141,12 +141,20 @@ def bitwise_not(input: Tensor) -> Tensor:
 
 
 def _number(value: Any) -> Any:
-    """A value that meets no tensor: float32, int64 or bool for a Python number."""
-    if isinstance(value, (int, float)) and not isinstance(value, np.generic):
-        kinds = {bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float32}
-        kind = next(k for python, k in kinds.items() if isinstance(value, python))
-        return _apply._tensor._from_array(np.asarray(value, kind.numpy), kind)
-    return value
+    """A value that meets no tensor: float32, int64 or bool for a plain number."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(plain, (int, float)):
+        return value
+    kind = dtypes.in_common(dtypes.bool_, plain)
+    dtypes.check_number(plain, kind, "where")
+    return from_array(np.asarray(plain), kind)
+
+
+def _choice(value: Any, like: Tensor) -> Tensor:
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, (int, float)):
+        dtypes.check_number(plain, dtypes.in_common(like.dtype, plain), "where")
+    return operand(value, like, "where")
 
 
 def where(condition: Tensor, input: Any, other: Any) -> Tensor:
@@ -158,13 +166,14 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
 
     Raises:
         DTypeError: when condition is not bool.
+        NumberError: for a number that the type of the result does not hold.
     """
     check_tensor("where", condition)
     if not isinstance(input, _apply._tensor) and not isinstance(other, _apply._tensor):
         input = _number(input)
     if not isinstance(input, _apply._tensor):
         like = other if isinstance(other, _apply._tensor) else condition
-        input = operand(input, like, "where")
+        input = _choice(input, like)
     if not isinstance(other, _apply._tensor):
-        other = operand(other, input, "where")
+        other = _choice(other, input)
     return apply(OPS["where"], (condition, input, other))

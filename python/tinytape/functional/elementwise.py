@@ -10,7 +10,16 @@ from tinytape import dtypes
 from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError, DTypeError
 from tinytape.functional import _apply
-from tinytape.functional._apply import apply, binary, check_tensor, integers_of, operand, unary
+from tinytape.functional._apply import (
+    apply,
+    binary,
+    check_limits,
+    check_tensor,
+    integers_of,
+    is_tensor,
+    operand,
+    unary,
+)
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
@@ -86,6 +95,8 @@ def remainder(input: Any, other: Any) -> Tensor:
 def floor_divide(input: Any, other: Any) -> Tensor:
     """The largest whole number up to input / other, broadcast: Python's ``//``. Not differentiable.
 
+    Integers are divided by the number as it is, also where their own type could not hold it.
+
     Raises:
         ArgumentError: when an integer is divided by zero.
     """
@@ -97,7 +108,7 @@ def maximum(input: Any, other: Any) -> Tensor:
 
     The gradient goes to the larger one, half of it to each of two equals.
     """
-    return binary("maximum", input, other)
+    return _extreme("maximum", input, other)
 
 
 def minimum(input: Any, other: Any) -> Tensor:
@@ -105,7 +116,15 @@ def minimum(input: Any, other: Any) -> Tensor:
 
     The gradient goes to the smaller one, half of it to each of two equals.
     """
-    return binary("minimum", input, other)
+    return _extreme("minimum", input, other)
+
+
+def _extreme(name: str, a: Any, b: Any) -> Tensor:
+    if is_tensor(a) and not is_tensor(b):
+        check_limits(name, a, b)
+    elif is_tensor(b) and not is_tensor(a):
+        check_limits(name, b, a)
+    return binary(name, a, b)
 
 
 def pow(input: Any, exponent: Any) -> Tensor:
@@ -140,10 +159,12 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
     Raises:
         ArgumentError: without any bound.
+        NumberError: for a number that the type of the result does not hold.
     """
     check_tensor("clamp", input)
     if min is None and max is None:
         raise ArgumentError("clamp: expected min, max or both, got neither")
+    check_limits("clamp", input, min, max)
     bounds = [
         b if b is None or isinstance(b, _apply._tensor) else operand(b, input, "clamp")
         for b in (min, max)
