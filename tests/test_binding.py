@@ -141,7 +141,7 @@ def test_a_number_is_the_same_with_and_without_python(kind, value):
 
 
 def test_a_number_that_does_not_fit_is_named():
-    with pytest.raises(ArgumentError, match="mul: .* does not fit into int64"):
+    with pytest.raises(ArgumentError, match=r"mul: .* does not fit into int64"):
         tt.ones(2, dtype=tt.int64) * 10**30
 
 

@@ -289,7 +289,7 @@ TYPES = {
     "a float axis": (lambda: X.sum(1.0), None),
     "a float index": (lambda: X[1.0], "index: .*float"),
     "a list of floats as index": (lambda: X[[0.0, 1.0]], "index.*list.*float64"),
-    "a bool index": (lambda: X[True], "index: .*got bool"),
+    "a string as index": (lambda: X["a"], "index: .*got str"),
     "a tensor of floats as index": (lambda: X[X], "index.*Tensor.*float32"),
     "gather by floats": (lambda: tt.gather(X, 0, X), "gather: .*integers.*float32"),
     "gather by bool": (lambda: tt.gather(B, 0, B), "gather: .*integers.*bool"),
@@ -323,7 +323,7 @@ STATES = {
     "backward": (lambda: X.sum().backward(), "backward: .*does not require grad"),
     "backward of many": (lambda: (W * 2).backward(), r"backward: .*scalar.*\(2, 3\)"),
     "backward of nothing": (lambda: (tt.zeros(0, requires_grad=True) * 2).backward(), r"\(0,\)"),
-    "fill_": (lambda: (W * 2).fill_(0), "copy_: .*in place"),
+    "fill_": (lambda: (W * 2).fill_(0), "fill_: .*in place"),
 }
 
 

@@ -295,7 +295,7 @@ def test_copy_between_overlapping_views():
 
 def test_in_place_where_it_cannot_be():
     x = tt.ones(3, requires_grad=True)
-    with pytest.raises(RuntimeError, match=r"copy_.*recorded"):
+    with pytest.raises(RuntimeError, match=r"fill_.*recorded"):
         (x * 2).fill_(1)
     with pytest.raises(RuntimeError, match=r"copy_.*gradient"):
         tt.zeros(3).copy_(x * 2)

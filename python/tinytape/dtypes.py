@@ -159,16 +159,22 @@ def in_common(kind: dtype, *numbers: float) -> dtype:
 
 
 def numbers(data: Any, name: str) -> np.ndarray[Any, Any]:
-    """Data as an array of numbers or bools.
+    """Data as an array of numbers or bools; of floats where integers need more than 64 bits.
 
     Raises:
         DTypeError: for data of a type that no tensor can hold.
         ShapeError: for a list that is ragged.
+        NumberError: for an integer that no float reaches.
     """
     try:
         array = np.asarray(data)
     except ValueError as error:
         raise ShapeError(f"{name}: the data has no regular shape: {error}") from None
+    if array.dtype.kind == "O" and array.size and all(isinstance(x, int) for x in array.flat):
+        try:
+            array = array.astype(np.float64)
+        except OverflowError:
+            raise does_not_fit(max(array.flat, key=abs), float64, name) from None
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"{name}: data of dtype {array.dtype} is not supported")
     return array

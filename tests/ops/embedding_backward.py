@@ -1,28 +1,34 @@
-"""embedding_backward: rows added into a table of zeros; the gradient of embedding."""
+"""embedding_backward: parts added into a table of zeros; the gradient of embedding."""
+
+import math
 
 import numpy as np
-from hypothesis import strategies as st
 
 from tinytape._ffi import OPS
 from tinytape.functional._apply import apply
 
-from . import SIDES, Call, Float, Index, Row, shapes
+from . import Call, Float, Index, Row, shapes
+from .embedding import axes
 
 
-def _call(rows, width, index_shape):
+def _call(shape, axis, count, index_shape):
+    sizes, size = shape[axis : axis + count], math.prod(shape[axis : axis + count])
+
     def reference(given, index):
-        table = np.zeros((rows, width))
-        np.add.at(table, index, given)
-        return table
+        table = np.zeros((*shape[:axis], size, *shape[axis + count :]))
+        np.add.at(table, (*[slice(None)] * axis, index), given)
+        return table.reshape(shape)
 
     def run(given, index):
-        return apply(OPS["embedding_backward"], (given, index), (rows,))
+        return apply(OPS["embedding_backward"], (given, index), (axis, *sizes))
 
-    return Call([Float((*index_shape, width)), Index(index_shape, rows)], run, reference)
+    parts = (*shape[:axis], *index_shape, *shape[axis + count :])
+    return Call([Float(parts), Index(index_shape, size)], run, reference)
 
 
 def case(draw):
-    return _call(draw(st.integers(1, 5)), draw(SIDES), draw(shapes(0, 3)))
+    shape = draw(shapes(1))
+    return _call(shape, *axes(draw, shape))
 
 
-ROW = Row(case, _call(50, 200, (40, 30)))
+ROW = Row(case, _call((50, 200), 0, 1, (40, 30)))

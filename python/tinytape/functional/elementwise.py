@@ -137,8 +137,9 @@ def pow(input: Any, exponent: Any) -> Tensor:
         ArgumentError: when integers are raised to a negative number. (In a tensor of exponents
             that is allowed, as in PyTorch: 1/a without its fraction.)
     """
-    a_number = isinstance(exponent, (int, float)) and not isinstance(exponent, np.generic)
-    if not a_number or not isinstance(input, _apply._tensor):
+    if isinstance(exponent, np.generic):
+        exponent = exponent.item()
+    if not isinstance(exponent, (int, float)) or not isinstance(input, _apply._tensor):
         return binary("pow", input, exponent)
     if isinstance(exponent, float) or input.dtype.is_floating_point:
         base = input if input.dtype.is_floating_point else input.to(dtypes.float32)

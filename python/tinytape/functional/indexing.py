@@ -33,12 +33,13 @@ def check_indices(name: str, indices: Array, least: int, axis: int, size: int) -
     Raises:
         OutOfRangeError: otherwise, which names the first.
     """
-    bad = np.flatnonzero((indices < least) | (indices >= size))
-    if bad.size:
-        raise OutOfRangeError(
-            f"{name}: index {indices.flat[bad[0]]} at position {bad[0]} is out of range for axis "
-            f"{axis} of size {size}"
-        )
+    if indices.size == 0 or (indices.min() >= least and indices.max() < size):
+        return
+    bad = np.flatnonzero((indices < least) | (indices >= size))[0]
+    raise OutOfRangeError(
+        f"{name}: index {indices.flat[bad]} at position {bad} is out of range for axis {axis} of "
+        f"size {size}"
+    )
 
 
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:

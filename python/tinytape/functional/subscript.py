@@ -101,7 +101,8 @@ def _as_index(part: Any) -> Any:
 
 
 def _is_mask(part: Any) -> bool:
-    return _is_array_like(part) and bool(part.dtype.name == "bool")
+    """Of what :func:`_as_index` leaves: of tensors only masks."""
+    return is_tensor(part) or (isinstance(part, np.ndarray) and part.dtype.kind == "b")
 
 
 def _axes_used(part: Any) -> int:
@@ -160,14 +161,15 @@ def _view_of(x: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Any]]]:
 
     A pick is the first axis of the view that it is of, and a mask or an array of int64.
     """
-    if type(index) is int and x.ndim > 0:
-        y = slice_of(x, 0, _position(index, 0, x.shape[0]), 1, 1)
-        return reshape(y, x.shape[1:]), []
+    sizes = x.shape
+    if type(index) is int and sizes:
+        row = slice_of(x, 0, _position(index, 0, sizes[0]), 1, 1)
+        return apply(OPS["reshape"], (row,), sizes[1:]), []
     y = x
     shape: list[int] = []  # of the view
     picks: list[tuple[int, Any]] = []
     axis = 0
-    for part in _parts(index, x.ndim):
+    for part in _parts(index, len(sizes)):
         if part is None:
             shape.append(1)
         elif isinstance(part, bool):  # picks all or nothing of a new axis
@@ -176,19 +178,18 @@ def _view_of(x: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Any]]]:
         elif _is_array_like(part):
             used = _axes_used(part)
             if _is_mask(part):
-                _check_mask(part, x.shape, axis)
+                _check_mask(part, sizes, axis)
             else:
-                size = x.shape[axis]
-                check_indices("index", part, -size, axis, size)
+                check_indices("index", part, -sizes[axis], axis, sizes[axis])
             picks.append((len(shape), part))
-            shape.extend(x.shape[axis : axis + used])
+            shape.extend(sizes[axis : axis + used])
             axis += used
         elif isinstance(part, slice):
-            y, length = _sliced(y, axis, part, x.shape[axis])
+            y, length = _sliced(y, axis, part, sizes[axis])
             shape.append(length)
             axis += 1
         else:
-            y = slice_of(y, axis, _position(part, axis, x.shape[axis]), 1, 1)
+            y = slice_of(y, axis, _position(part, axis, sizes[axis]), 1, 1)
             axis += 1
     if tuple(shape) != y.shape or y is x:
         check_rank("index", shape)
@@ -196,26 +197,33 @@ def _view_of(x: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Any]]]:
     return y, picks
 
 
-def _places(y: Tensor, picks: list[tuple[int, Any]]) -> _Places:
-    """The picks together; a mask stands for the places where it is true, along each of its axes."""
-    axes: list[int] = []
-    arrays: list[Array] = []
-    for first, pick in picks:
-        mask = _is_mask(pick)
-        found = np.asarray(pick).nonzero() if mask else [pick]
-        axes.extend(range(first, first + len(found)))
-        arrays.extend(found)
+def _in_row_major_order(arrays: list[Array], sizes: list[int]) -> Array:
+    """Indices along several axes as one into all of them; from the end where they are negative."""
     try:
-        arrays = list(np.broadcast_arrays(*arrays))
+        arrays = list(np.broadcast_arrays(*arrays)) if len(arrays) > 1 else arrays
     except ValueError:
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise OutOfRangeError(
             f"index: indices of shapes {shapes} cannot be broadcast together"
         ) from None
-    flat = np.zeros(arrays[0].shape, np.int64)
-    for axis, array in zip(axes, arrays, strict=True):
-        size = y.shape[axis]
-        flat = flat * size + np.where(array < 0, array + size, array)
+    flat: Array | None = None
+    for array, size in zip(arrays, sizes, strict=True):
+        places = np.where(array < 0, array + size, array)
+        flat = places if flat is None else flat * size + places
+    assert flat is not None
+    return flat
+
+
+def _places(y: Tensor, picks: list[tuple[int, Any]]) -> _Places:
+    """The picks together; a mask stands for the places where it is true, along each of its axes."""
+    axes: list[int] = []
+    arrays: list[Array] = []
+    for first, pick in picks:
+        found = np.asarray(pick).nonzero() if _is_mask(pick) else [pick]
+        axes.extend(range(first, first + len(found)))
+        arrays.extend(found)
+    sizes = y.shape
+    flat = _in_row_major_order(arrays, [sizes[axis] for axis in axes])
     if axes == list(range(axes[0], axes[0] + len(axes))):
         return _Places(y, axes[0], len(axes), flat)
     others = [i for i in range(y.ndim) if i not in axes]
