@@ -62,14 +62,15 @@ def test_tensors_in_lists():
 
 
 def test_python_numbers_beyond_int64():
-    for data in ([-1, 2**63], [1, float("nan")], float("inf"), [1e30], -(2**63) - 2**12):
+    for data in ([-1, 2**63], [1, float("nan")], float("inf"), [1e30], -(2**63) - 2**12, [2**70]):
         with pytest.raises((ValueError, TypeError), match=r"tensor: .*(fit into int64|supported)"):
             tt.tensor(data, dtype=tt.int64)
     with pytest.raises(ValueError, match=r"tensor: 9\.2233.* does not fit into int64"):
         tt.tensor([-1, 2**63])
     assert tt.tensor([2**63 - 1, -(2**63)]).tolist() == [2**63 - 1, -(2**63)]
-    with pytest.raises(OverflowError, match="tensor: 300 does not fit into uint8"):
-        tt.tensor(300, dtype=tt.uint8)
+    assert tt.tensor([[2**70, -1]], dtype=tt.float32).tolist() == [[2.0**70, -1]]
+    with pytest.raises(OverflowError, match="tensor: an integer of 1329 bits does not fit into"):
+        tt.tensor([10**400], dtype=tt.float64)
     assert tt.tensor([2.9, -2.9], dtype=tt.int8).tolist() == [2, -2]
     assert tt.tensor([0.5, 0.0, math.nan], dtype=tt.bool).tolist() == [True, False, True]
 

@@ -158,26 +158,29 @@ def in_common(kind: dtype, *numbers: float) -> dtype:
     return kind
 
 
-def numbers(data: Any, name: str) -> np.ndarray[Any, Any]:
-    """Data as an array of numbers or bools; of floats where integers need more than 64 bits.
-
-    Raises:
-        DTypeError: for data of a type that no tensor can hold.
-        ShapeError: for a list that is ragged.
-        NumberError: for an integer that no float reaches.
-    """
+def _numbers(data: Any, wanted: dtype | None, name: str) -> np.ndarray[Any, Any]:
+    """Data as an array of numbers or bools."""
     try:
         array = np.asarray(data)
     except ValueError as error:
         raise ShapeError(f"{name}: the data has no regular shape: {error}") from None
     if array.dtype.kind == "O" and array.size and all(isinstance(x, int) for x in array.flat):
-        try:
-            array = array.astype(np.float64)
-        except OverflowError:
-            raise does_not_fit(max(array.flat, key=abs), float64, name) from None
+        return _of_long_integers(array, wanted or int64, name)
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"{name}: data of dtype {array.dtype} is not supported")
     return array
+
+
+def _of_long_integers(
+    array: np.ndarray[Any, Any], wanted: dtype, name: str
+) -> np.ndarray[Any, Any]:
+    """Python's integers, one of which at least has more than 64 bits."""
+    if wanted is bool_:
+        return array.astype(np.bool_)
+    kind = wanted if wanted.is_floating_point else int64
+    for number in array.flat:
+        check_number(number, kind, name)
+    return array.astype(kind.numpy)
 
 
 def as_array(
@@ -199,7 +202,7 @@ def as_array(
         kind = _BY_NUMPY.get(data.dtype)
         if kind is not None and wanted in (None, kind) and data.flags.c_contiguous:
             return data, kind
-    array = numbers(data, name)
+    array = _numbers(data, wanted, name)
     if wanted is None:
         wanted = infer(data) or from_numpy_dtype(array.dtype)
         if array.dtype == np.uint64:

@@ -124,13 +124,14 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | float) -> Tensor:
     check_tensor("masked_fill", mask)
     if mask.dtype is not bool_:
         raise DTypeError(f"masked_fill: expected a mask of bool, got {mask.dtype}")
-    fill: Any = value if is_tensor(value) else operand(value, input, "masked_fill")
+    given: Any = value
+    fill: Any = given if is_tensor(given) else operand(given, input, "masked_fill")
     if fill.ndim > 0:
         raise ShapeError(f"masked_fill: expected one value, got a tensor of shape {fill.shape}")
     if fill.dtype.is_floating_point and not input.dtype.is_floating_point:
         raise DTypeError(f"masked_fill: {input.dtype} cannot hold a value of {fill.dtype}")
-    if value is not fill or fill.dtype is not input.dtype:
-        plain = value.item() if hasattr(value, "item") else value
+    if fill is not given or fill.dtype is not input.dtype:
+        plain = given.item() if hasattr(given, "item") else given
         check_number(plain, input.dtype, "masked_fill")
     try:
         return where(mask, fill.to(input.dtype), input)
