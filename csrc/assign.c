@@ -43,7 +43,7 @@ static tt_status destination(tt_ctx *ctx, tt_handle h, const char *op, tt_tensor
 {
     TT_TRY(ctx_enter(ctx, op));
     TT_TRY(writable_tensor(ctx, h, op, out));
-    for (int i = 0; i < (*out)->ndim; i++) {
+    for (int i = 0; i < (*out)->ndim && (*out)->numel > 0; i++) {
         if ((*out)->strides[i] == 0 && (*out)->shape[i] > 1)
             return tt_fail(
                 TT_ERR_STATE, op,

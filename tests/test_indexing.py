@@ -9,24 +9,39 @@ from hypothesis import strategies as st
 
 import tinytape as tt
 
+from .index_reference import indices, reference
+
+KINDS = (np.float32, np.float64, np.int64, np.uint8, np.int16)
+kinds = st.sampled_from(KINDS)
+
 X = np.arange(2 * 3 * 4, dtype=np.float64).reshape(2, 3, 4) ** 1.5
 
 
-def check(index, numpy_index=None, expected=None):
-    """Values as numpy's; and for the gradient of <picked, w>, w added wherever it was picked."""
-    plain = index if numpy_index is None else numpy_index
-    wanted = X[plain] if expected is None else expected
-    x = tt.tensor(X, requires_grad=True)
-    y = x[index]
+def places_of(shape, index):
+    return reference(np.arange(np.prod(shape)).reshape(shape), index)
+
+
+def check(index, given=None, values=X):
+    """Values as PyTorch's; and for the gradient of <picked, w>, w added wherever it was picked."""
+    given = index if given is None else given
+    wanted = reference(values, index)
+    x = tt.tensor(values, requires_grad=True)
+    y = x[given]
+    assert y.shape == wanted.shape
     np.testing.assert_array_equal(y.numpy(), wanted)
     w = np.random.default_rng(0).standard_normal(wanted.shape)
+    summed = np.zeros(values.size)
+    np.add.at(summed, places_of(values.shape, index).ravel(), w.ravel())
     for create_graph in (False, True):
-        (g,) = tt.grad(x[index], x, tt.tensor(w), create_graph=create_graph)
-        places = np.arange(X.size).reshape(X.shape)
-        picked = places[plain] if expected is None else np.searchsorted(X.ravel(), expected)
-        summed = np.zeros(X.size)
-        np.add.at(summed, picked.ravel(), w.ravel())
-        np.testing.assert_allclose(g.numpy(), summed.reshape(X.shape), rtol=1e-14)
+        (g,) = tt.grad(x[given], x, tt.tensor(w), create_graph=create_graph)
+        np.testing.assert_allclose(g.numpy(), summed.reshape(values.shape), rtol=1e-14)
+
+
+def as_tensors(index):
+    """The same index with tensors for arrays."""
+    if isinstance(index, tuple):
+        return tuple(map(as_tensors, index))
+    return tt.tensor(index) if isinstance(index, np.ndarray) else index
 
 
 INDICES = [
@@ -59,44 +74,105 @@ INDICES = [
 
 
 @pytest.mark.parametrize("index", INDICES, ids=range(len(INDICES)))
-def test_picked_elements_and_their_gradient_are_numpys(index):
+def test_picked_elements_and_their_gradient_are_pytorchs(index):
     check(index)
 
 
 def test_tensors_index_like_arrays():
     rows = tt.tensor([1, 0, 1])
-    check(rows, rows.numpy())
-    check((slice(None), tt.tensor(np.array([2, -1], np.int32))), (slice(None), [2, -1]))
+    check(rows.numpy(), rows)
+    check((slice(None), [2, -1]), (slice(None), tt.tensor(np.array([2, -1], np.int32))))
     mask = tt.tensor(X > 4)
-    check(mask, X > 4)
-    check((rows, tt.tensor([[2]])), (rows.numpy(), [[2]]))
+    check(X > 4, mask)
+    check((rows.numpy(), [[2]]), (rows, tt.tensor([[2]])))
 
 
-def test_a_plain_integer_is_applied_first_as_in_pytorch():
-    """numpy counts it among the arrays and would put their axes in front here."""
-    check((0, slice(None), [1, 2]), expected=X[0][:, [1, 2]])
-    check(([0, 1], slice(None), 3), expected=X[..., 3][[0, 1]])
+ONE = (1, np.int64(1), np.array(1), tt.tensor(1), tt.tensor(1, dtype=tt.int32))
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
-@given(st.data())
-def test_any_mixture_of_slices_masks_and_arrays(data):
-    parts = []
-    shape = data.draw(st.sampled_from([(3,), (1, 3), (2, 1), ()]))
-    for size in X.shape:
-        kind = data.draw(st.sampled_from(["slice", "array", "mask"]))
-        if kind == "slice":
-            start = data.draw(st.integers(-size - 1, size + 1))
-            stop = data.draw(st.none() | st.integers(-size - 1, size + 1))
-            parts.append(slice(start, stop, data.draw(st.integers(1, 3))))
-        elif kind == "array" or shape not in [(3,), (2, 1)]:
-            seed = data.draw(st.integers(0, 99))
-            parts.append(np.random.default_rng(seed).integers(-size, size, shape))
-        else:  # as many as the arrays have along their last axis, or one, which broadcasts
-            mask = np.zeros(size, bool)
-            mask[: min(shape[-1], size)] = True
-            parts.append(mask if mask.sum() in (1, shape[-1]) else np.arange(1))
-    check(tuple(parts))
+@pytest.mark.parametrize("one", ONE, ids=map(repr, ONE))
+def test_what_has_no_dimensions_is_an_integer_which_is_applied_first(one):
+    """numpy counts it among the arrays and would put their axes in front here: PyTorch's values."""
+    x = tt.arange(24).reshape(2, 3, 4)
+    idx = tt.tensor([0, 2])
+    assert x[one, :, idx].tolist() == [[12, 14], [16, 18], [20, 22]]
+    assert x[None, one, :, idx].shape == (1, 3, 2)
+    assert x[tt.tensor([0, 1]), :, one].tolist() == [[1, 5, 9], [13, 17, 21]]
+    assert x[[0, 1], None, one].tolist() == [[[4, 5, 6, 7]], [[16, 17, 18, 19]]]
+    assert x[[0, 1], one, [0, 1]].tolist() == [4, 17]
+    assert x[..., one, idx].tolist() == [[4, 6], [16, 18]]
+    assert x[-one, :, idx].tolist() == x[one, :, idx].tolist()
+    assert x[one].shape == (3, 4) and x[one, one].tolist() == [16, 17, 18, 19]
+    assert x[one, one, one].item() == 17 and x[:, one : one + 1].shape == (2, 1, 4)
+    # and an assignment goes where the values are read
+    x[one, :, idx] = tt.tensor([[1, 2], [3, 4], [5, 6]])
+    assert x[1].tolist() == [[1, 13, 2, 15], [3, 17, 4, 19], [5, 21, 6, 23]]
+    x[one] = 0
+    assert x.sum().item() == sum(range(12))
+
+
+def test_what_has_no_dimensions_gives_a_view():
+    x = tt.zeros(2, 3)
+    x[tt.tensor(1)].fill_(1)
+    x[np.array(0), tt.tensor(-1)].fill_(2)
+    assert x.tolist() == [[0, 0, 2], [1, 1, 1]]
+
+
+YES = (True, np.array(True), tt.tensor(True), np.True_)
+
+
+@pytest.mark.parametrize("yes", YES, ids=map(repr, YES))
+def test_a_single_bool_picks_a_new_axis_or_nothing(yes):
+    x = tt.arange(24).reshape(2, 3, 4)
+    no = tt.tensor(False)
+    assert x[yes].shape == (1, 2, 3, 4) and x[no].shape == (0, 2, 3, 4)
+    assert x[:, yes].shape == (2, 1, 3, 4) and x[yes, 1].shape == (1, 3, 4)
+    assert x[yes, [0, 1]].shape == (2, 3, 4) and x[[0, 1], yes, :, [0, 1]].shape == (2, 3)
+    x[yes] = 1
+    x[no] = 2
+    assert x.sum().item() == 24
+    y = tt.tensor(3.0)
+    y[yes] = 4.0
+    assert y.item() == 4.0 and y[yes].tolist() == [4.0] and y[no].shape == (0,)
+
+
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@given(indices(), st.booleans())
+def test_any_mixture_is_read_as_pytorch_reads_it(drawn, tensors):
+    shape, index = drawn
+    values = np.arange(np.prod(shape), dtype=np.float64).reshape(shape) ** 1.5
+    check(index, as_tensors(index) if tensors else index, values)
+
+
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@given(indices(), st.sampled_from(KINDS), st.data())
+def test_any_mixture_is_written_as_numpy_writes_it(drawn, kind, data):
+    """Values that broadcast, in any type and layout; where a place comes twice, the last stays."""
+    shape, index = drawn
+    before = np.arange(np.prod(shape)).reshape(shape).astype(kind)
+    x = tt.tensor(before)
+    if data.draw(st.booleans()):  # another layout
+        x = tt.tensor(before.T.copy()).permute(*reversed(range(before.ndim)))
+    places = places_of(shape, index)
+    sizes = [data.draw(st.sampled_from([1, n])) for n in places.shape]
+    sizes = data.draw(st.sampled_from([sizes, sizes[1:], [1, *sizes]]))
+    values = np.random.default_rng(0).integers(0, 100, sizes).astype(data.draw(kinds))
+    lead = values.ndim - places.ndim  # one of size 1 too many is passed over
+    try:
+        np.broadcast_to(values[0] if lead == 1 else values, places.shape)
+        fits = True
+    except ValueError:
+        fits = False
+    expected = before.ravel()
+    given_values = data.draw(st.sampled_from([values, tt.tensor(values)]))
+    if not fits:
+        with pytest.raises(ValueError, match="index: "):
+            x[index] = given_values
+    else:
+        x[as_tensors(index)] = given_values
+        expected[np.atleast_1d(places)] = values.astype(kind)
+    np.testing.assert_array_equal(x.numpy().ravel(), expected)
+    assert x.dtype.name == np.dtype(kind).name
 
 
 def test_integers_and_bool_are_picked_too():

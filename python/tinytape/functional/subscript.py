@@ -10,7 +10,7 @@ import numpy as np
 
 from tinytape._ffi import OPS, check, lib
 from tinytape.dtypes import bool_, int64
-from tinytape.errors import ArgumentError, DTypeError, OutOfRangeError, TapeStateError
+from tinytape.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError, TapeStateError
 from tinytape.functional._apply import apply, check_rank, from_array, is_tensor, source
 from tinytape.functional.indexing import check_indices
 from tinytape.functional.shape import expand, permute, reshape, slice_of
@@ -46,6 +46,13 @@ class _Places:
         check_rank("index", shape)
         if value.ndim > 0 and self.index.ndim != 1:  # the core takes one axis of places
             _check_source(value)
+            lead = len(shape) - value.ndim
+            if lead < 0 or any(
+                n not in (1, m) for n, m in zip(value.shape, shape[lead:], strict=True)
+            ):
+                raise ShapeError(
+                    f"index: shape {value.shape} cannot be broadcast to {tuple(shape)}"
+                )
             flat = [*shape[: self.axis], self.index.size, *shape[self.axis + self.index.ndim :]]
             value = reshape(expand(value, shape), flat)
         index = from_array(self.index.reshape(-1), int64)
