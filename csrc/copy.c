@@ -11,8 +11,8 @@
 enum { DST, SRC, MASK, OPERANDS, ROW_GRAIN = 32768 };
 
 typedef struct {
-    char *data[OPERANDS];
-    size_t size[OPERANDS];
+    char *data[OPERANDS]; /* no mask: NULL */
+    size_t size;          /* of an element, of a mask's 1 */
     int64_t shape[TT_MAX_DIMS], strides[OPERANDS][TT_MAX_DIMS];
     int ndim;
     /* Along one axis of the destination or the source the elements lie at offsets; -1: none. */
@@ -25,7 +25,7 @@ static walk walk_of(size_t size, void *dst, const void *src, const uint8_t *mask
 {
     walk w; /* of the arrays only what is used: small tensors would feel the rest */
     w.data[DST] = dst, w.data[SRC] = as_writable(src), w.data[MASK] = as_writable(mask);
-    w.size[DST] = w.size[SRC] = size, w.size[MASK] = 1;
+    w.size = size;
     w.ndim = 0, w.looked_up = -1, w.through = DST, w.offsets = NULL;
     return w;
 }
@@ -53,7 +53,7 @@ static void add_axes(walk *w, int n, const int64_t *shape, const int64_t *dst, c
         if (when) memcpy(dst + (to) * (bytes), src + (from) * (bytes), bytes); \
     }
 #define BY_SIZE(to, from, when)            \
-    switch (w->size[DST]) {                \
+    switch (w->size) {                     \
     case 1: EACH(1, to, from, when) break; \
     case 2: EACH(2, to, from, when) break; \
     case 4: EACH(4, to, from, when) break; \
@@ -72,9 +72,36 @@ static void copy_row(const walk *w, char *restrict dst, const char *restrict src
     } else if (w->looked_up == last) {
         BY_SIZE(offsets[i], i * from, true)
     } else if (to == 1 && from == 1) {
-        memcpy(dst, src, (size_t)n * w->size[DST]);
+        memcpy(dst, src, (size_t)n * w->size);
     } else {
         BY_SIZE(i * to, i * from, true)
+    }
+}
+
+/* The place of a row, in each operand; what is looked up comes on top. */
+typedef struct {
+    int64_t at[TT_MAX_DIMS], offset[OPERANDS];
+} row_place;
+
+static row_place place_of_row(const walk *w, int64_t row)
+{
+    row_place p = {.offset = {0}};
+    for (int i = w->ndim - 2; i >= 0; i--) {
+        p.at[i] = row % w->shape[i];
+        row /= w->shape[i];
+        for (int k = 0; k < OPERANDS; k++) p.offset[k] += p.at[i] * w->strides[k][i];
+    }
+    return p;
+}
+
+static inline void next_row(const walk *w, row_place *p)
+{
+    for (int i = w->ndim - 2; i >= 0; i--) {
+        const bool over = ++p->at[i] == w->shape[i];
+        const int64_t steps = over ? 1 - w->shape[i] : 1;
+        for (int k = 0; k < OPERANDS; k++) p->offset[k] += steps * w->strides[k][i];
+        if (!over) return;
+        p->at[i] = 0;
     }
 }
 
@@ -83,18 +110,15 @@ static void copy_shard(void *arg, int64_t shard)
     const walk *w = arg;
     int64_t begin = shard * w->rows_per_shard, end = begin + w->rows_per_shard;
     if (end > w->rows) end = w->rows;
+    const bool by_row = w->looked_up >= 0 && w->looked_up < w->ndim - 1;
+    row_place p = place_of_row(w, begin);
     for (int64_t row = begin; row < end; row++) {
-        int64_t offset[OPERANDS] = {0}, rest = row;
-        for (int i = w->ndim - 2; i >= 0; i--) {
-            int64_t at = rest % w->shape[i];
-            rest /= w->shape[i];
-            for (int k = 0; k < OPERANDS; k++) offset[k] += at * w->strides[k][i];
-            if (i == w->looked_up) offset[w->through] += w->offsets[at];
-        }
-        char *at[OPERANDS] = {NULL};
-        for (int k = 0; k < OPERANDS && w->data[k] != NULL; k++)
-            at[k] = w->data[k] + offset[k] * (int64_t)w->size[k];
-        copy_row(w, at[DST], at[SRC], at[MASK]);
+        int64_t found[OPERANDS] = {0};
+        if (by_row) found[w->through] = w->offsets[p.at[w->looked_up]];
+        copy_row(w, w->data[DST] + (p.offset[DST] + found[DST]) * (int64_t)w->size,
+                 w->data[SRC] + (p.offset[SRC] + found[SRC]) * (int64_t)w->size,
+                 w->data[MASK] != NULL ? w->data[MASK] + p.offset[MASK] : NULL);
+        next_row(w, &p);
     }
 }
 

@@ -49,7 +49,7 @@ def tensor(data: Any, *, dtype: DType | None = None, requires_grad: bool = False
     Raises:
         DTypeError: for data that no tensor can hold.
         ShapeError: for a ragged list, or more than 8 dimensions.
-        ArgumentError: for a number beyond int64 where integers are asked for.
+        NumberError: for a number that the integers asked for do not hold.
     """
     if isinstance(data, Tensor):
         data, dtype = data.numpy(), dtype or data.dtype
@@ -113,7 +113,11 @@ def ones(
 def full(
     size: Any, fill_value: Any, *, dtype: DType | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """One value everywhere; without a dtype float32, int64 or bool, as the value is."""
+    """One value everywhere; without a dtype float32, int64 or bool, as the value is.
+
+    Raises:
+        NumberError: for a value that the dtype does not hold.
+    """
     value, kind = _number("full", fill_value), dtype
     if kind is None:
         whole = dtypes.bool_ if isinstance(value, bool) else dtypes.int64

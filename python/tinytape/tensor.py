@@ -190,6 +190,8 @@ class Tensor(Operators, calls.TensorBase):
             TapeStateError: for a tensor that an operation recorded, or a source whose gradient
                 would be lost.
             ShapeError: when the shapes do not fit.
+            NumberError: for a plain number that the type does not hold. (Tensors and arrays are
+                converted, and wrap around.)
         """
         return self._overwrite("copy_", src)
 
@@ -200,9 +202,9 @@ class Tensor(Operators, calls.TensorBase):
             data = ffi.from_buffer(array) if array.size else ffi.NULL
             check(lib.tt_write(self._context.pointer, self._handle, data, array.nbytes))
             return self
-        return self._take_over(name, _apply.source(src, self, name))
+        return self._overwrite_with(name, _apply.source(src, self, name))
 
-    def _take_over(self, name: str, src: Tensor, mask: Tensor | None = None) -> Tensor:
+    def _overwrite_with(self, name: str, src: Tensor, mask: Tensor | None = None) -> Tensor:
         """Overwrite the elements, where a mask is given only those where it is true."""
         self._context.enter()
         where = mask._handle if mask is not None else 0
@@ -211,6 +213,7 @@ class Tensor(Operators, calls.TensorBase):
         return self
 
     def fill_(self, value: Scalar) -> Tensor:
+        """Overwrite all values with one number, as :meth:`copy_` does; returns self."""
         return self._overwrite("fill_", value)
 
     def zero_(self) -> Tensor:

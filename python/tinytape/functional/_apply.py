@@ -85,8 +85,11 @@ def number(value: float, like: Tensor, name: str) -> Tensor:
         NumberError: for an integer of more than 64 bits beside integers, or that no float reaches.
     """
     made: Tensor | None = calls.number(like, value)
-    if made is not None:
-        return made
+    return made if made is not None else _number_slowly(value, like, name)
+
+
+def _number_slowly(value: float, like: Tensor, name: str) -> Tensor:
+    """What is no plain int or float of 64 bits, or comes in unusual times."""
     kind = like.dtype if isinstance(value, bool) else in_common(like.dtype, value)
     wide = np.float64 if kind.is_floating_point else np.int64
     try:
@@ -95,7 +98,7 @@ def number(value: float, like: Tensor, name: str) -> Tensor:
         raise does_not_fit(value, kind if kind.is_floating_point else int64, name) from None
     if kind.is_floating_point or isinstance(value, bool):
         array = to_numpy_dtype(array, kind)
-    made = _tensor._number(like._context, array)
+    made: Tensor = _tensor._number(like._context, array)
     return made
 
 
@@ -136,10 +139,13 @@ def check_limits(name: str, like: Tensor, *limits: Any) -> None:
 
 def operand(value: Any, like: Tensor, name: str) -> Tensor:
     """A number or array as a tensor that can meet ``like``."""
+    made: Tensor | None = calls.number(like, value)
+    if made is not None:
+        return made
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, (int, float)):
-        return number(value, like, name)
+        return _number_slowly(value, like, name)
     if isinstance(value, np.ndarray):
         floats = value.dtype.kind == "f" and like.dtype.is_floating_point
         kind = like.dtype if value.ndim == 0 and floats else from_numpy_dtype(value.dtype)

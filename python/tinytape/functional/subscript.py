@@ -258,14 +258,14 @@ def set_item(x: Tensor, index: Any, value: Any) -> None:
     y, picks = _view_of(x, index)
     src = source(value, x, "index")
     if not picks:
-        y._take_over("index", _without_leading_ones(src, y.ndim))
+        y._overwrite_with("index", _without_leading_ones(src, y.ndim))
         return
     first, pick = picks[0]
     if len(picks) == 1 and _is_mask(pick) and src.numel() == 1:
         mask = pick if is_tensor(pick) else from_array(pick, bool_)
         after = y.ndim - first - mask.ndim
         where = reshape(mask, [*mask.shape, *[1] * after])
-        y._take_over("index", _without_leading_ones(src, 0), where)
+        y._overwrite_with("index", _without_leading_ones(src, 0), where)
         return
     places = _places(y, picks)
     places.write(_without_leading_ones(src, len(places.shape)))
