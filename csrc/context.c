@@ -169,8 +169,9 @@ tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out)
     TT_TRY(ctx_enter(ctx, "number"));
     tt_tensor *t = tensor_new_pool(ctx, "number", TT_POOL_DATA, dtype, 0, NULL);
     if (t != NULL) {
-        memcpy(t->data, value, tensor_bytes(t));
         t->number = true;
+        if (value != NULL) memcpy(t->data, value, tensor_bytes(t));
+        else memset(t->data, 0, tensor_bytes(t));
     }
     return hand_out(ctx, t, out);
 }

@@ -199,6 +199,9 @@ def test_forged_handles_are_refused_everywhere(raw):
             lib.tt_info(raw, forged, info),
             lib.tt_read(raw, forged, space, 24),
             lib.tt_write(raw, forged, space, 24),
+            lib.tt_check_in_place(raw, forged, b"x"),
+            lib.tt_copy(raw, forged, good, 0, b"x"),
+            lib.tt_put(raw, forged, 0, 1, good, good, b"x"),
             lib.tt_detach(raw, forged, out),
             lib.tt_copy_to_pool(raw, forged, 0, out),
             lib.tt_set_requires_grad(raw, forged, 1),
@@ -215,6 +218,12 @@ def test_forged_handles_are_refused_everywhere(raw):
         ]
         if forged:
             calls.append(lib.tt_set_grad(raw, good, forged))
+            assert lib.tt_set_grad_enabled(raw, 0) == lib.TT_OK  # good wants gradients
+            calls.append(lib.tt_copy(raw, good, forged, 0, b"x"))
+            calls.append(lib.tt_copy(raw, good, good, forged, b"x"))
+            calls.append(lib.tt_put(raw, good, 0, 1, forged, good, b"x"))
+            calls.append(lib.tt_put(raw, good, 0, 1, good, forged, b"x"))
+            assert lib.tt_set_grad_enabled(raw, 1) == lib.TT_OK
             calls.append(lib.tt_backward(raw, 1, one, bad, 0, one, 0, 0, out))
             calls += [
                 lib.tt_apply(raw, op, lib.tt_op_inputs(op), bad, 0, ints, 0, reals, out)
@@ -278,6 +287,32 @@ def test_operations_called_with_anything(raw):
         assert lib.tt_apply(raw, op, 1, given, 0, ints, 0, reals, out) == lib.TT_ERR_ARG
         assert ffi.string(lib.tt_op_name(op)) == b""
         assert lib.tt_op_inputs(op) == lib.tt_op_outputs(op) == -1
+
+
+def test_bad_arguments_of_writing_in_place(raw):
+    _, h = new_raw(raw, shape=(2, 3))
+    _, vector = new_raw(raw, dtype=lib.TT_INT64, shape=(2,))
+    _, matrix = new_raw(raw, dtype=lib.TT_INT64, shape=(2, 2))
+    _, mask = new_raw(raw, dtype=lib.TT_BOOL, shape=(2, 3))
+    out = ffi.new("tt_handle *")
+    assert lib.tt_number(raw, -1, ffi.NULL, out) == lib.TT_ERR_DTYPE
+    assert lib.tt_number(raw, lib.TT_INT64, ffi.NULL, out) == lib.TT_OK
+    number = out[0]
+    for axis, count in ((-1, 1), (0, 0), (0, -1), (2, 1), (1, 2), (3, 1), (2**31 - 1, 1), (0, 9)):
+        assert lib.tt_put(raw, h, axis, count, vector, number, b"x") == lib.TT_ERR_ARG
+    for index in (h, matrix, mask, number):
+        assert lib.tt_put(raw, h, 0, 1, index, number, b"x") == lib.TT_ERR_ARG
+    assert lib.tt_put(raw, h, 0, 1, vector, number, b"x") == lib.TT_OK
+    assert lib.tt_put(raw, h, 0, 1, vector, matrix, b"x") == lib.TT_ERR_SHAPE
+    for places in ([2, 0], [0, -1], [2**62, 0], [-(2**63), 0]):
+        data = ffi.new("int64_t[]", places)
+        assert lib.tt_write(raw, vector, data, 16) == lib.TT_OK
+        assert lib.tt_put(raw, h, 0, 1, vector, number, b"x") == lib.TT_ERR_INDEX
+    assert lib.tt_copy(raw, h, number, vector, b"x") == lib.TT_ERR_DTYPE
+    assert lib.tt_copy(raw, number, h, 0, b"x") == lib.TT_ERR_SHAPE
+    _, long = new_raw(raw, dtype=lib.TT_BOOL, shape=(4,))
+    assert lib.tt_copy(raw, h, number, long, b"x") == lib.TT_ERR_SHAPE
+    assert lib.tt_copy(raw, h, number, mask, b"x") == lib.TT_OK
 
 
 def test_bad_arguments_of_the_raw_library(raw):

@@ -61,11 +61,12 @@ static void embedding_take_shard(void *arg, int64_t shard)
     const embedding_plan *p = arg;
     int64_t begin = shard * p->units_per_shard;
     int64_t end = at_most(begin + p->units_per_shard, p->outer * p->n);
+    int64_t o = begin / p->n, k = begin % p->n;
     for (int64_t r = begin; r < end; r++) {
-        const int64_t o = p->outer > 1 ? r / p->n : 0; /* divided only where it matters */
-        const T *src = p->table + (o * p->size + p->index[r - o * p->n]) * p->inner;
+        const T *src = p->table + (o * p->size + p->index[k]) * p->inner;
         T *dst = p->parts + r * p->inner;
         for (int64_t i = 0; i < p->inner; i++) put(dst + i, src[i], p->acc);
+        if (++k == p->n) k = 0, o++;
     }
 }
 
@@ -84,7 +85,7 @@ static tt_status embedding_forward(tt_call *c)
 {
     const tt_tensor *table = c->in[0], *index = c->in[1];
     const int axis = embedding_axis(c->attrs), count = embedding_count(c->attrs);
-    if (table->contiguous && table->dtype == T_DTYPE)
+    if (axis == 0 && table->contiguous && table->dtype == T_DTYPE)
         return embedding_take(embedding_plan_of(table, index, axis, count), table->data,
                               c->out[0]->data, false);
     int64_t shape[TT_MAX_DIMS], strides[TT_MAX_DIMS], ndim = 0;
