@@ -68,7 +68,6 @@ tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src, int64_t nbytes)
 /* What is read: a tensor in its own storage, or as a copy in scratch. */
 typedef struct {
     const void *data;
-    int dtype;
     int64_t strides[TT_MAX_DIMS];
 } operand;
 
@@ -88,16 +87,25 @@ static tt_status stretch(const tt_tensor *t, int ndim, const int64_t *shape, con
                    shape_text(ndim, shape));
 }
 
+/* Behind the last element that t shows; no stride is negative. */
+static const char *end_of(const tt_tensor *t)
+{
+    int64_t last = 0;
+    for (int i = 0; i < t->ndim && t->numel > 0; i++) last += (t->shape[i] - 1) * t->strides[i];
+    return (const char *)t->data + (last + 1) * (int64_t)dtype_size(t->dtype);
+}
+
 /* Whether writing to dst may change what t shows. */
 static bool shares_memory(const tt_tensor *dst, const tt_tensor *t)
 {
-    return t->block != NULL && t->block == dst->block;
+    return t->block != NULL && t->block == dst->block && (const char *)t->data < end_of(dst) &&
+           (const char *)dst->data < end_of(t);
 }
 
 static tt_status operand_of(tt_ctx *ctx, const tt_tensor *t, const tt_tensor *dst, int dtype,
                             int ndim, const int64_t *shape, const char *op, operand *out)
 {
-    *out = (operand){.data = t->data, .dtype = dtype};
+    *out = (operand){.data = t->data};
     TT_TRY(stretch(t, ndim, shape, op, out->strides));
     if (t->dtype == dtype && !shares_memory(dst, t)) return TT_OK;
     tt_tensor dense = *t;

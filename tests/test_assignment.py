@@ -54,6 +54,7 @@ WRITES = {
     "copy_": lambda x: x.copy_(OTHER),
     "x[:] = tensor": lambda x: x.__setitem__(slice(None), OTHER),
     "x[...] = column": lambda x: x.__setitem__(Ellipsis, tt.ones(4096, 1)),
+    "x[a:b] = x[c:d]": lambda x: x.__setitem__(slice(0, 2048), x[2048:]),
     "x.T = tensor": lambda x: x.t().__setitem__(Ellipsis, OTHER.t()),
 }
 MASK = np.arange(4096) % 1000 == 0
