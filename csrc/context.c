@@ -209,7 +209,6 @@ tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shap
 tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out)
 {
     TT_TRY(ctx_enter(ctx, "number"));
-    TT_NEED("number", value);
     TT_NEED("number", out);
     tt_tensor *t = tensor_new_pool(ctx, "number", TT_POOL_DATA, dtype, 0, NULL);
     if (t != NULL) {

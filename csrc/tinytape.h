@@ -98,8 +98,9 @@ int64_t tt_fail_allocation(int64_t k, int how);
 /* Tensors. A new one is a leaf with contiguous storage; data NULL means zeros. */
 tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data,
                  tt_handle *out);
-/* A value without dimensions that stands for a plain number: beside tensors only its kind counts
- * (bool, integer, float), as in torch.result_type, and an integer keeps all its bits. */
+/* A value without dimensions (NULL: zero) that stands for a plain number: beside tensors only its
+ * kind counts (bool, integer, float), as in torch.result_type, and an integer keeps all its bits.
+ */
 tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out);
 tt_status tt_release(tt_ctx *ctx, tt_handle h);
 /* These two may be called from any thread, as long as nobody lets go of the handle meanwhile: for

@@ -218,12 +218,12 @@ def test_forged_handles_are_refused_everywhere(raw):
         ]
         if forged:
             calls.append(lib.tt_set_grad(raw, good, forged))
-            assert lib.tt_set_grad_enabled(raw, 0) == lib.TT_OK  # good wants gradients
+            assert lib.tt_set_grad_enabled(raw, 0, ffi.NULL) == lib.TT_OK  # good wants gradients
             calls.append(lib.tt_copy(raw, good, forged, 0, b"x"))
             calls.append(lib.tt_copy(raw, good, good, forged, b"x"))
             calls.append(lib.tt_put(raw, good, 0, 1, forged, good, b"x"))
             calls.append(lib.tt_put(raw, good, 0, 1, good, forged, b"x"))
-            assert lib.tt_set_grad_enabled(raw, 1) == lib.TT_OK
+            assert lib.tt_set_grad_enabled(raw, 1, ffi.NULL) == lib.TT_OK
             calls.append(lib.tt_backward(raw, 1, one, bad, 0, one, 0, 0, out))
             calls += [
                 lib.tt_apply(raw, op, lib.tt_op_inputs(op), bad, 0, ints, 0, reals, out)
