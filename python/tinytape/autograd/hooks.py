@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from _thread import get_ident
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from tinytape._ffi import calls, check, ffi, lib
@@ -77,14 +76,21 @@ class Hooks:
         return "register_hook", [None if gradient is given else gradient]
 
 
-@contextmanager
-def naming(whose: str) -> Iterator[None]:
+class naming:
     """An operation that finds a value which is not finite does not know for whom it ran."""
-    try:
-        yield
-    except NonFiniteError as error:
-        error.args = (f"{whose}{error}",)
-        raise
+
+    # No generator: an interrupt in one can keep all that its frame holds.
+    __slots__ = ("whose",)
+
+    def __init__(self, whose: str) -> None:
+        self.whose = whose
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, NonFiniteError):
+            error.args = (f"{self.whose}{error}",)
 
 
 def _check_replacement(new: Any, old: Tensor) -> None:
