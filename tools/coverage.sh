@@ -7,7 +7,7 @@
 # PYTHON is an interpreter with the extras [test] and [coverage] of the package, BUILD_PYTHON one
 # with what the build needs (default: the same); gcc, gcov, cmake and ninja are on the path. One SIMD
 # level is built, without optimisation, so that a branch of the source is a branch of the program. The
-# build, the figures by file and the pages by line (index.html) stay in build/coverage.
+# build, the figures by file and the pages by line (core.html, kernels.html) stay in build/coverage.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,10 +23,11 @@ cmake -S . -B "$build" -G Ninja -DTT_PYTHON=ON -DTT_TESTS=ON -DTT_BLAS=bundled -
 cmake --build "$build" -- --quiet
 find "$build" -name '*.gcda' -delete # of an earlier run
 rm -rf "$site" "$build"/.coverage*
-mkdir -p "$site"
+mkdir -p "$site/tinytape/.libs"
 cp -R python/tinytape "$site/"
 rm -f "$site"/tinytape/_core*
 cp "$build"/_core*.so "$site/tinytape/"
+cp "$build"/blas/*.so "$site/tinytape/.libs/"
 # An editable installation would be found before anything on PYTHONPATH.
 cat > "$site/sitecustomize.py" << 'PYTHON'
 import sys
@@ -45,9 +46,14 @@ export PYTHONPATH=$site COVERAGE_FILE=$build/.coverage
 rm -f "$build"/.coverage.* # half of a file, of a process that a test killed
 "$python" -m coverage json --quiet -o "$build/library.json"
 "$python" -m coverage html --quiet -d "$build/library"
-"$python" -m gcovr --root . --filter csrc/ --filter python/binding/ --object-directory "$build" \
-  --gcov-ignore-parse-errors=suspicious_hits.warn --merge-mode-functions=merge-use-line-min \
-  --json-summary "$build/core.json" \
-  --html-details "$build/index.html" "$build"/CMakeFiles/*.dir > /dev/null
-"$python" tools/coverage_figures.py "$build/core.json" "$build/library.json"
+summary() { # of the object folders given, as $build/NAME.json, with pages by line
+  local name=$1
+  shift
+  "$python" -m gcovr --root . --filter csrc/ --filter python/binding/ --object-directory "$build" \
+    --gcov-ignore-parse-errors=suspicious_hits.warn --merge-mode-functions=merge-use-line-min \
+    --json-summary "$build/$name.json" --html-details "$build/$name.html" "$@" > /dev/null
+}
+summary core "$build"/CMakeFiles/{tt_core,_core}.dir
+summary kernels "$build"/CMakeFiles/tt_kernels_*.dir
+"$python" tools/coverage_figures.py "$build"/{core,kernels,library}.json
 exit "${failed:-0}"

@@ -1,7 +1,7 @@
-"""The two figures of tools/coverage.sh: python tools/coverage_figures.py CORE.json LIBRARY.json
+"""What the coverage run found: tools/coverage_figures.py CORE.json KERNELS.json LIBRARY.json
 
-CORE is gcovr's summary of the C core and the binding, LIBRARY coverage.py's of the package. Below
-each figure stand the files that lack most.
+CORE is gcovr's summary of the C core and the binding, KERNELS that of the loops of the operations,
+LIBRARY coverage.py's of the package. Below each figure stand the files that lack most.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ def show(what: str, files: list[File]) -> None:
 
 
 def main() -> None:
-    core, library = (json.loads(Path(name).read_text("utf-8")) for name in sys.argv[1:3])
+    core, kernels, library = (json.loads(Path(name).read_text("utf-8")) for name in sys.argv[1:4])
     show("C core and binding", of_core(core))
+    # A line of theirs counts once for each type and layout that it is compiled for.
+    show("kernels", of_core(kernels))
     show("library", of_library(library))
 
 

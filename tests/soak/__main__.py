@@ -46,7 +46,10 @@ def table(record: dict) -> str:
         failed = len(row["failures"])
         figure = f"{row['tried'] - failed:,} of {row['tried']:,}"
         figure += "".join(f"; {k} {v}" for k, v in row["figures"].items())
-        cells = [row["words"], row["how"], row["wanted"], figure, row["date"]]
+        when = row["date"]
+        if row.get("machine", record["machine"]) != record["machine"]:
+            when += f", {row['machine']}"
+        cells = [row["words"], row["how"], row["wanted"], figure, when]
         cells.append(f"{row['seconds']:.0f} s")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -76,7 +79,7 @@ def main() -> int:
     record: dict = {"promises": {}}
     if arguments.json and arguments.json.is_file():
         record = json.loads(arguments.json.read_text())
-    record["machine"] = machine()
+    record.setdefault("machine", machine())  # a row of another one names it
     failed = False
     for name in arguments.names or known:
         promise = known[name]
@@ -91,6 +94,7 @@ def main() -> int:
             "words": promise.words, "how": promise.how, "wanted": promise.wanted,
             "tried": outcome.tried, "failures": outcome.failures, "figures": outcome.figures,
             "seconds": round(seconds, 1), "seed": arguments.seed,
+            "machine": machine(),
             "date": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         }  # fmt: skip
         if arguments.json:
