@@ -21,7 +21,7 @@ def require_matplotlib() -> None:
     """Raise MissingExtraError unless matplotlib is installed."""
     try:
         import matplotlib.backends.backend_agg
-        import matplotlib.figure  # noqa: F401
+        import matplotlib.figure  # noqa: F401  # whether it is there
     except ImportError as error:
         raise MissingExtraError(
             f"drawing needs matplotlib ({error}); install it with: pip install 'tinytape[plot]'"

@@ -98,6 +98,7 @@ _Attributes = tuple[dict[str, Any] | None, dict[str, Any]]
 
 def _attributes(tensor: Any) -> _Attributes:
     """What a subclass keeps in a ``__dict__`` and in slots, as the pickle protocol has it."""
+    # What object.__reduce_ex__ itself asks for the slots; no stub declares it.
     slots = copyreg._slotnames(type(tensor))  # type: ignore[attr-defined]
     found = {name: getattr(tensor, name) for name in slots if hasattr(tensor, name)}
     return getattr(tensor, "__dict__", None) or None, found
