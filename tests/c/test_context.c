@@ -4,6 +4,7 @@
 #include "tape.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,8 +65,10 @@ enum { N = 5000, ROUNDS = 60 };
 typedef struct {
     tt_ctx *ctx;
     tt_handle written, result;
-    int torn, reads;
+    int torn;
+    atomic_int reads;
     tt_status status;
+    atomic_bool ended;
 } reader;
 
 static void *read_elsewhere(void *arg)
@@ -82,9 +85,16 @@ static void *read_elsewhere(void *arg)
             r->torn += k && values[0] != 9;
             r->torn += info[5] != N;
         }
-        r->reads++;
+        atomic_fetch_add(&r->reads, 1);
     }
+    atomic_store(&r->ended, true);
     return NULL;
+}
+
+/* A busy machine may start a thread long after its creation. */
+static void wait_for_the_first_read(reader *r)
+{
+    while (!atomic_load(&r->reads) && !atomic_load(&r->ended)) sched_yield();
 }
 
 /* The owner writes in place, makes the table of handles grow, and ends the step in whose memory a
@@ -107,6 +117,7 @@ static void test_another_thread_reads(void)
     atomic_store(&done, false);
     pthread_t thread;
     pthread_create(&thread, NULL, read_elsewhere, &r);
+    wait_for_the_first_read(&r);
     for (int round = 0; round < ROUNDS; round++) {
         for (int i = 0; i < N; i++) values[i] = round;
         tt_write(ctx, r.written, values, sizeof values);
@@ -123,8 +134,8 @@ static void test_another_thread_reads(void)
     }
     atomic_store(&done, true);
     pthread_join(thread, NULL);
-    CHECK(r.status == TT_OK && r.torn == 0 && r.reads > 0, "status %d, %d torn of %d", r.status,
-          r.torn, r.reads);
+    CHECK(r.status == TT_OK && r.torn == 0 && atomic_load(&r.reads) > 0, "status %d, %d torn of %d",
+          r.status, r.torn, atomic_load(&r.reads));
     tt_ctx_free(ctx);
 }
 
@@ -141,6 +152,7 @@ static void test_fork_while_another_thread_reads(void)
     atomic_store(&done, false);
     pthread_t thread;
     pthread_create(&thread, NULL, read_elsewhere, &r);
+    wait_for_the_first_read(&r);
     for (int i = 0; i < FORKS; i++) {
         pid_t child = fork();
         if (child == 0) {

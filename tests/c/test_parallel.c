@@ -184,10 +184,12 @@ static void count_workers(void *arg, int64_t shard)
     if (parallel_worker() > 0) atomic_fetch_add(&by_workers, 1);
 }
 
+/* A busy machine may wake a worker only after the caller has done all parts itself: try again. */
 static void check_workers_help(const char *who)
 {
     atomic_store(&by_workers, 0);
-    parallel_for(10, count_workers, NULL);
+    for (int attempt = 0; attempt < 500 && !atomic_load(&by_workers); attempt++)
+        parallel_for(10, count_workers, NULL);
     CHECK(atomic_load(&by_workers) > 0, "%s has no workers", who);
 }
 
