@@ -5,7 +5,7 @@
 #   bundled      the OpenBLAS of the package scipy-openblas32, a build requirement on Linux, copied
 #   system       an installed OpenBLAS, BLIS or MKL. The reference BLAS is refused: it is an order
 #                of magnitude slower and nothing would say so. -DBLA_VENDOR=... names another one
-#   builtin      csrc/blas_builtin.c, portable C, about five times slower than a tuned library
+#   builtin      csrc/base/blas_builtin.c, portable C, about five times slower than a tuned library
 #   auto         the first of these that is there
 include(CheckCSourceCompiles)
 include(CMakePushCheckState)

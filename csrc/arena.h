@@ -2,7 +2,7 @@
 #ifndef TT_ARENA_H
 #define TT_ARENA_H
 
-#include "memory.h"
+#include "base/memory.h"
 
 typedef struct arena_chunk {
     struct arena_chunk *next;

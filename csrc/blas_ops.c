@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "blas_builtin.h"
+#include "base/blas_builtin.h"
 
 #define BLAS_CAT_(a, b) a##b
 #define BLAS_CAT(a, b) BLAS_CAT_(a, b)

@@ -6,10 +6,10 @@
 #include "assign.h"
 #include "attached.h"
 #include "op.h"
-#include "parallel.h"
+#include "base/parallel.h"
 #include "pass.h"
-#include "random.h"
-#include "simd_level.h"
+#include "base/random.h"
+#include "base/simd_level.h"
 
 enum { STEP_CHUNK = 1 << 20, KEPT_CHUNK = 1 << 16, SCRATCH_CHUNK = 1 << 16 };
 

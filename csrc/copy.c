@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "parallel.h"
+#include "base/parallel.h"
 
 enum { DST, SRC, MASK, OPERANDS, ROW_GRAIN = 32768 };
 

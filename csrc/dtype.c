@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "parallel.h"
+#include "base/parallel.h"
 
 const char *dtype_text(int dtype)
 {

@@ -8,8 +8,8 @@
 #else
 #include "ops_include.h" /* every operation's loops: its file, read with TT_KERNELS */
 
-#include "optim_kernels.h"
-#include "philox.h"
+#include "loops/optim_kernels.h"
+#include "base/philox.h"
 #endif
 
 #ifndef TT_I64

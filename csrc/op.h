@@ -8,7 +8,7 @@
 
 #include "context.h"
 #include "ops_gen.h"
-#include "random.h"
+#include "base/random.h"
 
 enum { TT_MAX_IN = 8, TT_MAX_OUT = 3, TT_MAX_SAVED = 3, TT_MAX_INTS = 12, TT_MAX_REALS = 4 };
 
@@ -220,7 +220,7 @@ void vjp_zero(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool
     static const tt_kernels op_name##_kernels = {forward_fn, backward_fn};
 
 #ifdef TT_KERNELS
-#include "kernels.h"
+#include "loops/kernels.h"
 #endif
 
 #endif

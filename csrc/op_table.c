@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "op.h"
-#include "simd_level.h"
+#include "base/simd_level.h"
 
 #include "ops_include.h" /* every operation's declaration: its file, read without TT_KERNELS */
 

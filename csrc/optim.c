@@ -5,7 +5,7 @@
 #include <math.h>
 
 #include "op.h"
-#include "parallel.h"
+#include "base/parallel.h"
 
 enum { RANGE = 32768 };
 

@@ -38,7 +38,7 @@ PYTHON
 ctest --test-dir "$build" --output-on-failure --parallel 2
 
 # What is about the installed package, the build or the documents reaches nothing here.
-skip=(--ignore=tests/test_package.py --ignore=tests/test_build.py --ignore=tests/test_docs.py)
+skip=(--ignore=tests/core/test_package.py --ignore=tests/core/test_build.py --ignore=tests/commands/test_docs.py)
 export PYTHONPATH=$site COVERAGE_FILE=$build/.coverage
 "$python" -m coverage run -m pytest -p no:cacheprovider "${skip[@]}" "$@" || failed=$?
 

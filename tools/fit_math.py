@@ -1,4 +1,4 @@
-"""Fit the polynomials of csrc/simd_math.h and print them.
+"""Fit the polynomials of csrc/loops/simd_math.h and print them.
 
 Each is the weighted minimax polynomial of its function, found by the exchange algorithm of Remez
 (1934) in 50 digits and then rounded. The weight turns the error of the polynomial into

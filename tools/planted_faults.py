@@ -182,7 +182,7 @@ class Table:
         settings.register_profile("first failure", phases=[Phase.generate])
         settings.load_profile("first failure")
         sys.path.insert(0, str(ROOT))
-        self.tests = importlib.import_module("tests.test_ops")
+        self.tests = importlib.import_module("tests.ops.test_ops")
         from tinytape import _core
         from tinytape._ffi import OPS, lib
 

@@ -27,19 +27,18 @@ cp "$build"/blas/*.so "$site/tinytape/.libs/"
 
 # What cannot run here, and why.
 skip=(
-  --ignore=tests/test_package.py # about the installed package, which this is not
-  --ignore=tests/test_training_save_memory.py # a limit of address space, which the sanitizer fills
+  --ignore=tests/core/test_package.py # about the installed package, which this is not
+  --ignore=tests/training/test_save_memory.py # a limit of address space, which the sanitizer fills
 )
 # What hardly comes near the core, or starts a process for each thing it looks at.
-for file in advice benchmark_compare build commands comparison data_batches data_corpora data_encodings \
-  data_parts data_tokenizer docs files pictures resume_places study study_stops terminal \
-  training_changes training_checkpoint_command training_claim training_config training_live \
-  training_lock training_moved training_progress training_run_folder training_settings \
-  training_shell training_signals; do
-  skip+=("--ignore=tests/test_$file.py")
+skip+=(--ignore=tests/commands)
+for file in core/test_build \
+  data/test_{batches,corpora,encodings,parts,tokenizer} \
+  training/test_{files,resume_places,changes,claim,config,live,lock,moved,progress,run_folder,settings,shell,signals}; do
+  skip+=("--ignore=tests/$file.py")
 done
 for promise in corruption disk fuzzing kills resume run_moves run_states signals study; do
-  skip+=("--deselect=tests/test_soak.py::test_a_promise_holds[$promise]")
+  skip+=("--deselect=tests/soak/test_soak.py::test_a_promise_holds[$promise]")
 done
 
 # The sanitizers' libraries have to be in the process before Python is. Python's own allocator would

@@ -3,7 +3,7 @@
  * while that is in the cache; saves a'(z) where y does not tell it. linear_add: y = r + x W^T + b,
  * where the product is added to r (..., out), whose gradient is dy. */
 #include "../op.h"
-#include "../activations.h"
+#include "../loops/activations.h"
 
 #ifdef TT_KERNELS
 

@@ -3,7 +3,7 @@
  * ints[0]: 0 exact, by erf; 1 their approximation by tanh. */
 #include "../op.h"
 
-#include "../activations.h"
+#include "../loops/activations.h"
 
 #ifdef TT_KERNELS
 

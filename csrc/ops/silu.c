@@ -1,7 +1,7 @@
 /* silu: y = x s(x), s the sigmoid; also called swish (Elfwing et al., 2017; Ramachandran et al.,
  * 2017). dx = dy s (1 + x (1 - s)). */
 #include "../op.h"
-#include "../activations.h"
+#include "../loops/activations.h"
 
 #ifdef TT_KERNELS
 

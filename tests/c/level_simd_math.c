@@ -1,7 +1,7 @@
 /* simd_math.h against libm in double precision, at one SIMD level (the build compiles this once for
  * each). The argument is the step through the floats of both signs: 1 visits every one. */
 #define TT_F32
-#include "simd_math.h"
+#include "loops/simd_math.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* blas_ops.h and blas_builtin.h against a naive product. */
 #include "blas_ops.h"
 
-#include "blas_builtin.h"
+#include "base/blas_builtin.h"
 #include "product_check.h"
 
 #define DEFINE_TESTS(T, S, EPSILON)                                                \

@@ -1,7 +1,7 @@
 /* parallel.h: every shard runs exactly once, whoever asks and from wherever. Also built with the
  * thread sanitizer. */
 #define _GNU_SOURCE
-#include "parallel.h"
+#include "base/parallel.h"
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* random.h: the published known answers, independence of the offset, moments. */
-#include "random.h"
+#include "base/random.h"
 
 #include <math.h>
 #include <string.h>

@@ -62,6 +62,6 @@ def rows() -> dict[str, Row]:
     names = [
         m.name
         for m in pkgutil.iter_modules(__path__)
-        if m.name != "problem" and not m.name.startswith("_")
+        if m.name != "problem" and not m.name.startswith(("_", "test_"))
     ]
     return {name: importlib.import_module(f"{__name__}.{name}").ROW for name in names}

@@ -44,5 +44,5 @@ def promises() -> dict[str, Promise]:
     return {
         name: importlib.import_module(f".{name}", __package__).PROMISE
         for name in names
-        if name not in _OTHERS and not name.startswith("_")
+        if name not in _OTHERS and not name.startswith(("_", "test_"))
     }

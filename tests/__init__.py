@@ -1,0 +1,1 @@
+"""What must hold of tinytape: a folder for each part of the library."""

@@ -1,0 +1,1 @@
+"""Backward passes, hooks, Functions, anomaly detection, and functions of functions."""

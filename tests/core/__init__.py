@@ -1,0 +1,1 @@
+"""Tensors, handles, memory, threads, errors: the engine below autograd, and the build."""

@@ -1,0 +1,1 @@
+"""Corpora, encodings, tokenizers and batches."""

@@ -1,0 +1,1 @@
+"""Nested models: levels, states, schedules, surprise, and their training."""

@@ -1,0 +1,1 @@
+"""Layers, modules, and the transformer against one in numpy."""

@@ -1,0 +1,1 @@
+"""Runs: settings, the loop, checkpoints, resuming."""
