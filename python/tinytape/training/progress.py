@@ -36,7 +36,7 @@ class Console:
         self._lost = False
 
     def attach(self, stop: StopSignals) -> None:
-        """Set the stop signals that a closed output asks for a stop, at once if it is closed now."""
+        """Set the stop signals that a closed output asks for a stop, also when it is closed now."""
         self._stop = stop
         if self._lost:
             self.lost()
