@@ -1,4 +1,10 @@
-"""The levels of a nested model: a fast one with an LSTM, slower ones with a feed-forward net."""
+"""The levels of a nested model: a fast one with an LSTM, slower ones with a feed-forward net.
+
+>>> from tinytape.nested.levels import FastLevel, FeedForward
+>>> y, (h, c) = FastLevel(4, residual=True)(tt.zeros(2, 3, 4))
+>>> y.shape, h.shape, FeedForward(4, 16)(y).shape
+((2, 3, 4), (1, 2, 4), (2, 3, 4))
+"""
 
 from __future__ import annotations
 
@@ -119,6 +125,9 @@ class FeedForward(Module):
         """x (B, T, C) and m, if any, (B, 1, C) or (B, T, C) -> y (B, T, C).
 
         With ``second_order`` it keeps what makes differentiating twice cheaper.
+
+        Raises:
+            ShapeError: for an x of another shape.
         """
         x = input
         if memory is not None and self.memory_gain is not None:
@@ -136,7 +145,11 @@ class FeedForward(Module):
 
 
 def check_features(who: str, x: Any, input_size: int) -> None:
-    """Raise unless x is a Tensor (B, T, input_size)."""
+    """Check that x is a Tensor (B, T, input_size).
+
+    Raises:
+        ShapeError: for another shape.
+    """
     if not isinstance(x, Tensor):
         raise TypeError(f"{who}: expected a Tensor, got {type(x).__name__}")
     if x.ndim != 3 or x.shape[-1] != input_size:

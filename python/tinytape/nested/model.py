@@ -1,4 +1,10 @@
-"""The nested model: three levels that are to learn at three speeds."""
+"""The nested model: three levels that are to learn at three speeds.
+
+>>> from tinytape.nested.model import NestedModel
+>>> model = NestedModel(8, 16, wiring="independent", mix="learned")
+>>> model.mix.shape, model.count_parameters("level2_medium")
+((3,), 280)
+"""
 
 from __future__ import annotations
 
@@ -187,7 +193,11 @@ class NestedModelWithSurprise(NestedModel):
 
 
 def check_surprise(who: str, compute_surprise: bool | str) -> None:
-    """Raise ArgumentError for a text that is no mode of :class:`SurpriseLossComputer`."""
+    """Check that ``compute_surprise`` is a bool or a mode of :class:`SurpriseLossComputer`.
+
+    Raises:
+        ArgumentError: for another text.
+    """
     if isinstance(compute_surprise, str) and compute_surprise not in MODES:
         raise ArgumentError(
             f"{who}: expected compute_surprise to be True, False or one of {', '.join(MODES)}, "

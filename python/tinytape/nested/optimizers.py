@@ -1,4 +1,17 @@
-"""One optimiser a level, each updated at its own pace."""
+"""One optimiser a level, each updated at its own pace.
+
+>>> from tinytape.nested import ChunkedUpdateScheduler, LevelOptimizers, NestedModel
+>>> model = NestedModel(4, 8)
+>>> scheduler = ChunkedUpdateScheduler(
+...     {"level1_fast": 1, "level2_medium": 2, "level3_slow": 4}
+... )
+>>> optimizers = LevelOptimizers(model, scheduler, lr=1e-3)
+>>> for step in range(1, 3):
+...     model(tt.ones(1, 2, 4)).sum().backward()
+...     print(optimizers.step(step))
+['level1_fast']
+['level1_fast', 'level2_medium']
+"""
 
 from __future__ import annotations
 

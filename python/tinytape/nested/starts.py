@@ -1,4 +1,13 @@
-"""Starting values of levels that are learned at the pace of the next slower level."""
+"""Starting values of levels that are learned at the pace of the next slower level.
+
+>>> from tinytape.nested.starts import LearnedStarts
+>>> fast = tt.nn.Parameter(tt.zeros(2))
+>>> starts = LearnedStarts({"fast": [("w", fast)], "slow": []}, rate=0.5)
+>>> tensor = fast.detach().fill_(4.0)  # what a chunk of updates made of the fast level
+>>> starts.restart("slow")
+>>> fast.tolist()
+[2.0, 2.0]
+"""
 
 from __future__ import annotations
 

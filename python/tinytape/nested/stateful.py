@@ -5,6 +5,13 @@ arrays by name, and :meth:`NestedModelWithState.load_state_arrays`, which takes 
 (h, c), the memories and the counters. ``state_dict()`` holds the weights alone, so that weights can
 be used with another batch. The names are listed in ``state.py``; before the first batch only the
 counters are there.
+
+>>> from tinytape.nested import NestedModelWithState
+>>> model = NestedModelWithState(4, 8)
+>>> y, _ = model(tt.ones(2, 3, 4))
+>>> model.detach_states()
+>>> model.lstm_hidden[0].shape, model.steps_since_reset
+((1, 2, 4), 1)
 """
 
 from __future__ import annotations
@@ -260,7 +267,8 @@ class NestedModelWithState(NestedModelWithSurprise):
         self._carried.load(arrays, self._dtype)
 
     def fresh_states(self) -> AbstractContextManager[None]:
-        """Within it the model begins without state; afterwards it goes on as if nothing had been.
+        """A ``with`` block in which the model begins without state; its own state comes back
+        afterwards.
 
         For an evaluation in the middle of training.
         """
@@ -269,7 +277,7 @@ class NestedModelWithState(NestedModelWithSurprise):
 
     @contextmanager
     def carrying(self, states: CarriedState) -> Iterator[None]:
-        """Within it the model goes on with these states instead of its own."""
+        """A ``with`` block in which the model uses and updates these states instead of its own."""
         before, self._carried = self._carried, states
         try:
             yield

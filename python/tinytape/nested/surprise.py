@@ -1,4 +1,13 @@
-"""Surprise: a loss at the output of a level, made of the gradient that arrives there."""
+"""Surprise: a loss at the output of a level, made of the gradient that arrives there.
+
+>>> from tinytape.nested import NestedModelWithSurprise, SurpriseLossComputer
+>>> model, surprise = NestedModelWithSurprise(4, 8), SurpriseLossComputer({"level1_fast": 0.3})
+>>> y, info = model(tt.ones(2, 3, 4), compute_surprise=True)
+>>> loss = (y * y).mean()
+>>> total, by_level = surprise.compute(loss, info)
+>>> list(by_level), total.item() > 0
+(['level1_fast'], True)
+"""
 
 from __future__ import annotations
 
@@ -104,13 +113,13 @@ class SurpriseLossComputer:
         self.step_counter = 0
 
     def should_compute_surprise(self) -> bool:
-        """Count one more step, and say whether the terms are due at it."""
+        """Count one more step; returns whether the terms are due at it."""
         due = self.is_due()
         self.step_counter += 1
         return due
 
     def is_due(self) -> bool:
-        """Whether the next step is to have the terms: else the model need not note anything."""
+        """Whether the next step has the terms; otherwise the model need keep nothing for them."""
         return (self.step_counter + 1) % self.compute_surprise_every_n_steps == 0
 
     def compute(
