@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tinytape import _core, errors
 from tinytape._core import ffi, lib
+from tinytape._origins import describe
 
 if TYPE_CHECKING:
     import tinytape._calls as calls
@@ -53,8 +54,6 @@ def raise_last() -> NoReturn:
     message = f"{text(lib.tt_error_op())}: {text(lib.tt_error_message())}"
     origin = lib.tt_error_origin()
     if origin:
-        from tinytape._origins import describe
-
         message += describe(origin)
     raise kind(message)
 

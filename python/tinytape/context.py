@@ -6,18 +6,16 @@ import threading
 from _thread import get_ident
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
 
 from tinytape import errors
 from tinytape._ffi import calls, check, ffi, lib, raise_last, text
+from tinytape._origins import number_of_caller
 
 if TYPE_CHECKING:
     from tinytape.autograd.hooks import Hooks
     from tinytape.tensor import Tensor
-
-
-_T = TypeVar("_T", bound=calls.TensorBase)
 
 _INSTEAD = (
     "make tensors in the thread that uses them, or pass their values as numpy arrays; "
@@ -96,9 +94,9 @@ class Context(calls.ContextBase):
             if waiting and waiting[0] is hooks:
                 waiting.popleft()
 
-    def make(self, cls: type[_T], function: Any, *args: Any) -> _T:
+    def make(self, function: Any, *args: Any, cls: type[calls.TensorBase] | None = None) -> Any:
         """A Tensor of what a function of the core makes, which takes the context first and the
-        handle to fill last."""
+        handle to fill last; of a subclass, if one is given."""
         self.enter()
         buffers = self._free.pop() if self._free else _Buffers()
         out = buffers.outputs
@@ -106,8 +104,7 @@ class Context(calls.ContextBase):
         try:
             if function(self.pointer, *args, out):
                 raise_last()
-            made: _T = cls._wrap(self, out[0])
-            return made
+            return self._wrap(out[0]) if cls is None else cls._wrap(self, out[0])
         except BaseException:
             self._let_go(out, 1)
             raise
@@ -195,8 +192,6 @@ class Context(calls.ContextBase):
     def note_origin(self) -> None:
         """Under anomaly detection: tell the core whose line the next operation comes from."""
         if self._watched:
-            from tinytape._origins import number_of_caller
-
             check(lib.tt_set_origin(self.pointer, number_of_caller()))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,17 @@ from tinytape._pytorch import OF_MAKERS, refuse_others
 from tinytape.context import current
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, DTypeError, OutOfMemoryError, ShapeError
-from tinytape.functional._apply import check_tensor, integers_of, sizes_of
+from tinytape.functional._apply import (
+    check_tensor,
+    from_array,
+    integers_of,
+    is_tensor,
+    sizes_of,
+)
 from tinytape.functional.shape import diagonal
-from tinytape.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
 
 
 def new_zeros(
@@ -39,7 +47,7 @@ def new_zeros(
         raise OutOfMemoryError(f"{name}: a tensor of shape {tuple(sizes)} has too many elements")
     context = current()
     shape = ffi.new("int64_t[]", sizes or [0])
-    made = context.make(Tensor, lib.tt_new, pool, kind.code, len(sizes), shape, ffi.NULL)
+    made: Tensor = context.make(lib.tt_new, pool, kind.code, len(sizes), shape, ffi.NULL)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -57,17 +65,17 @@ def tensor(
         NumberError: for a number that the integers asked for do not hold.
     """
     refuse_others("tensor", options, *OF_MAKERS)
-    if isinstance(data, Tensor):
+    if is_tensor(data):
         data, dtype = data.numpy(), dtype or data.dtype
     array, kind = dtypes.as_array(data, dtype)
-    made: Tensor = Tensor._from_array(array, kind)
+    made = from_array(array, kind)
     return made.requires_grad_() if requires_grad else made
 
 
 def as_tensor(data: Any, dtype: DType | None = None, **options: Any) -> Tensor:
     """A tensor as it is, or converted to dtype; anything else as :func:`tensor` has it (a copy)."""
     refuse_others("as_tensor", options, *OF_MAKERS)
-    if not isinstance(data, Tensor):
+    if not is_tensor(data):
         return tensor(data, dtype=dtype)
     return data if dtype is None else data.to(dtype)
 
@@ -77,8 +85,7 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"from_numpy: expected a numpy array, got {type(ndarray).__name__}")
     array, kind = dtypes.as_array(ndarray, None, "from_numpy")
-    made: Tensor = Tensor._from_array(array, kind)
-    return made
+    return from_array(array, kind)
 
 
 def _finished(made: Tensor, requires_grad: bool) -> Tensor:
@@ -225,7 +232,7 @@ def eye(
 
 def _number(name: str, value: Any) -> int | float:
     """A Python number, from one of numpy's or a tensor without dimensions too."""
-    if isinstance(value, (np.generic, Tensor)) and value.ndim == 0:
+    if (isinstance(value, np.generic) or is_tensor(value)) and value.ndim == 0:
         value = value.item()
     if not isinstance(value, (int, float)):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 from _thread import get_ident
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinytape._ffi import calls, check, ffi, lib
 from tinytape.context import Context
 from tinytape.errors import DTypeError, NonFiniteError, ShapeError, TapeStateError
-from tinytape.tensor import Tensor
+from tinytape.functional._apply import is_tensor
 
-Hook = Callable[[Tensor], Tensor | None]
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
+
+Hook = Callable[["Tensor"], "Tensor | None"]
 
 #: What the core knows hooks and Functions by.
 numbers = itertools.count(1)
@@ -94,7 +97,7 @@ class naming:
 
 
 def _check_replacement(new: Any, old: Tensor) -> None:
-    if not isinstance(new, Tensor):
+    if not is_tensor(new):
         raise TypeError(
             f"register_hook: a hook must return a Tensor or None, got {type(new).__name__}"
         )

@@ -7,7 +7,7 @@ ArgumentError.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinytape._ffi import OPS
@@ -23,6 +23,7 @@ from tinytape.functional._apply import (
     over_axes,
     over_axis,
 )
+from tinytape.functional.elementwise import maximum, minimum
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
@@ -132,7 +133,14 @@ def amin(input: Tensor, dim: Axes = (), keepdim: bool = False) -> Tensor:
     return over_axes("amin", input, dim, keepdim)
 
 
-def _extremum(name: str, input: Tensor, dim: Any, keepdim: bool, other: Any) -> Any:
+def _extremum(
+    name: str,
+    elementwise: Callable[[Any, Any], Tensor],
+    input: Tensor,
+    dim: Any,
+    keepdim: bool,
+    other: Any,
+) -> Any:
     check_tensor(name, input)
     if other is None and not (dim is None or hasattr(dim, "__index__")):
         dim, other = None, dim  # max(a, b)
@@ -141,9 +149,7 @@ def _extremum(name: str, input: Tensor, dim: Any, keepdim: bool, other: Any) -> 
     if other is not None:
         if dim is not None:
             raise ArgumentError(f"{name}: takes either dim or another tensor, not both")
-        from tinytape import functional
-
-        return getattr(functional, f"{name}imum")(input, other)
+        return elementwise(input, other)
     if dim is None:
         if 0 in input.shape:
             raise OutOfRangeError(
@@ -163,12 +169,12 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
     Raises:
         OutOfRangeError: where there are no elements.
     """
-    return _extremum("max", input, dim, keepdim, other)
+    return _extremum("max", maximum, input, dim, keepdim, other)
 
 
 def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The smallest element, in the three ways of :func:`max`; NaN is smaller than all."""
-    return _extremum("min", input, dim, keepdim, other)
+    return _extremum("min", minimum, input, dim, keepdim, other)
 
 
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
