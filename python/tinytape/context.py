@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
 
 from tinytape import errors
-from tinytape._ffi import calls, check, ffi, lib, raise_last, text
-from tinytape._origins import number_of_caller
+from tinytape._caller_lines import number_of_caller
+from tinytape._ffi import binding, check, ffi, lib, raise_last, text
 
 if TYPE_CHECKING:
     from tinytape.autograd.hooks import Hooks
@@ -35,7 +35,7 @@ class _Buffers:
         self.outputs = ffi.new("tt_handle[3]")
 
 
-class Context(calls.ContextBase):
+class Context(binding.ContextBase):
     """What one thread's work owns. Tensors keep their context alive; no other thread may use it."""
 
     pointer: Any = ffi.NULL  # until it is open
@@ -74,7 +74,7 @@ class Context(calls.ContextBase):
         """
         if get_ident() != self.thread:
             raise errors.ThreadError(f"this tensor belongs to another thread: {_INSTEAD}")
-        calls.release_orphans(self)
+        binding.release_orphans(self)
 
     def leave(self, handle: int) -> None:
         """Have a handle released by the thread that owns it, at its next call."""
@@ -83,7 +83,7 @@ class Context(calls.ContextBase):
 
     def forget_ended(self) -> None:
         """Let go of hooks and Functions that no backward pass can meet any more."""
-        calls.forget_ended(self, self.attached)
+        binding.forget_ended(self, self.attached)
         waiting = self.lingering
         for _ in range(len(waiting)):
             hooks = waiting[0]
@@ -94,7 +94,7 @@ class Context(calls.ContextBase):
             if waiting and waiting[0] is hooks:
                 waiting.popleft()
 
-    def make(self, function: Any, *args: Any, cls: type[calls.TensorBase] | None = None) -> Any:
+    def make(self, function: Any, *args: Any, cls: type[binding.TensorBase] | None = None) -> Any:
         """A Tensor of what a function of the core makes, which takes the context first and the
         handle to fill last; of a subclass, if one is given."""
         self.enter()
@@ -182,7 +182,7 @@ class Context(calls.ContextBase):
         Raises:
             ThreadError: when one belongs to another context.
         """
-        found = calls.handles(self, list(tensors))
+        found = binding.handles(self, list(tensors))
         if found is None:
             raise errors.ThreadError(
                 f"tensors belong to different contexts, of different threads: {_INSTEAD}"
@@ -207,7 +207,7 @@ def current() -> Context:
     return context
 
 
-calls.set_current(current)
+binding.set_current(current)
 
 _POOLS = {
     "parameters": lib.TT_POOL_PARAM,

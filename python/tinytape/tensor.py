@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinytape import dtypes, errors
-from tinytape._ffi import OPS, calls, check, ffi, lib
+from tinytape._ffi import OPS, binding, check, ffi, lib
 from tinytape._pytorch import read_to
 from tinytape.autograd.differentiable import Differentiable
 from tinytape.context import Context, current
@@ -24,7 +24,7 @@ from tinytape.operators import Operators
 Scalar = int | float
 
 
-class Tensor(Operators, Differentiable, Copying, calls.TensorBase):
+class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
     """An n-dimensional array on the CPU, with reverse-mode differentiation.
 
     Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Names, defaults

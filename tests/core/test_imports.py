@@ -27,7 +27,7 @@ import pytest
 import tinytape
 
 ROOT = Path(tinytape.__file__).parent
-COMPILED = {"tinytape._core", "tinytape._calls"}  # which import nothing of the library
+COMPILED = {"tinytape._core", "tinytape._binding"}  # which import nothing of the library
 FILES = {
     ".".join(("tinytape", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(
         ".__init__"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from tinytape._ffi import calls, lib
+from tinytape._ffi import binding, lib
 from tinytape.autograd.grad_mode import no_grad
 from tinytape.autograd.hooks import naming, numbers
 from tinytape.context import Context, current
@@ -82,7 +82,7 @@ class FunctionCtx:
         return context if here else None
 
     def _kept(self, i: int) -> Tensor:
-        kept: Tensor = calls.paused_tensor(current(), i)
+        kept: Tensor = binding.paused_tensor(current(), i)
         return kept
 
     def _inputs(self) -> list[Tensor]:
@@ -122,7 +122,7 @@ class FunctionCtx:
         number = next(numbers)
         context.note_origin()
         made = iter(
-            calls.record(
+            binding.record(
                 context, context.attached, number, self, self._name, inputs, kept, values, mask
             )
         )
@@ -136,7 +136,7 @@ class FunctionCtx:
         gradients: list[Tensor | None] = []
         k = 0
         for output, differentiable in zip(self._outputs, self._differentiable, strict=True):
-            gradient = calls.paused_gradient(context, k) if differentiable else None
+            gradient = binding.paused_gradient(context, k) if differentiable else None
             k += differentiable
             if gradient is not None:
                 gradients.append(gradient)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tinytape._ffi import calls, lib
+from tinytape._ffi import binding, lib
 from tinytape._pytorch import refuse_others
 from tinytape.context import Context
 from tinytape.creation import zeros_like
@@ -32,7 +32,7 @@ def run_backward(
             raise TypeError(f"backward: expected a Tensor, got {type(given).__name__}")
     context = outputs[0]._context
     try:
-        return calls.backward(
+        return binding.backward(
             context,
             list(outputs),
             list(gradients),

@@ -7,7 +7,7 @@ from _thread import get_ident
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tinytape._ffi import calls, check, ffi, lib
+from tinytape._ffi import binding, check, ffi, lib
 from tinytape.context import Context
 from tinytape.errors import DTypeError, NonFiniteError, ShapeError, TapeStateError
 from tinytape.functional._apply import is_tensor
@@ -65,7 +65,7 @@ class Hooks:
 
     def answer(self, context: Context) -> tuple[str, list[Tensor | None]]:
         """What becomes of the gradient that the paused pass has."""
-        given: Tensor = calls.paused_gradient(context, 0)
+        given: Tensor = binding.paused_gradient(context, 0)
         gradient = given
         for function in list(self.functions.values()):
             with naming("register_hook: in a hook: "):
@@ -143,7 +143,7 @@ def hooks_of(tensor: Tensor) -> Hooks:
     hooks = context.attached.get(number) or context.leaf_hooks.get(number)
     if hooks is None:
         is_leaf = tensor.is_leaf
-        hooks = Hooks(context, number, calls.hold(tensor) if is_leaf else None)
+        hooks = Hooks(context, number, binding.hold(tensor) if is_leaf else None)
         if is_leaf:
             context.leaf_hooks[number] = hooks
         else:

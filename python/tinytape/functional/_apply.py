@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from tinytape._ffi import OPS, calls, ffi, lib, raise_last, text
+from tinytape._ffi import OPS, binding, ffi, lib, raise_last, text
 from tinytape.dtypes import (
     BY_CODE,
     as_array,
@@ -69,16 +69,18 @@ def _apply_slowly(
 
 #: ``apply(op, inputs, ints=(), reals=())``: run the core's operation number op on tensors of one
 #: context; returns its output.
-apply: Callable[..., Tensor] = calls.apply
+apply: Callable[..., Tensor] = binding.apply
 #: The same, for an operation that has several outputs.
-apply_many: Callable[..., tuple[Tensor, ...]] = calls.apply
+apply_many: Callable[..., tuple[Tensor, ...]] = binding.apply
 
 
 def set_up(tensor: type[Tensor]) -> None:
     """Register the class of tensors."""
     global _tensor
     _tensor = tensor
-    calls.set_up(tensor, tuple(BY_CODE[i] for i in range(len(BY_CODE))), _apply_slowly, raise_last)
+    binding.set_up(
+        tensor, tuple(BY_CODE[i] for i in range(len(BY_CODE))), _apply_slowly, raise_last
+    )
 
 
 def number(value: float, like: Tensor, name: str) -> Tensor:
@@ -87,7 +89,7 @@ def number(value: float, like: Tensor, name: str) -> Tensor:
     Raises:
         NumberError: for an integer of more than 64 bits beside integers, or that no float reaches.
     """
-    made: Tensor | None = calls.number(like, value)
+    made: Tensor | None = binding.number(like, value)
     return made if made is not None else _number_slowly(value, like, name)
 
 
@@ -143,7 +145,7 @@ def check_limits(name: str, like: Tensor, *limits: Any) -> None:
 
 def operand(value: Any, like: Tensor, name: str) -> Tensor:
     """A number or array as a tensor that can meet ``like``."""
-    made: Tensor | None = calls.number(like, value)
+    made: Tensor | None = binding.number(like, value)
     if made is not None:
         return made
     if isinstance(value, np.generic):
