@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .examine import Saved
+from .verify import Saved
 
 
 def verify_lines(found: Sequence[Saved]) -> list[str]:
@@ -19,7 +19,7 @@ def verify_lines(found: Sequence[Saved]) -> list[str]:
 
 
 def list_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table of what ``examine.listed`` gave."""
+    """A table of what ``verify.listed`` gave."""
     if not rows:
         return ["there is no checkpoint yet"]
     cells = [("step", "size", "written", "held-out", "")]
@@ -39,7 +39,7 @@ def list_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def show_lines(about: Mapping[str, Any]) -> list[str]:
-    """All that ``examine.describe`` gave."""
+    """All that ``verify.describe`` gave."""
     lines = [
         f"checkpoint  {about['path']}",
         f"step        {about['step']:,}",

@@ -9,7 +9,7 @@ from typing import Any
 
 import tinytape as tt
 
-from .._updates import grad_norm
+from .._foreach import grad_norm
 from ..models import NestedLM
 from ..nested import LEVELS, ChunkedUpdateScheduler, LevelOptimizers
 from ..optim import LayerInputs, Optimizer
