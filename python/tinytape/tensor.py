@@ -11,6 +11,7 @@ import numpy as np
 from tinytape import dtypes, errors
 from tinytape._ffi import OPS, calls, check, ffi, lib
 from tinytape._pytorch import read_to
+from tinytape._shapes import shapes_only
 from tinytape.context import Context, current
 from tinytape.copying import Copying
 from tinytape.copying import rebuild as rebuild  # by this name in older pickles
@@ -203,6 +204,8 @@ class Tensor(Operators, Copying, calls.TensorBase):
         return self._overwrite("copy_", src)
 
     def _overwrite(self, name: str, src: Any) -> Tensor:
+        if shapes_only.active:
+            return self
         if isinstance(src, np.ndarray) and src.shape == self.shape:
             array, _ = dtypes.as_array(src, self.dtype, name)
             self._context.enter()
@@ -213,6 +216,8 @@ class Tensor(Operators, Copying, calls.TensorBase):
 
     def _overwrite_with(self, name: str, src: Tensor, mask: Tensor | None = None) -> Tensor:
         """Overwrite the elements, where a mask is given only those where it is true."""
+        if shapes_only.active:
+            return self
         self._context.enter()
         where = mask._handle if mask is not None else 0
         pointer = self._context.pointer

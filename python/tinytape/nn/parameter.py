@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._ffi import check, lib
+from .._shapes import shapes_only
 from ..dtypes import dtype
 from ..tensor import Tensor
 
@@ -29,7 +30,10 @@ class Parameter(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: expected a Tensor, got {type(data).__name__}")
         context = data._context
-        self = context.make(cls, lib.tt_copy_to_pool, data._handle, lib.TT_POOL_PARAM)
+        if shapes_only.active:
+            self = context.make(cls, lib.tt_detach, data._handle)
+        else:
+            self = context.make(cls, lib.tt_copy_to_pool, data._handle, lib.TT_POOL_PARAM)
         self.name = None
         self.requires_grad_(requires_grad)
         return self
