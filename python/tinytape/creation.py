@@ -14,6 +14,7 @@ import numpy as np
 from tinytape import dtypes
 from tinytape._ffi import ffi, lib
 from tinytape._pytorch import OF_MAKERS, refuse_others
+from tinytape._shapes import shapes_only
 from tinytape.context import current
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, DTypeError, OutOfMemoryError, ShapeError
@@ -45,6 +46,8 @@ def new_zeros(
         raise ShapeError(f"{name}: a tensor has 0 to 8 dimensions, got {len(sizes)}")
     if any(abs(n) >= 1 << 63 for n in sizes):
         raise OutOfMemoryError(f"{name}: a tensor of shape {tuple(sizes)} has too many elements")
+    if shapes_only.active and math.prod(sizes) > 1:
+        return new_zeros(name, [1] * len(sizes), kind, pool).expand(*sizes)
     context = current()
     shape = ffi.new("int64_t[]", sizes or [0])
     made: Tensor = context.make(lib.tt_new, pool, kind.code, len(sizes), shape, ffi.NULL)

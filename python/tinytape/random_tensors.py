@@ -13,6 +13,7 @@ import numpy as np
 from tinytape import dtypes
 from tinytape._ffi import check, lib
 from tinytape._pytorch import OF_MAKERS, refuse_others
+from tinytape._shapes import shapes_only
 from tinytape.creation import new_zeros
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, DTypeError
@@ -34,6 +35,8 @@ def fill_random_(
 ) -> Tensor:
     """Overwrite a leaf: kind 0 uniform on [a, b), 1 normal with mean a, standard deviation b."""
     source = _source("fill_random_", generator)
+    if shapes_only.active:
+        return tensor
     context = tensor._context
     context.enter()
     offset = source.take(tensor.numel())

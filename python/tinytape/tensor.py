@@ -11,6 +11,7 @@ import numpy as np
 from tinytape import dtypes, errors
 from tinytape._ffi import OPS, binding, check, ffi, lib
 from tinytape._pytorch import read_to
+from tinytape._shapes import shapes_only
 from tinytape.autograd.differentiable import Differentiable
 from tinytape.context import Context, current
 from tinytape.copying import Copying
@@ -186,6 +187,8 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
         return self._overwrite("copy_", src)
 
     def _overwrite(self, name: str, src: Any) -> Tensor:
+        if shapes_only.active:
+            return self
         if isinstance(src, np.ndarray) and src.shape == self.shape:
             array, _ = dtypes.as_array(src, self.dtype, name)
             self._context.enter()
@@ -196,6 +199,8 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
 
     def _overwrite_with(self, name: str, src: Tensor, mask: Tensor | None = None) -> Tensor:
         """Overwrite the elements, where a mask is given only those where it is true."""
+        if shapes_only.active:
+            return self
         self._context.enter()
         where = mask._handle if mask is not None else 0
         pointer = self._context.pointer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._ffi import check, lib
+from .._shapes import shapes_only
 from ..autograd.hooks import hooks_of
 from ..dtypes import dtype
 from ..tensor import Tensor
@@ -30,9 +31,10 @@ class Parameter(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: expected a Tensor, got {type(data).__name__}")
         context = data._context
-        self: Parameter = context.make(
-            lib.tt_copy_to_pool, data._handle, lib.TT_POOL_PARAM, cls=cls
-        )
+        if shapes_only.active:
+            self: Parameter = context.make(lib.tt_detach, data._handle, cls=cls)
+        else:
+            self = context.make(lib.tt_copy_to_pool, data._handle, lib.TT_POOL_PARAM, cls=cls)
         self.name = None
         self.requires_grad_(requires_grad)
         return self

@@ -1,5 +1,6 @@
 """Training: settings, the loop, checkpoints, run folders. ``train`` and ``resume`` do the work."""
 
+from ..models.spec import held_out_loss
 from .checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .defaults import resolve
@@ -10,7 +11,6 @@ from .errors import (
     MissingGradientError,
     RunError,
 )
-from .evaluate import held_out_loss
 from .load import load_run
 from .loop import Outcome, resume, train
 from .run_folder import RunFolder
