@@ -24,6 +24,7 @@ import numpy as np
 from tinytape import dtypes, errors
 from tinytape._ffi import lib
 from tinytape.context import current
+from tinytape.functional._apply import tensor_class
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
@@ -75,10 +76,11 @@ class Copying:
 
 
 def rebuild(values: Array, requires_grad: bool, kind: type[Tensor] | None = None) -> Tensor:
-    """A leaf that belongs to the thread that first uses it; for unpickling."""
-    from tinytape.tensor import Tensor
+    """A leaf that belongs to the thread that first uses it; for unpickling.
 
-    promised: Tensor = (kind or Tensor)._promise((values, requires_grad))
+    Older pickles call it without ``kind``, by the name ``tinytape.tensor.rebuild``.
+    """
+    promised: Tensor = (kind or tensor_class())._promise((values, requires_grad))
     return promised
 
 

@@ -13,19 +13,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinytape import dtypes
 from tinytape._ffi import ffi, lib
 from tinytape._pytorch import OF_MAKERS, refuse_others
+from tinytape._shapes import shapes_only
 from tinytape.context import current
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, DTypeError, OutOfMemoryError, ShapeError
-from tinytape.functional._apply import check_tensor, integers_of, sizes_of
+from tinytape.functional._apply import (
+    check_tensor,
+    from_array,
+    integers_of,
+    is_tensor,
+    sizes_of,
+)
 from tinytape.functional.shape import diagonal
-from tinytape.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
 
 
 def new_zeros(
@@ -49,9 +58,11 @@ def new_zeros(
         raise ShapeError(f"{name}: a tensor has 0 to 8 dimensions, got {len(sizes)}")
     if any(abs(n) >= 1 << 63 for n in sizes):
         raise OutOfMemoryError(f"{name}: a tensor of shape {tuple(sizes)} has too many elements")
+    if shapes_only.active and math.prod(sizes) > 1:
+        return new_zeros(name, [1] * len(sizes), kind, pool).expand(*sizes)
     context = current()
     shape = ffi.new("int64_t[]", sizes or [0])
-    made = context.make(Tensor, lib.tt_new, pool, kind.code, len(sizes), shape, ffi.NULL)
+    made: Tensor = context.make(lib.tt_new, pool, kind.code, len(sizes), shape, ffi.NULL)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -72,10 +83,10 @@ def tensor(
         ArgumentError: for another device, layout or pin_memory.
     """
     refuse_others("tensor", options, *OF_MAKERS)
-    if isinstance(data, Tensor):
+    if is_tensor(data):
         data, dtype = data.numpy(), dtype or data.dtype
     array, kind = dtypes.as_array(data, dtype)
-    made: Tensor = Tensor._from_array(array, kind)
+    made = from_array(array, kind)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -89,7 +100,7 @@ def as_tensor(data: Any, dtype: DType | None = None, **options: Any) -> Tensor:
         DTypeError, ShapeError, NumberError: as :func:`tensor`.
     """
     refuse_others("as_tensor", options, *OF_MAKERS)
-    if not isinstance(data, Tensor):
+    if not is_tensor(data):
         return tensor(data, dtype=dtype)
     return data if dtype is None else data.to(dtype)
 
@@ -105,8 +116,7 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"from_numpy: expected a numpy array, got {type(ndarray).__name__}")
     array, kind = dtypes.as_array(ndarray, None, "from_numpy")
-    made: Tensor = Tensor._from_array(array, kind)
-    return made
+    return from_array(array, kind)
 
 
 def _finished(made: Tensor, requires_grad: bool) -> Tensor:
@@ -305,7 +315,7 @@ def eye(
 
 def _number(name: str, value: Any) -> int | float:
     """A Python number, from one of numpy's or a tensor without dimensions too."""
-    if isinstance(value, (np.generic, Tensor)) and value.ndim == 0:
+    if (isinstance(value, np.generic) or is_tensor(value)) and value.ndim == 0:
         value = value.item()
     if not isinstance(value, (int, float)):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")

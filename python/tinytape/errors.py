@@ -57,5 +57,17 @@ class NonFiniteError(TinytapeError, FloatingPointError):
     """An infinity or NaN where none is allowed."""
 
 
+class ConfigError(TinytapeError, ValueError):
+    """A setting that does not exist, has a wrong value, or may not change on resume."""
+
+
+class CheckpointError(TinytapeError, ValueError):
+    """A checkpoint that is incomplete, damaged, or belongs to another model."""
+
+
+class MissingGradientError(TinytapeError, RuntimeError):
+    """A parameter that wants a gradient received none: part of the model is not on the tape."""
+
+
 class InternalError(TinytapeError, RuntimeError):
     """A fault of tinytape itself."""

@@ -22,6 +22,7 @@ import numpy as np
 from tinytape import dtypes
 from tinytape._ffi import check, lib
 from tinytape._pytorch import OF_MAKERS, refuse_others
+from tinytape._shapes import shapes_only
 from tinytape.creation import new_zeros
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, DTypeError
@@ -47,6 +48,8 @@ def fill_random_(
         kind: UNIFORM on [a, b), or NORMAL with mean a and standard deviation b.
     """
     source = _source("fill_random_", generator)
+    if shapes_only.active:
+        return tensor
     context = tensor._context
     context.enter()
     offset = source.take(tensor.numel())

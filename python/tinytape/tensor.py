@@ -12,14 +12,16 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from tinytape import dtypes, errors
-from tinytape._ffi import OPS, calls, check, ffi, lib
+from tinytape._ffi import OPS, binding, check, ffi, lib
 from tinytape._pytorch import read_to
+from tinytape._shapes import shapes_only
+from tinytape.autograd.differentiable import Differentiable
 from tinytape.context import Context, current
 from tinytape.copying import Copying
 from tinytape.copying import rebuild as rebuild  # by this name in older pickles
@@ -29,13 +31,10 @@ from tinytape.dtypes import dtype as DType
 from tinytape.functional import _apply
 from tinytape.operators import Operators
 
-if TYPE_CHECKING:
-    from tinytape.autograd.hooks import RemovableHandle
-
 Scalar = int | float
 
 
-class Tensor(Operators, Copying, calls.TensorBase):
+class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
     """An n-dimensional array on the CPU, with reverse-mode differentiation.
 
     Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Names, defaults
@@ -59,13 +58,7 @@ class Tensor(Operators, Copying, calls.TensorBase):
         context = current()
         shape = ffi.new("int64_t[]", array.shape or (0,))
         data = ffi.from_buffer(array) if array.size else ffi.NULL
-        return context.make(cls, lib.tt_new, pool, kind.code, array.ndim, shape, data)
-
-    @classmethod
-    def _number(cls, context: Context, array: np.ndarray[Any, Any]) -> Any:
-        """A value without dimensions that stands for a plain number."""
-        kind = dtypes.from_numpy_dtype(array.dtype)
-        return context.make(cls, lib.tt_number, kind.code, ffi.from_buffer(array))
+        return context.make(lib.tt_new, pool, kind.code, array.ndim, shape, data, cls=cls)
 
     # ---- what it is ----
 
@@ -139,15 +132,6 @@ class Tensor(Operators, Copying, calls.TensorBase):
         return int(self._read_info()[5])
 
     nelement = numel
-
-    def _retained_grad(self) -> Any:
-        """What :meth:`retain_grad` kept; NotImplemented where it was not asked to."""
-        return self._hooks.grad if self._hooks.retains_grad else NotImplemented
-
-    def _forget_retained_grad(self) -> builtins.bool:
-        if self._hooks.retains_grad:
-            self._hooks.grad = None
-        return builtins.bool(self._hooks.retains_grad)
 
     # ---- its values ----
 
@@ -238,6 +222,8 @@ class Tensor(Operators, Copying, calls.TensorBase):
         return self._overwrite("copy_", src)
 
     def _overwrite(self, name: str, src: Any) -> Tensor:
+        if shapes_only.active:
+            return self
         if isinstance(src, np.ndarray) and src.shape == self.shape:
             array, _ = dtypes.as_array(src, self.dtype, name)
             self._context.enter()
@@ -248,6 +234,8 @@ class Tensor(Operators, Copying, calls.TensorBase):
 
     def _overwrite_with(self, name: str, src: Tensor, mask: Tensor | None = None) -> Tensor:
         """Overwrite the elements, where a mask is given only those where it is true."""
+        if shapes_only.active:
+            return self
         self._context.enter()
         where = mask._handle if mask is not None else 0
         pointer = self._context.pointer
@@ -271,68 +259,7 @@ class Tensor(Operators, Copying, calls.TensorBase):
         """
         return self._overwrite("zero_", 0)
 
-    # ---- differentiation ----
-
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Tensor | Sequence[Tensor] | None = None,
-    ) -> None:
-        """Add the gradients of this tensor to ``.grad`` of the leaves it was computed from.
-
-        Args:
-            gradient: the gradient of this tensor, of its shape; may be left out for one element.
-            retain_graph: keep the graph for another pass. Otherwise its memory is given back.
-            create_graph: refused: a gradient that carries a graph is returned, never stored; use
-                :func:`tinytape.grad`.
-            inputs: the tensors whose ``.grad`` is wanted; all leaves when left out.
-
-        Raises:
-            RuntimeError: when nothing here requires a gradient, the graph was released already, or
-                a hook or Function of another pass calls this.
-        """
-        from tinytape.autograd import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs)
-
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-        """Call ``hook(gradient)`` whenever the gradient of this tensor has been computed.
-
-        What the hook returns, if not None, takes the place of the gradient, for later hooks too.
-        It runs in every ``backward()`` and :func:`tinytape.grad` that comes by here, with
-        operations recorded only under create_graph, and must not start a pass of its own.
-
-        Returns:
-            A handle whose ``remove()`` ends it; also a context manager.
-
-        Raises:
-            RuntimeError: for a tensor that does not require a gradient.
-        """
-        from tinytape.autograd.hooks import register_hook
-
-        return register_hook(self, hook)
-
-    def retain_grad(self) -> None:
-        """Have ``backward()`` leave a ``.grad`` here too, though this is not a leaf.
-
-        Raises:
-            RuntimeError: for a tensor that does not require a gradient.
-        """
-        from tinytape.autograd.hooks import retain_grad
-
-        retain_grad(self)
-
-    @property
-    def retains_grad(self) -> bool:
-        """Whether :meth:`retain_grad` was called on this result."""
-        hooks = getattr(self, "_hooks", None)
-        return hooks is not None and bool(hooks.retains_grad)
-
-    def detach(self) -> Tensor:
-        """The same values without a graph: a leaf's storage is shared, a result's is copied."""
-        return self._context.make(Tensor, lib.tt_detach, self._handle)
+    # ---- in another type ----
 
     def to(self, *args: Any, **options: Any) -> Tensor:
         """The values in another type, or in another tensor's; self when it has that type already.

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
-from tinytape._ffi import calls
+from tinytape._ffi import binding
 from tinytape.context import Context, current
 
 
-class detect_anomaly(calls.Switch):
+class detect_anomaly(binding.Switch):
     """Within this ``with`` block the first NaN or infinity that is computed raises an error.
 
     As ``torch.autograd.detect_anomaly``, with a difference: infinities count too, so values that
@@ -55,7 +55,7 @@ class set_detect_anomaly(detect_anomaly):
     """
 
     _now = True
-    __init__ = calls.Switch.__init__
+    __init__ = binding.Switch.__init__
 
 
 def is_anomaly_enabled() -> bool:

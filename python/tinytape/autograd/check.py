@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,10 @@ from tinytape.autograd.gradients import grad
 from tinytape.creation import tensor
 from tinytape.dtypes import float64
 from tinytape.errors import ArgumentError, TinytapeError
-from tinytape.tensor import Tensor
+from tinytape.functional._apply import is_tensor
+
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 
@@ -43,9 +46,7 @@ class _Check:
 
     def __init__(self, name: str, func: Callable[..., Any], inputs: Sequence[Any], eps: float):
         self.name, self.func, self.inputs, self.eps = name, func, inputs, eps
-        self.numbers = [
-            i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad
-        ]
+        self.numbers = [i for i, x in enumerate(inputs) if is_tensor(x) and x.requires_grad]
         if not self.numbers:
             raise ArgumentError(f"{name}: expected at least one input that requires a gradient")
         for i in self.numbers:
@@ -63,7 +64,7 @@ class _Check:
             made = self.func(*inputs)
         outputs = list(made) if isinstance(made, (tuple, list)) else [made]
         for y in outputs:
-            if not isinstance(y, Tensor):
+            if not is_tensor(y):
                 raise TypeError(
                     f"{self.name}: the function must return Tensors, got {type(y).__name__}"
                 )
@@ -72,9 +73,7 @@ class _Check:
     def moved(self, which: int, by: Array) -> list[Array]:
         """The outputs where one input is elsewhere."""
         inputs = [
-            tensor(x.numpy(), dtype=x.dtype, requires_grad=x.requires_grad)
-            if isinstance(x, Tensor)
-            else x
+            tensor(x.numpy(), dtype=x.dtype, requires_grad=x.requires_grad) if is_tensor(x) else x
             for x in self.inputs
         ]
         i = self.numbers[which]

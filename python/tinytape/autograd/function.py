@@ -18,15 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinytape._ffi import calls, lib
+from tinytape._ffi import binding, lib
 from tinytape.autograd.grad_mode import no_grad
 from tinytape.autograd.hooks import naming, numbers
 from tinytape.context import Context, current
 from tinytape.creation import zeros
 from tinytape.errors import ArgumentError, DTypeError, ShapeError, TapeStateError
-from tinytape.tensor import Tensor
+from tinytape.functional._apply import is_tensor
+
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
 
 
 class FunctionCtx:
@@ -43,8 +46,8 @@ class FunctionCtx:
     def __init__(self, function: type[Function], args: Sequence[Any]) -> None:
         self._function = function
         self._name = function.__name__
-        self.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
-        self._is_tensor = [isinstance(a, Tensor) for a in args]
+        self.needs_input_grad = tuple(is_tensor(a) and a.requires_grad for a in args)
+        self._is_tensor = [is_tensor(a) for a in args]
         self._to_save: tuple[Tensor | None, ...] = ()
         self._constant: tuple[Tensor, ...] = ()
         self._materialize = True
@@ -58,7 +61,7 @@ class FunctionCtx:
         They must not change in place until then; backward finds that and raises.
         """
         for x in tensors:
-            if x is not None and not isinstance(x, Tensor):
+            if x is not None and not is_tensor(x):
                 raise TypeError(
                     f"{self._name}: save_for_backward expected Tensors or None, "
                     f"got {type(x).__name__}"
@@ -95,7 +98,7 @@ class FunctionCtx:
         return context if here else None
 
     def _kept(self, i: int) -> Tensor:
-        kept: Tensor = calls.paused_tensor(current(), i)
+        kept: Tensor = binding.paused_tensor(current(), i)
         return kept
 
     def _inputs(self) -> list[Tensor]:
@@ -108,10 +111,9 @@ class FunctionCtx:
     ) -> tuple[Any, ...]:
         """The outputs as the tape knows them."""
         constant = {id(x) for x in self._constant}
-        self._outputs = [(x.shape, x.dtype) if isinstance(x, Tensor) else None for x in outputs]
+        self._outputs = [(x.shape, x.dtype) if is_tensor(x) else None for x in outputs]
         self._differentiable = [
-            isinstance(x, Tensor) and id(x) not in constant and x.dtype.is_floating_point
-            for x in outputs
+            is_tensor(x) and id(x) not in constant and x.dtype.is_floating_point for x in outputs
         ]
         values = [x for x, keep in zip(outputs, self._differentiable, strict=True) if keep]
         if not values:
@@ -136,7 +138,7 @@ class FunctionCtx:
         number = next(numbers)
         context.note_origin()
         made = iter(
-            calls.record(
+            binding.record(
                 context, context.attached, number, self, self._name, inputs, kept, values, mask
             )
         )
@@ -150,7 +152,7 @@ class FunctionCtx:
         gradients: list[Tensor | None] = []
         k = 0
         for output, differentiable in zip(self._outputs, self._differentiable, strict=True):
-            gradient = calls.paused_gradient(context, k) if differentiable else None
+            gradient = binding.paused_gradient(context, k) if differentiable else None
             k += differentiable
             if gradient is not None:
                 gradients.append(gradient)
@@ -185,18 +187,18 @@ class FunctionCtx:
                 f"the {n} arguments of forward"
             )
         answers: list[Tensor | None] = []
-        for i, (gradient, is_tensor) in enumerate(zip(given, self._is_tensor, strict=True)):
-            if gradient is not None and not isinstance(gradient, Tensor):
+        for i, (gradient, expected) in enumerate(zip(given, self._is_tensor, strict=True)):
+            if gradient is not None and not is_tensor(gradient):
                 raise TypeError(
                     f"{self._name}: backward returned a {type(gradient).__name__} as the gradient "
                     f"of argument {i}, expected a Tensor or None"
                 )
-            if gradient is not None and not is_tensor:
+            if gradient is not None and not expected:
                 raise ArgumentError(
                     f"{self._name}: backward returned a gradient for argument {i}, which is not a "
                     "Tensor: expected None"
                 )
-            if is_tensor:
+            if expected:
                 if gradient is not None and self.needs_input_grad[i]:
                     gradient = self._fit(gradient, i, len(answers))
                 answers.append(gradient)
@@ -267,7 +269,7 @@ class Function:
         Raises:
             ArgumentError: for more than 64 inputs, outputs and saved tensors.
         """
-        inputs = [a for a in args if isinstance(a, Tensor)]
+        inputs = [a for a in args if is_tensor(a)]
         context = inputs[0]._context if inputs else current()
         context.enter()
         context.forget_ended()
@@ -280,7 +282,7 @@ class Function:
                 outputs = cls.forward(*args)
                 cls.setup_context(ctx, args, outputs)
         several = isinstance(outputs, tuple)
-        if not several and not isinstance(outputs, Tensor):
+        if not several and not is_tensor(outputs):
             raise TypeError(
                 f"{cls.__name__}: forward must return a Tensor or a tuple of them, "
                 f"got {type(outputs).__name__}"
@@ -324,12 +326,12 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
             return returned
         several = isinstance(returned, (tuple, list))
         gradients = list(returned) if several else [returned]
-        made = [g for g in gradients if isinstance(g, Tensor)]
+        made = [g for g in gradients if is_tensor(g)]
         if made:
             sources = [g for g in grad_outputs if g is not None]
             out = _OnceDifferentiated.apply(ctx._name, len(made), *made, *ctx._inputs(), *sources)
             recorded = iter(out)
-            gradients = [next(recorded) if isinstance(g, Tensor) else g for g in gradients]
+            gradients = [next(recorded) if is_tensor(g) else g for g in gradients]
         return tuple(gradients) if several else gradients[0]
 
     return wrapper

@@ -14,7 +14,7 @@ from functools import wraps
 from inspect import isgeneratorfunction
 from typing import Any, TypeVar, cast
 
-from tinytape._ffi import calls
+from tinytape._ffi import binding
 from tinytape.context import current
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -25,7 +25,7 @@ def is_grad_enabled() -> bool:
     return current().grad_enabled
 
 
-class _GradMode(calls.Switch):
+class _GradMode(binding.Switch):
     """A ``with`` block or decorated function in which operations are recorded, or are not."""
 
     _anomaly = _now = False

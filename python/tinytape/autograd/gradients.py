@@ -11,17 +11,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tinytape._ffi import calls, lib
+from tinytape._ffi import binding, lib
 from tinytape._pytorch import refuse_others
 from tinytape.context import Context
 from tinytape.creation import zeros_like
 from tinytape.errors import ArgumentError, TapeStateError
-from tinytape.tensor import Tensor
+from tinytape.functional._apply import is_tensor
 
-Tensors = Tensor | Sequence[Tensor]
-Gradients = Tensor | Sequence[Tensor | None] | None
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
+
+Tensors: TypeAlias = "Tensor | Sequence[Tensor]"
+Gradients: TypeAlias = "Tensor | Sequence[Tensor | None] | None"
 
 
 def run_backward(
@@ -44,11 +47,11 @@ def run_backward(
         RuntimeError: when nothing here requires a gradient, or the graph was released already.
     """
     for given in (*outputs, *gradients, *inputs):
-        if given is not None and not isinstance(given, Tensor):
+        if given is not None and not is_tensor(given):
             raise TypeError(f"backward: expected a Tensor, got {type(given).__name__}")
     context = outputs[0]._context
     try:
-        return calls.backward(
+        return binding.backward(
             context,
             list(outputs),
             list(gradients),
@@ -119,7 +122,7 @@ def backward(
     if not wanted:
         raise ArgumentError("backward: inputs cannot be empty")
     for given in wanted:
-        if not isinstance(given, Tensor):
+        if not is_tensor(given):
             raise TypeError(f"backward: expected a Tensor, got {type(given).__name__}")
         given.retain_grad()
     once = list({x._handle: x for x in wanted}.values())

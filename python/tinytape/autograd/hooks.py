@@ -13,14 +13,17 @@ from __future__ import annotations
 import itertools
 from _thread import get_ident
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinytape._ffi import calls, check, ffi, lib
+from tinytape._ffi import binding, check, ffi, lib
 from tinytape.context import Context
 from tinytape.errors import DTypeError, NonFiniteError, ShapeError, TapeStateError
-from tinytape.tensor import Tensor
+from tinytape.functional._apply import is_tensor
 
-Hook = Callable[[Tensor], Tensor | None]
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
+
+Hook = Callable[["Tensor"], "Tensor | None"]
 
 #: What the core knows hooks and Functions by.
 numbers = itertools.count(1)
@@ -75,7 +78,7 @@ class Hooks:
         Raises:
             ShapeError, DTypeError: where a hook returns a gradient that does not fit.
         """
-        given: Tensor = calls.paused_gradient(context, 0)
+        given: Tensor = binding.paused_gradient(context, 0)
         gradient = given
         for function in list(self.functions.values()):
             with naming("register_hook: in a hook: "):
@@ -110,7 +113,7 @@ class naming:
 
 
 def _check_replacement(new: Any, old: Tensor) -> None:
-    if not isinstance(new, Tensor):
+    if not is_tensor(new):
         raise TypeError(
             f"register_hook: a hook must return a Tensor or None, got {type(new).__name__}"
         )
@@ -159,7 +162,7 @@ def hooks_of(tensor: Tensor) -> Hooks:
     hooks = context.attached.get(number) or context.leaf_hooks.get(number)
     if hooks is None:
         is_leaf = tensor.is_leaf
-        hooks = Hooks(context, number, calls.hold(tensor) if is_leaf else None)
+        hooks = Hooks(context, number, binding.hold(tensor) if is_leaf else None)
         if is_leaf:
             context.leaf_hooks[number] = hooks
         else:

@@ -26,9 +26,9 @@ from . import places
 from .download import fetch
 from .encodings import as_text
 from .errors import DataError
-from .known import DEFAULT_CORPUS, FALLBACK_CORPUS, KNOWN_CORPORA, KnownCorpus, KnownFile
-from .parts import what_is_read
 from .places import Place, listed, search_folders
+from .public_corpora import DEFAULT_CORPUS, FALLBACK_CORPUS, KNOWN_CORPORA, KnownCorpus, KnownFile
+from .split_files import what_is_read
 
 
 @dataclass(frozen=True)

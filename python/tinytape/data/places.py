@@ -33,8 +33,8 @@ from pathlib import Path
 
 from .._paths import expanded, quoted
 from .errors import DataError
-from .known import FALLBACK_CORPUS, KNOWN_CORPORA, KnownCorpus
-from .parts import PARTS, parts_in, what_is_read
+from .public_corpora import FALLBACK_CORPUS, KNOWN_CORPORA, KnownCorpus
+from .split_files import PARTS, split_files_in, what_is_read
 
 # File names that tell nothing about the text: its folder's does.
 _EVERYBODYS = ("train", "text", "data", "corpus", "all")
@@ -177,7 +177,7 @@ def _in_folder(folder: Path, name: str, known: KnownCorpus | None = None) -> Pla
     whole = folder / "input.txt"
     if whole in texts and not (known and known.in_parts):
         return _place(name, {"": whole}, known, files)
-    parts = parts_in(folder, known=known is not None) if not known or known.in_parts else {}
+    parts = split_files_in(folder, known=known is not None) if not known or known.in_parts else {}
     if len(parts) > 1:
         return _place(name, dict(list(parts.items())[:2]), known, files, parts)
     if (known and known.in_parts) or not texts:

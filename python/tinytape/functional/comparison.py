@@ -17,8 +17,15 @@ import numpy as np
 
 from tinytape import dtypes
 from tinytape._ffi import OPS
-from tinytape.functional import _apply
-from tinytape.functional._apply import apply, binary, check_tensor, from_array, operand, unary
+from tinytape.functional._apply import (
+    apply,
+    binary,
+    check_tensor,
+    from_array,
+    is_tensor,
+    operand,
+    unary,
+)
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
@@ -267,11 +274,11 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
         ShapeError: for shapes that cannot be broadcast together.
     """
     check_tensor("where", condition)
-    if not isinstance(input, _apply._tensor) and not isinstance(other, _apply._tensor):
+    if not is_tensor(input) and not is_tensor(other):
         input = _number(input)
-    if not isinstance(input, _apply._tensor):
-        like = other if isinstance(other, _apply._tensor) else condition
+    if not is_tensor(input):
+        like = other if is_tensor(other) else condition
         input = _choice(input, like)
-    if not isinstance(other, _apply._tensor):
+    if not is_tensor(other):
         other = _choice(other, input)
     return apply(OPS["where"], (condition, input, other))

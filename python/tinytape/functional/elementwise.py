@@ -19,7 +19,6 @@ from tinytape import dtypes
 from tinytape._ffi import OPS
 from tinytape._pytorch import refuse_others
 from tinytape.errors import ArgumentError, DTypeError
-from tinytape.functional import _apply
 from tinytape.functional._apply import (
     apply,
     binary,
@@ -220,7 +219,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """
     if isinstance(exponent, np.generic):
         exponent = exponent.item()
-    if not isinstance(exponent, (int, float)) or not isinstance(input, _apply._tensor):
+    if not isinstance(exponent, (int, float)) or not is_tensor(input):
         return binary("pow", input, exponent)
     if isinstance(exponent, float) or input.dtype.is_floating_point:
         base = input if input.dtype.is_floating_point else input.to(dtypes.float32)
@@ -250,10 +249,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise ArgumentError("clamp: expected min, max or both, got neither")
     check_limits("clamp", input, min, max)
-    bounds = [
-        b if b is None or isinstance(b, _apply._tensor) else operand(b, input, "clamp")
-        for b in (min, max)
-    ]
+    bounds = [b if b is None or is_tensor(b) else operand(b, input, "clamp") for b in (min, max)]
     return apply(OPS["clamp"], (input, *bounds))
 
 

@@ -16,7 +16,7 @@ ArgumentError.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinytape._ffi import OPS
@@ -32,6 +32,7 @@ from tinytape.functional._apply import (
     over_axes,
     over_axis,
 )
+from tinytape.functional.elementwise import maximum, minimum
 
 if TYPE_CHECKING:
     from tinytape.tensor import Tensor
@@ -179,7 +180,14 @@ def amin(input: Tensor, dim: Axes = (), keepdim: bool = False) -> Tensor:
     return over_axes("amin", input, dim, keepdim)
 
 
-def _extremum(name: str, input: Tensor, dim: Any, keepdim: bool, other: Any) -> Any:
+def _extremum(
+    name: str,
+    elementwise: Callable[[Any, Any], Tensor],
+    input: Tensor,
+    dim: Any,
+    keepdim: bool,
+    other: Any,
+) -> Any:
     check_tensor(name, input)
     if other is None and not (dim is None or hasattr(dim, "__index__")):
         dim, other = None, dim  # max(a, b)
@@ -188,9 +196,7 @@ def _extremum(name: str, input: Tensor, dim: Any, keepdim: bool, other: Any) -> 
     if other is not None:
         if dim is not None:
             raise ArgumentError(f"{name}: takes either dim or another tensor, not both")
-        from tinytape import functional
-
-        return getattr(functional, f"{name}imum")(input, other)
+        return elementwise(input, other)
     if dim is None:
         if 0 in input.shape:
             raise OutOfRangeError(
@@ -214,7 +220,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
         OutOfRangeError: for an axis that does not exist.
         ArgumentError: for dim and another tensor at once.
     """
-    return _extremum("max", input, dim, keepdim, other)
+    return _extremum("max", maximum, input, dim, keepdim, other)
 
 
 def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
@@ -226,7 +232,7 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
         OutOfRangeError: where there are no elements, or for an axis that does not exist.
         ArgumentError: for dim and another tensor at once.
     """
-    return _extremum("min", input, dim, keepdim, other)
+    return _extremum("min", minimum, input, dim, keepdim, other)
 
 
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:

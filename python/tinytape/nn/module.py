@@ -29,7 +29,7 @@ from ..errors import ArgumentError
 from ..tensor import Tensor
 from .parameter import Parameter
 from .state import IncompatibleKeys, load
-from .table import Table, known
+from .table import Table, parameters_of
 
 M = TypeVar("M", bound="Module")
 _TABLES = ("_parameters", "_buffers", "_modules")
@@ -223,11 +223,11 @@ class Module:
     ) -> Iterator[tuple[str, Parameter]]:
         """Parameters with dotted names; each Parameter also learns its name (see ``Parameter``)."""
         usual = recurse and remove_duplicate and not prefix
-        named: list[tuple[str, Parameter]] | None = known.get(self) if usual else None
+        named: list[tuple[str, Parameter]] | None = parameters_of.get(self) if usual else None
         if named is None:
             named = self._named("_parameters", prefix, recurse, remove_duplicate)
         if usual:
-            known[self] = named
+            parameters_of[self] = named
         for name, param in named:
             if param.name != name:
                 param.learn_name(name)

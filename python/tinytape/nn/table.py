@@ -17,7 +17,7 @@ from .parameter import Parameter
 
 #: The named parameters of modules that were walked since any table last changed: a training step
 #: asks for them, and they are nearly always the same.
-known: WeakKeyDictionary[Any, list[tuple[str, Parameter]]] = WeakKeyDictionary()
+parameters_of: WeakKeyDictionary[Any, list[tuple[str, Parameter]]] = WeakKeyDictionary()
 
 _MISSING = object()
 
@@ -38,7 +38,7 @@ class Table(dict[str, Any]):
         self.update(entries or {})
 
     def _attributes(self) -> dict[str, Any]:
-        known.clear()
+        parameters_of.clear()
         module = None if self._module is None else self._module()
         return {} if module is None else vars(module)
 

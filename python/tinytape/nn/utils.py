@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .. import _updates
+from .. import _foreach
 from .._pytorch import refuse_others
 from ..creation import tensor
 from ..dtypes import float64
@@ -52,9 +52,9 @@ def clip_grad_norm_(
     grads = [grad for param in params if (grad := param.grad) is not None]
     if not grads:
         return tensor(0.0, dtype=float64)
-    norm = _updates.grad_norm(grads, norm_type)
+    norm = _foreach.grad_norm(grads, norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         raise NonFiniteError(f"clip_grad_norm_: the norm of the gradients is not finite: {norm}")
     result = tensor(np.array(norm))  # may be refused: before the gradients change
-    _updates.clip_(grads, norm, max_norm)
+    _foreach.clip_(grads, norm, max_norm)
     return result

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _updates
+from .. import _foreach
 from .._ffi import lib
 from ..creation import zeros_like
 from ..errors import ArgumentError
@@ -93,7 +93,7 @@ class Adam(Optimizer):
         beta1, beta2 = group["betas"]
         for (_, done), bucket in buckets.items():
             states = [state for _, _, state in bucket]
-            _updates.adam_(
+            _foreach.adam_(
                 [param for param, _, _ in bucket],
                 [grad for _, grad, _ in bucket],
                 [state["exp_avg"] for state in states],

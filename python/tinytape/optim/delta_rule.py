@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from ..functional import mv, outer
 from ..tensor import Tensor
-from ._erasing import Erasing, check_inputs
+from ._delta_base import DeltaBase, check_inputs
 from .layer_inputs import LayerInputs
 from .optimizer import Optimizer, Params
 from .sgd import SGD
 
 
-class DeltaRule(Erasing, SGD):
+class DeltaRule(DeltaBase, SGD):
     """W <- W (I - decay_rate x x^T) - lr G, with x the mean input of the layer.
 
     Equation 29 of Behrouz, Razaviyayn, Zhong and Mirrokni, "Nested Learning" (NeurIPS 2025,

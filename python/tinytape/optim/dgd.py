@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _updates
+from .. import _foreach
 from ..functional import diagonal
 from ..nn.functional import linear_add
 from ..tensor import Tensor
-from ._erasing import check_inputs
+from ._delta_base import check_inputs
 from ._options import check_non_negative
 from .layer_inputs import LayerInputs
 from .optimizer import Group, Optimizer, Params
@@ -83,10 +83,10 @@ class DGD(Optimizer):
         for param, grad in zip(params, grads, strict=True):
             moment = moments.get(param)
             if moment is None:
-                _updates.add_(param, grad, -lr)
+                _foreach.add_(param, grad, -lr)
                 continue
             rate = lr / (1.0 + lr * diagonal(moment).sum().item())
             if erase_rate != 0:
                 grad = linear_add(grad, param, moment * erase_rate)  # C is its own transpose
-            _updates.add_(param, grad, -rate)
+            _foreach.add_(param, grad, -rate)
         self.inputs.reset(known)

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from .. import _updates
+from .. import _foreach
 from .._ffi import lib
 from ..creation import zeros
 from ..dtypes import int64
 from ..errors import ArgumentError, DTypeError, TapeStateError
 from ..functional import matmul
-from ..nn import LSTM, Linear, LSTMCell, Module, watching
+from ..nn import LSTM, Linear, LSTMCell, Module, observers
 from ..tensor import Tensor
 
 _MATRICES = {LSTM: "weight_", LSTMCell: "weight_", Linear: "weight"}
@@ -71,11 +71,11 @@ class LayerInputs:
                 "LayerInputs: expected a model with nn.Linear, nn.LSTM or nn.LSTMCell layers, "
                 f"got a {type(model).__name__} without any"
             )
-        watching.watch(self)
+        observers.add_observer(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        watching.watch(self)  # a copy and an unpickled one too
+        observers.add_observer(self)  # a copy and an unpickled one too
 
     def __contains__(self, weight: Tensor) -> bool:
         return weight in self._places
@@ -147,12 +147,11 @@ class LayerInputs:
 
     # --- what the layers tell -------------------------------------------------------------------
 
-    def saw(self, weight: Tensor, input: Tensor) -> None:
+    def observe(self, weight: Tensor, input: Tensor) -> None:
         """Add up ``input`` (..., in), which ``weight`` (out, in) was multiplied with.
 
         Raises:
             DTypeError: when the model was converted after its optimiser was made.
-            ArgumentError: when nothing was asked for the weight.
         """
         place = self._places.get(weight)
         if place is None or not place.sums or not place.layer.training:
@@ -168,9 +167,9 @@ class LayerInputs:
                 )
         rows = rows.to(weight.dtype)
         if "input_sum" in place.sums:
-            _updates.add_(place.sums["input_sum"], rows.sum(0))
+            _foreach.add_(place.sums["input_sum"], rows.sum(0))
         if "input_products" in place.sums:
-            _updates.add_(place.sums["input_products"], matmul(rows.t(), rows))
+            _foreach.add_(place.sums["input_products"], matmul(rows.t(), rows))
         place.sums["tokens"].fill_(self.tokens(weight) + rows.shape[0])
 
     # --- sums -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import _updates
+from .. import _foreach
 from .._ffi import lib
 from ..creation import eye, zeros_like
 from ..errors import ArgumentError
@@ -133,14 +133,14 @@ class Muon(Optimizer):
         lr, momentum = group["lr"], group["momentum"]
         for param, grad in zip(params, grads, strict=True):
             buffer = self.state[param]["momentum_buffer"]
-            _updates.lerp_(buffer, grad, 1.0 - momentum)
+            _foreach.lerp_(buffer, grad, 1.0 - momentum)
             update = grad + (buffer - grad) * momentum if group["nesterov"] else buffer
             rows, columns = param.shape[0] // group["row_blocks"], param.shape[1]
             blocks = update.reshape(group["row_blocks"], rows, columns)
             blocks = _orthogonal(blocks, group["ns_coefficients"], group["ns_steps"], group["eps"])
-            _updates.scale_([param], 1.0 - lr * group["weight_decay"])
+            _foreach.scale_([param], 1.0 - lr * group["weight_decay"])
             size = _size(group["adjust_lr_fn"], rows, columns)
-            _updates.add_(param, blocks.reshape(param.shape), -lr * size)
+            _foreach.add_(param, blocks.reshape(param.shape), -lr * size)
 
 
 def _size(adjust_lr_fn: str | None, rows: int, columns: int) -> float:

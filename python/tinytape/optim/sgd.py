@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _updates
+from .. import _foreach
 from .._ffi import lib
 from ..creation import zeros_like
 from ..errors import ArgumentError
@@ -91,7 +91,7 @@ class SGD(Optimizer):
             buckets.setdefault((param.dtype, first), []).append((param, grad))
         for (_, first), pairs in buckets.items():
             states = [self.state[param] for param, _ in pairs]
-            _updates.sgd_(
+            _foreach.sgd_(
                 [param for param, _ in pairs],
                 [grad for _, grad in pairs],
                 [state["momentum_buffer"] for state in states] if momentum != 0 else None,

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from ..training.evaluate import perplexity
+from ..models.spec import perplexity
 from ..training.run_folder import RunFolder
 from .catalogue import Study
 from .runs import Run

@@ -19,6 +19,7 @@
 The examples of the modules here go on with such a run, in ``runs/demo``.
 """
 
+from ..models.spec import held_out_loss
 from .checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .defaults import resolve
@@ -29,7 +30,6 @@ from .errors import (
     MissingGradientError,
     RunError,
 )
-from .evaluate import held_out_loss
 from .load import load_run
 from .loop import Outcome, resume, train
 from .run_folder import RunFolder

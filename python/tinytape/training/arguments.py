@@ -19,8 +19,8 @@ import tinytape
 from .._paths import expanded
 from .._terminal import printable
 from ..models import presets
+from ..settings import Option, converted
 from .config import SETTINGS, flag
-from .settings import Option, converted
 from .shell import program
 from .spellings import meant
 

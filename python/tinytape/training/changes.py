@@ -18,10 +18,11 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from .. import models
+from ..settings import checked, in_short
 from .config import SETTINGS, TrainConfig, flag
-from .defaults import defaults_of, is_nested, refuse_what_would_do_nothing
+from .defaults import defaults_of, refuse_what_would_do_nothing
 from .errors import ConfigError
-from .settings import checked, in_short
 
 
 def changed_for_resume(
@@ -102,18 +103,11 @@ def _require_free(
 def _why_fixed(old: TrainConfig, name: str, value: Any) -> str | None:
     """Why the state of the run cannot go on with that value of a setting; None where it can."""
     before = getattr(old, name)
-    if name == "model" and not (is_nested(before) and is_nested(value)):
-        return f"the weights are those of {before}"
     if name == "dtype":
         return f"the weights are {before}"
     if name == "optimizer":
         return f"what {before} remembers is of no use to {value}"
-    if name == "context" and not is_nested(old.model):
-        return f"the model knows {before} positions"
     if name == "beta1" and old.optimizer == "sgd" and 0.0 in (before, value):
         return "the momentum of sgd cannot begin or end on the way"
-    if name == "level_memory" and "off" in (before, value):
-        return "memories have weights of their own"
-    if name == "wiring":
-        return "each wiring has weights of its own"
-    return None
+    spec = models.spec_of_preset(old.model)
+    return None if spec is None else spec.why_fixed(old, name, value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .examine import Saved
+from .verify import Saved
 
 
 def verify_lines(found: Sequence[Saved]) -> list[str]:
@@ -24,7 +24,7 @@ def verify_lines(found: Sequence[Saved]) -> list[str]:
 
 
 def list_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The checkpoints of ``examine.listed`` as a table."""
+    """The checkpoints of ``verify.listed`` as a table."""
     if not rows:
         return ["there is no checkpoint yet"]
     cells = [("step", "size", "written", "held-out", "")]
@@ -44,7 +44,7 @@ def list_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def show_lines(about: Mapping[str, Any]) -> list[str]:
-    """The description of a checkpoint by ``examine.describe``."""
+    """The description of a checkpoint by ``verify.describe``."""
     lines = [
         f"checkpoint  {about['path']}",
         f"step        {about['step']:,}",

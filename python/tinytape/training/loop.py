@@ -22,6 +22,7 @@ from typing import Any
 
 import tinytape as tt
 
+from ..models.spec import perplexity
 from .belonging import require_same_run
 from .changes import changed_for_resume
 from .checkpoint import (
@@ -35,7 +36,6 @@ from .config import TrainConfig, check_names
 from .defaults import resolve
 from .environment import differences, environment, resident_mb
 from .errors import ConfigError
-from .evaluate import perplexity
 from .load import settings_of
 from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from .. import models
 from .._files import TEMPORARY_PREFIX, discard_folder
 from .arrays import NotFiniteError
 from .checkpoint import list_checkpoints, prune_checkpoints, save_checkpoint, step_of
@@ -127,7 +128,7 @@ def save_final(session: Session, folder: RunFolder, note: Note) -> None:
             folder.model,
             session.weights(),
             step=session.counters.step,
-            model=session.model.config.to_dict(),
+            model=models.config_of(session.model),
             tokenizer=session.tokenizer,
         )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError
 from tinytape.functional._apply import apply, check_tensor
-from tinytape.nn.watching import tell, watchers
+from tinytape.nn.observers import notify, observers
 from tinytape.tensor import Tensor
 
 __all__ = ["linear", "linear_activation", "linear_add"]
@@ -30,8 +30,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     check_tensor("linear", input)
     check_tensor("linear", weight)
     out = apply(OPS["linear"], (input, weight, bias))
-    if watchers:
-        tell(weight, input)
+    if observers:
+        notify(weight, input)
     return out
 
 
@@ -61,8 +61,8 @@ def linear_activation(
         )
     ints = (_ACTIVATIONS.index(activation),)
     out = apply(OPS["linear_activation"], (input, weight, bias), ints)
-    if watchers:
-        tell(weight, input)
+    if observers:
+        notify(weight, input)
     return out
 
 
@@ -85,6 +85,6 @@ def linear_add(
     check_tensor("linear_add", input)
     check_tensor("linear_add", weight)
     out = apply(OPS["linear_add"], (input, weight, bias, residual))
-    if watchers:
-        tell(weight, input)
+    if observers:
+        notify(weight, input)
     return out

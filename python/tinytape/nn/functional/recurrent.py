@@ -14,7 +14,7 @@ from typing import Any
 from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError, ShapeError
 from tinytape.functional._apply import apply_many, check_tensor
-from tinytape.nn.watching import tell, tell_recurrent, watchers
+from tinytape.nn.observers import notify, notify_recurrent, observers
 from tinytape.tensor import Tensor
 
 __all__ = ["lstm", "lstm_cell"]
@@ -66,9 +66,9 @@ def lstm(
         check_tensor("lstm", x)
     given = (input, h, c, w_ih, w_hh, b_ih, b_hh)
     output, cells = apply_many(OPS["lstm"], given, (int(batch_first),))
-    if watchers:
-        tell(w_ih, input)
-        tell_recurrent(w_hh, h, output, batch_first)
+    if observers:
+        notify(w_ih, input)
+        notify_recurrent(w_hh, h, output, batch_first)
     if output.shape[1 if batch_first else 0] > 0:
         h, c = (all[:, -1] if batch_first else all[-1] for all in (output, cells))
     return output, (h, c)
@@ -129,7 +129,7 @@ def lstm_cell(
         c.reshape(rows[1], state[-1]),
     )
     h_next, c_next = apply_many(OPS["lstm"], (*inputs, w_ih, w_hh, b_ih, b_hh))
-    if watchers:
-        tell(w_ih, input)
-        tell(w_hh, h)
+    if observers:
+        notify(w_ih, input)
+        notify(w_hh, h)
     return h_next.reshape(state), c_next.reshape(state)

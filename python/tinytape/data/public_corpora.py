@@ -1,6 +1,11 @@
 """The public corpora that are known by name: where their files are, and what bytes they must be.
 
 ``data/NAME/manifest.json`` in the repository holds the same facts, and where each is from.
+
+>>> from tinytape.data.public_corpora import KNOWN_CORPORA
+>>> corpus = KNOWN_CORPORA["shakespeare"]
+>>> corpus.wanted, corpus.in_parts
+(['input.txt'], False)
 """
 
 from __future__ import annotations
@@ -34,6 +39,7 @@ class KnownCorpus:
 
     @property
     def in_parts(self) -> bool:
+        """Whether the text comes as training, validation and test texts."""
         return len(self.files) > 1
 
     @property
@@ -42,6 +48,7 @@ class KnownCorpus:
         return list(self.files)[:2]
 
     def url(self, file: str) -> str:
+        """The address of one of the files."""
         return f"{self.address}/{file}"
 
 
