@@ -2,6 +2,14 @@
 
 A model is one file with a config, a module and a ``ModelSpec``, which :func:`register` adds to
 those that come with tinytape. ``docs/tutorial-model.md`` shows one.
+
+>>> from tinytape import models
+>>> model = models.create("tiny", vocab_size=65, generator=tt.Generator(1))
+>>> model(tt.zeros(2, 5, dtype=tt.int64)).shape
+(2, 5, 65)
+>>> same = models.from_config(models.config_of(model))
+>>> type(same).__name__
+'GPT'
 """
 
 from . import gpt, nested, spec

@@ -1,4 +1,12 @@
-"""The models there are, by name: what makes one, and what describes one."""
+"""The models that exist, by name: their specs, and functions that make and describe models.
+
+>>> from tinytape.models.registry import count_parameters, describe, presets
+>>> presets()["tiny"]["width"]
+64
+>>> arrays, values = count_parameters(describe("tiny", vocab_size=65))
+>>> values
+110529
+"""
 
 from __future__ import annotations
 
@@ -21,11 +29,11 @@ _SPECS: dict[str, ModelSpec] = {spec.name: spec for spec in (GPT_SPEC, NESTED_SP
 def register(spec: ModelSpec) -> None:
     """Add a kind of model, so that its presets can be made, trained, saved and loaded.
 
-    A model of its smallest preset is made, read and differentiated, so that what is wrong with it
-    shows here and not in the middle of a run.
+    A model of its smallest preset is made, run and differentiated, so that errors in it show here
+    and not in the middle of a run.
 
     Raises:
-        ValueError: something is absent or does not work, or a name is in use; says what.
+        ValueError: something is absent or does not work, or a name is in use; says which.
     """
     require_spec(spec, list(_SPECS.values()))
     try_out(spec)

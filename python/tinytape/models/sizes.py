@@ -1,4 +1,12 @@
-"""How large a model is that does not say it itself: counted on shapes, or measured."""
+"""The size of a model whose config does not give it: counted on shapes, or measured.
+
+>>> from tinytape.models.gpt import GPTConfig
+>>> from tinytape.models.registry import spec_of_preset
+>>> from tinytape.models.sizes import count_on_shapes
+>>> config = GPTConfig(vocab_size=5, context=8, width=16, heads=2, layers=1)
+>>> count_on_shapes(spec_of_preset("tiny"), config) == config.count_parameters()
+True
+"""
 
 from __future__ import annotations
 
@@ -24,10 +32,10 @@ def count_on_shapes(spec: ModelSpec, config: Any) -> tuple[int, int]:
 
 
 def measure_activations(model: Module) -> int:
-    """About how many numbers a training step keeps for one token: what a short text takes.
+    """About how many numbers a training step keeps for one token, measured on a short text.
 
-    The graph of the logits is measured, and counted twice, since the cotangents of what it holds
-    take as much at most.
+    The memory of the graph of the logits is measured and doubled, since the cotangents of its
+    contents take as much at most.
     """
     was_training = model.training
     model.eval()  # dropout would draw from the generator of the run

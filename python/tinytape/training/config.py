@@ -1,7 +1,14 @@
-"""The settings of a run: one declaration gives the flag, the TOML key, the check and the help.
+r"""The settings of a run: one declaration gives the flag, the TOML key, the check and the help.
 
 Precedence: the defaults, then the TOML file of ``--config``, then the flags. The resolved settings
-are written to the run folder, so that a run can be repeated from what it left behind.
+are written to the run folder, so that a run can be repeated from its folder.
+
+>>> from pathlib import Path
+>>> from tinytape.training.config import TrainConfig, flag, read_toml
+>>> path = Path("run.toml")
+>>> size = path.write_text('model = "tiny"\nbatch-size = 4\n')
+>>> TrainConfig(**read_toml(path)).batch_size, flag("batch_size")
+(4, '--batch-size')
 """
 
 from __future__ import annotations
@@ -125,7 +132,11 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def checked_names(table: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Return ``table`` with names spelled as fields; ConfigError names an unknown one."""
+    """Return ``table`` with names spelled as fields.
+
+    Raises:
+        ConfigError: for an unknown name.
+    """
     settings = {}
     for key, value in table.items():
         name = key.replace("-", "_")
@@ -137,7 +148,11 @@ def checked_names(table: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 
 def check_names(names: Collection[str], source: str) -> None:
-    """ConfigError when one is not a setting; names what was probably meant."""
+    """Check that all are names of settings.
+
+    Raises:
+        ConfigError: one is not; names the one that was probably meant.
+    """
     for name in names:
         if name not in SETTINGS:
             hint = meant(name, SETTINGS) or "known: " + ", ".join(SETTINGS)

@@ -1,4 +1,11 @@
-"""Everything a run works with, built from its settings; and its state, saved and put back."""
+"""The parts of a run, built from its settings; and its state, saved and restored.
+
+>>> from tinytape.training import TrainConfig, resolve
+>>> from tinytape.training.session import build_session
+>>> session = build_session(resolve(TrainConfig(model="tiny", data="./text.txt", context=16)))
+>>> session.tokens_per_step, session.position
+(192, (0, 0))
+"""
 
 from __future__ import annotations
 
@@ -38,7 +45,7 @@ _GRADIENT = "gradient."  # and the parameter's name: an array of an unfinished s
 
 @dataclass
 class Counters:
-    """What a run has counted so far: part of the training state."""
+    """The counts of a run so far: part of the training state."""
 
     step: int = 0
     micro_step: int = 0  # batches of the next step whose gradients are in the parameters
@@ -55,14 +62,14 @@ class Counters:
     seconds: float = 0.0  # spent in the loop, over all resumes
 
     def without_losses(self) -> Counters:
-        """Where losses are measured anew, on another text: without any of the old ones."""
+        """The same without losses, for a run whose losses are measured anew on another text."""
         kept = ("step", "micro_step", "loss_of_step", "skipped", "skipped_in_a_row", "grad_norm")
         return Counters(**{name: getattr(self, name) for name in (*kept, "seconds")})
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a batch changes besides gradients."""
+    """The state that a batch changes besides gradients."""
 
     generator: dict[str, int]
     task: Any
@@ -85,19 +92,22 @@ class Session:
 
     @property
     def context(self) -> int:
+        """The number of tokens of a window."""
         return self.task.context
 
     @property
     def tokens_per_batch(self) -> int:
+        """The number of targets in one batch."""
         return self.config.batch_size * self.context
 
     @property
     def tokens_per_step(self) -> int:
+        """The number of targets in one step."""
         return self.tokens_per_batch * self.config.gradient_accumulation_steps
 
     @property
     def position(self) -> tuple[int, int]:
-        """What a checkpoint of now would go on from: the step, and batches of it that are done."""
+        """The step that a checkpoint of now would continue from, and its batches that are done."""
         return self.counters.step, self.counters.micro_step
 
     @property
@@ -107,16 +117,16 @@ class Session:
         return self.counters.step * per_step + self.counters.micro_step
 
     def snapshot(self) -> Snapshot:
-        """Where the next batch begins; for :meth:`rewind`."""
+        """The state before the next batch; for :meth:`rewind`."""
         return Snapshot(self.generator.get_state(), self.task.snapshot())
 
     def rewind(self, snapshot: Snapshot) -> None:
-        """As if no batch had been read since the snapshot."""
+        """Go back to a snapshot, as if no batch had been read since."""
         self.generator.set_state(snapshot.generator)
         self.task.rewind(snapshot.task)
 
     def record(self) -> dict[str, Any]:
-        """What ``config.json`` holds: enough to build the model again, and what it was fed."""
+        """The content of ``config.json``: enough to build the model again, and the text."""
         return {
             "format": "tinytape-run",
             "version": 1,
@@ -254,17 +264,18 @@ def build_session(
     *,
     fed: Mapping[str, Any] | None = None,
 ) -> Session:
-    """Find the text, build the model with its initial weights, and what trains it.
+    """Find the text, build the model with its initial weights, its task and its updates.
 
     Args:
         config: resolved settings.
         tokenizer: that of the run, where the text is another than it was made from.
         checkpoint: that is to be restored.
-        fed: what the run has recorded of its text, when it goes on.
+        fed: the run's record of its text, when it is resumed.
 
     Raises:
         ConfigError: an unknown model, or a batch that the text is too short for, or the memory.
-        CheckpointError: the checkpoint is of a model of another size; none was made.
+        CheckpointError: the checkpoint is of a model of another size (ModelSizeError); none was
+            made.
         DataError: no such text, or one that cannot be used.
     """
     spec = models.spec_of_preset(config.model)

@@ -1,8 +1,13 @@
 """A nested language model: an embedding, levels that learn at different speeds, and a head.
 
-The levels are those of :mod:`tinytape.nested`; the model remembers what it read: the LSTM's state
-goes on from batch to batch in each row. Embedding, levels and head of the original system, with 283
+The levels are those of :mod:`tinytape.nested`. The model keeps a state: that of the LSTM continues
+from batch to batch in each row. Embedding, levels and head of the original system, with 283
 characters and the sizes of the presets, have 1,197,339 parameters.
+
+>>> from tinytape.models import NestedConfig, NestedLM
+>>> model = NestedLM(NestedConfig(vocab_size=5, context=4, width=8, hidden=16))
+>>> model(tt.tensor([[0, 1, 2]])).shape
+(1, 3, 5)
 """
 
 from __future__ import annotations
@@ -123,7 +128,7 @@ class NestedConfig:
 
 
 class StateCache:
-    """What a text that is being written has left in the model: it takes any number of tokens."""
+    """The state of the model for a text that is being written: it takes any number of tokens."""
 
     context = None  # no bound
 
@@ -176,7 +181,8 @@ class NestedLM(Module):
         """Token ids (B, T), int64 -> logits (B, T, V), for the token after each position.
 
         Args:
-            cache: from :meth:`new_cache`: goes on from there, and leaves the model's own state.
+            cache: from :meth:`new_cache`: the text continues from it, and the model's own state
+                stays.
 
         Raises:
             ValueError: not two dimensions.

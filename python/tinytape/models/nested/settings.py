@@ -1,4 +1,9 @@
-"""The settings that nested models add to those of every training run."""
+"""The settings that nested models add to those of every training run.
+
+>>> from tinytape.models.nested.settings import NestedSettings
+>>> NestedSettings().chunk_unit
+'steps'
+"""
 
 from __future__ import annotations
 
@@ -61,7 +66,7 @@ def _weights(text: str) -> str:
 
 @dataclass(frozen=True)
 class NestedSettings:
-    """How states are carried, what surprise costs, and when each level is updated."""
+    """How states are carried, the surprise loss, and when each level is updated."""
 
     reset: str = setting(
         "never", str, _GROUP, "when a row's state begins anew: never, document or every N steps",

@@ -1,4 +1,9 @@
-"""The nested family for training: its defaults, what goes together, and what it reports."""
+"""The nested family for training: its defaults, the settings that fit together, and its report.
+
+>>> from tinytape.models.nested import SPEC
+>>> SPEC.name, sorted(SPEC.own_settings())[:2]
+('nested', ['chunk_sizes', 'chunk_unit'])
+"""
 
 from __future__ import annotations
 
@@ -23,7 +28,7 @@ _PACE = {"chunk_sizes": "1,4,16", "level_update": "mean", "level_rates": "unscal
 
 
 class NestedSpec(ModelSpec):
-    """What nested models do otherwise than others."""
+    """The spec of the nested models, with the methods that differ from other models' specs."""
 
     def defaults(self, train: Any) -> dict[str, Any]:
         """The original's own; the others stand a higher rate than transformers do."""
@@ -41,6 +46,11 @@ class NestedSpec(ModelSpec):
         return chosen
 
     def check(self, train: Any, changed: Collection[str]) -> None:
+        """Check that settings fit together with this model, and with each other.
+
+        Raises:
+            ConfigError: they do not.
+        """
         if train.model == "nested" and train.reset.isdigit():
             raise ConfigError(
                 f"reset: the states of model 'nested' last for one batch, got {train.reset} steps; "

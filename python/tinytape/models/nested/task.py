@@ -1,4 +1,10 @@
-"""How a nested model is fed and judged: with streams, as its settings say."""
+"""How a nested model is fed and judged: with streams, as its settings say.
+
+>>> from tinytape.models.nested.task import NestedTask
+>>> from tinytape.models.spec import StreamTask
+>>> issubclass(NestedTask, StreamTask)
+True
+"""
 
 from __future__ import annotations
 

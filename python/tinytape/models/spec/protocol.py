@@ -1,4 +1,10 @@
-"""What training, sampling and checkpoints ask of a language model."""
+"""The protocol of a language model: what training, sampling and checkpoints call.
+
+>>> from tinytape.models.spec import LanguageModel
+>>> model = tt.models.create("tiny", vocab_size=5)
+>>> model.config.context, model.new_cache(1).context
+(32, 32)
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ from ...tensor import Tensor
 
 
 class Cache(Protocol):
-    """What a model has read: :class:`RecurrentState`, ``nn.KVCache``, or one of its own."""
+    """The tokens that a model has read: a :class:`RecurrentState`, ``nn.KVCache`` or its own."""
 
     #: How many tokens it has room for; None where there is no bound.
     context: int | None

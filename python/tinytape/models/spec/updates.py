@@ -1,4 +1,13 @@
-"""What a step does with its gradients: one optimiser and its schedule."""
+"""How a step updates the weights with its gradients: one optimiser and its schedule.
+
+>>> from tinytape.models.spec import build_optimizer
+>>> from tinytape.training import TrainConfig, resolve
+>>> model = tt.models.create("tiny", vocab_size=5)
+>>> config = resolve(TrainConfig(model="tiny", data="x.txt"))
+>>> optimizer = build_optimizer(list(model.named_parameters()), config, model=model)
+>>> [group["weight_decay"] for group in optimizer.param_groups]
+[0.1, 0.0]
+"""
 
 from __future__ import annotations
 
@@ -42,7 +51,7 @@ class Updates:
         self.scheduler = LambdaLR(self.optimizer, lambda step: rate(step) / config.lr)
 
     def clip(self) -> float:
-        """Clip what has accumulated, as the settings say; the norm from before."""
+        """Clip the accumulated gradients, as the settings say; returns their norm before that."""
         bound = self.config.clip or math.inf
         return float(clip_grad_norm_(self.model.parameters(), bound).item())
 
@@ -58,7 +67,7 @@ class Updates:
         self.scheduler.step()
 
     def forget(self) -> None:
-        """Drop the gradients, and what was noted of the inputs that led to them."""
+        """Drop the gradients, and the layer inputs that were noted with them."""
         self.optimizer.zero_grad()
         if self.inputs is not None:
             self.inputs.reset()
@@ -68,11 +77,11 @@ class Updates:
         return self.scheduler.get_last_lr()[0]
 
     def figures(self) -> dict[str, Any]:
-        """What the metrics say about the updates."""
+        """The entries of the metrics about the updates."""
         return {}
 
     def state(self) -> dict[str, Any]:
-        """What has to survive a stop but the gradients; tensors are not copied."""
+        """The state that has to survive a stop, without the gradients; tensors are not copied."""
         return {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
 
     def load(self, state: Mapping[str, Any], step: int) -> None:
@@ -164,5 +173,6 @@ def _load(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
 
 
 def keep_settings(optimizer: Optimizer, settings: list[dict[str, Any]]) -> None:
+    """Give each group of an optimiser its own settings back, after a state was loaded."""
     for group, own in zip(optimizer.param_groups, settings, strict=True):
         group.update({name: own[name] for name in own if name != "params"})
