@@ -1,4 +1,9 @@
-"""Parameter: a tensor that a module trains."""
+"""Parameter: a tensor that a module trains.
+
+>>> weight = tt.nn.Parameter(tt.zeros(2))
+>>> weight.requires_grad, weight.is_leaf
+(True, True)
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,8 @@ from ..tensor import Tensor
 
 class Parameter(Tensor):
     """A leaf that wants a gradient, and that a Module registers when it is assigned to it.
+
+    As ``torch.nn.Parameter``, but its data is always copied.
 
     Args:
         data: its values are copied into memory that is counted as parameters.
