@@ -41,15 +41,23 @@ typedef struct {
  * gives all of them, as ATTRS does, where a member that is not named is 0; and _read makes 0 of
  * what a call of tt_apply leaves out. So 0 is what an attribute has to be where it does not apply.
  *
- * The only input of an operation is X, those of a pair are A and B. Where there are others, the
- * operation's file has an enum with the operation's name before each, since all files are compiled
- * together: enum { LINEAR_X, LINEAR_WEIGHT, LINEAR_BIAS }. They index in, dx, acc and need, and
- * masks are made of them: `.keeps = BIT(LINEAR_X) | BIT(LINEAR_WEIGHT)`. */
+ * The only input of an operation is X, those of a pair are A and B; the only output is Y, those of
+ * what chooses elements are VALUES and INDICES. Where there are others, the operation's file has an
+ * enum with the operation's name before each, since all files are compiled together:
+ * enum { LINEAR_X, LINEAR_WEIGHT, LINEAR_BIAS }. They index in, dx, acc and need, or out, dy and
+ * spec, and masks are made of them: `.keeps = BIT(LINEAR_X) | BIT(LINEAR_WEIGHT)`.
+ *
+ *     v_call(ctx, TT_OP_gather, INPUTS(x, index), ATTRS(gather, .axis = axis)) */
 #define TT_ATTRS(set, ...)
 #define ATTRS(set, ...) ((const tt_attrs[]){set##_pack((set##_attrs){__VA_ARGS__})})
 #define BIT(index) (1u << (index))
+/* Two arguments: the inputs and how many there are. */
+#define INPUTS(...) \
+    (tt_tensor *[]){__VA_ARGS__}, (int)(sizeof((tt_tensor *[]){__VA_ARGS__}) / sizeof(tt_tensor *))
 enum { X = 0 };
 enum { A = 0, B = 1 };
+enum { Y = 0 };
+enum { VALUES = 0, INDICES = 1 };
 
 /* Reductions over adjacent axes share these. */
 TT_ATTRS(span, keepdim, first, count)
