@@ -7,6 +7,7 @@
 #define TT_OP_H
 
 #include "apply.h"
+#include "attributes.h"
 #include "kernel_set.h"
 #include "op_rules.h"
 #include "vjp.h"
