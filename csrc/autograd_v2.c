@@ -336,8 +336,8 @@ tt_status pass_survey(tt_pass *p)
 }
 
 /* Hooks see a gradient when nothing more is added to it: that of a recorded tensor before its node
- * uses it, that of a tensor behind which the pass does not go after the last node that adds to it.
- */
+ * uses it, that of a tensor behind which the pass does not go after the last node that adds to
+ * it. */
 static tt_status pause_before(tt_pass *p, tt_node *node)
 {
     for (int k = 0; k < node->n_out; k++) {

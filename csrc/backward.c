@@ -73,8 +73,8 @@ static tt_status check_root(const tt_tensor *root, const tt_tensor *gradient, in
     return TT_OK;
 }
 
-/* The gradient of t as the outside gets it: the tensor on the tape that carries a graph, or a copy.
- */
+/* The gradient of t as the outside gets it: the tensor on the tape that carries a graph, or a
+ * copy. */
 static tt_status hand_out(const tt_pass *p, const tt_tensor *t, tt_handle *out)
 {
     *out = 0;

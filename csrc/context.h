@@ -50,8 +50,8 @@ struct tt_ctx {
     struct tt_ctx *older, *newer; /* all contexts, for a fork to find their locks */
 };
 
-/* Every public entry begins with this: TT_ERR_THREAD from a thread that does not own the context.
- */
+/* Every public entry begins with this: TT_ERR_THREAD from a thread that does not own the
+ * context. */
 tt_status ctx_enter(tt_ctx *ctx, const char *op);
 
 /* Another thread may read a value, for a pickle. The owner reads and computes without a lock; it

@@ -2,8 +2,8 @@
  *
  * A tensor of four bytes would otherwise pin all that its step recorded. What moves is copied piece
  * by piece (nodes, tensors, their data, what kernels saved), and whoever points to a piece learns
- * where it is now: nodes, tensors and handles. Data that several tensors show moves as one piece.
- */
+ * where it is now: nodes, tensors and handles. Data that several tensors show moves as one
+ * piece. */
 #include <stdlib.h>
 #include <string.h>
 

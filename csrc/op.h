@@ -18,8 +18,8 @@ typedef struct {
     double reals[TT_MAX_REALS];
 } tt_attrs;
 
-/* What an output will be, filled in by the shape rule. A view also says where in its input it lies.
- */
+/* What an output will be, filled in by the shape rule. A view also says where in its input it
+ * lies. */
 typedef struct {
     int dtype, ndim;
     int64_t shape[TT_MAX_DIMS];
@@ -135,8 +135,8 @@ const tt_kernel_set *kernels_for(int dtype);
  * output goes. */
 tt_status tape_apply(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs,
                      tt_place place, tt_tensor **out);
-/* Appends a node. The array `inputs` may live on the caller's stack: the tape keeps its own copy.
- */
+/* Appends a node. The array `inputs` may live on the caller's stack: the tape keeps its own
+ * copy. */
 tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, int n_in,
                       tt_tensor *const *outputs, int n_out, const tt_attrs *attrs,
                       void *const *saved);

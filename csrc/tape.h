@@ -5,8 +5,8 @@
 
 #include "op.h"
 
-/* A node keeps its inputs alive: pool tensors themselves, and the storage that a step view shows.
- */
+/* A node keeps its inputs alive: pool tensors themselves, and the storage that a step view
+ * shows. */
 void tape_retain(tt_tensor *input);
 
 /* Whether any of these has an element: without, no kernel is called, and none need think of sizes
