@@ -11,9 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A loop with a call in it is no vector code, and with many callers a compiler stops inlining by
- * itself. */
-#define TT_INLINE static inline __attribute__((always_inline))
+#include "inline.h"
 
 static inline uint32_t tt_bits_(float x)
 {
