@@ -1,5 +1,6 @@
 # Collects the operations. Each file in csrc/ops and csrc/fused declares its own with a line that
-# begins TT_OP(name, ...). From these, two headers are written:
+# begins TT_OP(name, ...). From these, three headers are written, and a fourth by attributes.cmake
+# from the lines TT_ATTRS(set, ...):
 #
 #   ops_gen.h                #define TT_EACH_OP(X) X(add) X(div) ...     alphabetical, and
 #                            #define TT_EACH_INTEGER_OP(X) ...           those that integers have
@@ -60,3 +61,4 @@ file(CONFIGURE OUTPUT ${TT_GENERATED_DIR}/ops_gen.h @ONLY
 file(CONFIGURE OUTPUT ${TT_GENERATED_DIR}/ops_include.h @ONLY CONTENT "${note}${op_includes}")
 file(CONFIGURE OUTPUT ${TT_GENERATED_DIR}/ops_include_integers.h @ONLY
   CONTENT "${note}${integer_op_includes}")
+include(cmake/attributes.cmake) # writes ops_attrs.h

@@ -6,6 +6,9 @@
  * square the latter: it is as small as the numbers of the row are large. */
 #include "../op.h"
 
+TT_ATTRS(layer_norm, axes, real eps)
+TT_ATTRS(layer_norm_backward, axes, centred, real eps)
+
 #ifdef TT_KERNELS
 
 typedef struct {
@@ -458,11 +461,11 @@ static void layer_norm_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor 
     dx[0] = flat != NULL ? v_reshape_like(ctx, flat, node->in[0]) : NULL;
 }
 
-TT_OP(layer_norm, .inputs = 3, .optional = 6, .keeps = 3, .infer = layer_norm_infer,
-      .vjp = normalization_vjp)
-TT_OP(rms_norm, .inputs = 2, .optional = 2, .keeps = 3, .infer = layer_norm_infer,
-      .vjp = normalization_vjp)
-TT_OP(layer_norm_backward, .inputs = 3, .optional = 2, .keeps = 7,
-      .infer = layer_norm_backward_infer, .vjp = layer_norm_backward_vjp)
+TT_OP(layer_norm, .inputs = 3, .attributes = layer_norm_names, .optional = 6, .keeps = 3,
+      .infer = layer_norm_infer, .vjp = normalization_vjp)
+TT_OP(rms_norm, .inputs = 2, .attributes = layer_norm_names, .optional = 2, .keeps = 3,
+      .infer = layer_norm_infer, .vjp = normalization_vjp)
+TT_OP(layer_norm_backward, .inputs = 3, .attributes = layer_norm_backward_names, .optional = 2,
+      .keeps = 7, .infer = layer_norm_backward_infer, .vjp = layer_norm_backward_vjp)
 
 #endif

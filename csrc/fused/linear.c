@@ -5,6 +5,8 @@
 #include "../op.h"
 #include "../loops/activations.h"
 
+TT_ATTRS(linear_activation, activation)
+
 #ifdef TT_KERNELS
 
 /* From x, not from y: a layer without outputs has rows too, and their gradient is zero. */
@@ -223,8 +225,8 @@ static void linear_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
 }
 
 TT_OP(linear, .inputs = 3, .optional = 4, .keeps = 3, .infer = linear_infer, .vjp = linear_vjp)
-TT_OP(linear_activation, .inputs = 3, .optional = 4, .keeps = 7, .infer = linear_infer,
-      .vjp = linear_vjp)
+TT_OP(linear_activation, .inputs = 3, .attributes = linear_activation_names, .optional = 4,
+      .keeps = 7, .infer = linear_infer, .vjp = linear_vjp)
 TT_OP(linear_add, .inputs = 4, .optional = 4, .keeps = 3, .passes = 1 << 3,
       .infer = linear_add_infer, .vjp = linear_vjp)
 

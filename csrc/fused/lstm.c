@@ -10,6 +10,8 @@
  * It saves the gates after their functions. */
 #include "../op.h"
 
+TT_ATTRS(lstm, batch_first)
+
 #ifdef TT_KERNELS
 
 #include "lstm_steps.h"
@@ -377,7 +379,7 @@ static void lstm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     }
 }
 
-TT_OP(lstm, .inputs = 7, .outputs = 2, .optional = 96, .keeps = 127, .infer = lstm_infer,
-      .vjp = lstm_vjp)
+TT_OP(lstm, .inputs = 7, .attributes = lstm_names, .outputs = 2, .optional = 96, .keeps = 127,
+      .infer = lstm_infer, .vjp = lstm_vjp)
 
 #endif

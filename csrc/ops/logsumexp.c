@@ -72,7 +72,7 @@ static void logsumexp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
     dx[0] = v_mul(ctx, v_span_expand(ctx, dy[0], x, attrs), shares);
 }
 
-TT_OP(logsumexp, .inputs = 1, .flags = TT_TO_FLOAT, .keeps = 1, .infer = infer_span,
-      .vjp = logsumexp_vjp)
+TT_OP(logsumexp, .inputs = 1, .attributes = span_names, .flags = TT_TO_FLOAT, .keeps = 1,
+      .infer = infer_span, .vjp = logsumexp_vjp)
 
 #endif

@@ -4,6 +4,8 @@
  * pow_number: reals[0] is p for floats, ints[0] for integers. */
 #include "../op.h"
 
+TT_ATTRS(pow_number, integer, real number)
+
 #ifdef TT_KERNELS
 
 #ifdef TT_I64
@@ -165,7 +167,7 @@ static void pow_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
 
 TT_OP(pow, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
       .keeps = 3, .prepare = prepare_broadcast, .infer = infer_same, .vjp = pow_vjp)
-TT_OP(pow_number, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED, .keeps = 1,
-      .infer = pow_number_infer, .vjp = pow_number_vjp)
+TT_OP(pow_number, .inputs = 1, .attributes = pow_number_names, .flags = TT_INTEGERS | TT_NO_BOOL,
+      .layout = TT_STRIDED, .keeps = 1, .infer = pow_number_infer, .vjp = pow_number_vjp)
 
 #endif

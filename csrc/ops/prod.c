@@ -115,6 +115,7 @@ static void prod_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[0] = slopes != NULL ? v_reshape_like(ctx, slopes, x) : NULL;
 }
 
-TT_OP(prod, .inputs = 1, .flags = TT_INTEGERS, .keeps = 1, .infer = prod_infer, .vjp = prod_vjp)
+TT_OP(prod, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS, .keeps = 1,
+      .infer = prod_infer, .vjp = prod_vjp)
 
 #endif
