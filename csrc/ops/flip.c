@@ -7,8 +7,8 @@ TT_ATTRS(flip, axes[])
 
 #ifdef TT_KERNELS
 
-/* The same elements read from the other end: a view with negative strides, which only kernels see.
- */
+/* The same elements read from the other end: a view with negative strides, which only kernels
+ * see. */
 static tt_tensor flip_view(const tt_tensor *t, const tt_attrs *attrs)
 {
     tt_tensor view = *t;
