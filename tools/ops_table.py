@@ -35,15 +35,15 @@ HEAD = """# Operations
 
 Written by `python tools/ops_table.py`; a test fails when this page is out of date.
 
-- **by**: how it is computed. *fused*: one kernel for what could be several operations (`csrc/fused`).
-  *kernel*: an operation of the core (`csrc/ops`). *view*: an operation that shares its input's storage.
-  *composed*: a function that is written with other functions.
-- **derivatives**: *any*: derivatives of any order, because the gradient of each operation is made of
-  operations that have gradients; the tests check two orders against central differences. *none*:
-  asking for a gradient through it is an error that names it. Empty: no input is floating.
-- **integers**: every function of floating inputs takes float32 and float64. If it also takes integers
-  or bools, this is the type of the result: *same* as the input, the type that is named, or *yes*:
-  its docstring says. Empty: integers are refused, or the function takes nothing else.
+- **by**: how it is computed. *fused*: one kernel for what could be several operations
+  (`csrc/fused`). *kernel*: an operation of the core (`csrc/ops`). *view*: an operation that shares
+  its input's storage. *composed*: a function that is written with other functions.
+- **derivatives**: *any*: derivatives of any order, because the gradient of each operation is made
+  of operations that have gradients; the tests check two orders against central differences.
+  *none*: asking for a gradient through it is an error that names it. Empty: no input is floating.
+- **integers**: every function of floating inputs takes float32 and float64. If it also takes
+  integers or bools, this is the type of the result: *same* as the input, the type that is named, or
+  *yes*: its docstring says. Empty: integers are refused, or the function takes nothing else.
 """
 
 
