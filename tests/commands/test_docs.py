@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ..soak.__main__ import table
+from ..soak.promise import promises
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -40,6 +44,14 @@ def test_the_page_of_operations_is_up_to_date():
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_figures_of_reliability_are_those_of_its_record():
+    record = json.loads((ROOT / "docs" / "reliability.json").read_text("utf-8"))
+    assert table(record) in (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    for name, row in record["promises"].items():
+        promise = promises()[name]
+        assert (row["words"], row["how"]) == (promise.words, promise.how), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
