@@ -21,7 +21,7 @@ EACH_OP(DECLARE)
 
 #ifndef TT_I64
 #include "loops/optim_kernels.h"
-#include "base/philox.h"
+#include "loops/philox.h"
 
 static void accumulate(void *dst, const void *src, int64_t n)
 {

@@ -15,15 +15,15 @@ import pytest
 
 from tinytape import _json
 from tinytape.data import DataError
+from tinytape.models.spec import build_optimizer
 from tinytape.training import TrainConfig, json_records, load_run, resolve
 from tinytape.training.checkpoint import load_checkpoint, verify_checkpoint
-from tinytape.training.examine import examine, require_usable
 from tinytape.training.json_records import pack_json
 from tinytape.training.record_types import CONFIG, STATE
 from tinytape.training.run_folder import RunFolder
 from tinytape.training.session import build_session
 from tinytape.training.step import train_step
-from tinytape.training.updates import build_optimizer
+from tinytape.training.verify import require_usable, verify
 
 from ..soak._miniature import session_of, write_run
 
@@ -79,7 +79,7 @@ def test_the_final_weights_of_version_2_are_still_verified() -> None:
     assert newest.tokenizer is not None and tokenizer.characters == newest.tokenizer.characters
     for name, weight in model.state_dict().items():
         assert weight.numpy().tobytes() == newest.model[name].tobytes()
-    found = list(examine(GOLDEN_RUN))
+    found = list(verify(GOLDEN_RUN))
     assert {saved.kind: saved.problem for saved in found} == dict.fromkeys(
         ("weights", "config", "tokenizer")
     )
