@@ -1,7 +1,7 @@
-"""The faults that tools/planted_faults.py plants: each breaks one backward rule, and nothing else.
+"""The mutations of tools/mutation_testing.py: each breaks one backward rule and nothing else.
 
 ``right`` is text that stands exactly once in the file: an expression, or statements that end with a
-semicolon. Only one fault is alive at a time, so several may break the same operation.
+semicolon. Only one mutation is active at a time, so several may break the same operation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Fault:
+class Mutation:
     row: str  # the row of the test table that has to find it
     rule: str  # what is broken
     file: str  # under csrc/
@@ -18,15 +18,15 @@ class Fault:
     wrong: str
 
 
-def kernel(row: str, file: str, right: str, wrong: str) -> Fault:
-    return Fault(row, "kernel", file, right, wrong)
+def kernel(row: str, file: str, right: str, wrong: str) -> Mutation:
+    return Mutation(row, "kernel", file, right, wrong)
 
 
-def vjp(row: str, file: str, right: str, wrong: str) -> Fault:
-    return Fault(row, "vjp", file, right, wrong)
+def vjp(row: str, file: str, right: str, wrong: str) -> Mutation:
+    return Mutation(row, "vjp", file, right, wrong)
 
 
-FAULTS = (
+MUTATIONS = (
     kernel("exp", "ops/exp.c", "d *b", "d *a"),
     vjp("exp", "ops/exp.c", "v_mul(ctx, dy[0], node->out[0])", "v_mul(ctx, dy[0], node->in[0])"),
     kernel("mul", "ops/mul.c", "d *a", "d *b"),
