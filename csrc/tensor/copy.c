@@ -148,7 +148,7 @@ void copy_elements(int ndim, const int64_t *shape, size_t size, void *dst,
     run_walk(&w, false);
 }
 
-tt_status check_places(const char *op, int count, const int64_t *sizes, const tt_tensor *index)
+tt_status copy_check_places(const char *op, int count, const int64_t *sizes, const tt_tensor *index)
 {
     int64_t places = 1;
     for (int i = 0; i < count; i++) {
@@ -164,8 +164,8 @@ tt_status check_places(const char *op, int count, const int64_t *sizes, const tt
     return TT_OK;
 }
 
-tt_places places_of(const tt_tensor *full, int axis, int count, const tt_tensor *index,
-                    int64_t *offsets)
+tt_places copy_places_of(const tt_tensor *full, int axis, int count, const tt_tensor *index,
+                         int64_t *offsets)
 {
     const int64_t *at = index->data;
     for (int64_t k = 0; k < index->numel; k++) {
@@ -211,27 +211,18 @@ void copy_to_places(const tt_places *p, const void *part, const int64_t *part_st
     copy_places(p, DST, as_writable(part), part_strides);
 }
 
-void dense_strides(int ndim, const int64_t *shape, int64_t *strides)
-{
-    int64_t stride = 1;
-    for (int i = ndim - 1; i >= 0; i--) {
-        strides[i] = stride;
-        stride *= shape[i] > 0 ? shape[i] : 1;
-    }
-}
-
-void tensor_gather(void *dst, const tt_tensor *src)
+void copy_gather(void *dst, const tt_tensor *src)
 {
     int64_t dense[TT_MAX_DIMS];
-    dense_strides(src->ndim, src->shape, dense);
+    tensor_dense_strides(src->ndim, src->shape, dense);
     copy_elements(src->ndim, src->shape, dtype_size(src->dtype), dst, dense, src->data,
                   src->strides, NULL, NULL);
 }
 
-void tensor_scatter(tt_tensor *dst, const void *src)
+void copy_scatter(tt_tensor *dst, const void *src)
 {
     int64_t dense[TT_MAX_DIMS];
-    dense_strides(dst->ndim, dst->shape, dense);
+    tensor_dense_strides(dst->ndim, dst->shape, dense);
     copy_elements(dst->ndim, dst->shape, dtype_size(dst->dtype), dst->data, dst->strides, src,
                   dense, NULL, NULL);
 }

@@ -1,79 +1,13 @@
-/* attached: what the outside ties to tensors and nodes, from its making to its end. */
-#include "attached.h"
-
-#include <stdio.h>
+/* function: the caller's Functions: operations whose rules are not of this library. */
 #include <string.h>
 
 #include "anomaly.h"
 #include "tape.h"
-
-tt_attached *attached_new(tt_ctx *ctx, const char *name, int64_t id)
-{
-    tt_block *self = block_new(&ctx->pool, TT_POOL_META, sizeof(tt_attached));
-    if (self == NULL) {
-        out_of_memory(name, "meta", sizeof(tt_attached));
-        return NULL;
-    }
-    tt_attached *a = block_data(self);
-    *a = (tt_attached){.self = self, .id = id};
-    snprintf(a->name, sizeof a->name, "%s", name);
-    ctx->attached += 1;
-    return a;
-}
-
-void attached_end(tt_ctx *ctx, tt_attached **a)
-{
-    if (*a == NULL) return;
-    (*a)->next = ctx->ended;
-    ctx->ended = *a;
-    ctx->attached -= 1;
-    *a = NULL;
-}
-
-int64_t tt_ended(tt_ctx *ctx)
-{
-    tt_attached *a = ctx != NULL ? ctx->ended : NULL;
-    if (a == NULL) return 0;
-    int64_t id = a->id;
-    ctx->ended = a->next;
-    block_unref(&ctx->pool, a->self);
-    return id;
-}
-
-tt_status tt_hook(tt_ctx *ctx, tt_handle h, int64_t id, int64_t *out)
-{
-    TT_TRY(ctx_enter(ctx, "register_hook"));
-    TT_NEED("register_hook", out);
-    tt_tensor *t = handle_tensor(ctx, h, "register_hook");
-    if (t == NULL) return TT_ERR_STALE;
-    if (!t->requires_grad)
-        return tt_fail(TT_ERR_STATE, "register_hook",
-                       "cannot register a hook on a tensor that doesn't require gradient");
-    if (t->hook == NULL) t->hook = attached_new(ctx, "register_hook", id);
-    if (t->hook == NULL) return TT_ERR_NOMEM;
-    *out = t->hook->id;
-    return TT_OK;
-}
-
-tt_status tt_hold(tt_ctx *ctx, tt_handle h, tt_handle *out)
-{
-    TT_TRY(ctx_enter(ctx, "hold"));
-    TT_NEED("hold", out);
-    tt_tensor *t = handle_tensor(ctx, h, "hold");
-    return t != NULL ? handle_hold(ctx, t, out) : TT_ERR_STALE;
-}
-
-int tt_used_by_tape(tt_ctx *ctx, tt_handle h)
-{
-    const tt_tensor *t = ctx != NULL ? handle_tensor(ctx, h, "release") : NULL;
-    return t != NULL && t->place == PLACE_POOL && t->refs > 1;
-}
-
-/* ---- Functions ---- */
+#include "tensor/hooks.h"
 
 enum { MOST_TENSORS = 64 }; /* of a node: the bits of a mask */
 
-/* The node of a Function has no operation of the table: its rule is the outside's. */
+/* The node of a Function has no operation of the table: its rule is the caller's. */
 static const tt_op function_op = {.name = "Function", .id = -1};
 
 /* An output shows what was computed; the node keeps that alive. */
@@ -104,13 +38,13 @@ static tt_status record_function(tt_ctx *ctx, const char *name, int64_t id, tt_t
         if (outputs[k] == NULL) return (tt_status)tt_error_code();
         TT_TRY(anomaly_check_value(ctx, name, "forward: output", k, value, ctx->anomaly.origin));
     }
-    tt_attached *function = attached_new(ctx, name, id);
+    tt_callback *function = hook_new(ctx, name, id);
     if (function == NULL) return TT_ERR_NOMEM;
     function->n_in = n_in;
     tt_status status =
         tape_add_op(ctx, &function_op, tensors, n_all, outputs, n_out, &no_attrs, nothing);
     if (status != TT_OK) {
-        attached_end(ctx, &function);
+        hook_end(ctx, &function);
         return status;
     }
     tt_node *node = ctx->tape.newest;

@@ -1,13 +1,19 @@
-/* backward: what lies around the walk of a backward pass. Roots and seeds, pauses in which the
+/* pass: what lies around the walk of a backward pass. Roots and seeds, pauses in which the
  * outside answers for its hooks and Functions, results, and taking everything back.
  *
  * The core never calls the outside. A pass that meets a hook or a Function returns with TT_PAUSED
  * and waits, with what it needs in the step arena, for an answer: so an error in the outside's code
  * goes its natural way, and the pass can be given up as if it had failed. */
+#include "pass.h"
+
 #include <string.h>
 
 #include "anomaly.h"
-#include "pass.h"
+#include "kernel_set.h"
+#include "release.h"
+#include "vjp.h"
+#include "walk.h"
+#include "tensor/copy.h"
 
 /* Whether the pass can read the given gradient where it lies: nothing else is added to it, and
  * nobody outside sees it or has a say before the pass ends. */
@@ -22,7 +28,7 @@ static tt_status seed(tt_pass *p, tt_tensor *root, tt_tensor *gradient)
     if (p->graph) {
         if (gradient == NULL)
             gradient = v_constant(p->ctx, root->dtype, root->ndim, root->shape, 1.0);
-        return gradient != NULL ? pass_add(p, root, gradient, "backward")
+        return gradient != NULL ? walk_add(p, root, gradient, "backward")
                                 : (tt_status)tt_error_code();
     }
     if (can_borrow(p, root, gradient)) {
@@ -32,16 +38,16 @@ static tt_status seed(tt_pass *p, tt_tensor *root, tt_tensor *gradient)
     }
     void *dx = NULL;
     bool acc = false;
-    TT_TRY(pass_receive(p, root, "backward", &dx, &acc));
+    TT_TRY(walk_receive(p, root, "backward", &dx, &acc));
     void *value = acc ? ctx_scratch(p->ctx, "backward", tensor_bytes(root)) : dx;
     if (value == NULL) return TT_ERR_NOMEM;
     if (gradient != NULL) {
-        tensor_gather(value, gradient);
+        copy_gather(value, gradient);
     } else {
         tt_tensor ones = {.data = value, .numel = root->numel, .dtype = root->dtype};
         tensor_fill(&ones, 1.0);
     }
-    if (acc) kernels_for(root->dtype)->accumulate(dx, value, root->numel);
+    if (acc) kernel_set_for(root->dtype)->accumulate(dx, value, root->numel);
     return TT_OK;
 }
 
@@ -75,16 +81,16 @@ static tt_status check_root(const tt_tensor *root, const tt_tensor *gradient, in
 
 /* The gradient of t as the outside gets it: the tensor on the tape that carries a graph, or a copy.
  */
-static tt_status hand_out(const tt_pass *p, const tt_tensor *t, tt_handle *out)
+static tt_status gradient_handle(const tt_pass *p, const tt_tensor *t, tt_handle *out)
 {
     *out = 0;
-    if (!has_cot(p, t)) return TT_OK;
+    if (!pass_has_cot(p, t)) return TT_OK;
     tt_tensor *g = p->graph ? t->cot_var : NULL;
     if (g != NULL && (g->place == PLACE_POOL || g->node != NULL))
         return handle_hold(p->ctx, g, out);
     tt_tensor *copy = tensor_new_pool(p->ctx, "grad", TT_POOL_DATA, t->dtype, t->ndim, t->shape);
     if (copy == NULL) return (tt_status)tt_error_code();
-    if (g != NULL) tensor_gather(copy->data, g);
+    if (g != NULL) copy_gather(copy->data, g);
     else memcpy(copy->data, t->cot, tensor_bytes(t));
     *out = handle_for(p->ctx, copy);
     if (*out != 0) return TT_OK;
@@ -96,13 +102,13 @@ static tt_status hand_out(const tt_pass *p, const tt_tensor *t, tt_handle *out)
  * failed; where one was there before, what the pass found is added to it. */
 static void settle_leaf(const tt_pass *p, tt_tensor *t, bool failed)
 {
-    if (t == NULL || t->node != NULL || !has_cot(p, t) || t->cot == NULL) return;
+    if (t == NULL || t->node != NULL || !pass_has_cot(p, t) || t->cot == NULL) return;
     if (t->fresh != NULL) {
         if (failed) tensor_unref(p->ctx, t->fresh);
         else t->grad = t->fresh;
         t->fresh = NULL;
     } else if (!failed) {
-        kernels_for(t->dtype)->accumulate(t->grad->data, t->cot, t->numel);
+        kernel_set_for(t->dtype)->accumulate(t->grad->data, t->cot, t->numel);
         t->grad->block->version += 1;
     }
     t->cot = NULL; /* done, however often the leaf was used */
@@ -110,14 +116,14 @@ static void settle_leaf(const tt_pass *p, tt_tensor *t, bool failed)
 
 static void settle_leaves(const tt_pass *p, bool failed)
 {
-    values_lock(p->ctx);
+    ctx_lock_values(p->ctx);
     for (int i = 0; i < p->n_roots; i++) settle_leaf(p, p->roots[i], failed);
     const tt_node *behind = p->oldest != NULL ? p->oldest->prev : p->ctx->tape.newest;
     for (tt_node *node = p->ctx->tape.newest; node != behind; node = node->prev) {
         if (node->visited != p->epoch) continue;
         for (int i = 0; i < node->n_in; i++) settle_leaf(p, node->in[i], failed);
     }
-    values_unlock(p->ctx);
+    ctx_unlock_values(p->ctx);
 }
 
 static tt_status start(tt_pass *p, tt_tensor **gradients)
@@ -126,18 +132,18 @@ static tt_status start(tt_pass *p, tt_tensor **gradients)
         p->inputs[i]->needed_epoch = p->epoch;
         p->inputs[i]->captured = true;
     }
-    if (!p->into_leaves) pass_mark_needed(p);
+    if (!p->into_leaves) walk_mark_needed(p);
     for (int i = 0; i < p->n_roots; i++) {
         tt_tensor *root = p->roots[i];
-        TT_TRY(refuse_freed(root, "backward"));
+        TT_TRY(walk_refuse_freed(root, "backward"));
         if (!pass_wants(p, root)) continue;
-        pass_reach(p, root);
+        walk_reach(p, root);
         p->watched = p->watched || root->hook != NULL;
         if (root->node != NULL && (p->at == NULL || root->node->sequence > p->at->sequence))
             p->at = root->node;
     }
-    TT_TRY(pass_survey(p));
-    if (p->release) TT_TRY(tape_plan_release(p->ctx, p->oldest, p->epoch));
+    TT_TRY(walk_survey(p));
+    if (p->release) TT_TRY(release_plan(p->ctx, p->oldest, p->epoch));
     for (int i = 0; i < p->n_roots; i++) {
         if (pass_wants(p, p->roots[i])) TT_TRY(seed(p, p->roots[i], gradients[i]));
     }
@@ -160,11 +166,11 @@ static tt_status finish(tt_pass *p, tt_status status, tt_handle *results)
     ctx->grad_enabled = p->grad_enabled;
     for (int i = 0; i < p->n_inputs; i++) p->inputs[i]->captured = false;
     for (int i = 0; i < p->n_inputs && failed && results != NULL; i++) {
-        if (results[i] != 0) tt_release(ctx, results[i]);
+        if (results[i] != 0) handle_release(ctx, results[i]);
         results[i] = 0;
     }
     if (p->into_leaves) settle_leaves(p, failed);
-    if (failed && p->release) tape_cancel_release(ctx, p->oldest, p->epoch);
+    if (failed && p->release) release_cancel(ctx, p->oldest, p->epoch);
     let_go(p);
     ctx->tape.pass = NULL;
     /* Cotangents end with the pass, the tape stays. What the outside recorded in a pause and still
@@ -172,8 +178,8 @@ static tt_status finish(tt_pass *p, tt_status status, tt_handle *results)
     const bool held = rewind && interrupted && tape_held_since(ctx, mark);
     ctx->tape.untidy = ctx->tape.untidy || held;
     if (rewind && !held) tape_rewind(ctx, mark);
-    if (release) tape_release(ctx);
-    else if (interrupted) tape_clear_if_unheld(ctx);
+    if (release) release_planned(ctx);
+    else if (interrupted) release_if_unheld(ctx);
     return status;
 }
 
@@ -184,9 +190,9 @@ static void begin_walking(const tt_pass *p) { p->ctx->grad_enabled = p->grad_ena
 static tt_status advance(tt_pass *p, tt_status status, tt_handle *results)
 {
     tt_ctx *ctx = p->ctx;
-    if (status == TT_OK) status = pass_walk(p);
+    if (status == TT_OK) status = walk_nodes(p);
     for (int i = 0; i < p->n_inputs && status == TT_OK; i++)
-        status = hand_out(p, p->inputs[i], &results[i]);
+        status = gradient_handle(p, p->inputs[i], &results[i]);
     if (status == TT_PAUSED) ctx->grad_enabled = p->graph;
     else status = finish(p, status, results);
     arena_reset(&ctx->scratch);
@@ -246,7 +252,7 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
     const tape_mark mark = tape_here(ctx);
     size_t size = sizeof(tt_pass) + (size_t)(2 * n_roots + n_inputs) * sizeof(tt_tensor *);
     tt_pass *p = arena_alloc(&ctx->step, size);
-    if (p == NULL) return out_of_memory("backward", "step", size);
+    if (p == NULL) return mem_exhausted("backward", "step", size);
     memset(p, 0, offsetof(tt_pass, spare));
     p->ctx = ctx;
     p->n_roots = n_roots;
@@ -283,7 +289,7 @@ int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *kno
     if (t->needed_epoch == epoch) return 0;
     if (t->node == NULL) return 1;
     tt_pass look = {.epoch = epoch};
-    pass_reach(&look, t);
+    walk_reach(&look, t);
     for (const tt_node *node = t->node; look.pending > 0; node = node->prev) {
         if (node->reached != epoch) continue;
         look.pending -= 1;
@@ -291,30 +297,13 @@ int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *kno
             const tt_tensor *x = node->in[i];
             if (!(node->wants >> i & 1) || x->needed_epoch == epoch) continue;
             if (x->node == NULL) return 1;
-            pass_reach(&look, x);
+            walk_reach(&look, x);
         }
     }
     return 0;
 }
 
 /* ---- pauses ---- */
-
-static void keep(tt_tensor *t)
-{
-    if (t->place == PLACE_POOL) t->refs += 1;
-}
-
-tt_status pass_pause(tt_pass *p, tt_tensor *hooked)
-{
-    if (!p->interrupted) { /* the outside may drop what it asked about */
-        for (int i = 0; i < p->n_roots; i++) keep(p->roots[i]);
-        for (int i = 0; i < p->n_inputs; i++) keep(p->inputs[i]);
-    }
-    p->interrupted = p->paused = true;
-    p->waiting = hooked;
-    if (hooked != NULL) hooked->hook->fired = p->epoch;
-    return TT_PAUSED;
-}
 
 static tt_pass *paused(const tt_ctx *ctx)
 {
@@ -333,7 +322,7 @@ int64_t tt_paused_id(tt_ctx *ctx)
 {
     const tt_pass *p = paused(ctx);
     if (p == NULL) return 0;
-    const tt_attached *a = p->waiting != NULL ? p->waiting->hook : p->at->function;
+    const tt_callback *a = p->waiting != NULL ? p->waiting->hook : p->at->function;
     return a != NULL ? a->id : 0;
 }
 
@@ -354,7 +343,7 @@ tt_status tt_paused_gradient(tt_ctx *ctx, int k, tt_handle *out)
     TT_NEED("backward", out);
     if (k < 0 || k >= (p->waiting != NULL ? 1 : p->at->n_out))
         return tt_fail(TT_ERR_INDEX, "backward", "there is no output %d", k);
-    return hand_out(p, p->waiting != NULL ? p->waiting : p->at->out[k], out);
+    return gradient_handle(p, p->waiting != NULL ? p->waiting : p->at->out[k], out);
 }
 
 tt_status tt_paused_tensor(tt_ctx *ctx, int i, tt_handle *out)
@@ -373,10 +362,10 @@ static tt_status take(tt_pass *p, tt_tensor *g)
 {
     if (!p->graph || g->place != PLACE_POOL) return TT_OK;
     kept_tensor *kept = arena_alloc(&p->ctx->step, sizeof *kept);
-    if (kept == NULL) return out_of_memory("backward", "step", sizeof *kept);
+    if (kept == NULL) return mem_exhausted("backward", "step", sizeof *kept);
     *kept = (kept_tensor){.next = p->kept, .tensor = g};
     p->kept = kept;
-    keep(g);
+    tensor_ref(g);
     return TT_OK;
 }
 
@@ -400,21 +389,21 @@ static tt_status answer_hook(tt_pass *p, const char *name, tt_tensor *g)
     TT_TRY(check_answer(p, name, "the gradient of tensor", 0, t, g));
     TT_TRY(take(p, g));
     if (p->graph) t->cot_var = g;
-    else tensor_gather(t->cot, g);
+    else copy_gather(t->cot, g);
     return TT_OK;
 }
 
 static tt_status add_gradient(tt_pass *p, const char *name, tt_tensor *t, tt_tensor *g)
 {
     TT_TRY(take(p, g));
-    if (p->graph) return pass_add(p, t, g, name);
+    if (p->graph) return walk_add(p, t, g, name);
     void *dx = NULL;
     bool acc = false;
-    TT_TRY(pass_receive(p, t, name, &dx, &acc));
+    TT_TRY(walk_receive(p, t, name, &dx, &acc));
     void *value = acc ? ctx_scratch(p->ctx, name, tensor_bytes(t)) : dx;
     if (value == NULL) return TT_ERR_NOMEM;
-    tensor_gather(value, g);
-    if (acc) kernels_for(t->dtype)->accumulate(dx, value, t->numel);
+    copy_gather(value, g);
+    if (acc) kernel_set_for(t->dtype)->accumulate(dx, value, t->numel);
     return TT_OK;
 }
 
@@ -433,7 +422,7 @@ static tt_status answer_function(tt_pass *p, const char *name, int n, tt_tensor 
         TT_TRY(add_gradient(p, name, node->in[i], gradients[i]));
     }
     for (int k = 0; k < node->n_out && !p->graph; k++) {
-        if (has_cot(p, node->out[k])) pass_spare(p, node->out[k]);
+        if (pass_has_cot(p, node->out[k])) walk_spare(p, node->out[k]);
     }
     p->delivered = true;
     return TT_OK;
@@ -466,7 +455,7 @@ tt_status tt_backward_resume(tt_ctx *ctx, const char *name, int n, const tt_hand
     return advance(p, answer(p, name, n, gradients), results);
 }
 
-void backward_give_up(tt_ctx *ctx)
+void pass_give_up(tt_ctx *ctx)
 {
     if (ctx->tape.pass != NULL) finish(ctx->tape.pass, TT_ERR_STATE, NULL);
 }
@@ -474,6 +463,6 @@ void backward_give_up(tt_ctx *ctx)
 tt_status tt_backward_abort(tt_ctx *ctx)
 {
     TT_TRY(ctx_enter(ctx, "backward"));
-    backward_give_up(ctx);
+    pass_give_up(ctx);
     return TT_OK;
 }

@@ -9,7 +9,7 @@ enum { TT_MAX_DIMS = 8 };
 
 typedef struct tt_node tt_node;
 typedef struct tt_op tt_op;
-typedef struct tt_attached tt_attached;
+typedef struct tt_callback tt_callback;
 
 /* Where a tensor lives, which says when it ends. */
 typedef enum {
@@ -25,7 +25,7 @@ typedef struct tt_tensor {
     tt_node *node;   /* the tape operation that made it; NULL for leaves */
     struct tt_tensor *grad;
     struct tt_tensor *fresh; /* during a pass: what becomes grad if it succeeds */
-    tt_attached *hook;       /* the outside wants to see the gradient of this */
+    tt_callback *hook;       /* the caller wants to see the gradient of this; NULL: it does not */
     const tt_op *cut; /* the operation without a gradient that lies between this and what requires
                          one; NULL: none */
 
@@ -52,17 +52,6 @@ typedef struct tt_tensor {
     bool marked;      /* scratch mark of the tape's sweep */
 } tt_tensor;
 
-typedef struct {
-    tt_tensor *tensor;
-    uint32_t generation, next_free;
-} tt_slot;
-
-typedef struct {
-    tt_slot *slots;
-    uint32_t count, capacity, first_free;
-    int64_t live;
-} handle_table;
-
 static inline size_t tensor_bytes(const tt_tensor *t)
 {
     return (size_t)t->numel * dtype_size(t->dtype);
@@ -71,24 +60,38 @@ static inline size_t tensor_bytes(const tt_tensor *t)
 /* Fills shape, numel and contiguous strides; refuses negative sizes, too many dimensions and
  * overflow. */
 tt_status tensor_set_shape(tt_tensor *t, const char *op, int dtype, int ndim, const int64_t *shape);
+/* Strides of a dense tensor of some shape. */
+void tensor_dense_strides(int ndim, const int64_t *shape, int64_t *strides);
 bool tensor_strides_contiguous(const tt_tensor *t);
 bool tensor_same_shape(const tt_tensor *a, const tt_tensor *b);
+/* That the caller's memory has as many bytes as the tensor's elements. */
+tt_status tensor_check_bytes(const tt_tensor *t, int64_t nbytes, const char *op);
+/* Whether any of these has an element: without, no kernel is called, and none need think of sizes
+ * such as (2^40, 0, 3). */
+static inline bool tensor_any_elements(tt_tensor *const *t, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (t[i]->numel > 0) return true;
+    }
+    return false;
+}
 #define SHAPE_TEXT(t) shape_text((t)->ndim, (t)->shape)
 
 /* Pool tensors. A new one has one reference; its elements are not set. */
 tt_tensor *tensor_new_pool(tt_ctx *ctx, const char *op, tt_pool pool, int dtype, int ndim,
                            const int64_t *shape);
 tt_tensor *tensor_new_view(tt_ctx *ctx, const tt_tensor *like); /* shares like's block */
+static inline void tensor_ref(tt_tensor *t) /* one more reference to a pool tensor */
+{
+    if (t->place == PLACE_POOL) t->refs += 1;
+}
 void tensor_unref(tt_ctx *ctx, tt_tensor *t);
 
 /* Arena tensors: the struct and, when with_data, its storage. */
 tt_tensor *tensor_new_arena(tt_ctx *ctx, const char *op, tt_place place, int dtype, int ndim,
                             const int64_t *shape, bool with_data);
 
-/* Copies between a strided tensor and contiguous memory, whatever the dtype. */
-void tensor_gather(void *dst, const tt_tensor *src);  /* dst contiguous */
-void tensor_scatter(tt_tensor *dst, const void *src); /* src contiguous */
-void tensor_fill(tt_tensor *t, double value);         /* contiguous floats */
+void tensor_fill(tt_tensor *t, double value); /* contiguous floats */
 
 /* Code that serves both directions reads through a pointer that it could write through. */
 static inline void *as_writable(const void *data)
@@ -99,20 +102,5 @@ static inline void *as_writable(const void *data)
     } both = {.read = data};
     return both.data;
 }
-
-/* Handles. */
-tt_handle handle_for(tt_ctx *ctx, tt_tensor *t); /* a new hold on t; 0 when out of memory */
-/* Room for n more, 256 at most: so many handle_for that follow cannot fail. For what could not be
- * taken back once it is on the tape. */
-tt_status handle_reserve(tt_ctx *ctx, const char *op, uint32_t n);
-tt_tensor *handle_tensor(tt_ctx *ctx, tt_handle h,
-                         const char *op); /* NULL and a recorded error when stale */
-tt_status handle_hold(tt_ctx *ctx, tt_tensor *t,
-                      tt_handle *out); /* handle_for, on a tensor that others refer to */
-tt_status handle_release(tt_ctx *ctx, tt_handle h); /* one hold goes */
-void handle_move(tt_ctx *ctx, tt_tensor *from, tt_tensor *to);
-/* The lists of tensors on the tape that the outside holds. */
-void hold_link(tt_ctx *ctx, tt_tensor *t);
-void hold_unlink(tt_ctx *ctx, tt_tensor *t);
 
 #endif

@@ -6,9 +6,8 @@
 #include <string.h>
 
 #include "copy.h"
-#include "op.h"
 
-tt_status writable_tensor(tt_ctx *ctx, tt_handle h, const char *op, tt_tensor **out)
+tt_status assign_writable(tt_ctx *ctx, tt_handle h, const char *op, tt_tensor **out)
 {
     tt_tensor *t = handle_tensor(ctx, h, op);
     if (t == NULL) return TT_ERR_STALE;
@@ -19,18 +18,11 @@ tt_status writable_tensor(tt_ctx *ctx, tt_handle h, const char *op, tt_tensor **
     return TT_OK;
 }
 
-tt_status tensor_check_bytes(const tt_tensor *t, int64_t nbytes, const char *op)
-{
-    if ((int64_t)tensor_bytes(t) == nbytes) return TT_OK;
-    return tt_fail(TT_ERR_SHAPE, op, "a %s tensor of shape %s has %zu bytes, got %lld",
-                   dtype_text(t->dtype), SHAPE_TEXT(t), tensor_bytes(t), (long long)nbytes);
-}
-
 tt_status tt_check_in_place(tt_ctx *ctx, tt_handle h, const char *name)
 {
     tt_tensor *t = NULL;
     TT_TRY(ctx_enter(ctx, name));
-    TT_TRY(writable_tensor(ctx, h, name, &t));
+    TT_TRY(assign_writable(ctx, h, name, &t));
     if (t->requires_grad && ctx->grad_enabled)
         return tt_fail(TT_ERR_STATE, name,
                        "a leaf that requires grad cannot be changed in place while operations are "
@@ -42,7 +34,7 @@ tt_status tt_check_in_place(tt_ctx *ctx, tt_handle h, const char *name)
 static tt_status destination(tt_ctx *ctx, tt_handle h, const char *op, tt_tensor **out)
 {
     TT_TRY(ctx_enter(ctx, op));
-    TT_TRY(writable_tensor(ctx, h, op, out));
+    TT_TRY(assign_writable(ctx, h, op, out));
     for (int i = 0; i < (*out)->ndim && (*out)->numel > 0; i++) {
         if ((*out)->strides[i] == 0 && (*out)->shape[i] > 1)
             return tt_fail(
@@ -58,9 +50,9 @@ tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src, int64_t nbytes)
     TT_TRY(destination(ctx, h, "copy_", &t));
     TT_TRY(tensor_check_bytes(t, nbytes, "copy_"));
     TT_NEED_LIST("copy_", nbytes, src);
-    values_lock(ctx);
-    tensor_scatter(t, src);
-    values_unlock(ctx);
+    ctx_lock_values(ctx);
+    copy_scatter(t, src);
+    ctx_unlock_values(ctx);
     t->block->version += 1;
     return TT_OK;
 }
@@ -110,10 +102,10 @@ static tt_status operand_of(tt_ctx *ctx, const tt_tensor *t, const tt_tensor *ds
     if (t->dtype == dtype && !shares_memory(dst, t)) return TT_OK;
     tt_tensor dense = *t;
     if (!t->contiguous || t->dtype == dtype) {
-        dense_strides(t->ndim, t->shape, dense.strides);
+        tensor_dense_strides(t->ndim, t->shape, dense.strides);
         dense.data = ctx_scratch(ctx, op, tensor_bytes(t));
         if (dense.data == NULL) return TT_ERR_NOMEM;
-        tensor_gather(dense.data, t);
+        copy_gather(dense.data, t);
     }
     if (t->dtype != dtype) {
         void *converted = ctx_scratch(ctx, op, (size_t)t->numel * dtype_size(dtype));
@@ -122,7 +114,7 @@ static tt_status operand_of(tt_ctx *ctx, const tt_tensor *t, const tt_tensor *ds
         dense.data = converted;
     }
     out->data = dense.data;
-    dense_strides(t->ndim, t->shape, dense.strides);
+    tensor_dense_strides(t->ndim, t->shape, dense.strides);
     return stretch(&dense, ndim, shape, op, out->strides);
 }
 
@@ -150,10 +142,10 @@ static tt_status copy_where(tt_ctx *ctx, tt_tensor *dst, const tt_tensor *src,
     TT_TRY(operand_of(ctx, src, dst, dst->dtype, dst->ndim, dst->shape, op, &from));
     if (mask != NULL)
         TT_TRY(operand_of(ctx, mask, dst, TT_BOOL, dst->ndim, dst->shape, op, &where));
-    values_lock(ctx);
+    ctx_lock_values(ctx);
     copy_elements(dst->ndim, dst->shape, dtype_size(dst->dtype), dst->data, dst->strides, from.data,
                   from.strides, where.data, where.strides);
-    values_unlock(ctx);
+    ctx_unlock_values(ctx);
     return TT_OK;
 }
 
@@ -185,7 +177,7 @@ static tt_status check_index(const tt_tensor *dst, int axis, int count, const tt
                        "expected a vector of int64 for axes of a tensor of %d dimensions, got %s "
                        "of shape %s for %d from axis %d",
                        dst->ndim, dtype_text(index->dtype), SHAPE_TEXT(index), count, axis);
-    return check_places(op, count, dst->shape + axis, index);
+    return copy_check_places(op, count, dst->shape + axis, index);
 }
 
 static tt_status put(tt_ctx *ctx, tt_tensor *dst, int axis, int count, const tt_tensor *index,
@@ -201,10 +193,10 @@ static tt_status put(tt_ctx *ctx, tt_tensor *dst, int axis, int count, const tt_
     TT_TRY(operand_of(ctx, src, dst, dst->dtype, ndim, shape, op, &from));
     int64_t *offsets = ctx_scratch(ctx, op, (size_t)index->numel * sizeof offsets[0]);
     if (offsets == NULL) return TT_ERR_NOMEM;
-    tt_places places = places_of(dst, axis, count, index, offsets);
-    values_lock(ctx);
+    tt_places places = copy_places_of(dst, axis, count, index, offsets);
+    ctx_lock_values(ctx);
     copy_to_places(&places, from.data, from.strides);
-    values_unlock(ctx);
+    ctx_unlock_values(ctx);
     return TT_OK;
 }
 

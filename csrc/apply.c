@@ -1,16 +1,20 @@
-/* tape: how an operation is run, and recorded where a gradient may be wanted. */
-#include "tape.h"
+/* apply: how an operation is run, and recorded where a gradient may be wanted. */
+#include "apply.h"
 
 #include <string.h>
 
 #include "anomaly.h"
+#include "kernel_set.h"
+#include "release.h"
+#include "tape.h"
+#include "tensor/copy.h"
 
 void *call_save(tt_call *c, int index, size_t n)
 {
     arena *a = c->recording ? &c->ctx->step : &c->ctx->scratch;
     size_t *size = arena_alloc(a, SAVED_HEAD + n);
     if (size == NULL) {
-        out_of_memory(c->op->name, c->recording ? "step" : "scratch", n);
+        mem_exhausted(c->op->name, c->recording ? "step" : "scratch", n);
         return NULL;
     }
     *size = n;
@@ -72,7 +76,7 @@ static int common_dtype(const tt_call *c)
 static tt_status convert_input(tt_call *c, int i, int dtype)
 {
     tt_attrs attrs = {.n_ints = 1, .ints = {dtype}};
-    return tape_apply(c->ctx, TT_OP_to, &c->in[i], 1, &attrs, call_place(c), &c->in[i]);
+    return apply_op(c->ctx, TT_OP_to, &c->in[i], 1, &attrs, call_place(c), &c->in[i]);
 }
 
 static tt_status check_inputs(tt_call *c)
@@ -104,8 +108,8 @@ static tt_status check_inputs(tt_call *c)
     bool to_float = op->flags & TT_TO_FLOAT && !dtype_is_float(c->dtype);
     if (!mixed && !(to_float && dtype >= 0)) return TT_OK;
     c->dtype = common_dtype(c);
-    /* What integers compute they compute in int64, so a single one of them is not cut down before.
-     */
+    /* What integers compute they compute in int64, so a single one of them is not cut down
+     * before. */
     bool whole = !dtype_is_float(c->dtype) && !(op->flags & TT_ANY_DTYPE);
     for (int i = 0; i < c->n_in; i++) {
         const tt_tensor *t = c->in[i];
@@ -133,7 +137,7 @@ static tt_status arrange_inputs(tt_call *c)
         if (!index && c->op->layout == TT_STRIDED) continue;
         if (!index && c->op->layout == TT_MATRIX && blas_matrix(t)) continue;
         tt_attrs none = {0};
-        TT_TRY(tape_apply(c->ctx, TT_OP_contiguous, &c->in[i], 1, &none, call_place(c), &c->in[i]));
+        TT_TRY(apply_op(c->ctx, TT_OP_contiguous, &c->in[i], 1, &none, call_place(c), &c->in[i]));
     }
     return TT_OK;
 }
@@ -164,11 +168,11 @@ static tt_tensor *make_view(tt_call *c, tt_place place)
     view.block = base->block;
     as_view(&view, spec, base);
     if (base->block != NULL) return tensor_new_view(ctx, &view);
-    /* The base lies in the step arena and this view is not recorded: it would outlive its storage.
-     */
+    /* The base lies in the step arena and this view is not recorded: it would outlive its
+     * storage. */
     tt_tensor *t =
         tensor_new_pool(ctx, c->op->name, TT_POOL_DATA, spec->dtype, spec->ndim, spec->shape);
-    if (t != NULL) tensor_gather(t->data, &view);
+    if (t != NULL) copy_gather(t->data, &view);
     return t;
 }
 
@@ -186,7 +190,7 @@ static tt_tensor *make_output(tt_call *c, int k, tt_place place)
  * pass through int64, which holds them all. */
 static tt_status run_kernel(tt_call *c)
 {
-    const tt_kernels *kernels = kernels_for(c->dtype)->ops[c->op->id];
+    const tt_kernels *kernels = kernel_set_for(c->dtype)->ops[c->op->id];
     if (c->op->flags & TT_ANY_DTYPE || dtype_is_float(c->dtype)) return kernels->forward(c);
     for (int i = 0; i < c->n_in; i++) {
         if (c->in[i] != NULL && is_value(c->op, i) && c->in[i]->dtype != TT_INT64)
@@ -232,7 +236,7 @@ static tt_status run(tt_call *c)
         if (c->out[k] == NULL) return (tt_status)tt_error_code();
     }
     /* A view computes nothing: what is not finite in it was looked at where it was computed. */
-    if (!(c->op->flags & TT_VIEW) && tape_has_elements(c->out, c->n_out)) {
+    if (!(c->op->flags & TT_VIEW) && tensor_any_elements(c->out, c->n_out)) {
         TT_TRY(run_kernel(c));
         if (c->ctx->anomaly.checks) TT_TRY(anomaly_check_outputs(c));
     }
@@ -255,8 +259,8 @@ static void mark_cut(const tt_call *c, tt_tensor *const *in)
     }
 }
 
-tt_status tape_apply(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_attrs *attrs,
-                     tt_place place, tt_tensor **out)
+tt_status apply_op(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_attrs *attrs,
+                   tt_place place, tt_tensor **out)
 {
     const tt_op *op = tt_ops[id];
     tt_tensor *inputs[TT_MAX_IN] = {NULL};
@@ -307,6 +311,10 @@ int tt_op_outputs(int op)
 {
     return op_at(op) ? (op_at(op)->outputs > 0 ? op_at(op)->outputs : 1) : -1;
 }
+const char *tt_op_attributes(int op)
+{
+    return op_at(op) && op_at(op)->attributes ? op_at(op)->attributes : "";
+}
 int tt_op_differentiable(int op) { return op_at(op) ? !(op_at(op)->flags & TT_NOGRAD) : 0; }
 
 tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_ints,
@@ -324,7 +332,7 @@ tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_int
     TT_NEED_LIST(name, n_reals, reals);
     TT_NEED(name, out);
     const bool full = ctx->step.chunks > 1 && ctx->step.used > ctx->tape.sweep_above;
-    if ((full || ctx->tape.untidy) && ctx->tape.pass == NULL) tape_sweep(ctx);
+    if ((full || ctx->tape.untidy) && ctx->tape.pass == NULL) release_sweep(ctx);
     tt_attrs attrs = {.n_ints = n_ints, .n_reals = n_reals};
     if (n_ints > 0) memcpy(attrs.ints, ints, (size_t)n_ints * sizeof ints[0]);
     if (n_reals > 0) memcpy(attrs.reals, reals, (size_t)n_reals * sizeof reals[0]);
@@ -335,7 +343,7 @@ tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_int
         if (inputs[i] == NULL) return TT_ERR_STALE;
     }
     TT_TRY(handle_reserve(ctx, name, TT_MAX_OUT));
-    TT_TRY(tape_apply(ctx, op, inputs, n_in, &attrs, PLACE_POOL, outputs));
+    TT_TRY(apply_op(ctx, op, inputs, n_in, &attrs, PLACE_POOL, outputs));
     for (int k = 0; k < tt_op_outputs(op); k++) out[k] = handle_for(ctx, outputs[k]);
     /* Once per call, not per product: scratch that had to grow becomes one chunk. */
     if (ctx->scratch.chunks > 1) arena_reset(&ctx->scratch);

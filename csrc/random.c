@@ -4,12 +4,12 @@
 #include <math.h>
 #include <string.h>
 
-#include "op.h"
+#include "kernel_set.h"
 
 void philox_u32x4(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4])
 {
     uint32_t words[4][PHILOX_BATCH];
-    kernels_for(TT_FLOAT32)->philox(seed, stream, block, words);
+    kernel_set_for(TT_FLOAT32)->philox(seed, stream, block, words);
     for (int w = 0; w < 4; w++) out[w] = words[w][0];
 }
 
@@ -38,7 +38,7 @@ static inline normal_pair box_muller(double u, double v)
         uint32_t words[4][PHILOX_BATCH];                                                    \
         T batch[WHOLE];                                                                     \
         void (*philox)(uint64_t, uint64_t, uint64_t, uint32_t[4][PHILOX_BATCH]) =           \
-            kernels_for(TT_FLOAT32)->philox;                                                \
+            kernel_set_for(TT_FLOAT32)->philox;                                             \
         int64_t skip = (int64_t)(offset % PER_BLOCK);                                       \
         for (uint64_t block = offset / PER_BLOCK; n > 0; block += PHILOX_BATCH, skip = 0) { \
             int64_t count = n < WHOLE - skip ? n : WHOLE - skip;                            \

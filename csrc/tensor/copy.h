@@ -10,6 +10,10 @@ void copy_elements(int ndim, const int64_t *shape, size_t size, void *dst,
                    const int64_t *dst_strides, const void *src, const int64_t *src_strides,
                    const uint8_t *mask, const int64_t *mask_strides);
 
+/* Copies between a strided tensor and contiguous memory, whatever the dtype. */
+void copy_gather(void *dst, const tt_tensor *src);  /* dst contiguous */
+void copy_scatter(tt_tensor *dst, const void *src); /* src contiguous */
+
 /* Some neighbouring axes of a tensor, and n places in them: each is an offset in elements. */
 typedef struct {
     const tt_tensor *full;
@@ -18,19 +22,17 @@ typedef struct {
 } tt_places;
 
 /* That an index, dense and of int64, names elements of axes of these sizes. */
-tt_status check_places(const char *op, int count, const int64_t *sizes, const tt_tensor *index);
+tt_status copy_check_places(const char *op, int count, const int64_t *sizes,
+                            const tt_tensor *index);
 
 /* An index names elements of those axes in row-major order. The offsets lie in memory of the
  * caller, for as many as the index has. */
-tt_places places_of(const tt_tensor *full, int axis, int count, const tt_tensor *index,
-                    int64_t *offsets);
+tt_places copy_places_of(const tt_tensor *full, int axis, int count, const tt_tensor *index,
+                         int64_t *offsets);
 
 /* part[.., k, ..] = full[.., place k, ..], the places standing for those axes. */
 void copy_from_places(const tt_places *p, void *part, const int64_t *part_strides);
 /* The other way round; where a place comes twice, the last one stays. */
 void copy_to_places(const tt_places *p, const void *part, const int64_t *part_strides);
-
-/* Strides of a dense tensor of some shape. */
-void dense_strides(int ndim, const int64_t *shape, int64_t *strides);
 
 #endif

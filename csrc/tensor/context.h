@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-#include "tensor.h"
+#include "handles.h"
 
 /* Tensors on the tape with handles, a doubly linked list. */
 typedef struct {
@@ -42,29 +42,40 @@ struct tt_ctx {
     handle_table handles;
     tt_tape tape;
     tt_anomaly anomaly;
-    int64_t attached;   /* hooks and Functions that live */
-    tt_attached *ended; /* those that do not, for the outside to forget (attached.c) */
+    int64_t callbacks;  /* hooks and Functions that live */
+    tt_callback *ended; /* those that do not, for the caller to forget (hooks.c) */
     bool grad_enabled;
     bool closing;                 /* nobody uses it any more but to release handles */
-    pthread_mutex_t values;       /* see values_lock */
+    pthread_mutex_t values;       /* see ctx_lock_values */
     struct tt_ctx *older, *newer; /* all contexts, for a fork to find their locks */
 };
 
+tt_ctx *ctx_new(void);        /* NULL: out of memory */
+void ctx_delete(tt_ctx *ctx); /* when nothing is in it any more */
+
+/* The error of a context that is NULL or another thread's. */
+tt_status ctx_refuse(const tt_ctx *ctx, const char *op);
+
 /* Every public entry begins with this: TT_ERR_THREAD from a thread that does not own the context.
  */
-tt_status ctx_enter(tt_ctx *ctx, const char *op);
+static inline tt_status ctx_enter(tt_ctx *ctx, const char *op)
+{
+    const bool owned = ctx != NULL && pthread_equal(ctx->owner, pthread_self());
+    return owned ? TT_OK : ctx_refuse(ctx, op);
+}
 
 /* Another thread may read a value, for a pickle. The owner reads and computes without a lock; it
  * holds this one while it changes values in place or moves them, and while the table of handles
  * grows. Whoever reads from another thread holds it all the while. Python's lock does not do: the
  * owner lets go of it while the core works. */
-void values_lock(tt_ctx *ctx);
-void values_unlock(tt_ctx *ctx);
+void ctx_lock_values(tt_ctx *ctx);
+void ctx_unlock_values(tt_ctx *ctx);
+
+/* Handles of a closing context are let go by whichever thread collects the garbage: under this. */
+void ctx_lock_closing(void);
+void ctx_unlock_closing(void);
 
 /* Scratch memory that ends with the call. */
 void *ctx_scratch(tt_ctx *ctx, const char *op, size_t n);
-
-/* A refused allocation, told with the pool, the bytes asked and what is in use. */
-tt_status out_of_memory(const char *op, const char *pool, size_t asked);
 
 #endif

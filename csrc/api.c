@@ -1,107 +1,49 @@
-/* context: what one thread's work owns; and the public functions on single tensors. */
-#include "context.h"
-
+/* api: the public functions on contexts and single tensors. Those that run operations, walk back
+ * over them, write in place or update parameters are in the files of these names. */
 #include <string.h>
 
-#include "assign.h"
-#include "attached.h"
-#include "op.h"
-#include "base/parallel.h"
 #include "pass.h"
-#include "base/random.h"
+#include "random.h"
+#include "release.h"
+#include "base/parallel.h"
 #include "base/simd_level.h"
+#include "tensor/assign.h"
+#include "tensor/copy.h"
 
-enum { STEP_CHUNK = 1 << 20, KEPT_CHUNK = 1 << 16, SCRATCH_CHUNK = 1 << 16 };
+/* ---- contexts ---- */
 
-/* Handles of a closing context are let go by whichever thread collects the garbage. */
-static pthread_mutex_t closing_lock = PTHREAD_MUTEX_INITIALIZER;
-
-/* A fork copies a lock that is held, but not the thread that would let go of it: so the thread that
- * forks holds them all meanwhile, on both sides. */
-static tt_ctx *newest_context; /* under closing_lock */
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-static void before_fork(void)
-{
-    pthread_mutex_lock(&closing_lock);
-    for (tt_ctx *ctx = newest_context; ctx != NULL; ctx = ctx->older) values_lock(ctx);
-}
-static void after_fork(void)
-{
-    for (tt_ctx *ctx = newest_context; ctx != NULL; ctx = ctx->older) values_unlock(ctx);
-    pthread_mutex_unlock(&closing_lock);
-}
-static void guard_forks(void) { pthread_atfork(before_fork, after_fork, after_fork); }
-
-static void enlist(tt_ctx *ctx)
-{
-    pthread_mutex_lock(&closing_lock);
-    ctx->older = newest_context;
-    if (newest_context != NULL) newest_context->newer = ctx;
-    newest_context = ctx;
-    pthread_mutex_unlock(&closing_lock);
-}
-
-static void delist(tt_ctx *ctx)
-{
-    pthread_mutex_lock(&closing_lock);
-    if (ctx->newer != NULL) ctx->newer->older = ctx->older;
-    else newest_context = ctx->older;
-    if (ctx->older != NULL) ctx->older->newer = ctx->newer;
-    pthread_mutex_unlock(&closing_lock);
-}
-
-void values_lock(tt_ctx *ctx) { pthread_mutex_lock(&ctx->values); }
-void values_unlock(tt_ctx *ctx) { pthread_mutex_unlock(&ctx->values); }
-
-tt_ctx *tt_ctx_new(void)
-{
-    pthread_once(&fork_once, guard_forks);
-    tt_ctx *ctx = mem_alloc(sizeof *ctx);
-    if (ctx == NULL) {
-        out_of_memory("Context", "context", sizeof *ctx);
-        return NULL;
-    }
-    memset(ctx, 0, sizeof *ctx);
-    ctx->owner = pthread_self();
-    ctx->grad_enabled = true;
-    arena_init(&ctx->step, STEP_CHUNK);
-    arena_init(&ctx->kept, KEPT_CHUNK);
-    arena_init(&ctx->scratch, SCRATCH_CHUNK);
-    ctx->step.spare = ctx->kept.spare = ctx->scratch.spare = &ctx->pool;
-    pthread_mutex_init(&ctx->values, NULL);
-    enlist(ctx);
-    return ctx;
-}
+tt_ctx *tt_ctx_new(void) { return ctx_new(); }
 
 void tt_ctx_free(tt_ctx *ctx)
 {
     if (ctx == NULL) return;
-    delist(ctx);
-    backward_give_up(ctx);
+    pass_give_up(ctx);
     for (uint32_t i = 0; i < ctx->handles.count;
          i++) { /* step tensors end with the tape, others by their count */
         tt_tensor *t = ctx->handles.slots[i].tensor;
         if (t != NULL && t->place == PLACE_POOL) tensor_unref(ctx, t);
     }
-    tape_clear(ctx);
+    release_all(ctx);
     while (tt_ended(ctx) != 0) {}
-    mem_free(ctx->handles.slots);
-    arena_free(&ctx->step);
-    arena_free(&ctx->kept);
-    arena_free(&ctx->scratch);
-    block_pool_empty(&ctx->pool);
-    pthread_mutex_destroy(&ctx->values);
-    mem_free(ctx);
+    ctx_delete(ctx);
 }
 
 void tt_ctx_close(tt_ctx *ctx)
 {
     if (ctx == NULL) return;
-    pthread_mutex_lock(&closing_lock);
+    ctx_lock_closing();
     ctx->closing = true;
     bool last = ctx->handles.live == 0;
-    pthread_mutex_unlock(&closing_lock);
+    ctx_unlock_closing();
     if (last) tt_ctx_free(ctx);
+}
+
+/* One hold goes; with the last on anything recorded goes the tape. */
+static tt_status let_go(tt_ctx *ctx, tt_handle h)
+{
+    TT_TRY(handle_release(ctx, h));
+    release_if_unheld(ctx);
+    return TT_OK;
 }
 
 tt_status tt_release(tt_ctx *ctx, tt_handle h)
@@ -109,39 +51,14 @@ tt_status tt_release(tt_ctx *ctx, tt_handle h)
     TT_NEED("release", ctx);
     if (!ctx->closing) {
         TT_TRY(ctx_enter(ctx, "release"));
-        return handle_release(ctx, h);
+        return let_go(ctx, h);
     }
-    pthread_mutex_lock(&closing_lock);
-    tt_status status = handle_release(ctx, h);
+    ctx_lock_closing();
+    tt_status status = let_go(ctx, h);
     bool last = ctx->handles.live == 0;
-    pthread_mutex_unlock(&closing_lock);
+    ctx_unlock_closing();
     if (last) tt_ctx_free(ctx);
     return status;
-}
-
-tt_status ctx_enter(tt_ctx *ctx, const char *op)
-{
-    TT_NEED(op, ctx);
-    if (pthread_equal(ctx->owner, pthread_self())) return TT_OK;
-    return tt_fail(
-        TT_ERR_THREAD, op,
-        "this context belongs to another thread: make tensors in the thread that uses them");
-}
-
-tt_status out_of_memory(const char *op, const char *pool, size_t asked)
-{
-    tt_memory m;
-    mem_stats(&m);
-    return tt_fail(TT_ERR_NOMEM, op,
-                   "out of memory in the %s pool: asked for %zu bytes, %lld in use, peak %lld",
-                   pool, asked, (long long)m.system_bytes, (long long)m.system_peak_bytes);
-}
-
-void *ctx_scratch(tt_ctx *ctx, const char *op, size_t n)
-{
-    void *p = arena_alloc(&ctx->scratch, n);
-    if (p == NULL) out_of_memory(op, "scratch", n);
-    return p;
 }
 
 tt_status tt_memory_stats(tt_ctx *ctx, tt_memory *out)
@@ -182,8 +99,10 @@ tt_status tt_empty_cache(tt_ctx *ctx)
     return TT_OK;
 }
 
-/* A pool tensor that has one reference is handed out: the handle takes the reference over. */
-static tt_status hand_out(tt_ctx *ctx, tt_tensor *t, tt_handle *out)
+/* ---- tensors ---- */
+
+/* A handle for a new pool tensor: it takes over the one reference that this has. */
+static tt_status new_handle(tt_ctx *ctx, tt_tensor *t, tt_handle *out)
 {
     if (t == NULL) return (tt_status)tt_error_code();
     *out = handle_for(ctx, t);
@@ -203,7 +122,7 @@ tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shap
     tt_tensor *t = tensor_new_pool(ctx, "tensor", (tt_pool)pool, dtype, ndim, shape);
     if (t != NULL && data != NULL) memcpy(t->data, data, tensor_bytes(t));
     if (t != NULL && data == NULL) memset(t->data, 0, tensor_bytes(t));
-    return hand_out(ctx, t, out);
+    return new_handle(ctx, t, out);
 }
 
 tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out)
@@ -216,7 +135,21 @@ tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out)
         if (value != NULL) memcpy(t->data, value, tensor_bytes(t));
         else memset(t->data, 0, tensor_bytes(t));
     }
-    return hand_out(ctx, t, out);
+    return new_handle(ctx, t, out);
+}
+
+tt_status tt_hold(tt_ctx *ctx, tt_handle h, tt_handle *out)
+{
+    TT_TRY(ctx_enter(ctx, "hold"));
+    TT_NEED("hold", out);
+    tt_tensor *t = handle_tensor(ctx, h, "hold");
+    return t != NULL ? handle_hold(ctx, t, out) : TT_ERR_STALE;
+}
+
+int tt_used_by_tape(tt_ctx *ctx, tt_handle h)
+{
+    const tt_tensor *t = ctx != NULL ? handle_tensor(ctx, h, "release") : NULL;
+    return t != NULL && t->place == PLACE_POOL && t->refs > 1;
 }
 
 /* Another thread than the owner may read, under the lock. */
@@ -228,13 +161,13 @@ static bool is_elsewhere(const tt_ctx *ctx)
 static tt_status begin_reading(tt_ctx *ctx, const char *op)
 {
     if (!is_elsewhere(ctx)) return ctx_enter(ctx, op);
-    values_lock(ctx);
+    ctx_lock_values(ctx);
     return TT_OK;
 }
 
 static void end_reading(tt_ctx *ctx)
 {
-    if (is_elsewhere(ctx)) values_unlock(ctx);
+    if (is_elsewhere(ctx)) ctx_unlock_values(ctx);
 }
 
 static tt_status info(tt_ctx *ctx, tt_handle h, int64_t *out)
@@ -265,7 +198,7 @@ static tt_status read_values(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes
     if (t == NULL) return TT_ERR_STALE;
     TT_TRY(tensor_check_bytes(t, nbytes, "read"));
     TT_NEED_LIST("read", nbytes, dst);
-    tensor_gather(dst, t);
+    copy_gather(dst, t);
     return TT_OK;
 }
 
@@ -286,8 +219,8 @@ tt_status tt_copy_to_pool(tt_ctx *ctx, tt_handle h, int pool, tt_handle *out)
     if (pool < 0 || pool >= TT_POOL_META)
         return tt_fail(TT_ERR_ARG, "clone", "unknown pool %d", pool);
     tt_tensor *copy = tensor_new_pool(ctx, "clone", (tt_pool)pool, t->dtype, t->ndim, t->shape);
-    if (copy != NULL) tensor_gather(copy->data, t);
-    return hand_out(ctx, copy, out);
+    if (copy != NULL) copy_gather(copy->data, t);
+    return new_handle(ctx, copy, out);
 }
 
 tt_status tt_detach(tt_ctx *ctx, tt_handle h, tt_handle *out)
@@ -298,7 +231,7 @@ tt_status tt_detach(tt_ctx *ctx, tt_handle h, tt_handle *out)
     if (t == NULL) return TT_ERR_STALE;
     /* Storage in the arena ends with the step, so it is copied; other storage is shared. */
     if (t->block == NULL) return tt_copy_to_pool(ctx, h, TT_POOL_DATA, out);
-    return hand_out(ctx, tensor_new_view(ctx, t), out);
+    return new_handle(ctx, tensor_new_view(ctx, t), out);
 }
 
 tt_status tt_set_requires_grad(tt_ctx *ctx, tt_handle h, int requires_grad)
@@ -372,12 +305,12 @@ tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint
 {
     tt_tensor *t = NULL;
     TT_TRY(ctx_enter(ctx, "random"));
-    TT_TRY(writable_tensor(ctx, h, "random", &t));
+    TT_TRY(assign_writable(ctx, h, "random", &t));
     if (!dtype_is_float(t->dtype) || !t->contiguous)
         return tt_fail(TT_ERR_DTYPE, "random",
                        "only contiguous floating tensors are filled at random");
     double scale = kind == 0 ? b - a : b;
-    values_lock(ctx);
+    ctx_lock_values(ctx);
     if (t->dtype == TT_FLOAT32) {
         float *x = t->data;
         (kind == 0 ? philox_uniform_f32 : philox_normal_f32)(seed, stream, offset, t->numel, x);
@@ -387,7 +320,7 @@ tt_status tt_random_fill(tt_ctx *ctx, tt_handle h, int kind, uint64_t seed, uint
         (kind == 0 ? philox_uniform_f64 : philox_normal_f64)(seed, stream, offset, t->numel, x);
         for (int64_t i = 0; i < t->numel; i++) x[i] = a + scale * x[i];
     }
-    values_unlock(ctx);
+    ctx_unlock_values(ctx);
     t->block->version += 1;
     return TT_OK;
 }
