@@ -52,7 +52,7 @@ def number_of_caller() -> int:
 
 
 def describe(number: int) -> str:
-    """A line by its number, as in a traceback; negative: one that nobody wrote down."""
+    """A line by its number, as in a traceback; a negative number if no line was recorded."""
     if number < 0:
         return "\n  recorded outside of detect_anomaly(): its line is not known"
     filename, line, function = _lines[number - 1]

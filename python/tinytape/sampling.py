@@ -34,7 +34,7 @@ def generate(
     """Yield ``max_new_tokens`` ids that continue ``prompt``.
 
     A cache may hold a limited number of tokens, as that of a transformer does. When it is full, it
-    is filled anew with the last half of them, so a long text costs at most two tokens of work per
+    is filled again with the last half of them, so a long text costs at most two tokens of work per
     token.
 
     Args:

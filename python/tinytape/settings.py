@@ -87,7 +87,7 @@ def setting(
 
 
 def check_all(settings: Any) -> None:
-    """Check every field of a frozen dataclass of settings, and keep what the check returned.
+    """Check every field of a frozen dataclass of settings, and keep the results of the check.
 
     Raises:
         ConfigError: a value that is not allowed; begins with the setting's name.

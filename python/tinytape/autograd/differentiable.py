@@ -90,7 +90,7 @@ class Differentiable:
         return detached
 
     def _retained_grad(self: Any) -> Any:
-        """What :meth:`retain_grad` kept; NotImplemented where it was not asked to."""
+        """The gradient that :meth:`retain_grad` kept; NotImplemented where it was not called."""
         return self._hooks.grad if self._hooks.retains_grad else NotImplemented
 
     def _forget_retained_grad(self: Any) -> bool:

@@ -19,7 +19,7 @@ FALLBACK_CORPUS = "python-reference"
 
 @dataclass(frozen=True)
 class KnownFile:
-    """What a file of a public corpus must be."""
+    """The size and the SHA-256 of a file of a public corpus."""
 
     bytes: int
     sha256: str
@@ -27,7 +27,7 @@ class KnownFile:
 
 @dataclass(frozen=True)
 class KnownCorpus:
-    """What is known about a public corpus.
+    """The name, address and files of a public corpus.
 
     ``address`` is that of the folder that holds ``files``: ``input.txt`` alone, or ``train.txt``,
     ``valid.txt`` and ``test.txt`` in this order.

@@ -36,7 +36,7 @@ Array = np.ndarray[Any, Any]
 
 
 def check_indices(name: str, indices: Array, least: int, axis: int, size: int) -> None:
-    """That all of them are at least ``least`` and less than size.
+    """Check that all indices are at least ``least`` and less than size.
 
     Raises:
         OutOfRangeError: otherwise, which names the first.

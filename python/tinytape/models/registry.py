@@ -85,8 +85,8 @@ def create(
         name: one of :func:`presets`.
         vocab_size: number of tokens.
         generator: draws the weights (the same seed gives the same weights) and the dropout masks;
-            ``tt.default_generator`` unless told.
-        dtype: of the parameters; float32 unless told.
+            ``tt.default_generator`` by default.
+        dtype: of the parameters; float32 by default.
         **overrides: fields of the model's config to set instead of the preset's.
 
     Raises:

@@ -35,7 +35,7 @@ class FastLevel(LSTM):
         norm: normalise the input of the LSTM.
         forget_bias: added to the forget gate's part of ``bias_ih_l0`` when it is drawn. At 0 a new
             cell forgets half of what it holds at each step, at 1 a quarter (Gers et al. 2000).
-        dtype: of the parameters; float32 unless told.
+        dtype: of the parameters; float32 by default.
         generator: draws the initial values.
 
     Raises:
@@ -80,14 +80,14 @@ class FastLevel(LSTM):
 class FeedForward(Module):
     """C -> hidden -> GELU -> C: y = f(x), or with ``residual`` y = x + f(x).
 
-    With ``norm`` f sees LayerNorm(x); with ``memory`` it sees x + gain * m instead of x, where m
-    is what the model remembers of this level and ``memory_gain`` (C,) begins as zeros.
+    With ``norm`` the input of f is LayerNorm(x); with ``memory`` it is x + gain * m instead of x,
+    where m is the model's memory of this level and ``memory_gain`` (C,) begins as zeros.
 
     Args:
         input_size: C.
         hidden_size: width between.
         residual, norm, memory: as above.
-        dtype: of the parameters; float32 unless told.
+        dtype: of the parameters; float32 by default.
         generator: draws the initial values.
     """
 
@@ -124,7 +124,7 @@ class FeedForward(Module):
     ) -> Tensor:
         """x (B, T, C) and m, if any, (B, 1, C) or (B, T, C) -> y (B, T, C).
 
-        With ``second_order`` it keeps what makes differentiating twice cheaper.
+        With ``second_order`` it keeps intermediate results that make differentiating twice cheaper.
 
         Raises:
             ShapeError: for an x of another shape.

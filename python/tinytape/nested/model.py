@@ -54,8 +54,8 @@ class NestedModel(Module):
         forget_bias: added to the bias of the LSTM's forget gate; None leaves it as drawn.
         wiring: as above.
         mix: "mean" or "learned", for the independent wiring.
-        dtype: of the parameters; float32 unless told.
-        generator: draws the initial values; ``tt.default_generator`` unless told.
+        dtype: of the parameters; float32 by default.
+        generator: draws the initial values; ``tt.default_generator`` by default.
 
     Raises:
         ValueError: a size below 1, an unknown wiring or mix, a forget_bias that is not finite.
@@ -121,7 +121,7 @@ class NestedModel(Module):
         return list(self.levels[level_name].parameters())
 
     def count_parameters(self, level_name: str | None = None) -> int:
-        """How many numbers are learned, in one level or in all of the model."""
+        """The number of learned values, in one level or in all of the model."""
         found = self.parameters() if level_name is None else self.get_level_params(level_name)
         return sum(p.numel() for p in found if p.requires_grad)
 
@@ -163,7 +163,7 @@ class NestedModel(Module):
 
 
 class NestedModelWithSurprise(NestedModel):
-    """A :class:`NestedModel` that can show what its levels saw and made.
+    """A :class:`NestedModel` that can return the inputs and outputs of its levels.
 
     Same arguments. ``activations`` and ``inputs`` are tensors of the graph, so that
     :class:`SurpriseLossComputer` can ask for the gradient at them.

@@ -162,7 +162,7 @@ class LevelOptimizers:
             _foreach.clip_(grads, _foreach.grad_norm(grads), self.max_norm)
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all levels, and what they had accumulated."""
+        """Forget the gradients of all levels, accumulated ones too."""
         for level, optimizer in self.optimizers.items():
             optimizer.zero_grad()
             self.pending[level] = 0
@@ -170,7 +170,7 @@ class LevelOptimizers:
     # --- rates ----------------------------------------------------------------------------------
 
     def set_lr(self, lr: float | Mapping[str, float]) -> None:
-        """A new rate, or new rates by level, scaled as ``lr_scale`` says.
+        """Set a new rate, or new rates by level, scaled by ``lr_scale``.
 
         Raises:
             ValueError: a rate that is no finite number >= 0; other levels than the model's.
@@ -257,7 +257,7 @@ class LevelOptimizers:
             for part, state in parts:
                 undo.append((part, _copied(part.state_dict())))
                 part.load_state_dict(state)
-        except BaseException:  # whatever it is, an interrupt as well: all of it or nothing
+        except BaseException:  # any exception, an interrupt as well: all of it or nothing
             for part, before in undo:
                 part.load_state_dict(before)
             raise

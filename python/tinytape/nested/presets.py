@@ -47,7 +47,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "chunk_sizes": _CHUNKS,
         "optimizers": {"make": "SGD", "lr": 0.1, "reduction": "sum"},
     },
-    # All levels at every step: what the schedules have to be better than.
+    # All levels at every step: the baseline for the schedules.
     "plain": {
         "model": _RECIPE,
         "chunk_sizes": dict.fromkeys(_CHUNKS, 1),

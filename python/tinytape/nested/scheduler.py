@@ -117,7 +117,7 @@ class ChunkedUpdateScheduler:
         return max(1.0, self.chunk_sizes[level_name] / (self.tokens_per_step or 1))
 
     def get_update_count(self, level_name: str) -> int:
-        """How often the level was updated.
+        """The number of updates of the level so far.
 
         Raises:
             ArgumentError: (a ValueError) no such level.
@@ -151,7 +151,7 @@ class ChunkedUpdateScheduler:
         self.update_counts = dict.fromkeys(self.chunk_sizes, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was noted, by level."""
+        """The counts and the last steps of updates, by level."""
         return {name: dict(getattr(self, name)) for name in _STATE}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:

@@ -63,7 +63,7 @@ class LearnedStarts:
                 self._starts |= {name: p.detach().clone() for name, p in named}
 
     def restart(self, slow_level: str) -> None:
-        """Begin again what follows a level that was updated just now."""
+        """Start the next faster level again, after ``slow_level`` was updated."""
         for name, param in self._follows.get(slow_level, []):
             start = self._starts[name]
             with no_grad():

@@ -129,7 +129,7 @@ class CarriedState:
         self.tensors = {name: x.masked_fill(rows, 0.0) for name, x in self.tensors.items()}
 
     def snapshot(self) -> CarriedState:
-        """The same tensors and counts, which stay whatever happens to these."""
+        """The same tensors and counts, which do not change with these."""
         same = copy.copy(self)
         same.tensors = dict(self.tensors)
         return same

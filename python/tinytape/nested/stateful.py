@@ -106,7 +106,7 @@ class NestedModelWithState(NestedModelWithSurprise):
         reset_states: bool = False,
         boundaries: Any = None,
     ) -> tuple[Tensor, Info | None]:
-        """(B, T, C) -> ((B, T, C), None or what the levels saw and made).
+        """(B, T, C) -> ((B, T, C), None or the inputs and outputs of the levels).
 
         A batch of another size keeps the state of the first rows; new rows begin with zeros.
 
@@ -114,9 +114,9 @@ class NestedModelWithState(NestedModelWithSurprise):
             compute_surprise: as in :class:`NestedModelWithSurprise`.
             reset_states: begin with zeros in all rows.
             boundaries: (B, T), bool: tokens with which something new begins. The LSTM's state of
-                that row is zero before each of them, and what a level remembers is not seen from
-                the first of them on; its memory then begins again, with the mean over what
-                follows the last of them.
+                that row is zero before each of them, and a level's memory is not used from the
+                first of them on; its memory then begins again, with the mean over the tokens after
+                the last of them.
 
         Raises:
             ValueError: other shapes, an unknown mode, or boundaries that are not booleans.
@@ -157,7 +157,7 @@ class NestedModelWithState(NestedModelWithSurprise):
             y: Tensor
             y, carried.lstm = level(x, carried.lstm)
             return y
-        # The sequence is cut where any row begins anew; rows that do not go on as they were.
+        # The sequence is cut where any row begins again; the other rows continue unchanged.
         h, c = carried.lstm
         cuts = np.flatnonzero(marks.any(axis=0)).tolist()
         edges = [*([] if cuts[0] == 0 else [0]), *cuts, x.shape[1]]
@@ -207,7 +207,7 @@ class NestedModelWithState(NestedModelWithSurprise):
 
     @property
     def total_resets(self) -> int:
-        """How often all rows were reset."""
+        """The number of resets of all rows."""
         return self._carried.total_resets
 
     def reset_states(self, batch_size: int | None = None) -> None:

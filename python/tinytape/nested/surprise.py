@@ -132,7 +132,7 @@ class SurpriseLossComputer:
 
         Args:
             main_loss: a scalar that depends on the activations; its graph is kept.
-            surprise_info: what the model gave with ``compute_surprise=True``.
+            surprise_info: from the model with ``compute_surprise=True``.
             force_compute: whether or not the terms are due; the step is then not counted.
 
         Returns:

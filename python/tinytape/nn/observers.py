@@ -25,7 +25,7 @@ from ..tensor import Tensor
 
 
 class Observer(Protocol):
-    """What :func:`add_observer` takes."""
+    """The protocol of an observer, for :func:`add_observer`."""
 
     def observe(self, weight: Tensor, input: Tensor) -> None:
         """``weight`` (out, in) was multiplied with ``input`` (..., in). Nothing is recorded."""

@@ -96,5 +96,5 @@ def draw(path: Path, title: str, study: Study, finished: Finished) -> None:
 
 
 def _perplexity(metrics: dict[str, Any]) -> float:
-    """Held out. A run that went astray has up to 1e304, where no axis can show the others."""
+    """The held-out perplexity, bounded: a diverged run has up to 1e304, which no axis can show."""
     return float(min(metrics["val_perplexity"], _ASTRAY))

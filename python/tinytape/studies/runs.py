@@ -38,7 +38,7 @@ from ..training.signals import StopSignals
 from .catalogue import RANDOM, Study, Variant
 from .child import how_it_ended, train_in_child
 
-BATCH_SIZE = 32  # where nobody says another
+BATCH_SIZE = 32  # the default
 RANDOM_CHARACTERS = 1_000_000
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'\"\n-()"
 _PATIENCE = 60.0  # seconds for the run of a study that was killed, to finish its step and save
@@ -197,7 +197,7 @@ def _require_same(run: Run, folder: RunFolder, text_of: Callable[..., Text]) -> 
 
 
 def _wait_for(folder: RunFolder, say: Callable[[str], None], stop: StopSignals) -> None:
-    """Until nobody trains there: a run saves after the study that began it was killed."""
+    """Wait until no process trains there: a run saves after the study that began it was killed."""
     begun = time.monotonic()
     said = False
     while folder.path.is_dir() and stop.requested is None:

@@ -82,7 +82,7 @@ def _options(specs: tuple[ModelSpec, ...]) -> dict[str, Option[Any]]:
 
 
 def _shown(option: Option[Any], specs: tuple[ModelSpec, ...]) -> Option[Any]:
-    """The option, with what the models say of its default in the text of the default."""
+    """The option, with the models' own defaults in the text of the default."""
     texts = "".join(spec.shown_defaults.get(option.name, "") for spec in specs)
     shown = option.metadata["shown"].replace("{models}", texts)
     made = copy.copy(option)

@@ -125,7 +125,7 @@ def read_final_weights(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, bytes, Header]]:
-    """The file, and what it begins with, which was read."""
+    """The file, and its first bytes, which were read."""
     try:
         with open_regular(path) as file:
             yield (file, *read_header(file, os.fstat(file.fileno()).st_size, path))
@@ -136,7 +136,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, bytes, Header]]:
 
 
 def _about(header: Header, path: Path) -> tuple[About, str]:
-    """What the metadata say, and the digest among them."""
+    """The content of the metadata, and the digest among them."""
     if header.metadata == _OLD:
         return About(None, None, None), ""
     found, step = header.metadata, header.metadata.get("step", "")

@@ -92,7 +92,7 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         CheckpointError: it is absent, damaged, of another version, or of another step than the
-            folder's name says. A folder whose name says nothing has the step of its manifest.
+            folder's name. A folder with another kind of name has the step of its manifest.
     """
     source = path / MANIFEST
     try:
@@ -106,7 +106,7 @@ def read_manifest(path: Path) -> Manifest:
             f"{source}: format {reprlib.repr(manifest.get('format'))} version "
             f"{reprlib.repr(version)}, expected {FORMAT!r} version {VERSION} or earlier"
         )
-    # No digest covers this file: any change to it must show in what it says or in its form.
+    # No digest covers this file: any change to it must show in its content or in its form.
     if data != pack_json(manifest):
         raise CheckpointError(f"{source}: damaged (not in the form in which manifests are written)")
     step, named = manifest.get("step"), STEP_FOLDER.fullmatch(path.name)

@@ -23,7 +23,7 @@ from .errors import ConfigError
 
 # Of weights: themselves, gradients, and two moments.
 _PER_WEIGHT = 4
-# What a step keeps is an estimate; only what is far beyond the memory is refused.
+# The memory of a step is an estimate; only a need far beyond the memory is refused.
 _DOUBT = 2
 
 

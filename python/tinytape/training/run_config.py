@@ -38,7 +38,7 @@ def unpack_config(data: bytes, source: Path) -> dict[str, Any]:
     record = unpack_json(data, source)
     stated = record.pop(_SEAL, None)
     if stated is None:
-        # A record of ours knows these keys alone: another one is what a flipped bit made of it.
+        # A record of ours has these keys alone: a flipped bit made any other one.
         whole = record.get("format") != "tinytape-run" or record.keys() <= CONFIG.keys()
     else:
         whole = stated == _digest(record)

@@ -87,7 +87,7 @@ class Session:
     model: tt.nn.Module
     generator: tt.Generator  # drew the weights, draws the dropout masks
     task: WindowTask  # how the model is fed and judged
-    updates: Updates  # what is done with gradients
+    updates: Updates  # the use of gradients
     counters: Counters
 
     @property
@@ -229,7 +229,7 @@ class Session:
         return comparable
 
     def _other_way(self, checkpoint: Checkpoint) -> str:
-        """How to go on with the text at hand, or why nothing can."""
+        """A message: how to resume with the text that was found, or why that is impossible."""
         known = checkpoint.tokenizer
         strange = set(self.corpus.text).difference(known.characters) if known else None
         if strange:
@@ -284,7 +284,7 @@ def build_session(
         raise ConfigError(f"model: expected one of {known}; got {config.model!r}")
     corpus = load_corpus(config.data) if fed is None else load_again(config.data, fed)
     if corpus.name == FALLBACK_CORPUS:
-        # The run goes on with this text, also when a network answers one day.
+        # The run continues with this text, also when a network answers later.
         config = dataclasses.replace(config, data=FALLBACK_CORPUS)
     tokenizer = tokenizer or CharTokenizer.from_text(corpus.text)
     if config.threads is not None:
@@ -333,7 +333,7 @@ def _in_words(sha256: str | None, cut: int | None) -> str:
 
 
 def _counters(record: dict[str, Any], checkpoint: Checkpoint) -> Counters:
-    """What is known of them; a later tinytape may count more, an earlier one counted less."""
+    """The known counters; a later tinytape may have more, an earlier one had fewer."""
     known = {f.name for f in dataclasses.fields(Counters)}
     counters = Counters(**{name: record[name] for name in known & record.keys()})
     if counters.step != checkpoint.step:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
-BROKEN_PIPE_EXIT = 128 + 13  # what a shell reports for a program that SIGPIPE ended
+BROKEN_PIPE_EXIT = 128 + 13  # the exit code of a program that SIGPIPE ended, in a shell
 # One request can arrive twice: timeout(1) signals the process and then its group, and a wrapper
 # passes on the Ctrl-C that the terminal sent to both. A busy machine may show the second one late;
 # who asks twice as quickly as that asks once more, which costs less than what would not be saved.

@@ -103,7 +103,7 @@ def _leave_out(
     before: list[Snapshot],
     note: Callable[[str], None],
 ) -> None:
-    """Go on without this step where the settings allow it; else NonFiniteError."""
+    """Continue without this step where the settings allow it; else raise NonFiniteError."""
     counters, allowed = session.counters, session.config.skip_nonfinite
 
     def again() -> None:

@@ -64,10 +64,10 @@ class Saved:
 
 
 def verify(target: str | os.PathLike[str]) -> Iterator[Saved]:
-    """Look at everything that is saved in a run folder, or at one checkpoint folder.
+    """Check everything that is saved in a run folder, or one checkpoint folder.
 
     The checkpoints come first, the newest before the others; then the best, the final weights, and
-    what belongs to all of them. What a run that goes on removes meanwhile is left out.
+    the files that belong to all of them. A checkpoint that the run removes meanwhile is left out.
 
     Raises:
         RunError: neither is there.
@@ -96,7 +96,7 @@ def verify(target: str | os.PathLike[str]) -> Iterator[Saved]:
 def choose(target: str | os.PathLike[str]) -> tuple[Checkpoint, list[str]]:
     """The checkpoint that is meant: the folder itself, or the latest of a run.
 
-    Returns it with what is wrong with each newer one.
+    Returns it with the problem of each newer one.
 
     Raises:
         CheckpointError: it is damaged, or there is no good one.
@@ -180,7 +180,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
 def bytes_in(path: Path) -> int:
     """The size of a file, or of the files in a folder."""
     size = 0
-    with contextlib.suppress(OSError):  # what a run that goes on removes meanwhile
+    with contextlib.suppress(OSError):  # a running training removes it meanwhile
         for entry in list(path.iterdir()) if path.is_dir() else [path]:
             about = entry.lstat()
             size += about.st_size if stat.S_ISREG(about.st_mode) else 0
@@ -197,7 +197,7 @@ def written_at(path: Path) -> datetime | None:
 
 
 def _checkpoint_or_none(target: str | os.PathLike[str]) -> Path | None:
-    """The folder when its name or manifest says that it is a checkpoint, None for that of a run."""
+    """The folder when its name or manifest is that of a checkpoint, None for that of a run."""
     path = Path(target)
     if not is_checkpoint(path):
         return None
@@ -207,7 +207,7 @@ def _checkpoint_or_none(target: str | os.PathLike[str]) -> Path | None:
 
 
 def _verify_all(folder: Path, kind: str) -> Iterator[tuple[Saved, Checkpoint | None]]:
-    """All checkpoints in a folder; beside those that are good what they say, without arrays."""
+    """All checkpoints in a folder; with the good ones their JSON content, without arrays."""
     seen: set[Path] = set()
     for _ in range(ATTEMPTS):
         for path in list_checkpoints(folder):

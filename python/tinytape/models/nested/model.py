@@ -146,8 +146,8 @@ class NestedLM(Module):
     Args:
         config: its sizes and wiring.
         generator: draws the weights (the same seed gives the same weights) and, in training with
-            dropout, the masks; ``tt.default_generator`` unless told.
-        dtype: of the parameters; float32 unless told.
+            dropout, the masks; ``tt.default_generator`` by default.
+        dtype: of the parameters; float32 by default.
     """
 
     def __init__(
@@ -203,10 +203,10 @@ class NestedLM(Module):
         reset_states: bool | None = None,
         boundaries: Any = None,
     ) -> tuple[Tensor, Info | None]:
-        """The logits, and what the levels saw and made if ``compute_surprise``.
+        """The logits, and the inputs and outputs of the levels if ``compute_surprise``.
 
         Args:
-            reset_states: begin with zeros; unless told, where the model is not persistent.
+            reset_states: begin with zeros; by default where the model is not persistent.
             boundaries: (B, T), bool: tokens with which a document begins; see
                 :class:`tinytape.nested.NestedModelWithState`.
 

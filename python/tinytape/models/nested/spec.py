@@ -91,7 +91,7 @@ class NestedSpec(ModelSpec):
         return super().why_fixed(train, name, value)
 
     def report(self, train: Any, model: Any) -> list[tuple[str, str]]:
-        """How the levels are wired and updated, what they remember, and surprise."""
+        """Lines about the wiring and updates of the levels, their memories, and surprise."""
         chunks = f"{train.chunk_sizes.replace(',', ', ')} {train.chunk_unit}"
         rates = ", rates divided by these" if train.level_rates == "divided" else ""
         last = {"never": "last", "document": "last for a document"}

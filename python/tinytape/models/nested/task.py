@@ -54,7 +54,7 @@ class NestedTask(StreamTask):
         self.nested = model.nested
         super().__init__(model, splits, config, text)
         self.surprise: SurpriseLossComputer | None = None
-        # What the levels are told: "second_order", that they will be differentiated twice.
+        # The levels' mode: "second_order" says that they will be differentiated twice.
         self._surprise = "second_order" if config.surprise == "second_order" else True
         if config.surprise != "off":
             weights = map(float, config.surprise_weights.split(","))

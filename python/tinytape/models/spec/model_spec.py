@@ -41,8 +41,8 @@ class ModelSpec:
         presets: by name, all of a config but ``vocab_size``.
         settings: a frozen dataclass whose fields are made by ``tinytape.settings.setting``: the
             model's own settings, which become flags and TOML keys.
-        task: how the model is fed and judged: windows at random places, unless told.
-        updates: what a step does with gradients: one optimiser, unless told.
+        task: how the model is fed and judged: windows at random places by default.
+        updates: what a step does with gradients: one optimiser by default.
         shown_defaults: by setting, what its help says about this model's default.
     """
 
@@ -88,7 +88,7 @@ class ModelSpec:
         """
 
     def config_options(self, train: TrainSettings) -> dict[str, Any]:
-        """What the settings say about the model's config; the rest is that of the preset.
+        """The fields of the model's config that the settings give; the others are the preset's.
 
         Raises:
             ConfigError: for settings that do not fit together.
@@ -101,7 +101,7 @@ class ModelSpec:
         return {name: x for name, x in given.items() if name in known and x is not None}
 
     def why_fixed(self, train: TrainSettings, name: str, value: Any) -> str | None:
-        """Why a run with these settings cannot go on with ``value`` of a setting; None if it can.
+        """Why ``value`` of a setting is not possible when a run is resumed; None if it is.
 
         Args:
             train: the settings of the run.

@@ -17,7 +17,7 @@ from ...tensor import Tensor
 class Cache(Protocol):
     """The tokens that a model has read: a :class:`RecurrentState`, ``nn.KVCache`` or its own."""
 
-    #: How many tokens it has room for; None where there is no bound.
+    #: The most tokens that it holds; None for no bound.
     context: int | None
 
     def reset(self) -> None:

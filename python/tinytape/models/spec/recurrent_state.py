@@ -40,7 +40,7 @@ class RecurrentState:
         0.0
     """
 
-    #: How many tokens it has room for: no bound.
+    #: The most tokens that it holds: no bound.
     context = None
 
     def __init__(self, **tensors: Tensor) -> None:

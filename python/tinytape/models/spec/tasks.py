@@ -1,4 +1,4 @@
-"""How a kind of model is fed and judged: windows at random places, or contiguous streams.
+"""Tasks: how a kind of model is fed and judged, with random windows or with contiguous streams.
 
 >>> import numpy as np
 >>> from tinytape.models.spec import cross_entropy
@@ -23,7 +23,7 @@ from .evaluate import held_out_loss, stream_loss
 from .train_settings import TrainSettings
 
 Array = np.ndarray | Tensor
-_STATE = "model_state."  # and a name: an array of what the model remembers
+_STATE = "model_state."  # and a name: an array of the model's state
 
 
 class WindowTask:

@@ -1,4 +1,4 @@
-"""How a step updates the weights with its gradients: one optimiser and its schedule.
+"""Updates: what a step does with its gradients, by default one optimiser and its schedule.
 
 >>> from tinytape.models.spec import build_optimizer
 >>> from tinytape.training import TrainConfig, resolve
@@ -26,7 +26,7 @@ from .schedule import learning_rate
 from .train_settings import TrainSettings
 
 Named = list[tuple[str, Parameter]]
-# Rules that need what the layers were given, beside the gradients.
+# Rules that need the layers' inputs beside the gradients.
 WITH_INPUTS = ("delta_rule", "delta_adam", "dgd")
 
 
