@@ -34,10 +34,10 @@ class Operators:
         return get_item(self, index)
 
     def __setitem__(self: Any, index: Any, value: Any) -> None:
-        """Overwrite elements of a leaf with a value that broadcasts to them; never recorded.
+        """Overwrite elements of a leaf with a value that broadcasts to them.
 
-        The cost grows with the elements written. Where an index names an element twice, the last
-        value stays.
+        Unlike PyTorch's, never recorded. The cost grows with the elements written. Where an index
+        names an element twice, the last value stays.
 
         Raises:
             TapeStateError: for a tensor that an operation recorded or that requires grad.

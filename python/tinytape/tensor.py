@@ -208,6 +208,8 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
     def copy_(self, src: Any, non_blocking: builtins.bool = False) -> Tensor:
         """Overwrite the values with those of a Tensor, array or number; returns self.
 
+        As ``torch.Tensor.copy_``, but never recorded.
+
         Args:
             src: broadcast to this shape and converted to this type.
             non_blocking: changes nothing: there is nothing to wait for.
@@ -245,6 +247,8 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
     def fill_(self, value: Scalar) -> Tensor:
         """Overwrite all values with one number, as :meth:`copy_` does; returns self.
 
+        As ``torch.Tensor.fill_``, but never recorded.
+
         Raises:
             NumberError: for a number that the type does not hold.
             TapeStateError: for a tensor that an operation recorded.
@@ -253,6 +257,8 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
 
     def zero_(self) -> Tensor:
         """Overwrite all values with 0; returns self.
+
+        As ``torch.Tensor.zero_``, but never recorded.
 
         Raises:
             TapeStateError: for a tensor that an operation recorded.

@@ -325,6 +325,16 @@ def test_sources_are_named():
     assert not lacking, sorted(set(lacking))
 
 
+def test_the_name_in_pytorch_is_the_same():
+    wrong = []
+    for module in WITH_A_SOURCE:
+        for value in _of_module(module):
+            for named in re.findall(r"\b[Aa]s ``torch\.([\w.]+)``", value.__doc__ or ""):
+                if named.rpartition(".")[2] != value.__name__:
+                    wrong.append(f"{value.__module__}.{value.__qualname__}: torch.{named}")
+    assert not wrong, sorted(set(wrong))
+
+
 # ---- examples ------------------------------------------------------------------------------------
 
 
