@@ -27,8 +27,8 @@ from typing import Any
 import pytest
 
 import tinytape as tt
-from tests.ops import ALIASES, rows
-from tinytape import training
+from tests.ops import ALIASES, Float, Mask, Row, rows
+from tinytape import errors, training
 from tinytape.training.progress import Console
 
 COMMANDS = {"train", "generate", "plot", "checkpoint", "study"}
@@ -279,17 +279,42 @@ def test_functions_of_tensors_name_shapes():
     assert _lacking(_without_shape) == []
 
 
-def test_functions_of_some_dtypes_name_them():
-    lacking = []
+def _functions() -> dict[str, tuple[Any, Row]]:
+    """The public functions that have a row in the test table, with it."""
+    found = {}
     for key, row in rows().items():
         function = getattr(tt, key, None) or getattr(tt.nn.functional, key, None)
-        if not inspect.isfunction(function) or key in ALIASES:
-            continue
-        doc, kinds = inspect.getdoc(function) or "", row.integers
-        if kinds is False and not re.search(r"float(32|ing)|int64|integers|bool", doc):
-            lacking.append(f"{key}: refuses integers, and names no dtype")
-        if isinstance(kinds, str) and kinds not in doc:
-            lacking.append(f"{key}: gives {kinds} of integers, and does not say so")
+        if inspect.isfunction(function) and key not in ALIASES:
+            found[key] = function, row
+    return found
+
+
+def _given(input: Any, kind: tt.dtype) -> tt.Tensor:
+    if isinstance(input, Float):
+        return tt.ones(input.shape, dtype=kind)
+    return tt.zeros(input.shape, dtype=tt.bool if isinstance(input, Mask) else tt.int64)
+
+
+@pytest.mark.parametrize("kind", [tt.int64, tt.bool], ids=lambda kind: kind.name)
+def test_a_refusal_of_a_dtype_is_said(kind):
+    lacking = []
+    for key, (function, row) in _functions().items():
+        try:
+            row.large.run(*(_given(x, kind) for x in row.large.inputs))
+        except errors.DTypeError:
+            if "DTypeError" not in (function.__doc__ or "").partition("Raises:")[2]:
+                lacking.append(key)
+        except (errors.ArgumentError, IndexError):  # such a number where the function takes another
+            pass
+    assert not lacking, lacking
+
+
+def test_a_dtype_that_follows_from_integers_is_said():
+    lacking = [
+        key
+        for key, (function, row) in _functions().items()
+        if isinstance(row.integers, str) and row.integers not in (function.__doc__ or "")
+    ]
     assert not lacking, lacking
 
 

@@ -136,6 +136,7 @@ def scaled_dot_product_attention_qkvpacked(
     Raises:
         ShapeError: qkv of another shape, or heads that do not divide C.
         ArgumentError: dropout_p outside [0, 1].
+        DTypeError: for integers and bools.
     """
     if not 0.0 <= dropout_p <= 1.0:
         raise ArgumentError(f"{_PACKED}: dropout_p must be between 0 and 1, got {dropout_p}")
@@ -170,6 +171,7 @@ def scaled_dot_product_attention_with_kvcache(
         ShapeError: shapes that do not fit.
         ArgumentError: n more positions do not fit.
         TapeStateError: a cache that is not contiguous, or the result of a recorded operation.
+        DTypeError: for integers and bools, or types that differ.
 
     PyTorch has no name for it; FlashAttention's is ``flash_attn_with_kvcache``.
     """
