@@ -26,7 +26,7 @@ Content = bytes | Iterable[bytes | memoryview]
 # A killed process can leave files and folders with this prefix. They are never read, and all may be
 # removed but one kind: an old folder whose replacement never got its name (see remove_leftovers).
 TEMPORARY_PREFIX = ".tmp-"
-# Never rename a leftover to "." or "..", whatever its own name says.
+# Never rename a leftover to "." or "..", even if its name contains one.
 _ASIDE = re.compile(re.escape(TEMPORARY_PREFIX) + r"old-(?!\.{1,2}-[0-9]+$)(.+)-[0-9]+")
 _BEGUN = re.compile(re.escape(TEMPORARY_PREFIX) + r"(.+)-[0-9]+")
 # Errors of a file system that cannot sync a folder. The program then continues, as SQLite and

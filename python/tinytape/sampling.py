@@ -1,4 +1,4 @@
-"""Sampling: text from a trained model, one token at a time, with a cache of what it has read.
+"""Sampling: text from a trained model, one token at a time, with a cache of the tokens so far.
 
 >>> from tinytape.sampling import generate
 >>> model = tt.models.create("tiny", vocab_size=5, generator=tt.Generator(0))

@@ -59,7 +59,7 @@ def setting(
         metavar: its value in the help.
         choices: the texts that are allowed.
         low, high, above, below: bounds of a number; the first two are allowed themselves.
-        form: returns a text as it is kept, or raises ValueError with what was expected.
+        form: returns a text as it is kept, or raises ValueError with the form that was expected.
         may_change: free to differ on resume.
         optional: None is a value as well, also in a run that trains.
         measures: held-out losses depend on it, so those from before a change cannot be compared.

@@ -184,7 +184,7 @@ class GPT(Module):
             cache: from :meth:`new_cache`; filled as a side effect. Needs ``tt.no_grad()``.
 
         Raises:
-            ValueError: not two dimensions, longer than the context, or a cache without room.
+            ValueError: not two dimensions, longer than the context, or a full cache.
             IndexError: a token outside the vocabulary.
             TapeStateError: a cache while gradients are enabled.
         """

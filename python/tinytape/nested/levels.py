@@ -24,7 +24,7 @@ LEVELS = ("level1_fast", "level2_medium", "level3_slow")
 
 
 class FastLevel(LSTM):
-    """One layer of LSTM of width C, batch first; plainly that unless an option says more.
+    """One layer of LSTM of width C, batch first, with options.
 
     y = h, or with ``residual`` y = x + h, where h is the LSTM's output of x, or with ``norm`` of
     LayerNorm(x).
@@ -34,7 +34,7 @@ class FastLevel(LSTM):
         residual: add the input.
         norm: normalise the input of the LSTM.
         forget_bias: added to the forget gate's part of ``bias_ih_l0`` when it is drawn. At 0 a new
-            cell forgets half of what it holds at each step, at 1 a quarter (Gers et al. 2000).
+            cell forgets half of its content at each step, at 1 a quarter (Gers et al. 2000).
         dtype: of the parameters; float32 by default.
         generator: draws the initial values.
 

@@ -44,7 +44,7 @@ class NestedModel(Module):
       level begin: each level but the slowest starts again, whenever the next slower one has been
       updated, from a value that is learned at the pace of that slower one. It is a rule for
       updates, so :class:`LevelOptimizers` does it, when it finds this wiring: see
-      :class:`LearnedStarts` for what is approximated.
+      :class:`LearnedStarts` for the approximation.
 
     Args:
         input_size: C.
@@ -177,7 +177,7 @@ class NestedModelWithSurprise(NestedModel):
 
         Args:
             compute_surprise: True, or the mode of :class:`SurpriseLossComputer` that it is for:
-                with "second_order" the levels keep what makes that mode quicker.
+                with "second_order" the levels keep results that make that mode quicker.
 
         Raises:
             ValueError: another shape, or no such mode.

@@ -42,7 +42,7 @@ class LevelOptimizers:
     g_1, ..., g_k that came since its last update,
 
     - ``reduction="mean"``: their mean. For Adam and its like, which divide the gradient by its own
-      size: each update moves the weights by about the rate, whatever the chunk.
+      size: each update moves the weights by about the rate, for any chunk.
     - ``reduction="sum"``: their sum, with a rate that is not scaled: equation 31 (arXiv: 71) of
       Nested Learning, theta <- theta - eta sum of C error terms. For plain SGD; to Adam sum and
       mean are the same but for eps.
@@ -50,7 +50,7 @@ class LevelOptimizers:
     ``lr_scale="divided"`` divides the rate of a level by the steps that its chunk lasts. The
     original system did that with Adam, which slows a level by C^2: ``PRESETS["original"]``.
 
-    Every parameter learns: what belongs to no level, such as an embedding and a head around the
+    Every parameter learns: one that belongs to no level, as of an embedding or a head around the
     nested model, is updated with the fastest level. In the nested wiring levels also begin again
     from :class:`LearnedStarts`.
 
@@ -202,7 +202,7 @@ class LevelOptimizers:
 
     def __getstate__(self) -> dict[str, Any]:
         """Parameters leave their gradients behind when they are pickled or copied, as in PyTorch;
-        so what they had added up is not counted either. ``state_dict`` has them."""
+        so their sums are not counted either. ``state_dict`` has them."""
         return {**self.__dict__, "pending": dict.fromkeys(self.pending, 0)}
 
     def state_dict(self) -> dict[str, Any]:
@@ -297,7 +297,7 @@ def _by_level(
 
 
 def _copied(tree: Any) -> Any:
-    """The state with its tensors copied, so that it stays what it was."""
+    """The state with its tensors copied, so that it does not change."""
     if isinstance(tree, Tensor):
         return tree.numpy()
     if isinstance(tree, Mapping):

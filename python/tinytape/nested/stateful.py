@@ -36,14 +36,14 @@ from .state import Array, CarriedState, as_mask
 
 
 class NestedModelWithState(NestedModelWithSurprise):
-    """A nested model whose LSTM goes on, in each row of the batch, where it was.
+    """A nested model whose LSTM continues, in each row of the batch, from its last state.
 
     Feed it contiguous streams: row r of a batch continues row r of the batch before. The state
     belongs to the graph that made it until :meth:`detach_states`, which is to be called after each
     update (truncated back-propagation through time); the values stay.
 
     With ``memory={"level2_medium": 16.0, "level3_slow": 256.0}`` those levels keep a leaky memory
-    of what they gave, with a time constant of tau batches of their own. A batch is a call, or
+    of their outputs, each with its own time constant of tau batches. A batch is a call, or
     ``memory_length`` tokens where that is given: then a text that is read token by token, as in
     writing, is remembered as long as in training. With T tokens in a call, L in a batch:
 
@@ -51,7 +51,7 @@ class NestedModelWithState(NestedModelWithSurprise):
         y_t = f(x_t + g * m_(t-1)),  with residual  y_t = x_t + f(x_t + g * m_(t-1))
 
     with one m (C,) for each row and g (C,) learned from zeros (``memory_gain``, of the level).
-    No gradient flows into m: what is remembered is a number, how it is used is learned.
+    No gradient flows into m: only its use, g, is learned.
 
     Args:
         input_size, hidden_size: as in :class:`NestedModel`; hidden_size is 4 input_size for None.

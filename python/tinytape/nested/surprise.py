@@ -36,7 +36,7 @@ class SurpriseLossComputer:
     y is (B, T, C), n is the number of its elements, clip(g) keeps g within +-gradient_clip_value,
     and stop() is a constant to the gradient. A level of weight w adds
 
-    - ``"detached"``: w mean((y - stop(clip(g)))^2). What the original system ran, for equation 27
+    - ``"detached"``: w mean((y - stop(clip(g)))^2). The original system used it for equation 27
       of Nested Learning. Its gradient at y is 2w/n (y - g). Since g is itself a derivative of a
       mean over the batch, with 1 / (B T) in it, it is far smaller than y: this is in effect a
       penalty on the square of the activations, and nothing is predicted.
@@ -53,7 +53,7 @@ class SurpriseLossComputer:
       learning rate: one step of back-propagation already *is* this regression. The sum, and not
       the mean, since g has the 1/(B T) of the mean loss in it.
 
-    In every mode the gradient goes on from y to the level and to what lies below it.
+    In every mode the gradient flows from y to the level and to the layers below it.
 
     What the modes cost: "detached" needs nothing but the penalty where the target is lost in
     rounding anyway, that is where 2w/n is at most 8 eps of the dtype (in float32 and w = 0.05, from

@@ -26,7 +26,7 @@ _MATRICES = {LSTM: "weight_", LSTMCell: "weight_", Linear: "weight"}
 
 
 class _Place(NamedTuple):
-    """A weight that is watched, with its name, its layer, and what was added up so far."""
+    """A weight that is observed, with its name, its layer, and its sums so far."""
 
     name: str
     weight: Tensor

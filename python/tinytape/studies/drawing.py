@@ -63,8 +63,8 @@ def draw(path: Path, title: str, study: Study, finished: Finished) -> None:
                 (seeds[0]["step"], statistics.fmean(map(_perplexity, seeds)))
                 for seeds in zip(*runs, strict=False)
             ]
-            # Not from step 0, where all are at chance: what they learn would be a line at the
-            # bottom.
+            # Not from step 0, where all are at chance: the later differences would be too small to
+            # see.
             points = [point for point in points if point[0] > 0] or points
             curves.plot(
                 [step for step, _ in points], [mean for _, mean in points], linewidth=2,

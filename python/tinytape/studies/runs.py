@@ -44,7 +44,7 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'\"\n-()
 _PATIENCE = 60.0  # seconds for the run of a study that was killed, to finish its step and save
 _RANDOM_STREAM = int.from_bytes(b"random", "big")
 _FIGURES = ("val_perplexity", "val_bits_per_character", "elapsed_s")  # of every evaluation
-Text = tuple[str, int | None]  # its SHA-256, and where it says that it is cut
+Text = tuple[str, int | None]  # its SHA-256, and its own cut
 
 
 class StudyError(TinytapeError, RuntimeError):

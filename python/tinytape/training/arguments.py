@@ -43,7 +43,7 @@ exit code is then 128 + the signal's number, and --resume goes on.
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and name what was probably meant.
+    """An argument parser whose errors are one line, with the name that was probably meant.
 
     Commands in its texts, ``python -m tinytape.train``, are named as this process was called.
     """

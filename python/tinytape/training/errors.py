@@ -35,7 +35,7 @@ __all__ = [
 
 
 class RunError(TinytapeError, ValueError):
-    """A run folder that is absent, is in the way, or does not hold what was asked of it."""
+    """A run folder that is absent, is in the way, or does not have the requested content."""
 
 
 class FolderGoneError(TinytapeError, OSError):

@@ -1,4 +1,4 @@
-"""``RUN/model.safetensors``: the final weights of a run, with what it takes to verify them.
+"""``RUN/model.safetensors``: the final weights of a run, with the digests that verify them.
 
 Its metadata hold the step, the model's config, the SHA-256 of the tokenizer's file, and the SHA-256
 of the whole file as it would be with zeros for that digest. Files of earlier versions hold none of

@@ -49,7 +49,7 @@ class Manifest:
 
     step: int
     files: dict[str, Entry]
-    data: bytes  # it says so in
+    data: bytes  # of the file
 
 
 class Digest:
@@ -129,7 +129,7 @@ def read_record(path: Path, expected: Entry, limit: int = RECORD_LIMIT) -> bytes
     """A whole file, after comparing it with its entry; a small one.
 
     Raises:
-        CheckpointError: it cannot be read, is too large, or is not what its entry says.
+        CheckpointError: it cannot be read, is too large, or differs from its entry.
     """
     if expected["bytes"] > limit:
         raise CheckpointError(f"{path}: {expected['bytes']} bytes, expected at most {limit}")
@@ -144,7 +144,7 @@ def opened_part(path: Path, expected: Entry) -> Iterator[tuple[BinaryIO, Digest]
     """A file to read to its end, and the digest to update with the bytes that were read.
 
     Raises:
-        CheckpointError: it cannot be opened, or is not what its entry says. An error of the reader
+        CheckpointError: it cannot be opened, or differs from its entry. An error of the reader
             in such a file is replaced by this one.
     """
     try:
@@ -177,7 +177,7 @@ def verified_pieces(path: Path, expected: Entry) -> Iterator[bytes]:
     """A file piece by piece.
 
     Raises:
-        CheckpointError: at its end, unless it was what its entry says.
+        CheckpointError: at its end, when it differs from its entry.
     """
     try:
         with open_regular(path) as file:

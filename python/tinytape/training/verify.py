@@ -44,7 +44,7 @@ class Saved:
 
     path: Path
     kind: str  # "checkpoint", "best", "weights", "config" or "tokenizer"
-    step: int | None  # that its name says
+    step: int | None  # in its name
     bytes: int
     written: datetime | None
     held_out_loss: float | None
@@ -248,7 +248,7 @@ def _verify_weights(folder: RunFolder) -> Saved:
     def check() -> None:
         nonlocal step
         step = about_final_weights(folder.model).step
-        # What is wrong with the config is told of that file, unless the weights need it.
+        # Problems of the config are reported with that file, unless the weights need it.
         record = {} if step is not None else require_config(folder)
         about, weights = read_final_weights(folder.model, record.get("model"), folder.config)
         if about.model is not None:
@@ -266,7 +266,8 @@ def _require_config(folder: RunFolder, good: Checkpoint | None) -> None:
 
 def _require_tokenizer(folder: RunFolder, good: Checkpoint | None) -> None:
     final = None
-    with contextlib.suppress(FileNotFoundError, CheckpointError):  # the second is told of the file
+    # The CheckpointError is reported with the file.
+    with contextlib.suppress(FileNotFoundError, CheckpointError):
         final = about_final_weights(folder.model)
     require_tokenizer(folder, good, final)
 

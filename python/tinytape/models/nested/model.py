@@ -50,7 +50,7 @@ class NestedConfig:
             ``residual`` the feed-forward levels begin by adding nothing.
         medium_memory, slow_memory: time constants of leaky memories, in batches of ``context``
             tokens; None for none.
-        persistent: whether the state goes on from batch to batch.
+        persistent: whether the state continues from batch to batch.
         dropout: probability, after the embedding and before the head.
 
     Raises:

@@ -91,7 +91,7 @@ class LevelUpdates(Updates):
                     )
 
     def leave_out(self, step: int) -> None:
-        """Go on to the next step without the gradients of this one.
+        """Continue with the next step, without the gradients of this one.
 
         The gradients that the levels accumulated before are lost too: they are in the same sums.
         """

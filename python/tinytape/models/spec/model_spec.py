@@ -37,13 +37,13 @@ class ModelSpec:
             It may have ``count_parameters()`` and ``activations_per_token``, which are else counted
             on shapes and measured.
         module: makes the model: ``module(config, generator=None, dtype=None)``. See
-            :class:`LanguageModel` for what it is to have.
+            :class:`LanguageModel` for its methods.
         presets: by name, all of a config but ``vocab_size``.
         settings: a frozen dataclass whose fields are made by ``tinytape.settings.setting``: the
             model's own settings, which become flags and TOML keys.
         task: how the model is fed and judged: windows at random places by default.
         updates: what a step does with gradients: one optimiser by default.
-        shown_defaults: by setting, what its help says about this model's default.
+        shown_defaults: by setting, the words of its help about this model's default.
     """
 
     name: str

@@ -25,7 +25,7 @@ from ...tensor import Tensor
 class RecurrentState:
     """Tensors by name, one row for each text that is read: the ``cache`` of a recurrent model.
 
-    ``forward(idx, cache)`` reads ``cache["hidden"]`` and sets it to what comes after the tokens.
+    ``forward(idx, cache)`` reads ``cache["hidden"]`` and sets it to the state after the tokens.
 
     Args:
         **tensors: their values before the first token, with the rows as first axis.

@@ -171,7 +171,7 @@ def remembered(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def as_saved(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The inverse: the arrays of what a model remembers, by their names in a checkpoint."""
+    """The inverse: the arrays of a model's state, by their names in a checkpoint."""
     return {_STATE + name: array for name, array in arrays.items()}
 
 

@@ -62,7 +62,7 @@ class Updates:
         self.optimizer.zero_grad()
 
     def leave_out(self, step: int) -> None:
-        """Go on to the next step without the gradients of this one."""
+        """Continue with the next step, without the gradients of this one."""
         self.forget()
         self.scheduler.step()
 
