@@ -60,28 +60,32 @@ FAULTS = (
         "(x[r * p->n + i] - mean[r]) * rstd[r]",
         "(x[r * p->n + i] - mean[r])",
     ),
-    vjp("layer_norm", "fused/layer_norm.c", "v_mul(ctx, dy[0], full)", "full"),
+    vjp("layer_norm", "fused/layer_norm.c", "v_mul(ctx, dy[Y], full)", "full"),
     vjp(
         "layer_norm",
         "fused/layer_norm.c",
-        "norm_sum(ctx, dy[0], &r)",
-        "v_scale(ctx, norm_sum(ctx, dy[0], &r), 1.001)",
+        "norm_sum(ctx, dy[Y], &r)",
+        "v_scale(ctx, norm_sum(ctx, dy[Y], &r), 1.001)",
     ),
     vjp(
         "rms_norm",
         "fused/layer_norm.c",
-        "v_call(ctx, TT_OP_rms_norm, in, 2, &attrs)",
-        "v_call(ctx, TT_OP_layer_norm, in, 3, &attrs)",
+        "v_call(ctx, TT_OP_rms_norm, INPUTS(rows, NULL), attrs)",
+        "v_call(ctx, TT_OP_layer_norm, INPUTS(rows, NULL, NULL), attrs)",
     ),
-    kernel("layer_norm_backward", "fused/layer_norm.c", "of_dh * dx + bend * h", "of_dh * dx"),
-    kernel("layer_norm_backward", "fused/layer_norm.c", "d[i] - of_d - h * of_dh", "d[i] - of_d"),
+    kernel(
+        "layer_norm_backward", "fused/layer_norm.c", "mean_dh * dx + h_factor * h", "mean_dh * dx"
+    ),
+    kernel(
+        "layer_norm_backward", "fused/layer_norm.c", "d[i] - mean_d - h * mean_dh", "d[i] - mean_d"
+    ),
     vjp(
         "layer_norm_backward",
         "fused/layer_norm.c",
-        "v_mul(ctx, h, v_mul(ctx, bend, rstd))",
-        "v_mul(ctx, h, bend)",
+        "v_mul(ctx, h, v_mul(ctx, h_factor, rstd))",
+        "v_mul(ctx, h, h_factor)",
     ),
-    vjp("layer_norm_backward", "fused/layer_norm.c", "v_mul(ctx, dg, node->in[2])", "dg"),
+    vjp("layer_norm_backward", "fused/layer_norm.c", "v_mul(ctx, dg, norm_dy)", "dg"),
     kernel(
         "gelu",
         "loops/activations.h",
@@ -115,8 +119,8 @@ FAULTS = (
     kernel(
         "linear",
         "fused/linear.c",
-        "column_sums(dz, rows, out, c->dx[2], c->acc[2]);",
-        "column_sums(dz, rows, out, c->dx[2], true);",
+        "column_sums(dz, rows, out, db, c->acc[LINEAR_BIAS]);",
+        "column_sums(dz, rows, out, db, true);",
     ),
     kernel("linear_activation", "loops/activations.h", "s * (1 + x * (1 - s))", "s * (1 + x * s)"),
     kernel("linear_activation", "loops/activations.h", "y[i] <= 0 ? 0 : dy[i]", "dy[i]"),
@@ -210,7 +214,7 @@ FAULTS = (
     kernel(
         "scaled_dot_product_attention_qkvpacked",
         "fused/scaled_dot_product_attention_qkvpacked.c",
-        "p.dy.data = as_writable(c->dy[0]);",
+        "p.dy.data = as_writable(c->dy[Y]);",
         ";",
     ),
     vjp(
@@ -229,14 +233,14 @@ FAULTS = (
     kernel(
         "cross_entropy",
         "fused/cross_entropy.c",
-        "share * p->w_sum * g",
-        "share * (SUM)p->n * g",
+        "smoothing_each * p->w_sum * g",
+        "smoothing_each * (SUM)p->n * g",
     ),
     vjp(
         "cross_entropy",
         "fused/cross_entropy.c",
-        "v_sub(ctx, v_mul(ctx, share, v_softmax(ctx, x, 1)), certain)",
-        "v_mul(ctx, share, v_softmax(ctx, x, 1))",
+        "v_sub(ctx, v_mul(ctx, row_weight, v_softmax(ctx, x, 1)), soft_target)",
+        "v_mul(ctx, row_weight, v_softmax(ctx, x, 1))",
     ),
     kernel(
         "nll_loss",
@@ -244,7 +248,7 @@ FAULTS = (
         "weight_of_row(p, r) * row_gradient(p, r)",
         "row_gradient(p, r)",
     ),
-    vjp("nll_loss", "fused/cross_entropy.c", "v_neg(ctx, certain)", "certain"),
+    vjp("nll_loss", "fused/cross_entropy.c", "v_neg(ctx, soft_target)", "soft_target"),
     kernel("gather", "ops/gather.c", "*at += part[i];", "*at = part[0];"),
     vjp(
         "scatter_add",
