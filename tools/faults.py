@@ -28,11 +28,11 @@ def vjp(row: str, file: str, right: str, wrong: str) -> Fault:
 
 FAULTS = (
     kernel("exp", "ops/exp.c", "d *b", "d *a"),
-    vjp("exp", "ops/exp.c", "v_mul(ctx, dy[0], node->out[0])", "v_mul(ctx, dy[0], node->in[0])"),
+    vjp("exp", "ops/exp.c", "v_mul(ctx, dy[Y], node->out[Y])", "v_mul(ctx, dy[Y], node->in[X])"),
     kernel("mul", "ops/mul.c", "d *a", "d *b"),
-    vjp("mul", "ops/mul.c", "v_mul(ctx, dy[0], node->in[1])", "dy[0]"),
+    vjp("mul", "ops/mul.c", "v_mul(ctx, dy[Y], node->in[B])", "dy[Y]"),
     kernel("div", "ops/div.c", "-((SUM)d / (SUM)b)", "((SUM)d / (SUM)b)"),
-    vjp("div", "ops/div.c", "v_mul(ctx, da, node->out[0])", "da"),
+    vjp("div", "ops/div.c", "v_mul(ctx, da, node->out[Y])", "da"),
     kernel("tanh", "ops/tanh.c", "1 - b * b", "1 - a * b"),
     kernel(
         "softmax",
@@ -40,7 +40,7 @@ FAULTS = (
         "y[i * stride] * (dy[i * stride] - s)",
         "y[i * stride] * dy[i * stride]",
     ),
-    vjp("softmax", "ops/softmax.c", "v_mul(ctx, y, v_sub(ctx, dy[0], total))", "weighted"),
+    vjp("softmax", "ops/softmax.c", "v_mul(ctx, y, v_sub(ctx, dy[Y], total))", "weighted"),
     kernel(
         "log_softmax",
         "ops/softmax.c",
@@ -98,17 +98,22 @@ FAULTS = (
         "3 * (T)GELU_TANH_CUBIC * x * x",
         "2 * (T)GELU_TANH_CUBIC * x * x",
     ),
-    vjp("gelu", "ops/gelu.c", "times_slope(ctx, node, dy[0], node->in[0])", "dy[0]"),
+    vjp("gelu", "ops/gelu.c", "times_slope(ctx, node, dy[Y], node->in[X])", "dy[Y]"),
     kernel("gelu_backward", "loops/activations.h", "2 - x2", "1 - x2"),
     kernel("gelu_backward", "loops/activations.h", "1 - 2 * s", "1 - s"),
-    vjp("gelu_backward", "ops/gelu.c", "v_mul(ctx, node->in[0], dy[0])", "dy[0]"),
+    vjp(
+        "gelu_backward",
+        "ops/gelu.c",
+        "v_mul(ctx, node->in[GELU_BACKWARD_DY], dy[Y])",
+        "dy[Y]",
+    ),
     vjp("gelu_backward", "ops/gelu.c", "v_mul(ctx, steep, odd)", "steep"),
-    kernel("matmul", "ops/matmul.c", "c->acc[0]", "false"),
+    kernel("matmul", "ops/matmul.c", "c->acc[A]", "false"),
     vjp(
         "matmul",
         "ops/matmul.c",
-        "v_matmul(ctx, v_transpose(ctx, a), dy[0])",
-        "v_neg(ctx, v_matmul(ctx, v_transpose(ctx, a), dy[0]))",
+        "v_matmul(ctx, v_transpose(ctx, a), dy[Y])",
+        "v_neg(ctx, v_matmul(ctx, v_transpose(ctx, a), dy[Y]))",
     ),
     kernel(
         "linear",
@@ -134,14 +139,14 @@ FAULTS = (
     kernel(
         "expand",
         "ops/expand.c",
-        "reduce_sum(&dy, reduced, c->dx[0], x->numel, total, c->acc[0]);",
-        "reduce_sum(&dy, reduced, c->dx[0], x->numel, total, false);",
+        "reduce_sum(&dy, reduced, c->dx[X], x->numel, total, c->acc[X]);",
+        "reduce_sum(&dy, reduced, c->dx[X], x->numel, total, false);",
     ),
     vjp(
         "expand",
         "ops/expand.c",
-        "v_sum(ctx, dy[0], n, dims, true)",
-        "v_scale(ctx, v_sum(ctx, dy[0], n, dims, true), 0.5)",
+        "v_sum(ctx, dy[Y], n, dims, true)",
+        "v_scale(ctx, v_sum(ctx, dy[Y], n, dims, true), 0.5)",
     ),
     kernel(
         "slice",
@@ -155,13 +160,20 @@ FAULTS = (
         "dst[j] += src[i * p->run + j];",
         "dst[j] = src[i * p->run + j];",
     ),
-    vjp("slice", "ops/slice.c", "attrs.n_ints = 5;", "attrs.n_ints = 5, attrs.ints[1] = 0;"),
+    vjp(
+        "slice",
+        "ops/slice.c",
+        "ATTRS(slice_backward, .axis = a.axis, .start = a.start, .step = a.step,\n"
+        "                         .length = a.length, .size = size)",
+        "ATTRS(slice_backward, .axis = a.axis, .start = 0, .step = a.step, .length = a.length, "
+        ".size = size)",
+    ),
     kernel("embedding", "ops/embedding.c", "dst[i] += src[i];", "dst[i] = src[i];"),
     vjp(
         "embedding",
         "ops/embedding.c",
-        "v_call(ctx, TT_OP_embedding_backward, in, 2, &attrs)",
-        "v_scale(ctx, v_call(ctx, TT_OP_embedding_backward, in, 2, &attrs), -1.0)",
+        "v_call(ctx, TT_OP_embedding_backward, INPUTS(dy[Y], index), attrs)",
+        "v_scale(ctx, v_call(ctx, TT_OP_embedding_backward, INPUTS(dy[Y], index), attrs), -1.0)",
     ),
     kernel(
         "scaled_dot_product_attention",
@@ -253,8 +265,8 @@ FAULTS = (
     vjp(
         "scatter_add",
         "ops/gather.c",
-        "v_call(ctx, TT_OP_gather, in, 2, &node->attrs)",
-        "v_scale(ctx, v_call(ctx, TT_OP_gather, in, 2, &node->attrs), 2.0)",
+        "v_call(ctx, TT_OP_gather, INPUTS(dy[Y], index), &node->attrs)",
+        "v_scale(ctx, v_call(ctx, TT_OP_gather, INPUTS(dy[Y], index), &node->attrs), 2.0)",
     ),
     kernel(
         "causal_conv1d",
