@@ -107,7 +107,7 @@ FAULTS = (
         "v_mul(ctx, node->in[GELU_BACKWARD_DY], dy[Y])",
         "dy[Y]",
     ),
-    vjp("gelu_backward", "ops/gelu.c", "v_mul(ctx, steep, odd)", "steep"),
+    vjp("gelu_backward", "ops/gelu.c", "v_mul(ctx, ds_du2, odd)", "ds_du2"),
     kernel("matmul", "ops/matmul.c", "c->acc[A]", "false"),
     vjp(
         "matmul",

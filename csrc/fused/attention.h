@@ -422,7 +422,7 @@ static void attention_lines_of(const attention_plan *p, int64_t pair, int64_t fi
     }
 }
 
-/* The scores in `weights` become weights, and the gradients ds of the weights those of the scores. */
+/* The scores in `weights` become weights, and the gradients ds of weights those of the scores. */
 static void tile_softmax_gradient(const attention_plan *p, const attention_tile *t, T *weights,
                                   T *ds, const attention_lines *of)
 {

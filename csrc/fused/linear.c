@@ -55,7 +55,7 @@ static tt_status linear_forward(tt_call *c)
         e.slopes = call_save(c, LINEAR_SAVED_SLOPES, (size_t)(rows * out) * sizeof(T));
         if (e.slopes == NULL) return TT_ERR_NOMEM;
     }
-    /* The product is added to the residual or to the bias; where both are given, to the residual. */
+    /* The product is added to the residual, or without one to the bias. */
     const T *add = residual != NULL ? residual : e.bias;
     const gemm_args g = {.tb = true,
                          .m = rows,

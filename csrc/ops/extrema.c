@@ -48,13 +48,13 @@ static tt_status amax_backward(tt_call *c)
     fold f = fold_of(c->in[X], c->attrs);
     const T *y = c->out[Y]->data, *dy = c->dy[Y];
     SUM *with = call_scratch(c, (size_t)f.lines * sizeof *with);
-    T *share = call_scratch(c, (size_t)f.lines * sizeof *share);
-    if (with == NULL || share == NULL || fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
+    T *dy_each = call_scratch(c, (size_t)f.lines * sizeof *dy_each);
+    if (with == NULL || dy_each == NULL || fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
     for (int64_t i = 0; i < f.lines; i++) with[i] = (SUM)y[i];
     f.with = with;
     fold_sum(&f, equals_fold);
-    for (int64_t i = 0; i < f.lines; i++) share[i] = (T)((SUM)dy[i] / f.total[i]);
-    span_backward(c, equals_row_backward, y, share);
+    for (int64_t i = 0; i < f.lines; i++) dy_each[i] = (T)((SUM)dy[i] / f.total[i]);
+    span_backward(c, equals_row_backward, y, dy_each);
     return TT_OK;
 }
 

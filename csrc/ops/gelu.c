@@ -81,18 +81,18 @@ static tt_tensor *curvature(tt_ctx *ctx, tt_tensor *x2)
     return v_scale(ctx, v_mul(ctx, v_shift(ctx, v_neg(ctx, x2), 2.0), bell), INVERSE_SQRT_2PI);
 }
 
-/* s' (2 u' + x u'') + s' u'^2 x (1 - 2 s) for y = x s(u), as gelu_tanh_curvature has it */
+/* s' (2 u' + x u'') + s' u'^2 x (1 - 2 s) for y = x s(u), as in gelu_tanh_curvature */
 static tt_tensor *tanh_curvature(tt_ctx *ctx, tt_tensor *x, tt_tensor *x2)
 {
     double scale = 2 * GELU_TANH_SCALE, cubic = scale * GELU_TANH_CUBIC;
     tt_tensor *u = v_mul(ctx, x, v_shift(ctx, v_scale(ctx, x2, cubic), scale));
     tt_tensor *s = v_unary(ctx, TT_OP_sigmoid, u);
-    tt_tensor *fall = v_mul(ctx, s, v_one_minus(ctx, s));
-    tt_tensor *u1 = v_shift(ctx, v_scale(ctx, x2, 3 * cubic), scale);
-    tt_tensor *even = v_add(ctx, v_scale(ctx, u1, 2.0), v_scale(ctx, x2, 6 * cubic));
+    tt_tensor *ds = v_mul(ctx, s, v_one_minus(ctx, s));
+    tt_tensor *du = v_shift(ctx, v_scale(ctx, x2, 3 * cubic), scale);
+    tt_tensor *even = v_add(ctx, v_scale(ctx, du, 2.0), v_scale(ctx, x2, 6 * cubic));
     tt_tensor *odd = v_mul(ctx, x, v_shift(ctx, v_scale(ctx, s, -2.0), 1.0));
-    tt_tensor *steep = v_mul(ctx, v_mul(ctx, fall, u1), u1);
-    return v_add(ctx, v_mul(ctx, fall, even), v_mul(ctx, steep, odd));
+    tt_tensor *ds_du2 = v_mul(ctx, v_mul(ctx, ds, du), du);
+    return v_add(ctx, v_mul(ctx, ds, even), v_mul(ctx, ds_du2, odd));
 }
 
 static void gelu_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
@@ -103,9 +103,9 @@ static void gelu_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const
     if (!need[GELU_BACKWARD_X]) return;
     x = v_clamp(ctx, x, -GATES_END, GATES_END);
     tt_tensor *x2 = v_mul(ctx, x, x);
-    tt_tensor *bend =
+    tt_tensor *second =
         gelu_read(&node->attrs).by_tanh ? tanh_curvature(ctx, x, x2) : curvature(ctx, x2);
-    dx[GELU_BACKWARD_X] = v_mul(ctx, v_mul(ctx, node->in[GELU_BACKWARD_DY], dy[Y]), bend);
+    dx[GELU_BACKWARD_X] = v_mul(ctx, v_mul(ctx, node->in[GELU_BACKWARD_DY], dy[Y]), second);
 }
 
 TT_OP(gelu, .inputs = 1, .attributes = gelu_names, .layout = TT_STRIDED, .keeps = BIT(X),

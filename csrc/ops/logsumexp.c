@@ -3,7 +3,7 @@
  * so that large x lose nothing. */
 #include "../op.h"
 
-enum { LOGSUMEXP_MOST, LOGSUMEXP_SUM }; /* saved */
+enum { LOGSUMEXP_MAX, LOGSUMEXP_SUM }; /* saved */
 
 #ifdef TT_KERNELS
 
@@ -13,12 +13,11 @@ TT_ROW(logsumexp_row_backward, tt_exp(a - b) * d)
 static tt_status logsumexp_forward(tt_call *c)
 {
     fold f = fold_of(c->in[X], c->attrs);
-    T *y = c->out[Y]->data, *most = call_save(c, LOGSUMEXP_MOST, (size_t)f.lines * sizeof *most),
+    T *y = c->out[Y]->data, *max = call_save(c, LOGSUMEXP_MAX, (size_t)f.lines * sizeof *max),
       *sum = call_save(c, LOGSUMEXP_SUM, (size_t)f.lines * sizeof *sum);
     SUM *with = call_scratch(c, (size_t)f.lines * sizeof *with);
     f.value = call_scratch(c, (size_t)(f.pieces * f.lines) * sizeof *f.value);
-    if (most == NULL || sum == NULL || with == NULL || f.value == NULL ||
-        fold_totals(c, &f) == NULL)
+    if (max == NULL || sum == NULL || with == NULL || f.value == NULL || fold_totals(c, &f) == NULL)
         return TT_ERR_NOMEM;
     if (f.s.n > 0) {
         fold_run(&f, largest_fold);
@@ -26,8 +25,8 @@ static tt_status logsumexp_forward(tt_call *c)
     }
     /* An infinite m would make inf - inf of the terms; without it they are 0 or inf. */
     for (int64_t i = 0; i < f.lines; i++) {
-        most[i] = f.s.n > 0 && f.value[i] != -INFINITY ? f.value[i] : 0;
-        with[i] = isfinite(most[i]) ? (SUM)most[i] : 0;
+        max[i] = f.s.n > 0 && f.value[i] != -INFINITY ? f.value[i] : 0;
+        with[i] = isfinite(max[i]) ? (SUM)max[i] : 0;
     }
     f.with = with;
     fold_sum(&f, logsumexp_fold);
@@ -43,10 +42,10 @@ static tt_status logsumexp_backward(tt_call *c)
 {
     tt_span s = span_of(c->in[X], c->attrs);
     const T *dy = c->dy[Y], *sum = c->saved[LOGSUMEXP_SUM];
-    T *share = call_scratch(c, (size_t)(s.outer * s.inner) * sizeof *share);
-    if (share == NULL) return TT_ERR_NOMEM;
-    for (int64_t i = 0; i < s.outer * s.inner; i++) share[i] = sum[i] == 0 ? 0 : dy[i] / sum[i];
-    span_backward(c, logsumexp_row_backward, c->saved[LOGSUMEXP_MOST], share);
+    T *factor = call_scratch(c, (size_t)(s.outer * s.inner) * sizeof *factor);
+    if (factor == NULL) return TT_ERR_NOMEM;
+    for (int64_t i = 0; i < s.outer * s.inner; i++) factor[i] = sum[i] == 0 ? 0 : dy[i] / sum[i];
+    span_backward(c, logsumexp_row_backward, c->saved[LOGSUMEXP_MAX], factor);
     return TT_OK;
 }
 TT_KERNELS_OF(logsumexp, logsumexp_forward, logsumexp_backward)

@@ -15,9 +15,9 @@ static void extreme_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *dy, const b
                         tt_tensor **dx, int a_loses, int b_loses)
 {
     tt_tensor *a = node->in[A], *b = node->in[B], *zero = v_number(ctx, dy, 0.0);
-    tt_tensor *share = v_where(ctx, v_binary(ctx, TT_OP_eq, a, b), v_scale(ctx, dy, 0.5), dy);
-    if (need[A]) dx[A] = v_where(ctx, v_binary(ctx, a_loses, a, b), zero, share);
-    if (need[B]) dx[B] = v_where(ctx, v_binary(ctx, b_loses, a, b), zero, share);
+    tt_tensor *dy_each = v_where(ctx, v_binary(ctx, TT_OP_eq, a, b), v_scale(ctx, dy, 0.5), dy);
+    if (need[A]) dx[A] = v_where(ctx, v_binary(ctx, a_loses, a, b), zero, dy_each);
+    if (need[B]) dx[B] = v_where(ctx, v_binary(ctx, b_loses, a, b), zero, dy_each);
 }
 
 static void maximum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,

@@ -33,10 +33,10 @@ static tt_status mean_backward(tt_call *c)
 {
     tt_span s = span_of(c->in[X], c->attrs);
     const T *dy = c->dy[Y];
-    T *share = call_scratch(c, (size_t)(s.outer * s.inner) * sizeof *share);
-    if (share == NULL) return TT_ERR_NOMEM;
-    for (int64_t i = 0; i < s.outer * s.inner; i++) share[i] = (T)((SUM)dy[i] / (SUM)s.n);
-    span_backward(c, mean_row_backward, share, share);
+    T *dy_each = call_scratch(c, (size_t)(s.outer * s.inner) * sizeof *dy_each);
+    if (dy_each == NULL) return TT_ERR_NOMEM;
+    for (int64_t i = 0; i < s.outer * s.inner; i++) dy_each[i] = (T)((SUM)dy[i] / (SUM)s.n);
+    span_backward(c, mean_row_backward, dy_each, dy_each);
     return TT_OK;
 }
 TT_KERNELS_OF(mean, mean_forward, mean_backward)

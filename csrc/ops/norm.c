@@ -8,8 +8,8 @@ TT_ATTRS(norm, keepdim, first, count, real p)
 #ifdef TT_KERNELS
 
 /* Without vectors, which might lose a NaN among the largest. */
-TT_FOLD_NEXT(norm_most_fold, , 0, fabs(a) > s || a != a ? fabs(a) : s)
-TT_FOLD_NEXT(norm_least_fold, , INFINITY, fabs(a) < s || a != a ? fabs(a) : s)
+TT_FOLD_NEXT(norm_max_fold, , 0, fabs(a) > s || a != a ? fabs(a) : s)
+TT_FOLD_NEXT(norm_min_fold, , INFINITY, fabs(a) < s || a != a ? fabs(a) : s)
 TT_FOLD(norm_count_fold, +, 0, a != 0)
 TT_FOLD(norm_1_fold, +, 0, fabs(a))
 TT_FOLD(norm_2_fold, +, 0, a *a)
@@ -28,7 +28,7 @@ static void norm_join(const fold *f)
 /* Into total: of each line the |x| that decides. */
 static void norm_extremes(fold *f)
 {
-    fold_run(f, f->power > 0 ? norm_most_fold : norm_least_fold);
+    fold_run(f, f->power > 0 ? norm_max_fold : norm_min_fold);
     norm_join(f);
 }
 
