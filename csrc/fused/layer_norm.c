@@ -278,8 +278,7 @@ static tt_status layer_norm_backward_forward(tt_call *c)
 /* With P(v) = v - mean(v) - h mean(v h), dx = rstd P(g), which is linear in g, and P is its own
  * transpose: dg = rstd P(d), ddy = dg w, dw = sum dg dy. And x is in rstd and h:
  *     -rstd (mean(g h) dg + mean(d h) dx + rstd h (mean(d g) - mean(d) mean(g)
- *                                                            - mean(d h) mean(g h)))
- */
+ *                                                            - mean(d h) mean(g h))) */
 static void layer_norm_bend_row(const layer_norm_plan *p, int64_t r, double *restrict dw)
 {
     int64_t n = p->n;

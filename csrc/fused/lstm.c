@@ -101,8 +101,10 @@ static tt_status lstm_forward(tt_call *c)
     p.c_prev = carry + 2 * state;
     memcpy(p.c_prev, c->in[2]->data, (size_t)state * sizeof(T));
     gemm_parts parts = {.before = lstm_put_bias, .arg = &p};
-    parallel_gemm_tiled(false, true, z.rows, wide, z.in, 1, c->in[0]->data, at_least_one(z.in),
-                        c->in[3]->data, at_least_one(z.in), 1, p.gates, z.ld_gates, &parts);
+    const gemm_args g =
+        gemm_args_of(false, true, z.rows, wide, z.in, 1, c->in[0]->data, at_least_one(z.in),
+                     c->in[3]->data, at_least_one(z.in), 1, p.gates, z.ld_gates);
+    parallel_gemm_tiled(&g, &parts);
     lstm_steps steps = {.units = lstm_units,
                         .plan = &p,
                         .steps = z.steps,

@@ -18,8 +18,8 @@ static inline const tt_tensor *cat_model(const tt_call *c)
 
 #ifdef TT_KERNELS
 
-/* The output as rows of all that precedes the axis; begin[k] to begin[k + 1] of a row is input k.
- */
+/* The output as rows of all that precedes the axis; begin[k] to begin[k + 1] of a row is input
+ * k. */
 typedef struct {
     const tt_call *c;
     char *out;

@@ -15,8 +15,7 @@ static tt_status extremum_run(tt_call *c, bool least, T *value, int64_t *index)
     f.index = f.pieces == 1 || index == NULL ? index : call_scratch(c, n * sizeof(int64_t));
     if (f.value == NULL || (f.index == NULL && index != NULL)) return TT_ERR_NOMEM;
     fold_run(&f, least ? smallest_fold : largest_fold);
-    if (least) smallest_join(&f);
-    else largest_join(&f);
+    extremum_join(!least, &f);
     n = (size_t)f.lines;
     if (value != NULL && value != f.value) memcpy(value, f.value, n * sizeof(T));
     if (index != NULL && index != f.index) memcpy(index, f.index, n * sizeof(int64_t));

@@ -22,7 +22,7 @@ static tt_status logsumexp_forward(tt_call *c)
         return TT_ERR_NOMEM;
     if (f.s.n > 0) {
         fold_run(&f, largest_fold);
-        largest_join(&f);
+        extremum_join(true, &f);
     }
     /* An infinite m would make inf - inf of the terms; without it they are 0 or inf. */
     for (int64_t i = 0; i < f.lines; i++) {

@@ -38,8 +38,8 @@ TT_BINARY(pow, tt_pow(a, b), b == 0 ? 0 : d * (b * tt_pow(a, b - 1)),
           a == 0 && b >= 0 ? 0 : d * (tt_pow(a, b) * tt_log(a)))
 
 /* For the power `power`, times(f) being f a^power: y = times(1), and d times the slope of a^b where
- * b = power + 1. One factor after the other: a power alone may overflow where the product does not.
- */
+ * b = power + 1. One factor after the other: a power alone may overflow where the product does
+ * not. */
 #define POWER(name, times)         \
     TT_ROW(power_##name, times(1)) \
     TT_ROW(slope_##name, times(d *b))
