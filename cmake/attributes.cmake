@@ -99,7 +99,7 @@ static inline bool ${set}_complete(const tt_attrs *a)
   set(attrs_text "${attrs_text}" PARENT_SCOPE)
 endfunction()
 
-foreach(file IN LISTS op_files ITEMS op.h)
+foreach(file IN LISTS op_files ITEMS attributes.h)
   file(READ csrc/${file} text)
   string(REGEX MATCHALL "\nTT_ATTRS\\([^)]*\\)" declarations "${text}")
   foreach(declaration IN LISTS declarations)
@@ -107,7 +107,7 @@ foreach(file IN LISTS op_files ITEMS op.h)
     tt_attribute_set(${file} "${declaration}")
   endforeach()
 endforeach()
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS csrc/op.h)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS csrc/attributes.h)
 
 file(CONFIGURE OUTPUT ${TT_GENERATED_DIR}/ops_attrs.h @ONLY
   CONTENT "/* Written by cmake/attributes.cmake from the TT_ATTRS lines. */\n@attrs_text@")

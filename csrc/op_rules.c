@@ -1,7 +1,10 @@
 /* op_rules: the shape rules that several operations share. */
+#include "op_rules.h"
+
 #include <string.h>
 
-#include "op.h"
+#include "apply.h"
+#include "attributes.h"
 
 int normal_axis(int64_t axis, int ndim)
 {
@@ -57,8 +60,8 @@ tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input)
     tt_tensor *t = c->in[input];
     if (t->ndim == ndim && memcmp(t->shape, shape, (size_t)ndim * sizeof shape[0]) == 0)
         return TT_OK;
-    return tape_apply(c->ctx, TT_OP_expand, &c->in[input], 1,
-                      ATTRS(expand, .n_sizes = ndim, .sizes = shape), call_place(c), &c->in[input]);
+    return apply_op(c->ctx, TT_OP_expand, &c->in[input], 1,
+                    ATTRS(expand, .n_sizes = ndim, .sizes = shape), call_place(c), &c->in[input]);
 }
 
 static tt_status fail_broadcast(const tt_call *c)

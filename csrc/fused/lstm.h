@@ -47,8 +47,8 @@ static bool lstm_scan_call(tt_ctx *ctx, tt_tensor *const *in, bool reverse, tt_t
         inputs[i] = in[i];
         if (in[i] == NULL) return false;
     }
-    return tape_apply(ctx, TT_OP_lstm_scan, inputs, SCAN_INPUTS,
-                      ATTRS(lstm_scan, .reverse = reverse), PLACE_STEP, out) == TT_OK;
+    return apply_op(ctx, TT_OP_lstm_scan, inputs, SCAN_INPUTS, ATTRS(lstm_scan, .reverse = reverse),
+                    PLACE_STEP, out) == TT_OK;
 }
 
 #endif

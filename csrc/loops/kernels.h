@@ -8,7 +8,7 @@
 
 #include "blas_ops.h"
 #include "base/parallel.h"
-#include "base/random.h"
+#include "random.h"
 #include "inline.h"
 
 /* T is the type of the elements, SUM that of their sums. */

@@ -2,7 +2,7 @@
  * neighbouring axes of the table: y[.., i, ..] = table[.., index[i], ..]; and embedding_backward,
  * which adds parts into zeros. Each is the gradient of the other. embedding without attributes
  * takes the rows of a matrix. */
-#include "../copy.h"
+#include "../tensor/copy.h"
 #include "../op.h"
 
 TT_ATTRS(embedding, axis, count)
@@ -100,10 +100,10 @@ static tt_status embedding_forward(tt_call *c)
         if (i == axis) shape[ndim++] = index->numel;
         else if (i < axis || i >= axis + count) shape[ndim++] = table->shape[i];
     }
-    dense_strides((int)ndim, shape, strides);
+    tensor_dense_strides((int)ndim, shape, strides);
     int64_t *offsets = call_scratch(c, (size_t)index->numel * sizeof offsets[0]);
     if (offsets == NULL) return TT_ERR_NOMEM;
-    tt_places places = places_of(table, axis, count, index, offsets);
+    tt_places places = copy_places_of(table, axis, count, index, offsets);
     copy_from_places(&places, c->out[Y]->data, strides);
     return TT_OK;
 }
@@ -172,7 +172,7 @@ static tt_status embedding_infer(tt_call *c)
                        (long long)a.count, (long long)a.axis, table->ndim);
     const int axis = embedding_axis(c->attrs), count = embedding_count(c->attrs);
     TT_TRY(embedding_spec(c, axis, count, index->ndim, index->shape));
-    return check_places(c->op->name, count, table->shape + axis, index);
+    return copy_check_places(c->op->name, count, table->shape + axis, index);
 }
 
 static void embedding_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
@@ -200,7 +200,7 @@ static tt_status embedding_backward_infer(tt_call *c)
                        "parts of shape %s do not belong to indices of shape %s", SHAPE_TEXT(parts),
                        SHAPE_TEXT(index));
     TT_TRY(embedding_spec(c, (int)a.axis, index->ndim, a.n_sizes, a.sizes));
-    return check_places(c->op->name, a.n_sizes, a.sizes, index);
+    return copy_check_places(c->op->name, a.n_sizes, a.sizes, index);
 }
 
 static void embedding_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,

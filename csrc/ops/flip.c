@@ -1,12 +1,13 @@
 /* flip: the elements along some axes in reverse order. The gradient is flipped back. */
 #include "../op.h"
+#include "../tensor/copy.h"
 
 TT_ATTRS(flip, axes[])
 
 #ifdef TT_KERNELS
 
-/* The same elements read from the other end: a view with negative strides, which only kernels
- * see. */
+/* The same elements read from the other end: a view with negative strides, which only kernels see.
+ */
 static tt_tensor flip_view(const tt_tensor *t, const tt_attrs *attrs)
 {
     const flip_attrs a = flip_read(attrs);
@@ -24,7 +25,7 @@ static tt_tensor flip_view(const tt_tensor *t, const tt_attrs *attrs)
 static tt_status flip_forward(tt_call *c)
 {
     tt_tensor view = flip_view(c->in[X], c->attrs);
-    tensor_gather(c->out[Y]->data, &view);
+    copy_gather(c->out[Y]->data, &view);
     return TT_OK;
 }
 

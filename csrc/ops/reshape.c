@@ -72,7 +72,7 @@ static tt_status reshape_prepare(tt_call *c)
                        SHAPE_TEXT(c->in[X]), shape_text(c->in[X]->ndim, c->in[X]->strides),
                        shape_text(a.n_sizes, a.sizes));
     tt_attrs none = {0};
-    return tape_apply(c->ctx, TT_OP_contiguous, &c->in[X], 1, &none, call_place(c), &c->in[X]);
+    return apply_op(c->ctx, TT_OP_contiguous, &c->in[X], 1, &none, call_place(c), &c->in[X]);
 }
 
 static tt_status reshape_infer(tt_call *c)

@@ -18,7 +18,7 @@ static tt_status to_backward(tt_call *c)
     void *dx = c->acc[X] ? call_scratch(c, tensor_bytes(x)) : c->dx[X];
     if (dx == NULL) return TT_ERR_NOMEM;
     dtype_convert(dx, x->dtype, c->dy[Y], y->dtype, x->numel);
-    if (c->acc[X]) kernels_for(x->dtype)->accumulate(c->dx[X], dx, x->numel);
+    if (c->acc[X]) kernel_set_for(x->dtype)->accumulate(c->dx[X], dx, x->numel);
     return TT_OK;
 }
 TT_KERNELS_OF(to, to_forward, to_backward)

@@ -8,17 +8,18 @@ from importlib.util import module_from_spec, spec_from_file_location
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tinytape import _core, errors
+from tinytape._caller_lines import describe
 from tinytape._core import ffi, lib
 
 if TYPE_CHECKING:
-    import tinytape._calls as calls
+    import tinytape._binding as binding
 
-__all__ = ["OPS", "WITH_ATTRIBUTES", "calls", "check", "ffi", "lib", "raise_last", "text"]
+__all__ = ["OPS", "WITH_ATTRIBUTES", "binding", "check", "ffi", "lib", "raise_last", "text"]
 
 
-def _load_calls() -> Any:
-    """The second module that the file of the first one holds."""
-    name = "tinytape._calls"
+def _load_binding() -> Any:
+    """tinytape._binding, which is in the same file as tinytape._core."""
+    name = "tinytape._binding"
     spec = spec_from_file_location(name, _core.__file__)
     assert spec is not None and spec.loader is not None
     module = sys.modules[name] = module_from_spec(spec)
@@ -27,7 +28,7 @@ def _load_calls() -> Any:
 
 
 if not TYPE_CHECKING:
-    calls = _load_calls()
+    binding = _load_binding()
 
 _EXCEPTIONS: dict[int, type[errors.TinytapeError]] = {
     lib.TT_ERR_ARG: errors.ArgumentError,
@@ -54,8 +55,6 @@ def raise_last() -> NoReturn:
     message = f"{text(lib.tt_error_op())}: {text(lib.tt_error_message())}"
     origin = lib.tt_error_origin()
     if origin:
-        from tinytape._origins import describe
-
         message += describe(origin)
     raise kind(message)
 
@@ -81,7 +80,7 @@ def _with_attributes(name: str, number: int) -> Callable[..., Any]:
     in_order = ["*" + x.removesuffix("[]") if x.endswith("[]") else x for x in ints]
     values = ", ".join(f"({''.join(x + ', ' for x in kind)})" for kind in (in_order, reals))
     source = compile(f"lambda {given}: apply({number}, inputs, {values})", __file__, "eval")
-    function: Callable[..., Any] = eval(source, {"__name__": __name__, "apply": calls.apply})
+    function: Callable[..., Any] = eval(source, {"__name__": __name__, "apply": binding.apply})
     function.__name__ = function.__qualname__ = name
     return function
 

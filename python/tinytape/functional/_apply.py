@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from tinytape._ffi import OPS, WITH_ATTRIBUTES, calls, lib, raise_last, text
+from tinytape._ffi import OPS, WITH_ATTRIBUTES, binding, ffi, lib, raise_last, text
 from tinytape.dtypes import (
     BY_CODE,
     as_array,
@@ -25,13 +25,20 @@ from tinytape.dtypes import (
 from tinytape.errors import ArgumentError, OutOfRangeError, ShapeError
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from tinytape.tensor import Tensor
 
-# The class itself.
+# The class itself, which its own module registers: it imports this one.
 _tensor: Any = None
 
 
-def is_tensor(x: Any) -> bool:
+def tensor_class() -> type[Tensor]:
+    registered: type[Tensor] = _tensor
+    return registered
+
+
+def is_tensor(x: Any) -> TypeIs[Tensor]:
     return isinstance(x, _tensor)
 
 
@@ -62,9 +69,9 @@ def _apply_slowly(
 
 #: ``apply(op, inputs, ints=(), reals=())``: run the core's operation number op on tensors of one
 #: context; returns its output.
-apply: Callable[..., Tensor] = calls.apply
+apply: Callable[..., Tensor] = binding.apply
 #: The same, for an operation that has several outputs.
-apply_many: Callable[..., tuple[Tensor, ...]] = calls.apply
+apply_many: Callable[..., tuple[Tensor, ...]] = binding.apply
 
 #: The same, of each operation that has attributes, which it takes by name:
 #: ``run["slice"]((x,), axis=1, start=0, step=1, length=3)``. The names are those of the operation's
@@ -74,10 +81,12 @@ run_many: dict[str, Callable[..., tuple[Tensor, ...]]] = WITH_ATTRIBUTES
 
 
 def set_up(tensor: type[Tensor]) -> None:
-    """Make the class known to everything here, which its own module needs first."""
+    """Register the class of tensors."""
     global _tensor
     _tensor = tensor
-    calls.set_up(tensor, tuple(BY_CODE[i] for i in range(len(BY_CODE))), _apply_slowly, raise_last)
+    binding.set_up(
+        tensor, tuple(BY_CODE[i] for i in range(len(BY_CODE))), _apply_slowly, raise_last
+    )
 
 
 def number(value: float, like: Tensor, name: str) -> Tensor:
@@ -86,7 +95,7 @@ def number(value: float, like: Tensor, name: str) -> Tensor:
     Raises:
         NumberError: for an integer of more than 64 bits beside integers, or that no float reaches.
     """
-    made: Tensor | None = calls.number(like, value)
+    made: Tensor | None = binding.number(like, value)
     return made if made is not None else _number_slowly(value, like, name)
 
 
@@ -100,7 +109,8 @@ def _number_slowly(value: float, like: Tensor, name: str) -> Tensor:
         raise does_not_fit(value, kind if kind.is_floating_point else int64, name) from None
     if kind.is_floating_point or isinstance(value, bool):
         array = to_numpy_dtype(array, kind)
-    made: Tensor = _tensor._number(like._context, array)
+    code = from_numpy_dtype(array.dtype).code
+    made: Tensor = like._context.make(lib.tt_number, code, ffi.from_buffer(array))
     return made
 
 
@@ -114,7 +124,7 @@ def source(value: Any, like: Tensor, name: str) -> Tensor:
     if is_tensor(value):
         if value._context is not like._context:
             like._context.handles([value])  # which refuses it
-        return cast("Tensor", value)
+        return value
     kind = like.dtype
     plain = value.item() if isinstance(value, np.generic) else value
     if not isinstance(plain, (int, float)):
@@ -141,7 +151,7 @@ def check_limits(name: str, like: Tensor, *limits: Any) -> None:
 
 def operand(value: Any, like: Tensor, name: str) -> Tensor:
     """A number or array as a tensor that can meet ``like``."""
-    made: Tensor | None = calls.number(like, value)
+    made: Tensor | None = binding.number(like, value)
     if made is not None:
         return made
     if isinstance(value, np.generic):
@@ -194,29 +204,30 @@ def over_axes(
     x: Tensor,
     dim: int | Sequence[int] | None,
     keepdim: bool,
-    reals: Sequence[float] = (),
+    **more: Any,
 ) -> Tensor:
     """A reduction of the core over any axes: it takes adjacent ones, others are moved together."""
     check_tensor(name, x)
     shape = x.shape
     axes = sorted(axes_of(name, x, dim)) if shape else []
     if not axes:
-        return apply(OPS[name], (x,), (bool(keepdim), 0, len(shape)), reals)
+        return run[name]((x,), keepdim=bool(keepdim), first=0, count=len(shape), **more)
     if axes[-1] - axes[0] + 1 == len(axes):
-        return apply(OPS[name], (x,), (bool(keepdim), axes[0], len(axes)), reals)
+        return run[name]((x,), keepdim=bool(keepdim), first=axes[0], count=len(axes), **more)
     kept = [i for i in range(len(shape)) if i not in axes]
-    together = apply(OPS["permute"], (x,), [*kept, *axes])
-    y = apply(OPS[name], (together,), (0, len(kept), len(axes)), reals)
+    together = run["permute"]((x,), order=[*kept, *axes])
+    y = run[name]((together,), keepdim=False, first=len(kept), count=len(axes), **more)
     if not keepdim:
         return y
-    return apply(OPS["reshape"], (y,), [1 if i in axes else n for i, n in enumerate(shape)])
+    sizes = [1 if i in axes else n for i, n in enumerate(shape)]
+    return run["reshape"]((y,), sizes=sizes, no_copy=0)
 
 
 def over_axis(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, ...]:
     """A reduction over one axis, with all its results."""
     check_tensor(name, x)
     axis = axis_of(name, x.ndim, dim)
-    return apply_many(OPS[name], (x,), (bool(keepdim), axis, min(x.ndim, 1)))
+    return run_many[name]((x,), keepdim=bool(keepdim), first=axis, count=min(x.ndim, 1))
 
 
 def in_dtype(name: str, x: Tensor, kind: Any) -> Tensor:

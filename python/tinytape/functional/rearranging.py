@@ -1,4 +1,11 @@
-"""Elements moved to other places, repeated, or cut away."""
+"""Elements moved to other places, repeated, or cut away.
+
+>>> x = tt.arange(4)
+>>> tt.flip(x, 0).tolist(), tt.roll(x, 1).tolist()
+([3, 2, 1, 0], [3, 0, 1, 2])
+>>> tt.tril(tt.ones(2, 2)).tolist()
+[[1.0, 0.0], [1.0, 1.0]]
+"""
 
 from __future__ import annotations
 
@@ -6,15 +13,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError, ShapeError
 from tinytape.functional._apply import (
-    apply,
     axes_of,
     axis_of,
     check_rank,
     check_tensor,
     integers_of,
+    run,
     sizes_of,
 )
 from tinytape.functional.shape import clone, contiguous, expand, reshape
@@ -37,16 +43,25 @@ __all__ = [
 def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """A copy with the elements along the given axes in reverse order.
 
+    As ``torch.flip``. Any shape and dtype -> the same.
+
     Raises:
         ArgumentError: when an axis is named twice.
+        OutOfRangeError: for an axis that does not exist.
     """
     check_tensor("flip", input)
     turned = axes_of("flip", input, sizes_of(axes, "flip", dims))
-    return apply(OPS["flip"], (input,), turned if input.ndim else ())
+    return run["flip"]((input,), axes=turned if input.ndim else ())
 
 
 def fliplr(input: Tensor) -> Tensor:
-    """The second axis in reverse order."""
+    """The second axis in reverse order.
+
+    As ``torch.fliplr``. Any shape of at least 2 dimensions -> the same shape.
+
+    Raises:
+        ShapeError: for fewer dimensions.
+    """
     check_tensor("fliplr", input)
     if input.ndim < 2:
         raise ShapeError(f"fliplr: expected at least 2 dimensions, got shape {input.shape}")
@@ -54,7 +69,13 @@ def fliplr(input: Tensor) -> Tensor:
 
 
 def flipud(input: Tensor) -> Tensor:
-    """The first axis in reverse order."""
+    """The first axis in reverse order.
+
+    As ``torch.flipud``. Any shape of at least 1 dimension -> the same shape.
+
+    Raises:
+        ShapeError: for a tensor without dimensions.
+    """
     check_tensor("flipud", input)
     if input.ndim < 1:
         raise ShapeError("flipud: expected at least 1 dimension, got shape ()")
@@ -66,6 +87,8 @@ def roll(
 ) -> Tensor:
     """The elements moved along the axes; what leaves at one end comes in at the other.
 
+    As ``torch.roll``.
+
     Args:
         input: of any shape and type.
         shifts: by how many places, for each axis of dims.
@@ -73,6 +96,7 @@ def roll(
 
     Raises:
         ArgumentError: when shifts and dims differ in number.
+        OutOfRangeError: for an axis that does not exist.
     """
     check_tensor("roll", input)
     given = shifts if isinstance(shifts, (tuple, list)) else (shifts,)
@@ -89,11 +113,13 @@ def roll(
     for axis, by in zip(axes, moves, strict=True):
         if input.ndim and input.shape[axis]:
             total[axis] = (total[axis] + by) % input.shape[axis]
-    return apply(OPS["roll"], (input,), total)
+    return run["roll"]((input,), shifts=total)
 
 
 def repeat(input: Tensor, *times: Any, repeats: Any = None) -> Tensor:
     """A copy with each axis several times over; further sizes in front are new axes.
+
+    As ``torch.Tensor.repeat``. The shape (2, 3) with sizes (4, 1, 2) becomes (4, 2, 6).
 
     Raises:
         ShapeError: when there are fewer sizes than axes, or a negative one.
@@ -103,7 +129,13 @@ def repeat(input: Tensor, *times: Any, repeats: Any = None) -> Tensor:
 
 
 def tile(input: Tensor, *times: Any, dims: Any = None) -> Tensor:
-    """Like repeat, but the sizes belong to the last axes: those in front may be left out."""
+    """Like repeat, but the sizes belong to the last axes: those in front may be left out.
+
+    As ``torch.tile``. The shape (2, 3) with the size (2,) becomes (2, 6).
+
+    Raises:
+        ShapeError: for a negative size, or more than 8 axes.
+    """
     check_tensor("tile", input)
     given = sizes_of(times, "tile", dims)
     return _repeated("tile", input, [1] * (input.ndim - len(given)) + given)
@@ -133,6 +165,8 @@ def _repeated(name: str, x: Tensor, times: list[int]) -> Tensor:
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """Matrices (..., m, n) with zeros above a diagonal.
 
+    As ``torch.tril``.
+
     Args:
         input: of any type.
         diagonal: the last one that is kept; 0 is the main one, positive ones lie above it.
@@ -145,6 +179,8 @@ def tril(input: Tensor, diagonal: int = 0) -> Tensor:
 
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Matrices (..., m, n) with zeros below a diagonal.
+
+    As ``torch.triu``.
 
     Args:
         input: of any type.
@@ -160,4 +196,4 @@ def _triangle(name: str, x: Tensor, diagonal: int) -> Tensor:
     check_tensor(name, x)
     (kept,) = integers_of(name, (diagonal,), "the diagonal")
     far = 1 << 60  # beyond any matrix
-    return apply(OPS[name], (x,), (max(-far, min(far, kept)),))
+    return run[name]((x,), diagonal=max(-far, min(far, kept)))

@@ -1,4 +1,12 @@
-"""x[...] and x[...] = value: what an index names, and how it is read and written."""
+"""x[...] and x[...] = value: what an index names, and how it is read and written.
+
+>>> x = tt.arange(6).reshape(2, 3)
+>>> x[0].tolist(), x[:, -1].tolist(), x[x > 3].tolist()
+([0, 1, 2], [2, 5], [4, 5])
+>>> x[1, 1:] = 0
+>>> x.tolist()
+[[0, 1, 2], [3, 0, 0]]
+"""
 
 from __future__ import annotations
 
@@ -8,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinytape._ffi import OPS, check, lib
+from tinytape._ffi import check, lib
 from tinytape.dtypes import bool_, int64
 from tinytape.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError, TapeStateError
-from tinytape.functional._apply import apply, check_rank, from_array, is_tensor, source
+from tinytape.functional._apply import check_rank, from_array, is_tensor, run, source
 from tinytape.functional.indexing import check_indices
 from tinytape.functional.shape import expand, permute, reshape, slice_of
 
@@ -39,7 +47,7 @@ class _Places:
     def read(self) -> Tensor:
         check_rank("index", self.shape)
         index = from_array(self.index, int64)
-        return apply(OPS["embedding"], (self.tensor, index), (self.axis, self.count))
+        return run["embedding"]((self.tensor, index), axis=self.axis, count=self.count)
 
     def write(self, value: Tensor) -> None:
         shape = self.shape
@@ -171,7 +179,7 @@ def _view_of(x: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Any]]]:
     sizes = x.shape
     if type(index) is int and sizes:
         row = slice_of(x, 0, _position(index, 0, sizes[0]), 1, 1)
-        return apply(OPS["reshape"], (row,), sizes[1:]), []
+        return run["reshape"]((row,), sizes=sizes[1:], no_copy=0), []
     y = x
     shape: list[int] = []  # of the view
     picks: list[tuple[int, Any]] = []
@@ -248,13 +256,25 @@ def get_item(x: Tensor, index: Any) -> Tensor:
     Raises:
         OutOfRangeError: for an element that does not exist, or a mask that does not fit.
         DTypeError: for an index of another type.
+        ArgumentError: for a slice whose step is not positive.
+        ShapeError: for a result of more than 8 dimensions.
     """
     y, picks = _view_of(x, index)
     return _places(y, picks).read() if picks else y
 
 
 def set_item(x: Tensor, index: Any, value: Any) -> None:
-    """x[index] = value: only the elements that get_item gives are touched."""
+    """x[index] = value, as PyTorch has it: it writes only the elements that :func:`get_item` gives.
+
+    Args:
+        value: a tensor, array or number whose shape broadcasts to that of ``x[index]``.
+
+    Raises:
+        OutOfRangeError, DTypeError, ArgumentError: for an index, as :func:`get_item`.
+        ShapeError: for a value that does not broadcast.
+        NumberError: for a number that the type of x does not hold.
+        TapeStateError: for a value whose gradient would be lost.
+    """
     y, picks = _view_of(x, index)
     src = source(value, x, "index")
     if not picks:

@@ -1,10 +1,14 @@
-"""Dropout."""
+"""Dropout.
+
+>>> from tinytape.nn import functional as F
+>>> F.dropout(tt.ones(3), training=False).tolist()
+[1.0, 1.0, 1.0]
+"""
 
 from __future__ import annotations
 
-from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError
-from tinytape.functional._apply import apply, check_tensor
+from tinytape.functional._apply import check_tensor, run
 from tinytape.random import Generator, default_generator
 from tinytape.tensor import Tensor
 
@@ -21,8 +25,18 @@ def dropout(
 ) -> Tensor:
     """Each element zero with probability p, the others scaled by 1 / (1 - p).
 
-    Srivastava et al. (2014). The input itself when not training. The mask is a function of the
-    generator's seed and offset, which advances.
+    As ``torch.nn.functional.dropout`` (Srivastava et al., 2014). Any shape -> the same shape; the
+    input itself when not training. The mask is a function of the generator's seed and offset, which
+    advances.
+
+    Args:
+        input: float32 or float64.
+        inplace: not supported; True raises.
+        generator: draws the mask; ``tt.default_generator`` by default.
+
+    Raises:
+        ArgumentError: for p outside [0, 1], or inplace=True.
+        DTypeError: for integers and bools.
     """
     check_tensor("dropout", input)
     if inplace:
@@ -32,4 +46,5 @@ def dropout(
     if not training or p == 0.0:
         return input
     source = generator if generator is not None else default_generator
-    return apply(OPS["dropout"], (input,), source._draw(input.numel()), (p,))
+    seed, stream, offset = source._draw(input.numel())
+    return run["dropout"]((input,), seed=seed, stream=stream, offset=offset, p=p)
