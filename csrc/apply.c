@@ -311,6 +311,10 @@ int tt_op_outputs(int op)
 {
     return op_at(op) ? (op_at(op)->outputs > 0 ? op_at(op)->outputs : 1) : -1;
 }
+const char *tt_op_attributes(int op)
+{
+    return op_at(op) && op_at(op)->attributes ? op_at(op)->attributes : "";
+}
 int tt_op_differentiable(int op) { return op_at(op) ? !(op_at(op)->flags & TT_NOGRAD) : 0; }
 
 tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_ints,

@@ -135,6 +135,9 @@ const char *tt_op_name(int op);
 int tt_op_inputs(int op);
 int tt_op_outputs(int op);
 int tt_op_differentiable(int op);
+/* The names of its attributes: integers, the last with [] if it is a list of any length; behind a
+ * bar those that are real: "seed stream offset | p". */
+const char *tt_op_attributes(int op);
 tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_ints,
                    const int64_t *ints, int n_reals, const double *reals, tt_handle *out);
 /* Whether operations are recorded from now on; before (may be NULL): whether they were. */

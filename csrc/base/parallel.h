@@ -1,5 +1,6 @@
-/* One pool of threads and one knob. The caller cuts its work into shards by the size of the
- * problem; the number of threads only decides who runs a shard, never what a shard is. */
+/* parallel: one pool of threads, and the setting of their number. The caller cuts its work into
+ * shards by the size of the problem. The number of threads only decides who runs a shard, never
+ * what a shard is. */
 #ifndef TT_PARALLEL_H
 #define TT_PARALLEL_H
 

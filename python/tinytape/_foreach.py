@@ -1,4 +1,4 @@
-"""In-place updates over lists of tensors: one call of the core for all parameters."""
+"""In-place updates over lists of tensors, one call of the core each; PyTorch's ``_foreach_``."""
 
 from __future__ import annotations
 

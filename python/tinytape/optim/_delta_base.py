@@ -1,10 +1,10 @@
-"""What the delta rules share: a term that erases, along the inputs that a layer was given."""
+"""The base of DeltaRule and DeltaAdam: weights decay along the inputs of their layer."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .. import _updates
+from .. import _foreach
 from ..tensor import Tensor
 from ._options import check_non_negative
 from .layer_inputs import LayerInputs
@@ -21,10 +21,11 @@ def check_inputs(who: str, inputs: LayerInputs) -> LayerInputs:
     return inputs
 
 
-class Erasing(Optimizer):
-    """Beside an optimiser: its step, and W loses ``decay_rate`` times what ``_erased`` says.
+class DeltaBase(Optimizer):
+    """The step of another optimiser, and W <- W - decay_rate W x x^T.
 
-    Both are computed from the W of before the step. A subclass gives ``_keep`` and ``_erased``.
+    Both are computed from the W before the step. A subclass inherits from this and the optimiser,
+    and defines ``_keep`` and ``_erased``.
     """
 
     inputs: LayerInputs
@@ -50,5 +51,5 @@ class Erasing(Optimizer):
         erased = [self._erased(weight) for weight in known]
         super()._update_group(group, params, grads)
         for weight, term in zip(known, erased, strict=True):
-            _updates.add_(weight, term, -group["decay_rate"])
+            _foreach.add_(weight, term, -group["decay_rate"])
         self.inputs.reset(known)

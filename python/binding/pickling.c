@@ -1,5 +1,5 @@
-/* passing: tensors that are passed on between threads: read by one that does not own them, for a
- * pickle, and made by the one that first uses what came out of a pickle. */
+/* pickling: tensors that go from thread to thread. Any thread may read one for a pickle; what comes
+ * out of a pickle is made by the thread that first uses it. */
 #include "binding.h"
 
 /* _promise(values): a tensor that is made from values when it is first used, by the thread that
@@ -14,8 +14,8 @@ PyObject *tensor_promise(PyObject *type, PyObject *values)
     return (PyObject *)self;
 }
 
-/* Has the calling thread make the tensor if that is still to be done. `_keep_promise` calls back.
- */
+/* Has the calling thread make the tensor if that is still to be done. `_keep_promise` calls
+ * back. */
 int tensor_make(Tensor *self)
 {
     if (self->context != NULL) return 0;

@@ -1,9 +1,10 @@
-/* tensor_base: the part of Context and Tensor that every step goes through dozens of times, as C
- * types: holding and releasing a handle, running an operation, looking at shape and grad.
+/* binding: the module tinytape._binding, a fast path from Python to the core. The parts of Context
+ * and Tensor that every step uses dozens of times are C types: they hold and release a handle, run
+ * an operation, and look up shape and grad.
  *
- * Only the usual case is here. Whatever is unusual (arguments of another kind, another thread,
- * handles that wait to be released, anomaly detection, hooks) is left to the Python function of the
- * same purpose, which also words the errors: `set_up` names them. */
+ * Only the common case is here. All else (arguments of another kind, another thread, handles that
+ * wait to be released, anomaly detection, hooks) is left to the Python function of the same
+ * purpose, which also raises the errors: `set_up` is given these functions. */
 #include "binding.h"
 
 #include <stddef.h>
@@ -55,8 +56,8 @@ static PyObject *context_open(PyObject *object, PyObject *unused)
     return PyLong_FromVoidPtr(self->core);
 }
 
-/* Whether the calling thread may go straight to the core. */
-static int usual(const Context *context)
+/* Whether the calling thread may call the core without a look at what waits for it. */
+static int common_case(const Context *context)
 {
     return context != NULL && context->core != NULL && !context->orphaned && !context->watched &&
            context->thread == PyThread_get_thread_ident();
@@ -65,7 +66,7 @@ static int usual(const Context *context)
 /* Leaves it to Python to refuse another thread, and to release what waits for that. */
 int enter(Context *context)
 {
-    if (usual(context)) return 0;
+    if (common_case(context)) return 0;
     if (context == NULL) {
         PyErr_SetString(PyExc_AttributeError, "this tensor is gone");
         return -1;
@@ -116,7 +117,7 @@ static PyType_Slot context_slots[] = {
     {Py_tp_getset, context_properties},
     {0, NULL},
 };
-static PyType_Spec context_spec = {"tinytape._calls.ContextBase", sizeof(Context), 0,
+static PyType_Spec context_spec = {"tinytape._binding.ContextBase", sizeof(Context), 0,
                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, context_slots};
 
 /* ---- TensorBase ---- */
@@ -175,8 +176,8 @@ static PyObject *tensor_wrap(PyObject *type, PyObject *args)
     return wrap((PyTypeObject *)type, (Context *)context, (tt_handle)handle);
 }
 
-/* One hold goes. Only the thread that owns a context may release: another leaves the handle to it.
- */
+/* One hold goes. Only the thread that owns a context may release: another leaves the handle to
+ * it. */
 static void let_go(Tensor *self)
 {
     Context *context = self->context;
@@ -413,7 +414,7 @@ static PyType_Slot tensor_slots[] = {
     {Py_tp_methods, tensor_methods},   {Py_tp_members, tensor_members},
     {Py_tp_getset, tensor_properties}, {0, NULL},
 };
-static PyType_Spec tensor_spec = {"tinytape._calls.TensorBase", sizeof(Tensor), 0,
+static PyType_Spec tensor_spec = {"tinytape._binding.TensorBase", sizeof(Tensor), 0,
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
                                   tensor_slots};
 
@@ -439,7 +440,7 @@ typedef struct {
     double reals[MOST_REALS];
 } call;
 
-/* Whether these are arguments of the usual kind; they are only looked at. */
+/* Reads the arguments of a call in the common case; 0: it is another. Nothing is converted. */
 static int read_call(call *c, PyObject *const *args, Py_ssize_t n_args)
 {
     PyObject *in[MOST_INPUTS], *numbers[MOST_INTS];
@@ -450,7 +451,7 @@ static int read_call(call *c, PyObject *const *args, Py_ssize_t n_args)
     c->n_in = (int)elements(args[1], in, MOST_INPUTS);
     if (c->n_in < 1 || !is_tensor(in[0])) return 0;
     c->context = ((Tensor *)in[0])->context;
-    if (!usual(c->context)) return 0;
+    if (!common_case(c->context)) return 0;
     for (int i = 0; i < c->n_in; i++) {
         if (in[i] != Py_None && (!is_tensor(in[i]) || ((Tensor *)in[i])->context != c->context))
             return 0;
@@ -530,7 +531,7 @@ static PyObject *number(PyObject *module, PyObject *const *args, Py_ssize_t n_ar
     if (n_args != 2 || dtypes == NULL || !is_tensor(args[0])) Py_RETURN_NONE;
     Tensor *like = (Tensor *)args[0];
     const int whole = PyLong_CheckExact(args[1]);
-    if (!usual(like->context) || (!whole && !PyFloat_CheckExact(args[1]))) Py_RETURN_NONE;
+    if (!common_case(like->context) || (!whole && !PyFloat_CheckExact(args[1]))) Py_RETURN_NONE;
     if (learn(like) != 0) return NULL;
     const int wide = is_dtype(like, TT_FLOAT64);
     float single;
@@ -562,10 +563,10 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_calls", NULL, -1, methods, NULL, NULL, NULL, NULL};
+    PyModuleDef_HEAD_INIT, "_binding", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__calls(void);
-PyMODINIT_FUNC PyInit__calls(void)
+PyMODINIT_FUNC PyInit__binding(void);
+PyMODINIT_FUNC PyInit__binding(void)
 {
     PyObject *module = PyModule_Create(&definition);
     if (module == NULL) return NULL;

@@ -1,4 +1,4 @@
-"""Where operations come from: the lines of the user's code, by number."""
+"""The lines of the user's code that call operations, by number: errors name them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ import sys
 from types import FrameType
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-# What stands between an operation and the line that asked for it.
-_ROOMS = ("functional", "autograd", "nn", "tensor.py", "operators.py", "context.py")
-_ENGINE = tuple(_PACKAGE + room for room in (*_ROOMS, "_origins.py", "_ffi.py"))
+# Parts of the library that may stand between an operation and the line that called it.
+_ENGINE = (
+    "functional",
+    "autograd",
+    "nn",
+    "tensor.py",
+    "operators.py",
+    "context.py",
+    "_caller_lines.py",
+    "_ffi.py",
+)
+_ENGINE_PATHS = tuple(_PACKAGE + part for part in _ENGINE)
 
 # A line has one number however often it runs: the table is no larger than the program.
 _numbers: dict[tuple[str, int, str], int] = {}
@@ -28,7 +37,7 @@ def number_of_caller() -> int:
     own = None
     while frame is not None and not _is_users(frame):
         name = frame.f_code.co_filename
-        if own is None and name.startswith(_PACKAGE) and not name.startswith(_ENGINE):
+        if own is None and name.startswith(_PACKAGE) and not name.startswith(_ENGINE_PATHS):
             own = frame
         frame = frame.f_back
     frame = frame or own

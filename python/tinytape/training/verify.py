@@ -1,4 +1,4 @@
-"""What a run has saved, and whether it can be used; ``python -m tinytape.checkpoint`` asks."""
+"""What a run has saved and whether it can be used, for ``python -m tinytape.checkpoint``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from .. import models
 from ..data import DataError
-from ..models import NestedLM
 from .belonging import require_config, require_tokenizer
 from .checkpoint import (
     ATTEMPTS,
@@ -31,8 +31,6 @@ from .load import build_model, require_vocabulary, settings_of
 from .manifest import MANIFEST
 from .run_folder import RunFolder
 from .state_tree import join_state
-from .tasks import remembered
-from .updates import updates_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Saved:
         }
 
 
-def examine(target: str | os.PathLike[str]) -> Iterator[Saved]:
+def verify(target: str | os.PathLike[str]) -> Iterator[Saved]:
     """Look at everything that is saved in a run folder, or at one checkpoint folder.
 
     The checkpoints come first, the newest before the others; then the best, the final weights, and
@@ -70,22 +68,22 @@ def examine(target: str | os.PathLike[str]) -> Iterator[Saved]:
     """
     path = _checkpoint_or_none(target)
     if path is not None:
-        yield _examine_checkpoint(path, "checkpoint")[0]
+        yield _verify_checkpoint(path, "checkpoint")[0]
         return
     folder = RunFolder(target)
     folder.require_run()
     good = None
     found = False
     for kind, where in (("checkpoint", folder.checkpoints), ("best", folder.best)):
-        for saved, checkpoint in _examine_all(where, kind):
+        for saved, checkpoint in _verify_all(where, kind):
             found, good = True, good or checkpoint
             yield saved
     if os.path.lexists(folder.model):
         found = True
-        yield _examine_weights(folder)
+        yield _verify_weights(folder)
     if found:
-        yield _examine_file(folder.config, "config", lambda: _require_config(folder, good))
-        yield _examine_file(folder.tokenizer, "tokenizer", lambda: _require_tokenizer(folder, good))
+        yield _verify_file(folder.config, "config", lambda: _require_config(folder, good))
+        yield _verify_file(folder.tokenizer, "tokenizer", lambda: _require_tokenizer(folder, good))
 
 
 def choose(target: str | os.PathLike[str]) -> tuple[Checkpoint, list[str]]:
@@ -115,15 +113,15 @@ def require_usable(checkpoint: Checkpoint) -> None:
     path, state = checkpoint.path, checkpoint.state
     model = build_model(checkpoint.config, path / "config.json", checkpoint.model, path)
     require_vocabulary(model, checkpoint.tokenizer, path / "tokenizer.json")
-    updates = updates_of(model, settings_of(checkpoint.config, path / "config.json"))
+    spec = models.spec_of(model)
+    updates = spec.updates(model, settings_of(checkpoint.config, path / "config.json"))
     for name in updates.state():
         if name not in state:
             raise CheckpointError(f"{path / 'state.json'}: expected the key {name!r}")
     try:
         parts = {name: join_state(state[name], checkpoint.arrays) for name in updates.state()}
         updates.load(parts, checkpoint.step)
-        if isinstance(model, NestedLM):
-            model.nested.load_state_arrays(remembered(checkpoint.arrays))
+        spec.task.require_state(model, checkpoint.arrays)
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -197,7 +195,7 @@ def _checkpoint_or_none(target: str | os.PathLike[str]) -> Path | None:
     return path
 
 
-def _examine_all(folder: Path, kind: str) -> Iterator[tuple[Saved, Checkpoint | None]]:
+def _verify_all(folder: Path, kind: str) -> Iterator[tuple[Saved, Checkpoint | None]]:
     """All checkpoints in a folder; beside those that are good what they say, without arrays."""
     seen: set[Path] = set()
     for _ in range(ATTEMPTS):
@@ -205,7 +203,7 @@ def _examine_all(folder: Path, kind: str) -> Iterator[tuple[Saved, Checkpoint | 
             if path in seen:
                 continue
             was_there = Presence(path)
-            found = _examine_checkpoint(path, kind)
+            found = _verify_checkpoint(path, kind)
             if found[1] is None and was_there.has_ended():
                 break  # there may be a newer one
             seen.add(path)
@@ -214,7 +212,7 @@ def _examine_all(folder: Path, kind: str) -> Iterator[tuple[Saved, Checkpoint | 
             return
 
 
-def _examine_checkpoint(path: Path, kind: str) -> tuple[Saved, Checkpoint | None]:
+def _verify_checkpoint(path: Path, kind: str) -> tuple[Saved, Checkpoint | None]:
     loss = problem = checkpoint = None
     try:
         checkpoint = load_checkpoint(path)
@@ -233,7 +231,7 @@ def _examine_checkpoint(path: Path, kind: str) -> tuple[Saved, Checkpoint | None
     return saved, replace(checkpoint, model={}, arrays={})
 
 
-def _examine_weights(folder: RunFolder) -> Saved:
+def _verify_weights(folder: RunFolder) -> Saved:
     step: int | None = None
 
     def check() -> None:
@@ -247,7 +245,7 @@ def _examine_weights(folder: RunFolder) -> Saved:
             record = {"train": {"dtype": dtype}, "model": about.model}
         build_model(record, folder.config, weights, folder.model)
 
-    saved = _examine_file(folder.model, "weights", check)
+    saved = _verify_file(folder.model, "weights", check)
     return replace(saved, step=step)
 
 
@@ -262,7 +260,7 @@ def _require_tokenizer(folder: RunFolder, good: Checkpoint | None) -> None:
     require_tokenizer(folder, good, final)
 
 
-def _examine_file(path: Path, kind: str, check: Callable[[], None]) -> Saved:
+def _verify_file(path: Path, kind: str, check: Callable[[], None]) -> Saved:
     problem = None
     try:
         check()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from .config import TrainConfig
+from .train_settings import TrainSettings
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
+def learning_rate(step: int, config: TrainSettings) -> float:
     """The rate of step 0 .. iters - 1; needs a resolved config.
 
     A function of the step alone, so a resumed run cannot drift from an uninterrupted one. Warm-up

@@ -11,13 +11,13 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import ArgumentError, ShapeError
-from ..nested import NestedModelWithState, preset
-from ..nested.model import MIXES, WIRINGS, Info
-from ..nested.state import CarriedState
-from ..nn import Dropout, Embedding, LayerNorm, Linear, Module, init
-from ..random import Generator
-from ..tensor import Tensor
+from ...errors import ArgumentError, ShapeError
+from ...nested import NestedModelWithState, preset
+from ...nested.model import MIXES, WIRINGS, Info
+from ...nested.state import CarriedState
+from ...nn import Dropout, Embedding, LayerNorm, Linear, Module, init
+from ...random import Generator
+from ...tensor import Tensor
 
 _SIZES = {"context": 128, "width": 256, "hidden": 512}
 _RECIPE = {**_SIZES, **preset("unscaled")["model"]}

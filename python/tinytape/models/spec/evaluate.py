@@ -7,15 +7,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-import tinytape as tt
-from tinytape.nn import functional as F
-
-from ..data import held_out_batches
+from ...autograd import no_grad
+from ...creation import tensor
+from ...data import held_out_batches
+from ...nn import Module
+from ...nn import functional as F
+from ...tensor import Tensor
 
 # Rows side by side in which a state is carried. An LSTM's has begun after some hundred characters
 # of the many thousands in a row; a memory with a long time constant stays behind that of training.
 EVALUATION_ROWS = 16
 IGNORED = -100  # the target of a place behind the end
+Read = Callable[[Tensor, np.ndarray | None], Tensor]
 
 
 def perplexity(loss: float) -> float:
@@ -24,7 +27,7 @@ def perplexity(loss: float) -> float:
 
 
 def held_out_loss(
-    model: tt.nn.Module,
+    model: Module,
     ids: np.ndarray,
     context: int,
     should_stop: Callable[[], bool] = lambda: False,
@@ -42,13 +45,13 @@ def held_out_loss(
     model.eval()
     total, count = 0.0, 0
     try:
-        with tt.no_grad():
+        with no_grad():
             for x, y in held_out_batches(ids, context):
                 if should_stop():
                     return None
-                logits = model(tt.tensor(x))
+                logits = model(tensor(x))
                 losses = F.cross_entropy(
-                    logits.reshape(-1, logits.shape[-1]), tt.tensor(y.reshape(-1)), reduction="none"
+                    logits.reshape(-1, logits.shape[-1]), tensor(y.reshape(-1)), reduction="none"
                 )
                 total += float(losses.numpy().sum(dtype=np.float64))
                 count += y.size
@@ -59,12 +62,13 @@ def held_out_loss(
 
 
 def stream_loss(
-    model: tt.nn.Module,
+    model: Module,
     ids: np.ndarray,
     context: int,
     starts: np.ndarray | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     report: Callable[[float], None] = lambda share: None,
+    read: Read | None = None,
 ) -> float | None:
     """Mean cross-entropy in nats over ``ids``, read in a few rows that carry their state.
 
@@ -73,8 +77,10 @@ def stream_loss(
     batch which share of them is done.
 
     Args:
-        model: a :class:`tinytape.models.NestedLM`.
+        model: whose ``new_cache`` holds its state.
         starts: positions in ``ids`` where documents begin, and with them the state anew.
+        read: the logits of ids (B, T), where those of the batches before have been read; the
+            second argument says with which ids a document begins (B, T), bool, or is None.
     """
     places = len(ids) - 1
     length = -(-places // EVALUATION_ROWS)
@@ -89,20 +95,21 @@ def stream_loss(
         marks = np.zeros(places, dtype=bool)
         marks[starts[starts < places]] = True
         begins = marks[at] & there
+    read = read or _reader(model, rows)
     was_training = model.training
     model.eval()
     total = 0.0
     try:
-        with tt.no_grad():
+        with no_grad():
             for first in range(0, length, context):
                 if should_stop():
                     return None
                 part = slice(first, first + context)
                 boundaries = None if begins is None else begins[:, part]
-                logits, _ = model.read(tt.tensor(x[:, part]), boundaries=boundaries)
+                logits = read(tensor(x[:, part]), boundaries)
                 losses = F.cross_entropy(
                     logits.reshape(-1, logits.shape[-1]),
-                    tt.tensor(y[:, part].reshape(-1)),
+                    tensor(y[:, part].reshape(-1)),
                     reduction="none",
                     ignore_index=IGNORED,
                 )
@@ -111,3 +118,13 @@ def stream_loss(
     finally:
         model.train(was_training)
     return total / places
+
+
+def _reader(model: Module, rows: int) -> Read:
+    cache = model.new_cache(rows)
+
+    def read(x: Tensor, boundaries: np.ndarray | None) -> Tensor:
+        logits: Tensor = model(x, cache=cache)
+        return logits
+
+    return read

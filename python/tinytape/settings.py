@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .._paths import expanded
+from ._paths import expanded
 from .errors import ConfigError
 
 LARGEST = 2**63 - 1  # of whole numbers: what TOML and the engine can carry
@@ -37,6 +37,8 @@ def setting(
     high: int = LARGEST,
     form: Callable[[str], str] = str,
     may_change: bool = False,
+    optional: bool = False,
+    measures: bool = False,
     shown: str | None = None,
 ) -> Any:
     """A dataclass field with all that is known about a setting.
@@ -51,6 +53,9 @@ def setting(
         low, high, above, below: bounds of a number; the first two are allowed themselves.
         form: returns a text as it is kept, or raises ValueError with what was expected.
         may_change: free to differ on resume.
+        optional: None is a value as well, also in a run that trains.
+        measures: held-out losses are measured by it, so those from before a change are no
+            comparison.
         shown: the default as the help tells it, where None would say nothing.
     """
     return dataclasses.field(
@@ -67,6 +72,8 @@ def setting(
             "high": high,
             "form": form,
             "may_change": may_change,
+            "optional": optional,
+            "measures": measures,
             "shown": shown if shown is not None else str(default),
         },
     )

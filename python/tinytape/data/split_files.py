@@ -14,7 +14,7 @@ PARTS = {"train": "training", "valid": "validation", "test": "test"}
 _NAMES = {"train": ("train",), "valid": ("valid", "val", "validation", "dev"), "test": ("test",)}
 
 
-def parts_in(folder: Path, *, known: bool = False) -> dict[str, Path]:
+def split_files_in(folder: Path, *, known: bool = False) -> dict[str, Path]:
     """The files of the parts in a folder, in order: ``train.txt`` or ``wiki.train.tokens``.
 
     ``val.txt``, ``validation.txt`` and ``dev.txt`` are names of ``valid.txt``.
