@@ -1,6 +1,7 @@
 """Studies: one question, several configurations, several seeds, each a training run of its own."""
 
-from .catalogue import STUDIES, Study, Variant
+from ..models.spec import Study, Variant
+from .catalogue import STUDIES
 from .report import markdown, summary
 from .runs import run_study
 

@@ -10,6 +10,7 @@ from ...nested import preset
 from ..spec import ADAM_LIKE, ModelSpec, TrainSettings
 from .model import PRESETS, NestedConfig, NestedLM
 from .settings import NestedSettings
+from .studies import STUDIES
 from .task import NestedTask
 from .updates import LevelUpdates
 
@@ -114,4 +115,5 @@ SPEC = NestedSpec(
         "lr": "; of nested models 6e-3 and 1.2e-2, of nested-original 3e-4",
         "weight_decay": ", and for nested-original",
     },
+    studies=STUDIES,
 )

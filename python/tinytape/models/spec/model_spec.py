@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from ...errors import ConfigError
 from ...settings import Option
+from .study import Study
 from .tasks import WindowTask
 from .train_settings import TrainSettings
 from .updates import Updates
@@ -38,6 +39,7 @@ class ModelSpec:
         task: how the model is fed and judged: windows at random places, unless told.
         updates: what a step does with gradients: one optimiser, unless told.
         shown_defaults: by setting, what its help says about this model's default.
+        studies: by name, those of ``tinytape.study`` that are about this model.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ModelSpec:
     task: type[WindowTask] = WindowTask
     updates: type[Updates] = Updates
     shown_defaults: Mapping[str, str] = field(default_factory=dict)
+    studies: Mapping[str, Study] = field(default_factory=dict)
 
     #: Which settings of every run fill in fields of the config that have the same name.
     config_settings: ClassVar[tuple[str, ...]] = ("context", "dropout")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,9 @@ class WindowTask:
         config: the settings of the run.
         text: the whole text.
     """
+
+    #: The types of the JSON tree that :meth:`state` gives, in the words of ``state_types.py``.
+    state_types: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, model: Module, splits: Splits, config: TrainSettings, text: str) -> None:
         self.model = model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ... import optim
 from ...errors import CheckpointError
@@ -14,6 +14,7 @@ from ...nn.utils import clip_grad_norm_
 from ...optim import LayerInputs, Optimizer
 from ...optim.lr_scheduler import LambdaLR
 from .schedule import learning_rate
+from .state_types import OPTIMIZER, SCHEDULER
 from .train_settings import TrainSettings
 
 Named = list[tuple[str, Parameter]]
@@ -30,6 +31,8 @@ class Updates:
     """
 
     waits = False  # whether gradients may wait for a later step
+    #: The types of what :meth:`state` gives, in the words of ``state_types.py``.
+    state_types: ClassVar[Mapping[str, Any]] = {"optimizer": OPTIMIZER, "scheduler": SCHEDULER}
 
     def __init__(self, model: Module, config: TrainSettings) -> None:
         self.model = model
