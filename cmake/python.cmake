@@ -1,6 +1,6 @@
 # The extension module tinytape._core. cffi writes its source from the part of csrc/tinytape.h
 # between the two marker comments, and the C compiler checks that against the header itself. The
-# same file holds a second module, tinytape._calls (python/binding): what a step calls most.
+# same file holds a second module, tinytape._binding (python/binding): what a step calls most.
 find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module Development.SABIModule)
 
 set(binding ${CMAKE_CURRENT_BINARY_DIR}/_core.c)
@@ -13,7 +13,7 @@ add_custom_command(
   VERBATIM)
 
 python_add_library(_core MODULE USE_SABI 3.10 WITH_SOABI ${binding}
-  python/binding/tensor_base.c python/binding/passing.c python/binding/switches.c
+  python/binding/binding.c python/binding/pickling.c python/binding/switches.c
   python/binding/passes.c)
 target_link_libraries(_core PRIVATE tt_core tt_flags)
 install(TARGETS _core LIBRARY DESTINATION tinytape)

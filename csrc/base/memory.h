@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "tinytape.h"
+#include "error.h"
 
 #define TT_ALIGN 64 /* of every allocation: a cache line, and the widest vector */
 
@@ -28,9 +28,11 @@ void *mem_alloc(size_t n);
 void mem_free(void *p);
 void mem_stats(tt_memory *out);
 
+/* The error of a refused allocation, with the pool, the bytes asked and what is in use. */
+tt_status mem_exhausted(const char *op, const char *pool, size_t asked);
+
 /* Whether the test seam (tt_fail_allocation) refuses what arenas and free lists give from their
- * own.
- */
+ * own. */
 extern atomic_int_least64_t mem_fail_countdown; /* 0: off */
 bool mem_fails_inside(void);
 static inline bool mem_refused_inside(void)

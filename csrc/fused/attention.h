@@ -249,8 +249,8 @@ static int64_t lanes_seen(const attention_plan *p, const attention_tile *t, int6
     return tile_seen(p, t, at_most(i + ATTENTION_LANES, t->n) - 1);
 }
 
-/* Scores become e^(score - most), and what y has of the keys before is scaled to the same `most`.
- */
+/* Scores become e^(score - most), and what y has of the keys before is scaled to the same
+ * `most`. */
 static void tile_softmax(const attention_plan *p, const attention_tile *t, T *s, T *most, T *sum,
                          T *y)
 {
@@ -580,8 +580,8 @@ static tt_status attention_need_rows(tt_call *c, int input)
     if (t->strides[columns] == 1 && (t->shape[rows] <= 1 || t->strides[rows] >= t->shape[columns]))
         return TT_OK;
     tt_attrs none = {0};
-    return tape_apply(c->ctx, TT_OP_contiguous, &c->in[input], 1, &none, call_place(c),
-                      &c->in[input]);
+    return apply_op(c->ctx, TT_OP_contiguous, &c->in[input], 1, &none, call_place(c),
+                    &c->in[input]);
 }
 
 #endif

@@ -1,11 +1,14 @@
 /* flip: the elements along some axes in reverse order. The gradient is flipped back. ints: the
  * axes. */
 #include "../op.h"
+#include "../tensor/copy.h"
+
+TT_ATTRS(flip, axes[])
 
 #ifdef TT_KERNELS
 
-/* The same elements read from the other end: a view with negative strides, which only kernels see.
- */
+/* The same elements read from the other end: a view with negative strides, which only kernels
+ * see. */
 static tt_tensor flip_view(const tt_tensor *t, const tt_attrs *attrs)
 {
     tt_tensor view = *t;
@@ -22,7 +25,7 @@ static tt_tensor flip_view(const tt_tensor *t, const tt_attrs *attrs)
 static tt_status flip_forward(tt_call *c)
 {
     tt_tensor view = flip_view(c->in[0], c->attrs);
-    tensor_gather(c->out[0]->data, &view);
+    copy_gather(c->out[0]->data, &view);
     return TT_OK;
 }
 
@@ -61,7 +64,7 @@ static void flip_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[0] = v_call(ctx, TT_OP_flip, &g, 1, &node->attrs);
 }
 
-TT_OP(flip, .inputs = 1, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED, .infer = flip_infer,
-      .vjp = flip_vjp)
+TT_OP(flip, .inputs = 1, .attributes = flip_names, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED,
+      .infer = flip_infer, .vjp = flip_vjp)
 
 #endif

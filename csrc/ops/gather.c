@@ -1,8 +1,10 @@
 /* gather: y[i, j, k] = x[i, index[i, j, k], k], the index standing for the axis ints[0]; and
  * scatter_add: x with src[i, j, k] added at [i, index[i, j, k], k]. Each is the gradient of the
  * other. The index has as many axes as x, and may be shorter along all of them. */
-#include "../copy.h"
+#include "../tensor/copy.h"
 #include "../op.h"
+
+TT_ATTRS(gather, axis)
 
 #ifdef TT_KERNELS
 
@@ -33,7 +35,7 @@ static gather_plan gather_plan_of(const tt_call *c, const int64_t *full_strides)
 static gather_plan gather_plan_dense(const tt_call *c, const int64_t *shape)
 {
     int64_t strides[TT_MAX_DIMS];
-    dense_strides(c->in[1]->ndim, shape, strides);
+    tensor_dense_strides(c->in[1]->ndim, shape, strides);
     return gather_plan_of(c, strides);
 }
 
@@ -200,9 +202,9 @@ static void scatter_add_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *
     dx[2] = v_call(ctx, TT_OP_gather, in, 2, &node->attrs);
 }
 
-TT_OP(gather, .inputs = 2, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED, .indices = 2, .keeps = 2,
-      .infer = gather_infer, .vjp = gather_vjp)
-TT_OP(scatter_add, .inputs = 3, .flags = TT_INTEGERS, .indices = 2, .keeps = 2, .passes = 1,
-      .infer = scatter_add_infer, .vjp = scatter_add_vjp)
+TT_OP(gather, .inputs = 2, .attributes = gather_names, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED,
+      .indices = 2, .keeps = 2, .infer = gather_infer, .vjp = gather_vjp)
+TT_OP(scatter_add, .inputs = 3, .attributes = gather_names, .flags = TT_INTEGERS, .indices = 2,
+      .keeps = 2, .passes = 1, .infer = scatter_add_infer, .vjp = scatter_add_vjp)
 
 #endif

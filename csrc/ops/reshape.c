@@ -3,6 +3,8 @@
  * gradient is dy itself. */
 #include "../op.h"
 
+TT_ATTRS(reshape, sizes[], real no_copy)
+
 #ifdef TT_KERNELS
 
 TT_KERNELS_OF(reshape, NULL, NULL)
@@ -70,7 +72,7 @@ static tt_status reshape_prepare(tt_call *c)
                        SHAPE_TEXT(c->in[0]), shape_text(c->in[0]->ndim, c->in[0]->strides),
                        shape_text(c->attrs->n_ints, c->attrs->ints));
     tt_attrs none = {0};
-    return tape_apply(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none, call_place(c), &c->in[0]);
+    return apply_op(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none, call_place(c), &c->in[0]);
 }
 
 static tt_status reshape_infer(tt_call *c)
@@ -83,7 +85,7 @@ static tt_status reshape_infer(tt_call *c)
     return TT_OK;
 }
 
-TT_OP(reshape, .inputs = 1, .flags = TT_VIEW | TT_ANY_DTYPE, .layout = TT_STRIDED, .passes = 1,
-      .prepare = reshape_prepare, .infer = reshape_infer)
+TT_OP(reshape, .inputs = 1, .attributes = reshape_names, .flags = TT_VIEW | TT_ANY_DTYPE,
+      .layout = TT_STRIDED, .passes = 1, .prepare = reshape_prepare, .infer = reshape_infer)
 
 #endif

@@ -1,6 +1,8 @@
 /* to: the values in another type. The gradient is converted back. ints[0]: the type. */
 #include "../op.h"
 
+TT_ATTRS(to, dtype)
+
 #ifdef TT_KERNELS
 
 static tt_status to_forward(tt_call *c)
@@ -16,7 +18,7 @@ static tt_status to_backward(tt_call *c)
     void *dx = c->acc[0] ? call_scratch(c, tensor_bytes(x)) : c->dx[0];
     if (dx == NULL) return TT_ERR_NOMEM;
     dtype_convert(dx, x->dtype, c->dy[0], y->dtype, x->numel);
-    if (c->acc[0]) kernels_for(x->dtype)->accumulate(c->dx[0], dx, x->numel);
+    if (c->acc[0]) kernel_set_for(x->dtype)->accumulate(c->dx[0], dx, x->numel);
     return TT_OK;
 }
 TT_KERNELS_OF(to, to_forward, to_backward)
@@ -40,6 +42,7 @@ static void to_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const
     dx[0] = v_to(ctx, dy[0], node->in[0]->dtype);
 }
 
-TT_OP(to, .inputs = 1, .flags = TT_ANY_DTYPE, .own_dtype = 1, .infer = to_infer, .vjp = to_vjp)
+TT_OP(to, .inputs = 1, .attributes = to_names, .flags = TT_ANY_DTYPE, .own_dtype = 1,
+      .infer = to_infer, .vjp = to_vjp)
 
 #endif

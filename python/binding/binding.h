@@ -25,7 +25,7 @@ typedef struct {
                               * there is no context and no handle. NULL: it is made */
 } Tensor;
 
-/* tensor_base.c */
+/* binding.c */
 extern PyTypeObject *context_type;
 extern PyObject *tensor_class; /* of Python; NULL before set_up */
 int is_tensor(PyObject *object);
@@ -35,7 +35,7 @@ int enter(Context *context);                          /* -1: refused, an excepti
 PyObject *wrap_handle(Context *context, tt_handle h); /* takes over one hold on it */
 PyObject *wrap_all(Context *context, int n, const tt_handle *handles);
 
-/* passing.c: tensors that are passed on between threads */
+/* pickling.c */
 int tensor_make(Tensor *self); /* if that is still to be done; -1: an error */
 PyObject *shape_of(const int64_t *info);
 PyObject *tensor_promise(PyObject *type, PyObject *values);

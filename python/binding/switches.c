@@ -175,7 +175,7 @@ static PyType_Slot switch_slots[] = {
     {Py_tp_clear, switch_clear},     {Py_tp_methods, switch_methods},
     {Py_tp_members, switch_members}, {0, NULL},
 };
-static PyType_Spec switch_spec = {"tinytape._calls.Switch", sizeof(Switch), 0,
+static PyType_Spec switch_spec = {"tinytape._binding.Switch", sizeof(Switch), 0,
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
                                   switch_slots};
 

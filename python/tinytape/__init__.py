@@ -116,13 +116,15 @@ __all__ = [
 ]
 __all__ += functional.__all__
 
+#: Packages above the engine, which loads quickly without them.
+_IMPORTED_WHEN_NAMED = ("data", "func", "models", "nested", "nn", "optim")
+
 __version__ = version()
 
 warn_about_environment()
 
 
 def __getattr__(name: str) -> Any:
-    """Packages above the engine are imported at first use: the engine alone loads quickly."""
-    if name in ("nn", "optim", "models", "data", "func", "nested"):
+    if name in _IMPORTED_WHEN_NAMED:
         return importlib.import_module(f"tinytape.{name}")
     raise AttributeError(f"module 'tinytape' has no attribute {name!r}")

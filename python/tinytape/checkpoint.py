@@ -11,7 +11,7 @@ from .models import register_files
 from .training.arguments import CommandParser, path
 from .training.checkpoint_text import list_lines, show_lines, verify_lines
 from .training.command import complain, run_command, say
-from .training.examine import choose, describe, examine, listed
+from .training.verify import choose, describe, listed, verify
 
 _EPILOG = """\
   verify   every checkpoint, the final weights, config and tokenizer: good, or what is wrong.
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             about = describe(checkpoint)
             _write(about, arguments.json, show_lines(about))
             return 0
-        found = list(examine(arguments.run))
+        found = list(verify(arguments.run))
         good = bool(found) and all(entry.problem is None for entry in found)
         if arguments.action == "verify":
             record = {"good": good, "saved": [entry.to_dict() for entry in found]}

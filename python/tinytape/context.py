@@ -1,4 +1,10 @@
-"""Contexts: each thread has its own tape, arenas and tensors, made when it first needs them."""
+"""Contexts: each thread has its own tape, arenas and tensors, made when it first needs them.
+
+>>> before = tt.memory_stats()["data_bytes"]
+>>> x = tt.zeros(1000)
+>>> tt.memory_stats()["data_bytes"] - before >= 4000
+True
+"""
 
 from __future__ import annotations
 
@@ -6,18 +12,16 @@ import threading
 from _thread import get_ident
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
 
 from tinytape import errors
-from tinytape._ffi import calls, check, ffi, lib, raise_last, text
+from tinytape._caller_lines import number_of_caller
+from tinytape._ffi import binding, check, ffi, lib, raise_last, text
 
 if TYPE_CHECKING:
     from tinytape.autograd.hooks import Hooks
     from tinytape.tensor import Tensor
-
-
-_T = TypeVar("_T", bound=calls.TensorBase)
 
 _INSTEAD = (
     "make tensors in the thread that uses them, or pass their values as numpy arrays; "
@@ -37,7 +41,7 @@ class _Buffers:
         self.outputs = ffi.new("tt_handle[3]")
 
 
-class Context(calls.ContextBase):
+class Context(binding.ContextBase):
     """What one thread's work owns. Tensors keep their context alive; no other thread may use it."""
 
     pointer: Any = ffi.NULL  # until it is open
@@ -76,16 +80,16 @@ class Context(calls.ContextBase):
         """
         if get_ident() != self.thread:
             raise errors.ThreadError(f"this tensor belongs to another thread: {_INSTEAD}")
-        calls.release_orphans(self)
+        binding.release_orphans(self)
 
     def leave(self, handle: int) -> None:
-        """Have a handle released by the thread that owns it, at its next call."""
+        """Hand over a handle for release to the thread that owns it, at its next call."""
         self.orphans.append(handle)
         self._orphaned = True
 
     def forget_ended(self) -> None:
-        """Let go of hooks and Functions that no backward pass can meet any more."""
-        calls.forget_ended(self, self.attached)
+        """Drop the hooks and Functions that no later backward pass can reach."""
+        binding.forget_ended(self, self.attached)
         waiting = self.lingering
         for _ in range(len(waiting)):
             hooks = waiting[0]
@@ -96,9 +100,9 @@ class Context(calls.ContextBase):
             if waiting and waiting[0] is hooks:
                 waiting.popleft()
 
-    def make(self, cls: type[_T], function: Any, *args: Any) -> _T:
+    def make(self, function: Any, *args: Any, cls: type[binding.TensorBase] | None = None) -> Any:
         """A Tensor of what a function of the core makes, which takes the context first and the
-        handle to fill last."""
+        handle to fill last; of a subclass, if one is given."""
         self.enter()
         buffers = self._free.pop() if self._free else _Buffers()
         out = buffers.outputs
@@ -106,8 +110,7 @@ class Context(calls.ContextBase):
         try:
             if function(self.pointer, *args, out):
                 raise_last()
-            made: _T = cls._wrap(self, out[0])
-            return made
+            return self._wrap(out[0]) if cls is None else cls._wrap(self, out[0])
         except BaseException:
             self._let_go(out, 1)
             raise
@@ -127,7 +130,11 @@ class Context(calls.ContextBase):
         reals: Sequence[float],
         n_outputs: int = 1,
     ) -> Any:
-        """Run one operation; returns its output, or a tuple of them."""
+        """Run one operation; returns its output, or a tuple of them.
+
+        Raises:
+            ArgumentError: for more inputs or attributes than an operation takes.
+        """
         if self.orphans or get_ident() != self.thread:
             self.enter()
         if self._watched:
@@ -185,7 +192,7 @@ class Context(calls.ContextBase):
         Raises:
             ThreadError: when one belongs to another context.
         """
-        found = calls.handles(self, list(tensors))
+        found = binding.handles(self, list(tensors))
         if found is None:
             raise errors.ThreadError(
                 f"tensors belong to different contexts, of different threads: {_INSTEAD}"
@@ -195,8 +202,6 @@ class Context(calls.ContextBase):
     def note_origin(self) -> None:
         """Under anomaly detection: tell the core whose line the next operation comes from."""
         if self._watched:
-            from tinytape._origins import number_of_caller
-
             check(lib.tt_set_origin(self.pointer, number_of_caller()))
 
 
@@ -212,7 +217,7 @@ def current() -> Context:
     return context
 
 
-calls.set_current(current)
+binding.set_current(current)
 
 _POOLS = {
     "parameters": lib.TT_POOL_PARAM,

@@ -1,17 +1,27 @@
-"""Tensor: an array that remembers how it was computed."""
+"""Tensor: an array that remembers how it was computed.
+
+>>> x = tt.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+>>> y = (x * x).sum()
+>>> y.backward()
+>>> x.grad.tolist()
+[[2.0, 4.0], [6.0, 8.0]]
+>>> x.shape, x.dtype, x.is_leaf
+((2, 2), tinytape.float32, True)
+"""
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from tinytape import dtypes, errors
-from tinytape._ffi import OPS, calls, check, ffi, lib
+from tinytape._ffi import OPS, binding, check, ffi, lib
 from tinytape._pytorch import read_to
 from tinytape._shapes import shapes_only
+from tinytape.autograd.differentiable import Differentiable
 from tinytape.context import Context, current
 from tinytape.copying import Copying
 from tinytape.copying import rebuild as rebuild  # by this name in older pickles
@@ -21,13 +31,10 @@ from tinytape.dtypes import dtype as DType
 from tinytape.functional import _apply
 from tinytape.operators import Operators
 
-if TYPE_CHECKING:
-    from tinytape.autograd.hooks import RemovableHandle
-
 Scalar = int | float
 
 
-class Tensor(Operators, Copying, calls.TensorBase):
+class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
     """An n-dimensional array on the CPU, with reverse-mode differentiation.
 
     Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Names, defaults
@@ -51,13 +58,7 @@ class Tensor(Operators, Copying, calls.TensorBase):
         context = current()
         shape = ffi.new("int64_t[]", array.shape or (0,))
         data = ffi.from_buffer(array) if array.size else ffi.NULL
-        return context.make(cls, lib.tt_new, pool, kind.code, array.ndim, shape, data)
-
-    @classmethod
-    def _number(cls, context: Context, array: np.ndarray[Any, Any]) -> Any:
-        """A value without dimensions that stands for a plain number."""
-        kind = dtypes.from_numpy_dtype(array.dtype)
-        return context.make(cls, lib.tt_number, kind.code, ffi.from_buffer(array))
+        return context.make(lib.tt_new, pool, kind.code, array.ndim, shape, data, cls=cls)
 
     # ---- what it is ----
 
@@ -70,6 +71,12 @@ class Tensor(Operators, Copying, calls.TensorBase):
 
     @property
     def requires_grad(self) -> bool:
+        """Whether gradients are wanted for this tensor. It can be set on leaves only.
+
+        Raises:
+            TapeStateError: when it is set on the result of a recorded operation.
+            DTypeError: when it is set on a tensor of integers or bools.
+        """
         return bool(self._read_info()[2])
 
     @requires_grad.setter
@@ -77,52 +84,62 @@ class Tensor(Operators, Copying, calls.TensorBase):
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Say whether gradients are wanted for this leaf; returns self."""
+        """Set whether gradients are wanted for this leaf; returns self.
+
+        Raises:
+            TapeStateError: for the result of a recorded operation.
+            DTypeError: for a tensor of integers or bools.
+        """
         self._context.enter()
         check(lib.tt_set_requires_grad(self._context.pointer, self._handle, bool(requires_grad)))
         return self
 
     @property
     def is_leaf(self) -> bool:
+        """Whether no recorded operation made this tensor. A tensor that requires no gradient is a
+        leaf.
+        """
         info = self._read_info()
         return bool(info[3]) or not info[2]
 
     def is_contiguous(self) -> bool:
+        """Whether the elements lie row-major in memory, without gaps."""
         return bool(self._read_info()[4])
 
     def stride(self, dim: int | None = None) -> Any:
-        """Strides in elements, or that of one axis."""
+        """Strides in elements, one for each axis; or that of one axis.
+
+        Raises:
+            OutOfRangeError: for an axis that does not exist.
+        """
         info = self._read_info()
         return _apply.along("stride", tuple(info[6 + info[1] : 6 + 2 * info[1]]), dim)
 
     def size(self, dim: int | None = None) -> Any:
-        """The shape, or the size of one axis."""
+        """The shape; or the size of one axis.
+
+        Raises:
+            OutOfRangeError: for an axis that does not exist.
+        """
         return _apply.along("size", self.shape, dim)
 
     def dim(self) -> int:
+        """The number of axes."""
         return self.ndim
 
     def numel(self) -> int:
+        """The number of elements."""
         return int(self._read_info()[5])
 
     nelement = numel
-
-    def _retained_grad(self) -> Any:
-        """What :meth:`retain_grad` kept; NotImplemented where it was not asked to."""
-        return self._hooks.grad if self._hooks.retains_grad else NotImplemented
-
-    def _forget_retained_grad(self) -> builtins.bool:
-        if self._hooks.retains_grad:
-            self._hooks.grad = None
-        return builtins.bool(self._hooks.retains_grad)
 
     # ---- its values ----
 
     def numpy(self, *, force: builtins.bool = False) -> np.ndarray[Any, Any]:
         """A copy of the values as an array of the same shape and type.
 
-        Never a view: the tensor's storage may move when its step ends. So ``force``, PyTorch's
-        word for a copy, changes nothing.
+        PyTorch returns a view. Here the tensor's storage may move when its step ends, so it is
+        always a copy, and PyTorch's ``force`` changes nothing.
         """
         out = np.empty(self.shape, dtype=self.dtype.numpy)
         if out.size:
@@ -149,6 +166,7 @@ class Tensor(Operators, Copying, calls.TensorBase):
         return self.numpy().item()
 
     def tolist(self) -> Any:
+        """The values as nested lists of Python numbers; a number for a tensor of no dimensions."""
         return self.numpy().tolist()
 
     def __float__(self) -> float:
@@ -225,74 +243,23 @@ class Tensor(Operators, Copying, calls.TensorBase):
         return self
 
     def fill_(self, value: Scalar) -> Tensor:
-        """Overwrite all values with one number, as :meth:`copy_` does; returns self."""
+        """Overwrite all values with one number, as :meth:`copy_` does; returns self.
+
+        Raises:
+            NumberError: for a number that the type does not hold.
+            TapeStateError: for a tensor that an operation recorded.
+        """
         return self._overwrite("fill_", value)
 
     def zero_(self) -> Tensor:
+        """Overwrite all values with 0; returns self.
+
+        Raises:
+            TapeStateError: for a tensor that an operation recorded.
+        """
         return self._overwrite("zero_", 0)
 
-    # ---- differentiation ----
-
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Tensor | Sequence[Tensor] | None = None,
-    ) -> None:
-        """Add the gradients of this tensor to ``.grad`` of the leaves it was computed from.
-
-        Args:
-            gradient: the gradient of this tensor, of its shape; may be left out for one element.
-            retain_graph: keep the graph for another pass. Otherwise its memory is given back.
-            create_graph: refused: a gradient that carries a graph is returned, never stored; use
-                :func:`tinytape.grad`.
-            inputs: the tensors whose ``.grad`` is wanted; all leaves when left out.
-
-        Raises:
-            RuntimeError: when nothing here requires a gradient, the graph was released already, or
-                a hook or Function of another pass calls this.
-        """
-        from tinytape.autograd import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs)
-
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-        """Call ``hook(gradient)`` whenever the gradient of this tensor has been computed.
-
-        What the hook returns, if not None, takes the place of the gradient, for later hooks too.
-        It runs in every ``backward()`` and :func:`tinytape.grad` that comes by here, with
-        operations recorded only under create_graph, and must not start a pass of its own.
-
-        Returns:
-            A handle whose ``remove()`` ends it; also a context manager.
-
-        Raises:
-            RuntimeError: for a tensor that does not require a gradient.
-        """
-        from tinytape.autograd.hooks import register_hook
-
-        return register_hook(self, hook)
-
-    def retain_grad(self) -> None:
-        """Have ``backward()`` leave a ``.grad`` here too, though this is not a leaf.
-
-        Raises:
-            RuntimeError: for a tensor that does not require a gradient.
-        """
-        from tinytape.autograd.hooks import retain_grad
-
-        retain_grad(self)
-
-    @property
-    def retains_grad(self) -> bool:
-        """Whether :meth:`retain_grad` was called on this result."""
-        hooks = getattr(self, "_hooks", None)
-        return hooks is not None and bool(hooks.retains_grad)
-
-    def detach(self) -> Tensor:
-        """The same values without a graph: a leaf's storage is shared, a result's is copied."""
-        return self._context.make(Tensor, lib.tt_detach, self._handle)
+    # ---- in another type ----
 
     def to(self, *args: Any, **options: Any) -> Tensor:
         """The values in another type, or in another tensor's; self when it has that type already.
@@ -325,18 +292,23 @@ class Tensor(Operators, Copying, calls.TensorBase):
         return CPU
 
     def float(self) -> Tensor:
+        """The values as float32, as :meth:`to` converts them; self if they are that already."""
         return self.to(dtypes.float32)
 
     def double(self) -> Tensor:
+        """The values as float64, as :meth:`to` converts them; self if they are that already."""
         return self.to(dtypes.float64)
 
     def long(self) -> Tensor:
+        """The values as int64, as :meth:`to` converts them; self if they are that already."""
         return self.to(dtypes.int64)
 
     def int(self) -> Tensor:
+        """The values as int32, as :meth:`to` converts them; self if they are that already."""
         return self.to(dtypes.int32)
 
     def bool(self) -> Tensor:
+        """The values as bool, False for 0 and True for others; self if they are that already."""
         return self.to(dtypes.bool_)
 
 

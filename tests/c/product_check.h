@@ -1,5 +1,5 @@
-/* The check of a matrix product against a naive one: every transpose, scale, stride and empty size.
- */
+/* The check of a matrix product against a naive one: every transpose, scale, stride and empty
+ * size. */
 #ifndef PRODUCT_CHECK_H
 #define PRODUCT_CHECK_H
 
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "base/random.h"
+#include "random.h"
 
 /* The naive product takes longer than all else where each access is watched: there so many rows of
  * large products do, and the plain build sees the others. */

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinytape as tt
-from tinytape._ffi import OPS, calls
+from tinytape._ffi import OPS, binding
 from tinytape.context import Context, current
 from tinytape.errors import ArgumentError, StaleTensorError, ThreadError
 
@@ -26,7 +26,7 @@ def live_handles() -> int:
 
 
 def test_a_tensor_is_made_by_functions_only():
-    for make in (tt.Tensor, lambda: object.__new__(tt.Tensor), calls.TensorBase):
+    for make in (tt.Tensor, lambda: object.__new__(tt.Tensor), binding.TensorBase):
         with pytest.raises(TypeError):
             make()
 
@@ -39,7 +39,7 @@ def test_wrap_wants_a_context_and_a_handle(args):
 
 def test_a_context_that_is_not_open_owns_nothing():
     with pytest.raises(RuntimeError, match="not open"):
-        tt.Tensor._wrap(calls.ContextBase(), 1)
+        tt.Tensor._wrap(binding.ContextBase(), 1)
 
 
 def test_a_context_is_opened_once():
@@ -90,21 +90,21 @@ def test_what_belongs_to_the_core_cannot_be_set():
 )
 def test_apply_refuses_what_is_no_call(args):
     with pytest.raises(Exception) as caught:
-        calls.apply(*args)
+        binding.apply(*args)
     assert not isinstance(caught.value, SystemError)
 
 
 def test_handles_and_number_answer_none_to_what_they_do_not_know():
     x = tt.ones(2)
-    assert calls.handles(x._context, (x,)) is None  # no list
-    assert calls.handles(x._context, [x, 3]) is None
-    assert calls.handles(None, [x]) is None
-    assert calls.handles() is None
-    assert len(calls.handles(x._context, [x, None])) == 16
+    assert binding.handles(x._context, (x,)) is None  # no list
+    assert binding.handles(x._context, [x, 3]) is None
+    assert binding.handles(None, [x]) is None
+    assert binding.handles() is None
+    assert len(binding.handles(x._context, [x, None])) == 16
     for value in (True, "1", 10**400, np.float32(1), None):
-        assert calls.number(x, value) is None
-    assert calls.number(3, 3) is None and calls.number() is None
-    assert calls.number(x.to(tt.int32), 2**63) is None
+        assert binding.number(x, value) is None
+    assert binding.number(3, 3) is None and binding.number() is None
+    assert binding.number(x.to(tt.int32), 2**63) is None
 
 
 # ---- the unusual gives the same ----
@@ -113,15 +113,15 @@ def test_handles_and_number_answer_none_to_what_they_do_not_know():
 @pytest.mark.parametrize("numbers", [list, np.array, tuple])
 def test_attributes_may_be_of_any_integers(numbers):
     x = tt.arange(6)
-    assert calls.apply(OPS["reshape"], [x], numbers([2, 3])).shape == (2, 3)
+    assert binding.apply(OPS["reshape"], [x], numbers([2, 3])).shape == (2, 3)
 
 
 def test_an_operation_with_several_results_gives_a_tuple():
     x = tt.tensor([3.0, 1.0, 2.0])
-    usual = calls.apply(OPS["sort"], (x,), (0, 0))
+    usual = binding.apply(OPS["sort"], (x,), (0, 0))
     x._context._watched = True  # as under detect_anomaly
     try:
-        slowly = calls.apply(OPS["sort"], (x,), (0, 0))
+        slowly = binding.apply(OPS["sort"], (x,), (0, 0))
     finally:
         x._context._watched = False
     assert isinstance(usual, tuple) and isinstance(slowly, tuple)
@@ -281,7 +281,7 @@ def test_a_number_that_converts_itself_does_not_get_to_the_list():
 
     reals = [Clearing(1), 2.0, 3.0]
     with pytest.raises((ArgumentError, IndexError, TypeError, ValueError)):
-        calls.apply(OPS["clamp"], (tt.ones(2),), (), reals)
+        binding.apply(OPS["clamp"], (tt.ones(2),), (), reals)
 
 
 def test_a_flag_with_nothing_behind_it_is_lowered():
@@ -293,10 +293,10 @@ def test_a_flag_with_nothing_behind_it_is_lowered():
 
 def test_a_gradient_of_nothing_lies_within_its_bounds():
     with pytest.raises(ValueError, match="slice_backward"):
-        calls.apply(OPS["slice_backward"], (tt.zeros(2, 0),), (1, 1000000, 1, 0, 4))
+        binding.apply(OPS["slice_backward"], (tt.zeros(2, 0),), (1, 1000000, 1, 0, 4))
 
 
 def test_a_sum_has_no_activation():
     x, w, b = tt.ones(2, 3), tt.ones(4, 3), tt.ones(4)
     with pytest.raises(ValueError, match="linear_add"):
-        calls.apply(OPS["linear_add"], (x, w, b, tt.ones(2, 4)), (1,))
+        binding.apply(OPS["linear_add"], (x, w, b, tt.ones(2, 4)), (1,))

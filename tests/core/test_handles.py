@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinytape as tt
-from tinytape import _updates, errors, nn
+from tinytape import _foreach, errors, nn
 from tinytape._ffi import OPS, ffi, lib
 from tinytape.nn import functional as F
 
@@ -83,7 +83,7 @@ def uses_of(x: tt.Tensor, w: tt.Tensor, y: tt.Tensor, mine: tt.Tensor) -> list:
         lambda: tt.tensor(x),
         lambda: repr(x),
         lambda: nn.init.zeros_(x),
-        lambda: _updates.sgd_([w], [x], None, **update),
+        lambda: _foreach.sgd_([w], [x], None, **update),
     ]
 
 

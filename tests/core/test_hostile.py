@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinytape as tt
-from tinytape._ffi import OPS, calls, lib
+from tinytape._ffi import OPS, binding, lib
 from tinytape.context import Context, current
 
 from ..ops import rows
@@ -156,7 +156,7 @@ def call(rng: random.Random, name: str, wild: Given) -> bool:
     count = lib.tt_op_outputs(OPS[name])
     try:
         if inputs[0] is not None:
-            made = calls.apply(OPS[name], inputs, wild.ints, wild.reals)
+            made = binding.apply(OPS[name], inputs, wild.ints, wild.reals)
         else:
             made = context.apply(OPS[name], inputs, wild.ints, wild.reals, count)
         outputs = made if count > 1 else [made]

@@ -35,10 +35,10 @@ from tinytape.training import (
 )
 from tinytape.training import step as step_room
 from tinytape.training.checkpoint import list_checkpoints
-from tinytape.training.examine import examine
 from tinytape.training.progress import Console
 from tinytape.training.report import header, planned_memory
 from tinytape.training.session import Session, build_session
+from tinytape.training.verify import verify
 
 WORDS = "the cat sat on a mat who knows why nobody does said dog"
 
@@ -387,14 +387,14 @@ def test_a_resumed_run_keeps_its_pace(text: Path, tmp_path: Path) -> None:
 def test_a_checkpoint_whose_state_does_not_fit_is_damaged(text: Path, tmp_path: Path) -> None:
     done = train(settings(text, tmp_path / "run", iters=8), console=silent())
     path = list_checkpoints(done.folder.checkpoints)[0]
-    assert [saved.problem for saved in examine(path)] == [None]
+    assert [saved.problem for saved in verify(path)] == [None]
     saved = load_checkpoint(path)
     short = {**saved.arrays, "model_state.level1_fast.c": np.zeros((1, 3, 5), np.float32)}
     save_checkpoint(
         path.parent, saved.step, model=saved.model, arrays=short, state=saved.state,
         config=saved.config, env=saved.env,
     )  # fmt: skip
-    (problem,) = [saved.problem for saved in examine(path)]
+    (problem,) = [saved.problem for saved in verify(path)]
     assert problem is not None and "level1_fast.c: expected floats of shape (1, 3, 24)" in problem
 
 

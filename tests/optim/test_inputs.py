@@ -67,16 +67,16 @@ def test_watching_ends_with_the_one_who_watches():
     layer = nn.Linear(3, 2)
     inputs = optim.LayerInputs(layer)
     gc.collect()
-    before = len(nn.watching.watchers)
+    before = len(nn.observers.observers)
     optimizer = optim.DGD(layer.parameters(), inputs=inputs)
     sums = optimizer.state[layer.weight]["input_products"]
     del inputs
     layer(tt.ones(1, 3))
-    assert len(nn.watching.watchers) == before and sums.numpy().sum() == 9
+    assert len(nn.observers.observers) == before and sums.numpy().sum() == 9
     del optimizer
     gc.collect()
     layer(tt.ones(1, 3))
-    assert len(nn.watching.watchers) == before - 1 and sums.numpy().sum() == 9
+    assert len(nn.observers.observers) == before - 1 and sums.numpy().sum() == 9
 
 
 def test_an_optimiser_begins_with_no_inputs():

@@ -24,9 +24,9 @@ from tinytape.training import RunFolder, TrainConfig, load_run
 from tinytape.training.checkpoint import load_checkpoint
 from tinytape.training.config import read_toml
 from tinytape.training.environment import resident_mb
-from tinytape.training.examine import require_usable
 from tinytape.training.manifest import MANIFEST
 from tinytape.training.session import Session
+from tinytape.training.verify import require_usable
 
 from ._miniature import TEXT, manifest_of, write_run
 from ._mutations import one_of, spoil_bytes, spoil_json, spoil_manifest, spoil_safetensors
@@ -236,9 +236,9 @@ def _another_text(data: bytes, random: np.random.Generator) -> tuple[str, bytes]
 
 
 PROMISE = Promise(
-    words="loading is safe",
+    words="Loading is safe",
     how="spoiled checkpoints (with right manifests), settings, tokenizers, texts, metrics, weights",
-    wanted="documented errors alone; none takes 1 s; no growth",
+    wanted="only documented errors; none takes 1 s; no growth",
     quick=3_000,
     full=1_000_000,
     run=run,

@@ -16,9 +16,9 @@ from tinytape import checkpoint as command
 from tinytape import generate, train
 from tinytape.training import RunFolder, load_checkpoint, load_run
 from tinytape.training.checkpoint import list_checkpoints
-from tinytape.training.examine import examine
 from tinytape.training.final_weights import about_final_weights, save_final_weights
 from tinytape.training.json_records import pack_json
+from tinytape.training.verify import verify
 
 from ..soak._miniature import TEXT, forge, write_run
 
@@ -94,7 +94,7 @@ def test_heads_edited_by_hand(
     run.config.write_text(json.dumps(record, indent=2))
     if form == "edited":
         refused(capsys, run, "config.json: damaged or edited by hand")
-        assert [s.kind for s in examine(run.path) if s.problem] == ["config"]
+        assert [s.kind for s in verify(run.path) if s.problem] == ["config"]
     else:  # the weights say themselves of which model they are
         assert text_of(capsys, run.path) == expected
         assert verified(run.path) is not with_checkpoints

@@ -18,12 +18,12 @@ from tinytape.data import DataError
 from tinytape.models.spec import build_optimizer
 from tinytape.training import TrainConfig, json_records, load_run, resolve
 from tinytape.training.checkpoint import load_checkpoint, verify_checkpoint
-from tinytape.training.examine import examine, require_usable
 from tinytape.training.json_records import pack_json
 from tinytape.training.record_types import CONFIG, state_types
 from tinytape.training.run_folder import RunFolder
 from tinytape.training.session import build_session
 from tinytape.training.step import train_step
+from tinytape.training.verify import require_usable, verify
 
 from ..soak._miniature import session_of, write_run
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = [ROOT / "tests" / "golden" / f"checkpoint-v{n}" / "step-00000003" for n in (1, 2)]
 GOLDEN_RUN = ROOT / "tests" / "golden" / "run-v2"
 LOSS_OF_STEP_4 = 1.6100294589996338  # when it was written
-DOCUMENT = (ROOT / "docs" / "checkpoint-format.md").read_text()
+DOCUMENT = " ".join((ROOT / "docs" / "checkpoint-format.md").read_text().split())
 
 
 @pytest.mark.parametrize("golden", GOLDEN)
@@ -79,7 +79,7 @@ def test_the_final_weights_of_version_2_are_still_verified() -> None:
     assert newest.tokenizer is not None and tokenizer.characters == newest.tokenizer.characters
     for name, weight in model.state_dict().items():
         assert weight.numpy().tobytes() == newest.model[name].tobytes()
-    found = list(examine(GOLDEN_RUN))
+    found = list(verify(GOLDEN_RUN))
     assert {saved.kind: saved.problem for saved in found} == dict.fromkeys(
         ("weights", "config", "tokenizer")
     )

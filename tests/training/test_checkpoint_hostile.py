@@ -18,12 +18,12 @@ from tinytape import models
 from tinytape.training import load_checkpoint, load_run
 from tinytape.training.checkpoint import latest_checkpoint, verify_checkpoint
 from tinytape.training.errors import CheckpointError, RunError
-from tinytape.training.examine import require_usable
 from tinytape.training.json_records import pack_json, unpack_json
 from tinytape.training.manifest import MANIFEST
 from tinytape.training.record_types import CONFIG, require_types, state_types
 from tinytape.training.run_config import pack_config
 from tinytape.training.run_folder import RunFolder
+from tinytape.training.verify import require_usable
 
 from ..soak._miniature import seal, write_run
 

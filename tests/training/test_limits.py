@@ -23,9 +23,9 @@ from tinytape.training import (
     resume,
     run_folder,
 )
-from tinytape.training.examine import examine
 from tinytape.training.json_records import RECORD_LIMIT, unpack_json
 from tinytape.training.run_folder import RunFolder
+from tinytape.training.verify import verify
 
 from ..soak._miniature import SIZES, forge, write_run
 
@@ -131,7 +131,7 @@ def test_weights_of_gigabytes_are_not_read(run: RunFolder) -> None:
         with at_most(8), pytest.raises(CheckpointError, match=r"model\.safetensors: "):
             load_run(run.path)
         with at_most(8):
-            found = {saved.kind: saved.problem for saved in examine(run.path)}
+            found = {saved.kind: saved.problem for saved in verify(run.path)}
         assert found["weights"] and "model.safetensors" in found["weights"]
     assert config["layers"] == 1
 
@@ -220,4 +220,4 @@ def test_no_model_is_made_of_a_config_that_the_weights_do_not_fit(
     with at_most(8), pytest.raises((CheckpointError, RunError), match=words):
         load_run(run.path)
     with at_most(8):
-        assert all(saved.problem for saved in examine(run.path) if saved.kind == "checkpoint")
+        assert all(saved.problem for saved in verify(run.path) if saved.kind == "checkpoint")

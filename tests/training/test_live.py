@@ -16,10 +16,10 @@ from tinytape._files import discard_folder, publish_folder
 from tinytape.training import CheckpointError, RunError, load_checkpoint, load_run
 from tinytape.training import checkpoint as module
 from tinytape.training.checkpoint import ATTEMPTS, latest_checkpoint, list_checkpoints
-from tinytape.training.examine import examine, listed
 from tinytape.training.run_folder import RunFolder
 from tinytape.training.run_state import look_at
 from tinytape.training.starting_point import find_start
+from tinytape.training.verify import listed, verify
 
 from ..soak._miniature import write_run
 
@@ -123,8 +123,8 @@ def test_what_was_removed_is_left_out(
             GoesOn(run, made, "", [3]).save()
         return paths
 
-    monkeypatch.setattr("tinytape.training.examine.list_checkpoints", listing)
-    rows = listed(list(examine(run.path)))
+    monkeypatch.setattr("tinytape.training.verify.list_checkpoints", listing)
+    rows = listed(list(verify(run.path)))
     assert [(row["step"], row["problem"], row["latest"]) for row in rows] == [(3, None, True)]
     first.append(True)
     monkeypatch.setattr(module, "list_checkpoints", listing)

@@ -1,10 +1,15 @@
-"""Checking gradients against central differences."""
+"""Checking gradients against central differences.
+
+>>> x = tt.tensor([0.5, 1.5], dtype=tt.float64, requires_grad=True)
+>>> tt.autograd.gradcheck(lambda x: (x * x).sum(), x)
+True
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,13 +18,18 @@ from tinytape.autograd.gradients import grad
 from tinytape.creation import tensor
 from tinytape.dtypes import float64
 from tinytape.errors import ArgumentError, TinytapeError
-from tinytape.tensor import Tensor
+from tinytape.functional._apply import is_tensor
+
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 
 
 class GradcheckError(TinytapeError, RuntimeError):
-    """A gradient that central differences do not confirm."""
+    """A gradient that central differences do not confirm; as
+    ``torch.autograd.gradcheck.GradcheckError``.
+    """
 
 
 def _refuse(name: str, options: dict[str, tuple[Any, Any]]) -> None:
@@ -36,9 +46,7 @@ class _Check:
 
     def __init__(self, name: str, func: Callable[..., Any], inputs: Sequence[Any], eps: float):
         self.name, self.func, self.inputs, self.eps = name, func, inputs, eps
-        self.numbers = [
-            i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad
-        ]
+        self.numbers = [i for i, x in enumerate(inputs) if is_tensor(x) and x.requires_grad]
         if not self.numbers:
             raise ArgumentError(f"{name}: expected at least one input that requires a gradient")
         for i in self.numbers:
@@ -56,7 +64,7 @@ class _Check:
             made = self.func(*inputs)
         outputs = list(made) if isinstance(made, (tuple, list)) else [made]
         for y in outputs:
-            if not isinstance(y, Tensor):
+            if not is_tensor(y):
                 raise TypeError(
                     f"{self.name}: the function must return Tensors, got {type(y).__name__}"
                 )
@@ -65,9 +73,7 @@ class _Check:
     def moved(self, which: int, by: Array) -> list[Array]:
         """The outputs where one input is elsewhere."""
         inputs = [
-            tensor(x.numpy(), dtype=x.dtype, requires_grad=x.requires_grad)
-            if isinstance(x, Tensor)
-            else x
+            tensor(x.numpy(), dtype=x.dtype, requires_grad=x.requires_grad) if is_tensor(x) else x
             for x in self.inputs
         ]
         i = self.numbers[which]
@@ -203,6 +209,8 @@ def gradcheck(
 ) -> bool:
     """Compare the gradients of ``func(*inputs)`` with central differences, entry by entry.
 
+    As ``torch.autograd.gradcheck``, in its slow mode by default as there.
+
     Args:
         func: returns a Tensor or a tuple of them, and depends on nothing but its inputs.
         inputs: those that require a gradient are checked; they should be float64.
@@ -255,10 +263,14 @@ def gradgradcheck(
     They are taken by the inputs and by ``grad_outputs``, which are drawn where they are left out
     (with gen_non_contig_grad_outputs transposed in memory). See :func:`gradcheck` for the rest.
 
+    As ``torch.autograd.gradgradcheck``.
+
     Raises:
         GradcheckError: a RuntimeError that names output, input, entry and both numbers. Output i
             is the gradient by the i-th input that requires one; the grad_outputs are the last
             inputs.
+        ArgumentError: where no output depends on an input that requires a gradient, or for options
+            that other libraries' modes of differentiation need.
     """
     options = {
         "check_batched_grad": (check_batched_grad, False),

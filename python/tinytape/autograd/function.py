@@ -1,22 +1,41 @@
-"""Function: an operation whose backward rule is written in Python."""
+"""Function: an operation whose backward rule is written in Python.
+
+>>> class Double(tt.autograd.Function):
+...     @staticmethod
+...     def forward(ctx, x):
+...         return x * 2
+...
+...     @staticmethod
+...     def backward(ctx, gradient):
+...         return gradient * 2
+>>> x = tt.tensor([1.0, 2.0], requires_grad=True)
+>>> Double.apply(x).sum().backward()
+>>> x.grad.tolist()
+[2.0, 2.0]
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinytape._ffi import calls, lib
+from tinytape._ffi import binding, lib
 from tinytape.autograd.grad_mode import no_grad
 from tinytape.autograd.hooks import naming, numbers
 from tinytape.context import Context, current
 from tinytape.creation import zeros
 from tinytape.errors import ArgumentError, DTypeError, ShapeError, TapeStateError
-from tinytape.tensor import Tensor
+from tinytape.functional._apply import is_tensor
+
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
 
 
 class FunctionCtx:
-    """What forward leaves for backward. Attributes of any name may be set on it.
+    """What forward keeps for backward; as ``torch.autograd.function.FunctionCtx``.
+
+    Attributes of any name may be set on it.
 
     Attributes:
         needs_input_grad: for each argument of forward, whether its gradient is of use.
@@ -27,8 +46,8 @@ class FunctionCtx:
     def __init__(self, function: type[Function], args: Sequence[Any]) -> None:
         self._function = function
         self._name = function.__name__
-        self.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
-        self._is_tensor = [isinstance(a, Tensor) for a in args]
+        self.needs_input_grad = tuple(is_tensor(a) and a.requires_grad for a in args)
+        self._is_tensor = [is_tensor(a) for a in args]
         self._to_save: tuple[Tensor | None, ...] = ()
         self._constant: tuple[Tensor, ...] = ()
         self._materialize = True
@@ -42,7 +61,7 @@ class FunctionCtx:
         They must not change in place until then; backward finds that and raises.
         """
         for x in tensors:
-            if x is not None and not isinstance(x, Tensor):
+            if x is not None and not is_tensor(x):
                 raise TypeError(
                     f"{self._name}: save_for_backward expected Tensors or None, "
                     f"got {type(x).__name__}"
@@ -50,7 +69,7 @@ class FunctionCtx:
         self._to_save = tensors
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
-        """Say which outputs have no gradient."""
+        """Declare outputs that have no gradient."""
         self._constant = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
@@ -79,7 +98,7 @@ class FunctionCtx:
         return context if here else None
 
     def _kept(self, i: int) -> Tensor:
-        kept: Tensor = calls.paused_tensor(current(), i)
+        kept: Tensor = binding.paused_tensor(current(), i)
         return kept
 
     def _inputs(self) -> list[Tensor]:
@@ -92,10 +111,9 @@ class FunctionCtx:
     ) -> tuple[Any, ...]:
         """The outputs as the tape knows them."""
         constant = {id(x) for x in self._constant}
-        self._outputs = [(x.shape, x.dtype) if isinstance(x, Tensor) else None for x in outputs]
+        self._outputs = [(x.shape, x.dtype) if is_tensor(x) else None for x in outputs]
         self._differentiable = [
-            isinstance(x, Tensor) and id(x) not in constant and x.dtype.is_floating_point
-            for x in outputs
+            is_tensor(x) and id(x) not in constant and x.dtype.is_floating_point for x in outputs
         ]
         values = [x for x, keep in zip(outputs, self._differentiable, strict=True) if keep]
         if not values:
@@ -120,7 +138,7 @@ class FunctionCtx:
         number = next(numbers)
         context.note_origin()
         made = iter(
-            calls.record(
+            binding.record(
                 context, context.attached, number, self, self._name, inputs, kept, values, mask
             )
         )
@@ -134,7 +152,7 @@ class FunctionCtx:
         gradients: list[Tensor | None] = []
         k = 0
         for output, differentiable in zip(self._outputs, self._differentiable, strict=True):
-            gradient = calls.paused_gradient(context, k) if differentiable else None
+            gradient = binding.paused_gradient(context, k) if differentiable else None
             k += differentiable
             if gradient is not None:
                 gradients.append(gradient)
@@ -145,7 +163,12 @@ class FunctionCtx:
         return gradients
 
     def answer(self, context: Context) -> tuple[str, list[Tensor | None]]:
-        """The gradients of the tensors among the arguments, for the pass that waits for them."""
+        """The gradients of the tensors among the arguments, for the pass that waits for them.
+
+        Raises:
+            ArgumentError: where backward returns a wrong number of gradients, or one for no tensor.
+            ShapeError, DTypeError: where a gradient does not fit its argument.
+        """
         needs = lib.tt_paused_needs(context.pointer)
         bits = iter(range(64))
         self.needs_input_grad = tuple(t and bool(needs >> next(bits) & 1) for t in self._is_tensor)
@@ -164,18 +187,18 @@ class FunctionCtx:
                 f"the {n} arguments of forward"
             )
         answers: list[Tensor | None] = []
-        for i, (gradient, is_tensor) in enumerate(zip(given, self._is_tensor, strict=True)):
-            if gradient is not None and not isinstance(gradient, Tensor):
+        for i, (gradient, expected) in enumerate(zip(given, self._is_tensor, strict=True)):
+            if gradient is not None and not is_tensor(gradient):
                 raise TypeError(
                     f"{self._name}: backward returned a {type(gradient).__name__} as the gradient "
                     f"of argument {i}, expected a Tensor or None"
                 )
-            if gradient is not None and not is_tensor:
+            if gradient is not None and not expected:
                 raise ArgumentError(
                     f"{self._name}: backward returned a gradient for argument {i}, which is not a "
                     "Tensor: expected None"
                 )
-            if is_tensor:
+            if expected:
                 if gradient is not None and self.needs_input_grad[i]:
                     gradient = self._fit(gradient, i, len(answers))
                 answers.append(gradient)
@@ -205,6 +228,8 @@ class FunctionCtx:
 class Function:
     """An operation with a backward rule of its own: subclass it, and call ``apply``.
 
+    As ``torch.autograd.Function``.
+
     >>> class Square(tt.autograd.Function):
     ...     @staticmethod
     ...     def forward(ctx, x):
@@ -216,10 +241,10 @@ class Function:
     ...         (x,) = ctx.saved_tensors
     ...         return 2 * x * gradient
 
-    Neither is recorded, but for backward under ``create_graph``: then what it does with tensor
-    operations can be differentiated again. A subclass may define ``setup_context(ctx, inputs,
-    output)``; forward then goes without ctx. Inputs, outputs and other saved tensors may be 64
-    together.
+    The operations inside forward and backward are not recorded, except those of backward under
+    ``create_graph``: the gradient can then be differentiated again. A subclass may define
+    ``setup_context(ctx, inputs, output)``; forward is then called without ctx. Inputs, outputs and
+    other saved tensors may be 64 together.
     """
 
     @staticmethod
@@ -239,8 +264,12 @@ class Function:
 
     @classmethod
     def apply(cls, *args: Any) -> Any:
-        """Run forward, and record it where a gradient may be wanted."""
-        inputs = [a for a in args if isinstance(a, Tensor)]
+        """Run forward, and record it where a gradient may be wanted.
+
+        Raises:
+            ArgumentError: for more than 64 inputs, outputs and saved tensors.
+        """
+        inputs = [a for a in args if is_tensor(a)]
         context = inputs[0]._context if inputs else current()
         context.enter()
         context.forget_ended()
@@ -253,7 +282,7 @@ class Function:
                 outputs = cls.forward(*args)
                 cls.setup_context(ctx, args, outputs)
         several = isinstance(outputs, tuple)
-        if not several and not isinstance(outputs, Tensor):
+        if not several and not is_tensor(outputs):
             raise TypeError(
                 f"{cls.__name__}: forward must return a Tensor or a tuple of them, "
                 f"got {type(outputs).__name__}"
@@ -283,7 +312,8 @@ class _OnceDifferentiated(Function):
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Mark a ``backward`` that is not written with tensor operations: it is never recorded.
 
-    To differentiate its gradients again raises an error instead of giving wrong numbers.
+    As ``torch.autograd.function.once_differentiable``. Differentiating its gradients again raises
+    an error instead of giving wrong numbers.
     """
 
     @wraps(backward)
@@ -296,12 +326,12 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
             return returned
         several = isinstance(returned, (tuple, list))
         gradients = list(returned) if several else [returned]
-        made = [g for g in gradients if isinstance(g, Tensor)]
+        made = [g for g in gradients if is_tensor(g)]
         if made:
             sources = [g for g in grad_outputs if g is not None]
             out = _OnceDifferentiated.apply(ctx._name, len(made), *made, *ctx._inputs(), *sources)
             recorded = iter(out)
-            gradients = [next(recorded) if isinstance(g, Tensor) else g for g in gradients]
+            gradients = [next(recorded) if is_tensor(g) else g for g in gradients]
         return tuple(gradients) if several else gradients[0]
 
     return wrapper

@@ -1,19 +1,30 @@
-"""Gradients: one pass backwards, into ``.grad`` or returned."""
+"""Gradients: one pass backwards, into ``.grad`` or returned.
+
+>>> x = tt.tensor([1.0, 2.0], requires_grad=True)
+>>> (slope,) = tt.grad((x * x * x).sum(), x, create_graph=True)
+>>> slope.tolist()
+[3.0, 12.0]
+>>> tt.grad(slope.sum(), x)[0].tolist()
+[6.0, 12.0]
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tinytape._ffi import calls, lib
+from tinytape._ffi import binding, lib
 from tinytape._pytorch import refuse_others
 from tinytape.context import Context
 from tinytape.creation import zeros_like
 from tinytape.errors import ArgumentError, TapeStateError
-from tinytape.tensor import Tensor
+from tinytape.functional._apply import is_tensor
 
-Tensors = Tensor | Sequence[Tensor]
-Gradients = Tensor | Sequence[Tensor | None] | None
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
+
+Tensors: TypeAlias = "Tensor | Sequence[Tensor]"
+Gradients: TypeAlias = "Tensor | Sequence[Tensor | None] | None"
 
 
 def run_backward(
@@ -23,13 +34,24 @@ def run_backward(
     retain_graph: bool,
     create_graph: bool,
 ) -> list[Tensor | None]:
-    """One backward pass: into ``.grad`` of the leaves without inputs, else to the returned list."""
+    """One backward pass: without inputs into ``.grad`` of the leaves, else into the returned list.
+
+    Args:
+        outputs: recorded tensors, of one thread.
+        gradients: the gradient of each output, of its shape, or None for a single element.
+        inputs: the tensors whose gradients are returned, each of its tensor's shape.
+        retain_graph: keep the graph for another pass.
+        create_graph: record the pass itself.
+
+    Raises:
+        RuntimeError: when nothing here requires a gradient, or the graph was released already.
+    """
     for given in (*outputs, *gradients, *inputs):
-        if given is not None and not isinstance(given, Tensor):
+        if given is not None and not is_tensor(given):
             raise TypeError(f"backward: expected a Tensor, got {type(given).__name__}")
     context = outputs[0]._context
     try:
-        return calls.backward(
+        return binding.backward(
             context,
             list(outputs),
             list(gradients),
@@ -76,6 +98,8 @@ def backward(
 ) -> None:
     """Add the gradients of tensors, summed, to ``.grad`` of the leaves they were computed from.
 
+    As ``torch.autograd.backward``, but without ``create_graph``.
+
     Args:
         grad_tensors: the gradient of each tensor, of its shape; not needed for single elements.
         retain_graph: keep the graph for another pass. Otherwise its memory is given back.
@@ -86,6 +110,7 @@ def backward(
     Raises:
         RuntimeError: when nothing here requires a gradient, the graph was released already, or a
             hook or Function of another pass calls this.
+        ArgumentError: for no tensors, no inputs, or another number of gradients than of tensors.
     """
     roots, gradients = _lists("backward", tensors, grad_tensors, "grad_tensors")
     if not roots:
@@ -97,7 +122,7 @@ def backward(
     if not wanted:
         raise ArgumentError("backward: inputs cannot be empty")
     for given in wanted:
-        if not isinstance(given, Tensor):
+        if not is_tensor(given):
             raise TypeError(f"backward: expected a Tensor, got {type(given).__name__}")
         given.retain_grad()
     once = list({x._handle: x for x in wanted}.values())
@@ -125,6 +150,8 @@ def grad(
 ) -> tuple[Tensor | None, ...]:
     """The gradients of outputs, summed, with respect to inputs. Touches no ``.grad``.
 
+    As ``torch.autograd.grad``. Each gradient has the shape of its input.
+
     Args:
         grad_outputs: the gradient of each output, of its shape; not needed for single elements.
         retain_graph: keep the graph for another pass; as create_graph when left out.
@@ -135,6 +162,8 @@ def grad(
 
     Raises:
         RuntimeError: when an input is unused, or the graph was released.
+        ArgumentError: for no outputs or inputs, another number of gradients than of outputs, or
+            options that are not supported.
     """
     options = {"only_inputs": only_inputs, "is_grads_batched": is_grads_batched}
     refuse_others("grad", options, *options)

@@ -1,18 +1,29 @@
-"""Hooks: functions that see, and may replace, the gradient of a tensor."""
+"""Hooks: functions that see, and may replace, the gradient of a tensor.
+
+>>> x = tt.tensor([1.0, 2.0], requires_grad=True)
+>>> handle = x.register_hook(lambda gradient: gradient * 10)
+>>> x.sum().backward()
+>>> x.grad.tolist()
+[10.0, 10.0]
+>>> handle.remove()
+"""
 
 from __future__ import annotations
 
 import itertools
 from _thread import get_ident
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinytape._ffi import calls, check, ffi, lib
+from tinytape._ffi import binding, check, ffi, lib
 from tinytape.context import Context
 from tinytape.errors import DTypeError, NonFiniteError, ShapeError, TapeStateError
-from tinytape.tensor import Tensor
+from tinytape.functional._apply import is_tensor
 
-Hook = Callable[[Tensor], Tensor | None]
+if TYPE_CHECKING:
+    from tinytape.tensor import Tensor
+
+Hook = Callable[["Tensor"], "Tensor | None"]
 
 #: What the core knows hooks and Functions by.
 numbers = itertools.count(1)
@@ -22,9 +33,9 @@ class Hooks:
     """All hooks of one tensor.
 
     Those of a recorded result live as long as the core's node, whoever holds the Tensor object.
-    Those of a leaf belong to its Tensor object, so that a hook which refers to its tensor makes no
-    more than garbage; when the object goes and the tape still needs the leaf, they stay until it
-    does not.
+    Those of a leaf belong to its Tensor object, so that a hook which refers to its tensor is a
+    cycle that the garbage collector frees; when the object goes and the tape still needs the leaf,
+    they stay until the tape needs it no more.
     """
 
     __slots__ = ("__weakref__", "context", "functions", "grad", "leaf", "number", "retains_grad")
@@ -50,19 +61,24 @@ class Hooks:
         context.lingering.append(self)
 
     def used_by_tape(self) -> bool:
+        """Whether the tape still needs the leaf."""
         leaf = self.leaf
         return leaf is not None and bool(lib.tt_used_by_tape(self.context.pointer, leaf._handle))
 
     def release(self) -> None:
-        """The end of hooks that lingered for the tape."""
+        """End hooks that were kept for the tape."""
         self.functions.clear()
         if self.context.attached.get(self.number) is self:
             del self.context.attached[self.number]
         self.leaf = None
 
     def answer(self, context: Context) -> tuple[str, list[Tensor | None]]:
-        """What becomes of the gradient that the paused pass has."""
-        given: Tensor = calls.paused_gradient(context, 0)
+        """The gradient that the paused pass has, after all hooks; None where they changed nothing.
+
+        Raises:
+            ShapeError, DTypeError: where a hook returns a gradient that does not fit.
+        """
+        given: Tensor = binding.paused_gradient(context, 0)
         gradient = given
         for function in list(self.functions.values()):
             with naming("register_hook: in a hook: "):
@@ -77,7 +93,10 @@ class Hooks:
 
 
 class naming:
-    """An operation that finds a value which is not finite does not know for whom it ran."""
+    """A ``with`` block that adds the name of a hook or Function to a NonFiniteError.
+
+    The operation that finds a value which is not finite does not know for whom it ran.
+    """
 
     # No generator: an interrupt in one can keep all that its frame holds.
     __slots__ = ("whose",)
@@ -94,7 +113,7 @@ class naming:
 
 
 def _check_replacement(new: Any, old: Tensor) -> None:
-    if not isinstance(new, Tensor):
+    if not is_tensor(new):
         raise TypeError(
             f"register_hook: a hook must return a Tensor or None, got {type(new).__name__}"
         )
@@ -109,14 +128,17 @@ def _check_replacement(new: Any, old: Tensor) -> None:
 
 
 class RemovableHandle:
-    """What ends a hook: by ``remove()``, or at the end of a ``with`` block."""
+    """Removes a hook: by ``remove()``, or at the end of a ``with`` block.
+
+    As ``torch.utils.hooks.RemovableHandle``.
+    """
 
     def __init__(self, functions: dict[int, Hook], number: int) -> None:
         self._functions = functions
         self._number = number
 
     def remove(self) -> None:
-        """Call the hook no more. Once is enough; more often does nothing."""
+        """Remove the hook; calling it again does nothing."""
         self._functions.pop(self._number, None)
 
     def __enter__(self) -> RemovableHandle:
@@ -127,7 +149,7 @@ class RemovableHandle:
 
 
 def hooks_of(tensor: Tensor) -> Hooks:
-    """The hooks of a tensor, of which several Tensor objects may speak."""
+    """The hooks of a tensor; several Tensor objects of one tensor share them."""
     known: Hooks | None = getattr(tensor, "_hooks", None)
     if known is not None:
         return known
@@ -140,7 +162,7 @@ def hooks_of(tensor: Tensor) -> Hooks:
     hooks = context.attached.get(number) or context.leaf_hooks.get(number)
     if hooks is None:
         is_leaf = tensor.is_leaf
-        hooks = Hooks(context, number, calls.hold(tensor) if is_leaf else None)
+        hooks = Hooks(context, number, binding.hold(tensor) if is_leaf else None)
         if is_leaf:
             context.leaf_hooks[number] = hooks
         else:
@@ -160,7 +182,11 @@ def register_hook(tensor: Tensor, hook: Hook) -> RemovableHandle:
 
 
 def retain_grad(tensor: Tensor) -> None:
-    """See :meth:`tinytape.Tensor.retain_grad`."""
+    """See :meth:`tinytape.Tensor.retain_grad`.
+
+    Raises:
+        TapeStateError: for a tensor that does not require a gradient.
+    """
     if not tensor.requires_grad:
         raise TapeStateError("retain_grad: this tensor does not require a gradient")
     if not tensor.is_leaf:

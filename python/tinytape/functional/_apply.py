@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from tinytape._ffi import OPS, calls, lib, raise_last, text
+from tinytape._ffi import OPS, WITH_ATTRIBUTES, binding, ffi, lib, raise_last, text
 from tinytape.dtypes import (
     BY_CODE,
     as_array,
@@ -25,13 +25,20 @@ from tinytape.dtypes import (
 from tinytape.errors import ArgumentError, OutOfRangeError, ShapeError
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from tinytape.tensor import Tensor
 
-# The class itself.
+# The class itself, which its own module registers: it imports this one.
 _tensor: Any = None
 
 
-def is_tensor(x: Any) -> bool:
+def tensor_class() -> type[Tensor]:
+    registered: type[Tensor] = _tensor
+    return registered
+
+
+def is_tensor(x: Any) -> TypeIs[Tensor]:
     return isinstance(x, _tensor)
 
 
@@ -62,16 +69,24 @@ def _apply_slowly(
 
 #: ``apply(op, inputs, ints=(), reals=())``: run the core's operation number op on tensors of one
 #: context; returns its output.
-apply: Callable[..., Tensor] = calls.apply
+apply: Callable[..., Tensor] = binding.apply
 #: The same, for an operation that has several outputs.
-apply_many: Callable[..., tuple[Tensor, ...]] = calls.apply
+apply_many: Callable[..., tuple[Tensor, ...]] = binding.apply
+
+#: The same, of each operation that has attributes, which it takes by name:
+#: ``run["slice"]((x,), axis=1, start=0, step=1, length=3)``. The names are those of the operation's
+#: C file, ``TT_ATTRS(slice, axis, start, step, length)``.
+run: dict[str, Callable[..., Tensor]] = WITH_ATTRIBUTES
+run_many: dict[str, Callable[..., tuple[Tensor, ...]]] = WITH_ATTRIBUTES
 
 
 def set_up(tensor: type[Tensor]) -> None:
-    """Make the class known to everything here, which its own module needs first."""
+    """Register the class of tensors."""
     global _tensor
     _tensor = tensor
-    calls.set_up(tensor, tuple(BY_CODE[i] for i in range(len(BY_CODE))), _apply_slowly, raise_last)
+    binding.set_up(
+        tensor, tuple(BY_CODE[i] for i in range(len(BY_CODE))), _apply_slowly, raise_last
+    )
 
 
 def number(value: float, like: Tensor, name: str) -> Tensor:
@@ -80,7 +95,7 @@ def number(value: float, like: Tensor, name: str) -> Tensor:
     Raises:
         NumberError: for an integer of more than 64 bits beside integers, or that no float reaches.
     """
-    made: Tensor | None = calls.number(like, value)
+    made: Tensor | None = binding.number(like, value)
     return made if made is not None else _number_slowly(value, like, name)
 
 
@@ -94,7 +109,8 @@ def _number_slowly(value: float, like: Tensor, name: str) -> Tensor:
         raise does_not_fit(value, kind if kind.is_floating_point else int64, name) from None
     if kind.is_floating_point or isinstance(value, bool):
         array = to_numpy_dtype(array, kind)
-    made: Tensor = _tensor._number(like._context, array)
+    code = from_numpy_dtype(array.dtype).code
+    made: Tensor = like._context.make(lib.tt_number, code, ffi.from_buffer(array))
     return made
 
 
@@ -108,7 +124,7 @@ def source(value: Any, like: Tensor, name: str) -> Tensor:
     if is_tensor(value):
         if value._context is not like._context:
             like._context.handles([value])  # which refuses it
-        return cast("Tensor", value)
+        return value
     kind = like.dtype
     plain = value.item() if isinstance(value, np.generic) else value
     if not isinstance(plain, (int, float)):
@@ -135,7 +151,7 @@ def check_limits(name: str, like: Tensor, *limits: Any) -> None:
 
 def operand(value: Any, like: Tensor, name: str) -> Tensor:
     """A number or array as a tensor that can meet ``like``."""
-    made: Tensor | None = calls.number(like, value)
+    made: Tensor | None = binding.number(like, value)
     if made is not None:
         return made
     if isinstance(value, np.generic):

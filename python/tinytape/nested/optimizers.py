@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .. import _updates
+from .. import _foreach
 from ..creation import tensor
 from ..errors import ArgumentError
 from ..nn import Module, Parameter
@@ -144,9 +144,9 @@ class LevelOptimizers:
             for g in grads:
                 by_dtype.setdefault(g.dtype, []).append(g)
             for same in by_dtype.values():
-                _updates.scale_(same, 1.0 / self.pending[level])
+                _foreach.scale_(same, 1.0 / self.pending[level])
         if self.max_norm is not None and grads:
-            _updates.clip_(grads, _updates.grad_norm(grads), self.max_norm)
+            _foreach.clip_(grads, _foreach.grad_norm(grads), self.max_norm)
 
     def zero_grad(self) -> None:
         """Forget the gradients of all levels, and what they had accumulated."""

@@ -1,4 +1,11 @@
-"""The tables of a Module, and what is remembered of them."""
+"""The tables of a Module: its parameters, buffers or submodules, by name.
+
+>>> layer = tt.nn.Linear(2, 1)
+>>> list(layer._parameters)
+['weight', 'bias']
+>>> layer._parameters["bias"] is layer.bias
+True
+"""
 
 from __future__ import annotations
 
@@ -10,7 +17,7 @@ from .parameter import Parameter
 
 #: The named parameters of modules that were walked since any table last changed: a training step
 #: asks for them, and they are nearly always the same.
-known: WeakKeyDictionary[Any, list[tuple[str, Parameter]]] = WeakKeyDictionary()
+parameters_of: WeakKeyDictionary[Any, list[tuple[str, Parameter]]] = WeakKeyDictionary()
 
 _MISSING = object()
 
@@ -18,8 +25,8 @@ _MISSING = object()
 class Table(dict[str, Any]):
     """Parameters, buffers or submodules of a module, by name.
 
-    Each entry is also an ordinary attribute of the module, in its ``__dict__``: ``__getattr__``,
-    which is asked when a look-up has failed, takes ten times as long.
+    Each entry is also an ordinary attribute of the module, in its ``__dict__``: Python calls
+    ``__getattr__`` only after an ordinary look-up has failed, which takes ten times as long.
     """
 
     __slots__ = ("_module",)
@@ -31,7 +38,7 @@ class Table(dict[str, Any]):
         self.update(entries or {})
 
     def _attributes(self) -> dict[str, Any]:
-        known.clear()
+        parameters_of.clear()
         module = None if self._module is None else self._module()
         return {} if module is None else vars(module)
 

@@ -1,4 +1,11 @@
-"""Helpers on lists of parameters."""
+"""Helpers on lists of parameters.
+
+>>> weight = tt.nn.Parameter(tt.zeros(2))
+>>> weight.grad = tt.tensor([3.0, 4.0])
+>>> norm = tt.nn.utils.clip_grad_norm_([weight], max_norm=1.0)
+>>> norm.item(), weight.grad.norm().item() <= 1
+(5.0, True)
+"""
 
 from __future__ import annotations
 
@@ -7,7 +14,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .. import _updates
+from .. import _foreach
 from .._pytorch import refuse_others
 from ..creation import tensor
 from ..dtypes import float64
@@ -24,6 +31,8 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Scale all gradients by min(1, max_norm / (norm + 1e-6)) (Pascanu et al. 2013).
 
+    As ``torch.nn.utils.clip_grad_norm_``.
+
     Args:
         parameters: those without a gradient are skipped; the gradients have one dtype.
         max_norm: bound for the norm of all gradients together.
@@ -36,15 +45,16 @@ def clip_grad_norm_(
 
     Raises:
         NonFiniteError: with ``error_if_nonfinite``. No gradient has changed then.
+        ArgumentError: for foreach=True.
     """
     refuse_others("clip_grad_norm_", {"foreach": foreach}, "foreach")
     params = [parameters] if isinstance(parameters, Tensor) else parameters
     grads = [grad for param in params if (grad := param.grad) is not None]
     if not grads:
         return tensor(0.0, dtype=float64)
-    norm = _updates.grad_norm(grads, norm_type)
+    norm = _foreach.grad_norm(grads, norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         raise NonFiniteError(f"clip_grad_norm_: the norm of the gradients is not finite: {norm}")
     result = tensor(np.array(norm))  # may be refused: before the gradients change
-    _updates.clip_(grads, norm, max_norm)
+    _foreach.clip_(grads, norm, max_norm)
     return result

@@ -1,10 +1,18 @@
-"""Adam (Kingma and Ba 2015, algorithm 1), one fused kernel call per group."""
+"""Adam (Kingma and Ba 2015, algorithm 1), one fused kernel call per group.
+
+>>> weight = tt.nn.Parameter(tt.tensor([1.0]))
+>>> optimizer = tt.optim.Adam([weight], lr=0.25)
+>>> weight.sum().backward()
+>>> optimizer.step()
+>>> round(weight.item(), 4)
+0.75
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .. import _updates
+from .. import _foreach
 from .._ffi import lib
 from ..creation import zeros_like
 from ..errors import ArgumentError
@@ -16,8 +24,9 @@ from .optimizer import Group, Optimizer, Params
 class Adam(Optimizer):
     """Adam with PyTorch's signature; ``weight_decay`` is added to the gradient (L2).
 
-    The moments ``exp_avg``, ``exp_avg_sq`` and the count ``step`` of every parameter exist from
-    the start. A parameter without gradient is skipped and its ``step`` stays.
+    As ``torch.optim.Adam`` (Kingma and Ba 2015, algorithm 1), without ``amsgrad``. The moments
+    ``exp_avg``, ``exp_avg_sq`` and the count ``step`` of every parameter exist from the start. A
+    parameter without gradient is skipped and its ``step`` stays.
 
     Args:
         params: see :class:`Optimizer`.
@@ -84,7 +93,7 @@ class Adam(Optimizer):
         beta1, beta2 = group["betas"]
         for (_, done), bucket in buckets.items():
             states = [state for _, _, state in bucket]
-            _updates.adam_(
+            _foreach.adam_(
                 [param for param, _, _ in bucket],
                 [grad for _, grad, _ in bucket],
                 [state["exp_avg"] for state in states],

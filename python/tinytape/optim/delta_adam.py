@@ -1,16 +1,23 @@
-"""Adam, with weights that forget along what they were given."""
+"""Adam, with weights that forget along their inputs.
+
+>>> layer = tt.nn.Linear(2, 1)
+>>> inputs = tt.optim.LayerInputs(layer)
+>>> optimizer = tt.optim.DeltaAdam(layer.named_parameters(), decay_rate=0.1, inputs=inputs)
+>>> layer(tt.ones(4, 2)).sum().backward()
+>>> optimizer.step()
+"""
 
 from __future__ import annotations
 
 from ..functional import matmul
 from ..tensor import Tensor
-from ._erasing import Erasing, check_inputs
+from ._delta_base import DeltaBase, check_inputs
 from .adam import Adam
 from .layer_inputs import LayerInputs
 from .optimizer import Optimizer, Params
 
 
-class DeltaAdam(Erasing, Adam):
+class DeltaAdam(DeltaBase, Adam):
     """W <- W (I - decay_rate C) - the step of :class:`Adam` for G, with C the mean of x x^T.
 
     Adam takes the place of lr G in equation 29 of "Nested Learning" (Behrouz et al., NeurIPS 2025,

@@ -1,11 +1,19 @@
-"""Momentum that forgets along the gradients it was given."""
+"""Momentum that forgets along the gradients that it was given.
+
+>>> weight = tt.nn.Parameter(tt.zeros(1, 2))
+>>> optimizer = tt.optim.DeltaMomentum([weight], lr=0.5)
+>>> weight.grad = tt.tensor([[1.0, 0.0]])
+>>> optimizer.step()
+>>> weight.tolist()
+[[-0.5, 0.0]]
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from .. import _updates
+from .. import _foreach
 from .._ffi import lib
 from ..creation import zeros_like
 from ..errors import DTypeError, ShapeError
@@ -75,11 +83,11 @@ class DeltaMomentum(Optimizer):
         for param, grad, push in zip(params, grads, pushes, strict=True):
             buffer = self.state[param]["momentum_buffer"]
             erased = _along_gradient(buffer, grad) if param.ndim == 2 else None
-            _updates.scale_([buffer], group["momentum"])
+            _foreach.scale_([buffer], group["momentum"])
             if erased is not None:
-                _updates.add_(buffer, erased, -group["erase_rate"])
-            _updates.add_(buffer, push, -group["lr"])
-            _updates.add_(param, buffer)
+                _foreach.add_(buffer, erased, -group["erase_rate"])
+            _foreach.add_(buffer, push, -group["lr"])
+            _foreach.add_(param, buffer)
 
     def _push(self, param: Tensor, grad: Tensor) -> Tensor:
         """P G."""

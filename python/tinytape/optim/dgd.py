@@ -1,14 +1,21 @@
-"""Delta gradient descent: a step that follows from an objective for the weight as a memory."""
+"""Delta gradient descent: a step that follows from an objective for the weight as a memory.
+
+>>> layer = tt.nn.Linear(2, 1, bias=False)
+>>> inputs = tt.optim.LayerInputs(layer)
+>>> optimizer = tt.optim.DGD([layer.weight], lr=0.1, inputs=inputs)
+>>> layer(tt.ones(4, 2)).mean().backward()
+>>> optimizer.step()
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .. import _updates
+from .. import _foreach
 from ..functional import diagonal
 from ..nn.functional import linear_add
 from ..tensor import Tensor
-from ._erasing import check_inputs
+from ._delta_base import check_inputs
 from ._options import check_non_negative
 from .layer_inputs import LayerInputs
 from .optimizer import Group, Optimizer, Params
@@ -17,8 +24,8 @@ from .optimizer import Group, Optimizer, Params
 class DGD(Optimizer):
     """W <- W - lr' (erase_rate W C + G), with C = mean x x^T and lr' = lr / (1 + lr tr C).
 
-    Equations 56 and 57 of "Nested Learning" (Behrouz et al., arXiv 2512.24695). The weight is a
-    memory that is to answer x with u = -grad_y L, and not to go far from what it is:
+    Equations 56 and 57 of "Nested Learning" (Behrouz et al., 2025, arXiv 2512.24695). The weight is
+    a memory that is to answer x with u = -grad_y L, and not to go far from its value:
 
         W_next = argmin over V of  1/2 |V x - u|^2 + |V - W|^2 / (2 lr)
 
@@ -76,10 +83,10 @@ class DGD(Optimizer):
         for param, grad in zip(params, grads, strict=True):
             moment = moments.get(param)
             if moment is None:
-                _updates.add_(param, grad, -lr)
+                _foreach.add_(param, grad, -lr)
                 continue
             rate = lr / (1.0 + lr * diagonal(moment).sum().item())
             if erase_rate != 0:
                 grad = linear_add(grad, param, moment * erase_rate)  # C is its own transpose
-            _updates.add_(param, grad, -rate)
+            _foreach.add_(param, grad, -rate)
         self.inputs.reset(known)

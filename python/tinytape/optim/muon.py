@@ -1,11 +1,19 @@
-"""Muon: momentum whose matrix is made nearly orthogonal before it is applied."""
+"""Muon: momentum whose matrix is made nearly orthogonal before it is applied.
+
+>>> weight = tt.nn.Parameter(tt.eye(2))
+>>> optimizer = tt.optim.Muon([weight], lr=0.1, weight_decay=0.0)
+>>> weight.grad = tt.eye(2) * 5
+>>> optimizer.step()
+>>> 0.85 < weight[0, 0].item() < 0.95  # about 1 - lr, whatever the size of the gradient
+True
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from .. import _updates
+from .. import _foreach
 from .._ffi import lib
 from ..creation import eye, zeros_like
 from ..errors import ArgumentError
@@ -125,14 +133,14 @@ class Muon(Optimizer):
         lr, momentum = group["lr"], group["momentum"]
         for param, grad in zip(params, grads, strict=True):
             buffer = self.state[param]["momentum_buffer"]
-            _updates.lerp_(buffer, grad, 1.0 - momentum)
+            _foreach.lerp_(buffer, grad, 1.0 - momentum)
             update = grad + (buffer - grad) * momentum if group["nesterov"] else buffer
             rows, columns = param.shape[0] // group["row_blocks"], param.shape[1]
             blocks = update.reshape(group["row_blocks"], rows, columns)
             blocks = _orthogonal(blocks, group["ns_coefficients"], group["ns_steps"], group["eps"])
-            _updates.scale_([param], 1.0 - lr * group["weight_decay"])
+            _foreach.scale_([param], 1.0 - lr * group["weight_decay"])
             size = _size(group["adjust_lr_fn"], rows, columns)
-            _updates.add_(param, blocks.reshape(param.shape), -lr * size)
+            _foreach.add_(param, blocks.reshape(param.shape), -lr * size)
 
 
 def _size(adjust_lr_fn: str | None, rows: int, columns: int) -> float:

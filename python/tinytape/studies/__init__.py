@@ -1,4 +1,10 @@
-"""Studies: one question, several configurations, several seeds, each a training run of its own."""
+"""Studies: one question, several configurations, several seeds, each a training run of its own.
+
+>>> from tinytape.studies import STUDIES
+>>> study = STUDIES["delta"]
+>>> study.question, len(study.variants)
+('What do delta rules buy?', 8)
+"""
 
 from ..models.spec import Study, Variant
 from .catalogue import STUDIES

@@ -1,4 +1,9 @@
-"""The studies that there are: those of the models that come with tinytape."""
+"""The studies that exist: those of the models that come with tinytape.
+
+>>> from tinytape.studies.catalogue import STUDIES
+>>> STUDIES["delta"].question
+'What do delta rules buy?'
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,16 @@
-"""What may differ when a run goes on, and what follows from that."""
+"""The settings that may differ when a run is resumed, and what follows from a change.
+
+>>> from tinytape.training import ConfigError, TrainConfig, resolve
+>>> from tinytape.training.changes import changed_for_resume
+>>> old = resolve(TrainConfig(model="tiny", seed=1))
+>>> changed_for_resume(old, {"keep": 5}).keep
+5
+>>> try:
+...     changed_for_resume(old, {"seed": 2})
+... except ConfigError as error:
+...     print(str(error).split(";")[0])
+cannot resume with another seed: the run has 1, asked for 2
+"""
 
 from __future__ import annotations
 
@@ -18,8 +30,8 @@ def changed_for_resume(
 ) -> TrainConfig:
     """Return the settings of a resumed run: ``old``, with what may change taken from ``asked``.
 
-    A setting that has the value which the others gave it goes on following them: with another
-    ``lr`` comes another ``min_lr``.
+    A setting whose value was derived from others is derived again: with another ``lr`` comes
+    another ``min_lr``.
 
     Args:
         old: resolved settings.

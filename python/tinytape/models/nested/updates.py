@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..._updates import grad_norm
+from ..._foreach import grad_norm
 from ...errors import MissingGradientError
 from ...nested import LEVELS, ChunkedUpdateScheduler, LevelOptimizers
-from ...nn.utils import clip_grad_norm_
+from ...nn import utils
 from ...optim import LayerInputs
 from ...tensor import Tensor
 from ..spec import WITH_INPUTS, Updates, build_optimizer, keep_settings, learning_rate
@@ -59,7 +59,7 @@ class LevelUpdates(Updates):
 
     def clip(self) -> float:
         """The norm of all that has accumulated; each level is clipped when it is updated."""
-        norm = clip_grad_norm_(self.model.parameters(), math.inf)
+        norm = utils.clip_grad_norm_(self.model.parameters(), math.inf)
         return float(norm.item())
 
     def apply(self, step: int) -> None:

@@ -18,7 +18,7 @@ def is_reference(node: Any) -> bool:
 
 @dataclass(frozen=True)
 class Kind:
-    """A leaf, and what an error message says was expected."""
+    """A leaf: whether a value fits, and what an error message says was expected."""
 
     words: str
     fits: Callable[[Any], bool]
@@ -33,7 +33,7 @@ class ListOf:
 
 @dataclass(frozen=True)
 class NamesTo:
-    """A JSON object with names of its own, and these as values."""
+    """A JSON object with any names, and these as values."""
 
     value: Any
 

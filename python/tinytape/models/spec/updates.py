@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 
 from ... import optim
 from ...errors import CheckpointError
-from ...nn import Linear, Module, Parameter
-from ...nn.utils import clip_grad_norm_
+from ...nn import Linear, Module, Parameter, utils
 from ...optim import LayerInputs, Optimizer
 from ...optim.lr_scheduler import LambdaLR
 from .schedule import learning_rate
@@ -47,7 +46,7 @@ class Updates:
     def clip(self) -> float:
         """Clip what has accumulated, as the settings say; the norm from before."""
         bound = self.config.clip or math.inf
-        return float(clip_grad_norm_(self.model.parameters(), bound).item())
+        return float(utils.clip_grad_norm_(self.model.parameters(), bound).item())
 
     def apply(self, step: int) -> None:
         """Update the weights with the gradients of step ``step``, counted from 0."""

@@ -1,4 +1,11 @@
-"""Recurrent layers: long short-term memory."""
+"""Recurrent layers: long short-term memory.
+
+>>> from tinytape.nn import functional as F
+>>> x, h, c = tt.ones(1, 3), tt.zeros(1, 2), tt.zeros(1, 2)
+>>> h, c = F.lstm_cell(x, (h, c), tt.zeros(8, 3), tt.zeros(8, 2))
+>>> h.tolist()
+[[0.0, 0.0]]
+"""
 
 from __future__ import annotations
 
@@ -7,7 +14,7 @@ from typing import Any
 from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError, ShapeError
 from tinytape.functional._apply import apply_many, check_tensor
-from tinytape.nn.watching import tell, tell_recurrent, watchers
+from tinytape.nn.observers import notify, notify_recurrent, observers
 from tinytape.tensor import Tensor
 
 __all__ = ["lstm", "lstm_cell"]
@@ -52,15 +59,16 @@ def lstm(
     Raises:
         ShapeError: where the shapes do not fit.
         DTypeError: where the dtypes differ.
+        ArgumentError: for an hx that is no pair.
     """
     h, c = _state("lstm", hx)
     for x in (input, w_ih, w_hh):
         check_tensor("lstm", x)
     given = (input, h, c, w_ih, w_hh, b_ih, b_hh)
     output, cells = apply_many(OPS["lstm"], given, (int(batch_first),))
-    if watchers:
-        tell(w_ih, input)
-        tell_recurrent(w_hh, h, output, batch_first)
+    if observers:
+        notify(w_ih, input)
+        notify_recurrent(w_hh, h, output, batch_first)
     if output.shape[1 if batch_first else 0] > 0:
         h, c = (all[:, -1] if batch_first else all[-1] for all in (output, cells))
     return output, (h, c)
@@ -76,6 +84,8 @@ def lstm_cell(
 ) -> tuple[Tensor, Tensor]:
     """One step of :func:`lstm`.
 
+    As ``torch.lstm_cell``. All of one dtype, float32 or float64.
+
     Args:
         input: (N, I), or (I,) for a single sequence.
         hx: (h, c), both (N, H), or (H,).
@@ -90,6 +100,7 @@ def lstm_cell(
     Raises:
         ShapeError: where the shapes do not fit.
         DTypeError: where the dtypes differ.
+        ArgumentError: for an hx that is no pair.
     """
     h, c = _state("lstm_cell", hx)
     for x in (input, w_ih, w_hh, *(b for b in (b_ih, b_hh) if b is not None)):
@@ -118,7 +129,7 @@ def lstm_cell(
         c.reshape(rows[1], state[-1]),
     )
     h_next, c_next = apply_many(OPS["lstm"], (*inputs, w_ih, w_hh, b_ih, b_hh))
-    if watchers:
-        tell(w_ih, input)
-        tell(w_hh, h)
+    if observers:
+        notify(w_ih, input)
+        notify(w_hh, h)
     return h_next.reshape(state), c_next.reshape(state)
