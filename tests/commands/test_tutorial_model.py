@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tinytape.training import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -20,9 +23,13 @@ def blocks() -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tutorial")
+
+
+@pytest.fixture(scope="module")
+def said(folder: Path) -> dict[str, str]:
     """What the commands print, by command; the page's files lie in the folder that they run in."""
-    folder = tmp_path_factory.mktemp("tutorial")
     for _, name, text in blocks():
         if name:
             with open(folder / name, "a") as file:
@@ -65,3 +72,14 @@ def test_the_page_is_of_one_file_and_one_registration() -> None:
     source = "".join(text for _, name, text in blocks() if name == "gru.py")
     assert source.count("models.register(") == 1
     assert len(source.splitlines()) < 100
+
+
+def test_the_run_that_was_resumed_had_stopped_inside_a_step(
+    said: dict[str, str], folder: Path
+) -> None:
+    """After two of three batches, with their gradients and the state that they left."""
+    stopped = load_checkpoint(folder / "runs" / "stopped" / "checkpoints" / "step-00000003")
+    assert stopped.state["counters"]["micro_step"] == 2
+    assert "gradient.state_gates.weight" in stopped.arrays
+    assert stopped.arrays["model_state.h"].shape == (12, 32)
+    assert np.abs(stopped.arrays["model_state.h"]).max() > 0.0

@@ -32,8 +32,8 @@ from tinytape.training import (
     train,
 )
 from tinytape.training.config import SETTINGS
-from tinytape.training.examine import examine
 from tinytape.training.progress import Console
+from tinytape.training.verify import verify
 
 SOURCE = Path(tinytape.__file__).parent
 TEXT = "the cat sat on a mat; who knows why?\n" * 20
@@ -99,7 +99,7 @@ def test_it_trains_loads_writes_and_verifies(
     run = trained(text, tmp_path / "run", optimizer="muon", scale=2.0)
     model, tokenizer = load_run(run.path)
     assert isinstance(model, Plain) and model.config.scale == 2.0
-    assert all(saved.problem is None for saved in examine(run.path))
+    assert all(saved.problem is None for saved in verify(run.path))
     # Without a cache each token is that of the whole context before it.
     prompt = tokenizer.encode("the cat sat")
     written = [*prompt, *sampling.generate(model, prompt, 12, temperature=0.0)]
@@ -143,7 +143,7 @@ def test_a_run_of_a_model_that_is_not_known_names_the_way(
 ) -> None:
     run = trained(text, tmp_path / "run")
     registry._SPECS.pop("plain")
-    problems = [saved.problem for saved in examine(run.path) if saved.kind == "config"]
+    problems = [saved.problem for saved in verify(run.path) if saved.kind == "config"]
     words = "there is no model 'plain' here; $TINYTAPE_MODELS names files with more"
     assert problems == [f"{run.config}: {words}"]
 

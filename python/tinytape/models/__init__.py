@@ -2,6 +2,11 @@
 
 A model is one file with a config, a module and a ``ModelSpec``, which :func:`register` adds to
 those that come with tinytape. ``docs/tutorial-model.md`` shows one.
+
+>>> from tinytape import models
+>>> model = models.create("tiny", vocab_size=65)
+>>> type(model).__name__, model.config.layers
+('GPT', 2)
 """
 
 from . import files, gpt, nested, spec

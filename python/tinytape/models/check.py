@@ -1,4 +1,11 @@
-"""The check of a model's spec: what is wrong shows when it is registered, not in a run."""
+"""The check of a model's spec: what is wrong shows when it is registered, not in a run.
+
+>>> from tinytape import models
+>>> from tinytape.models import gpt
+>>> models.register(models.ModelSpec("mine", gpt.GPTConfig, gpt.GPT, {"tiny": {}}))
+Traceback (most recent call last):
+tinytape.errors.ArgumentError: models.register: mine: there is a preset of the name tiny
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""How large a model is that does not say it itself: counted on shapes, or measured."""
+"""How large a model is that does not say it itself: counted on shapes, or measured.
+
+>>> from tinytape.models import GPTConfig
+>>> from tinytape.models.gpt import SPEC
+>>> from tinytape.models.sizes import count_on_shapes
+>>> count_on_shapes(SPEC, GPTConfig(vocab_size=65, context=32, width=10**6, heads=4, layers=2))
+(30, 24000190000065)
+"""
 
 from __future__ import annotations
 

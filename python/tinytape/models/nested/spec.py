@@ -1,4 +1,9 @@
-"""The nested family for training: its defaults, what goes together, and what it reports."""
+"""The nested family for training: its defaults, what goes together, and what it reports.
+
+>>> from tinytape.training import TrainConfig, resolve
+>>> resolve(TrainConfig(model="nested-surprise")).surprise
+'detached'
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""The studies of the documents that the nested model comes from."""
+"""The studies of the documents that the nested model comes from.
+
+>>> from tinytape.models.nested.studies import STUDIES
+>>> STUDIES["delta"].question
+'What do delta rules buy?'
+"""
 
 from __future__ import annotations
 

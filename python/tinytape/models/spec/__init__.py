@@ -3,6 +3,11 @@
 A model's file makes one :class:`ModelSpec` and gives it to ``models.register``; ``docs`` has a
 tutorial, ``tutorial-model.md``. The classes here know nothing of runs and folders: training knows
 them.
+
+>>> from tinytape import models
+>>> spec = models.spec_of_preset("tiny")
+>>> spec.name, spec.task.__name__, spec.updates.__name__
+('gpt', 'WindowTask', 'Updates')
 """
 
 from .evaluate import EVALUATION_ROWS, held_out_loss, perplexity, stream_loss

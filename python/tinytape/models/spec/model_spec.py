@@ -2,6 +2,11 @@
 
 Nothing in training asks which model it has. It asks the model's :class:`ModelSpec`, in which all
 but five things have a default.
+
+>>> from tinytape import models
+>>> from tinytape.models.spec import TrainSettings
+>>> models.spec_of_preset("tiny").defaults(TrainSettings(optimizer="muon"))
+{'lr': 0.008, 'weight_decay': 0.1}
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Words for what a JSON record holds: the types that its values must have, by key."""
+"""Words for what a JSON record holds: the types that its values must have, by key.
+
+>>> from tinytape.models.spec.state_types import COUNT
+>>> COUNT.fits(3), COUNT.fits(-3)
+(True, False)
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""A study: one question, and the configurations whose runs answer it."""
+"""A study: one question, and the configurations whose runs answer it.
+
+>>> from tinytape.models.spec import Study, Variant
+>>> study = Study("Does it learn faster?", (Variant("a", {"lr": 1e-3}), Variant("b", {"lr": 2e-3})))
+>>> [variant.settings["lr"] for variant in study.variants]
+[0.001, 0.002]
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,17 @@
-"""What a step does with its gradients: one optimiser and its schedule."""
+"""What a step does with its gradients: one optimiser and its schedule.
+
+>>> import tinytape as tt
+>>> from tinytape import models
+>>> from tinytape.models.spec import Updates
+>>> from tinytape.training import TrainConfig, resolve
+>>> model = models.create("tiny", vocab_size=5)
+>>> updates = Updates(model, resolve(TrainConfig(model="tiny", warmup=0)))
+>>> model(tt.tensor([[1, 2]])).sum().backward()
+>>> norm = updates.clip()
+>>> updates.apply(step=0)
+>>> norm > 0.0, updates.rate() < 2e-3
+(True, True)
+"""
 
 from __future__ import annotations
 
