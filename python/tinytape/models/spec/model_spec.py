@@ -1,7 +1,7 @@
 """What a model brings: its config and module, and how it wants to be trained.
 
 Nothing in training asks which model it has. It asks the model's :class:`ModelSpec`, in which all
-but five things have a default.
+but name, config, module and presets have a default.
 
 >>> from tinytape import models
 >>> from tinytape.models.spec import TrainSettings
@@ -64,7 +64,7 @@ class ModelSpec:
     def comes_with_tinytape(self) -> bool:
         """Whether every tinytape of this version knows the model."""
         package: str = __name__.partition(".")[0]
-        return str(self.module.__module__).partition(".")[0] == package
+        return str(getattr(self.module, "__module__", "")).partition(".")[0] == package
 
     def own_settings(self) -> dict[str, Option[Any]]:
         """The settings that this model alone has, by name."""
