@@ -1,4 +1,9 @@
-"""The settings that nested models add to those of every training run."""
+"""The settings that nested models add to those of every training run.
+
+>>> from tinytape.training import TrainConfig
+>>> TrainConfig(model="nested-state", chunk_sizes="1, 2, 4").chunk_sizes
+'1,2,4'
+"""
 
 from __future__ import annotations
 

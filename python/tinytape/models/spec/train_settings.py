@@ -2,6 +2,10 @@
 
 In the text of a default, ``{models}`` is where the models say their own defaults; see
 ``ModelSpec.shown_defaults``.
+
+>>> from tinytape.models.spec import TrainSettings
+>>> TrainSettings(batch_size=4).batch_size
+4
 """
 
 from __future__ import annotations
