@@ -6,10 +6,13 @@ A declaration is a dataclass field. Flags, TOML files, the library and the JSON 
 >>> from dataclasses import dataclass, fields
 >>> from tinytape.settings import checked, setting
 >>> @dataclass(frozen=True)
-... class Settings:
-...     iters: int = setting(100, int, "training", "optimiser steps", low=1)
->>> checked(fields(Settings)[0], 5)
-5
+... class Mine:
+...     width: int = setting(8, int, "my settings", "channels", low=1)
+>>> checked(fields(Mine)[0], 16)
+16
+>>> checked(fields(Mine)[0], 0)
+Traceback (most recent call last):
+tinytape.errors.ConfigError: width: expected at least 1, got 0
 """
 
 from __future__ import annotations

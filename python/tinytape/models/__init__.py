@@ -12,7 +12,8 @@ those that come with tinytape. ``docs/tutorial-model.md`` shows one.
 'GPT'
 """
 
-from . import gpt, nested, spec
+from . import files, gpt, nested, spec
+from .files import register_files
 from .gpt import GPT, GPTConfig
 from .nested import NestedConfig, NestedLM
 from .registry import (
@@ -46,11 +47,13 @@ __all__ = [
     "count_parameters",
     "create",
     "describe",
+    "files",
     "from_config",
     "gpt",
     "nested",
     "presets",
     "register",
+    "register_files",
     "spec",
     "spec_of",
     "spec_of_preset",

@@ -1,11 +1,10 @@
 """The models that exist, by name: their specs, and functions that make and describe models.
 
->>> from tinytape.models.registry import count_parameters, describe, presets
->>> presets()["tiny"]["width"]
+>>> from tinytape import models
+>>> models.describe("tiny", 65)["width"]
 64
->>> arrays, values = count_parameters(describe("tiny", vocab_size=65))
->>> values
-110529
+>>> models.count_parameters(models.describe("tiny", 65))
+(30, 110529)
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The results of a study as a picture.
 
 >>> from pathlib import Path
->>> from tinytape.studies.catalogue import Study, Variant
+>>> from tinytape.models.spec import Study, Variant
 >>> from tinytape.studies.drawing import draw
 >>> from tinytape.studies.runs import Run
 >>> study = Study("Does it learn?", (Variant("tiny"),))
@@ -26,7 +26,7 @@ from .._pictures import (
     set_title,
     steps_along,
 )
-from .catalogue import Study
+from ..models.spec import Study
 from .report import Finished
 
 _COLOURS = ("#08519c", "#cb181d", "#238b45", "#6a51a3", "#d94801",

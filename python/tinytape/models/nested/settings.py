@@ -1,8 +1,8 @@
 """The settings that nested models add to those of every training run.
 
->>> from tinytape.models.nested.settings import NestedSettings
->>> NestedSettings().chunk_unit
-'steps'
+>>> from tinytape.training import TrainConfig
+>>> TrainConfig(model="nested-state", chunk_sizes="1, 2, 4").chunk_sizes
+'1,2,4'
 """
 
 from __future__ import annotations

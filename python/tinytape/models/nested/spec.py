@@ -1,8 +1,8 @@
 """The nested family for training: its defaults, the settings that fit together, and its report.
 
->>> from tinytape.models.nested import SPEC
->>> SPEC.name, sorted(SPEC.own_settings())[:2]
-('nested', ['chunk_sizes', 'chunk_unit'])
+>>> from tinytape.training import TrainConfig, resolve
+>>> resolve(TrainConfig(model="nested-surprise")).surprise
+'detached'
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ...nested import preset
 from ..spec import ADAM_LIKE, ModelSpec, TrainSettings
 from .model import PRESETS, NestedConfig, NestedLM
 from .settings import NestedSettings
+from .studies import STUDIES
 from .task import NestedTask
 from .updates import LevelUpdates
 
@@ -75,7 +76,7 @@ class NestedSpec(ModelSpec):
                 )
 
     def config_options(self, train: Any) -> dict[str, Any]:
-        options = {**super().config_options(train), "wiring": train.wiring}
+        options = super().config_options(train)
         if train.level_memory != "off":
             medium, slow = map(float, train.level_memory.split(","))
             options |= {"medium_memory": medium, "slow_memory": slow}
@@ -124,4 +125,5 @@ SPEC = NestedSpec(
         "lr": "; of nested models 6e-3 and 1.2e-2, of nested-original 3e-4",
         "weight_decay": ", and for nested-original",
     },
+    studies=STUDIES,
 )

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ..._foreach import grad_norm
 from ...errors import MissingGradientError
 from ...nested import LEVELS, ChunkedUpdateScheduler, LevelOptimizers
-from ...nn.utils import clip_grad_norm_
+from ...nn import utils
 from ...optim import LayerInputs
 from ...tensor import Tensor
 from ..spec import WITH_INPUTS, Updates, build_optimizer, keep_settings, learning_rate
+from ..spec.state_types import COUNT, LEAF, OPTIMIZER, WHOLE, NamesTo
 from .model import NestedLM
 from .settings import NestedTrainSettings
 
@@ -27,6 +28,14 @@ class LevelUpdates(Updates):
     """One optimiser a level of a nested model; a level is updated when its chunk is full."""
 
     waits = True
+    state_types: ClassVar = {
+        "levels": {
+            "levels": NamesTo(OPTIMIZER),
+            "pending": NamesTo(COUNT),
+            "scheduler": {"last_update_step": NamesTo(WHOLE), "update_counts": NamesTo(COUNT)},
+            "starts": NamesTo(LEAF),
+        }
+    }
 
     def __init__(self, model: NestedLM, config: NestedTrainSettings) -> None:
         self.model = model
@@ -56,7 +65,7 @@ class LevelUpdates(Updates):
 
     def clip(self) -> float:
         """The norm of all accumulated gradients; each level is clipped when it is updated."""
-        norm = clip_grad_norm_(self.model.parameters(), math.inf)
+        norm = utils.clip_grad_norm_(self.model.parameters(), math.inf)
         return float(norm.item())
 
     def apply(self, step: int) -> None:

@@ -14,6 +14,7 @@ from .model_spec import ADAM_LIKE, ModelSpec, common_defaults
 from .protocol import Cache, LanguageModel
 from .recurrent_state import RecurrentState
 from .schedule import learning_rate
+from .study import RANDOM, Study, Variant
 from .tasks import StreamTask, WindowTask, as_saved, cross_entropy, remembered
 from .train_settings import RUN, TrainSettings
 from .updates import WITH_INPUTS, Updates, build_optimizer, keep_settings
@@ -21,6 +22,7 @@ from .updates import WITH_INPUTS, Updates, build_optimizer, keep_settings
 __all__ = [
     "ADAM_LIKE",
     "EVALUATION_ROWS",
+    "RANDOM",
     "RUN",
     "WITH_INPUTS",
     "Cache",
@@ -28,8 +30,10 @@ __all__ = [
     "ModelSpec",
     "RecurrentState",
     "StreamTask",
+    "Study",
     "TrainSettings",
     "Updates",
+    "Variant",
     "WindowTask",
     "as_saved",
     "build_optimizer",

@@ -1,14 +1,12 @@
 """The spec of a model: its config and module, and how it is trained.
 
 Training never asks which model it has. It asks the model's :class:`ModelSpec`, in which all
-but five entries have a default.
+but name, config, module and presets have a default.
 
->>> from tinytape.models.spec import ModelSpec
->>> from tinytape.models.gpt import GPT, GPTConfig
->>> sizes = {"context": 8, "width": 16, "heads": 2, "layers": 1}
->>> spec = ModelSpec("mini-gpt", GPTConfig, GPT, {"mini": sizes})
->>> spec.task.__name__, spec.updates.__name__
-('WindowTask', 'Updates')
+>>> from tinytape import models
+>>> from tinytape.models.spec import TrainSettings
+>>> models.spec_of_preset("tiny").defaults(TrainSettings(optimizer="muon"))
+{'lr': 0.008, 'weight_decay': 0.1}
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from typing import Any, ClassVar
 
 from ...errors import ConfigError
 from ...settings import Option
+from .study import Study
 from .tasks import WindowTask
 from .train_settings import TrainSettings
 from .updates import Updates
@@ -34,16 +33,18 @@ class ModelSpec:
     Args:
         name: of the architecture; a run's ``config.json`` names it.
         config: a frozen dataclass of plain values, with ``vocab_size`` and ``context`` among them.
-            It may have ``count_parameters()`` and ``activations_per_token``, which are else counted
-            on shapes and measured.
+            It may have ``count_parameters()`` and ``activations_per_token``; otherwise these are
+            counted on shapes and measured.
         module: makes the model: ``module(config, generator=None, dtype=None)``. See
             :class:`LanguageModel` for its methods.
         presets: by name, all of a config but ``vocab_size``.
         settings: a frozen dataclass whose fields are made by ``tinytape.settings.setting``: the
-            model's own settings, which become flags and TOML keys.
+            model's own settings, which become flags and TOML keys. One that has the name of a field
+            of the config fills it in.
         task: how the model is fed and judged: windows at random places by default.
         updates: what a step does with gradients: one optimiser by default.
         shown_defaults: by setting, the words of its help about this model's default.
+        studies: by name, those of ``tinytape.study`` that are about this model.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ModelSpec:
     task: type[WindowTask] = WindowTask
     updates: type[Updates] = Updates
     shown_defaults: Mapping[str, str] = field(default_factory=dict)
+    studies: Mapping[str, Study] = field(default_factory=dict)
 
     #: Which settings of every run fill in fields of the config that have the same name.
     config_settings: ClassVar[tuple[str, ...]] = ("context", "dropout")
@@ -62,7 +64,7 @@ class ModelSpec:
     def comes_with_tinytape(self) -> bool:
         """Whether every tinytape of this version knows the model."""
         package: str = __name__.partition(".")[0]
-        return str(self.module.__module__).partition(".")[0] == package
+        return str(getattr(self.module, "__module__", "")).partition(".")[0] == package
 
     def own_settings(self) -> dict[str, Option[Any]]:
         """The settings that this model alone has, by name."""
@@ -98,6 +100,7 @@ class ModelSpec:
         for name, value in given.items():
             if value and name not in known:
                 raise ConfigError(f"{name}: {self.name} models have none, got {value!r}")
+        given |= {name: getattr(train, name) for name in self.own_settings()}
         return {name: x for name, x in given.items() if name in known and x is not None}
 
     def why_fixed(self, train: TrainSettings, name: str, value: Any) -> str | None:
@@ -112,6 +115,8 @@ class ModelSpec:
             return f"the weights are those of {before}"
         if name == "context":
             return f"the model knows {before} positions"
+        if name in self.own_settings() and name in self.config_options(train):
+            return f"the model was made with {before!r}"
         return None
 
     def report(self, train: TrainSettings, model: Any) -> list[tuple[str, str]]:

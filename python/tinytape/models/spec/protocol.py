@@ -1,9 +1,9 @@
-"""The protocol of a language model: what training, sampling and checkpoints call.
+"""The protocol of a language model: the methods that training, sampling and checkpoints call.
 
->>> from tinytape.models.spec import LanguageModel
->>> model = tt.models.create("tiny", vocab_size=5)
->>> model.config.context, model.new_cache(1).context
-(32, 32)
+>>> from tinytape import models
+>>> from tinytape.models import LanguageModel
+>>> isinstance(models.create("tiny", 65), LanguageModel)
+True
 """
 
 from __future__ import annotations

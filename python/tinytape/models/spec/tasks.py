@@ -1,15 +1,21 @@
 """Tasks: how a kind of model is fed and judged, with random windows or with contiguous streams.
 
 >>> import numpy as np
->>> from tinytape.models.spec import cross_entropy
->>> round(cross_entropy(tt.zeros(1, 2, 4), np.array([[0, 3]])).item(), 4)  # ln 4
-1.3863
+>>> from tinytape import models
+>>> from tinytape.data import Splits
+>>> from tinytape.models.spec import TrainSettings, WindowTask
+>>> text = Splits(np.arange(200) % 5, cut=150)
+>>> model = models.create("tiny", vocab_size=5)
+>>> task = WindowTask(model, text, TrainSettings(batch_size=2), "")
+>>> objective, loss = task.losses(number=0)
+>>> 0.0 < loss.item() < 3.0
+True
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -35,6 +41,9 @@ class WindowTask:
         config: the settings of the run.
         text: the whole text.
     """
+
+    #: The types of the JSON tree that :meth:`state` returns, as ``state_types.py`` describes them.
+    state_types: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, model: Module, splits: Splits, config: TrainSettings, text: str) -> None:
         self.model = model

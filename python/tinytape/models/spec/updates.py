@@ -1,12 +1,16 @@
 """Updates: what a step does with its gradients, by default one optimiser and its schedule.
 
->>> from tinytape.models.spec import build_optimizer
+>>> import tinytape as tt
+>>> from tinytape import models
+>>> from tinytape.models.spec import Updates
 >>> from tinytape.training import TrainConfig, resolve
->>> model = tt.models.create("tiny", vocab_size=5)
->>> config = resolve(TrainConfig(model="tiny", data="x.txt"))
->>> optimizer = build_optimizer(list(model.named_parameters()), config, model=model)
->>> [group["weight_decay"] for group in optimizer.param_groups]
-[0.1, 0.0]
+>>> model = models.create("tiny", vocab_size=5)
+>>> updates = Updates(model, resolve(TrainConfig(model="tiny", warmup=0)))
+>>> model(tt.tensor([[1, 2]])).sum().backward()
+>>> norm = updates.clip()
+>>> updates.apply(step=0)
+>>> norm > 0.0, updates.rate() < 2e-3
+(True, True)
 """
 
 from __future__ import annotations
@@ -14,15 +18,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ... import optim
 from ...errors import CheckpointError
-from ...nn import Linear, Module, Parameter
-from ...nn.utils import clip_grad_norm_
+from ...nn import Linear, Module, Parameter, utils
 from ...optim import LayerInputs, Optimizer
 from ...optim.lr_scheduler import LambdaLR
 from .schedule import learning_rate
+from .state_types import OPTIMIZER, SCHEDULER
 from .train_settings import TrainSettings
 
 Named = list[tuple[str, Parameter]]
@@ -39,6 +43,8 @@ class Updates:
     """
 
     waits = False  # whether gradients may wait for a later step
+    #: The types of the tree that :meth:`state` returns, as ``state_types.py`` describes them.
+    state_types: ClassVar[Mapping[str, Any]] = {"optimizer": OPTIMIZER, "scheduler": SCHEDULER}
 
     def __init__(self, model: Module, config: TrainSettings) -> None:
         self.model = model
@@ -53,7 +59,7 @@ class Updates:
     def clip(self) -> float:
         """Clip the accumulated gradients, as the settings say; returns their norm before that."""
         bound = self.config.clip or math.inf
-        return float(clip_grad_norm_(self.model.parameters(), bound).item())
+        return float(utils.clip_grad_norm_(self.model.parameters(), bound).item())
 
     def apply(self, step: int) -> None:
         """Update the weights with the gradients of step ``step``, counted from 0."""
