@@ -82,9 +82,14 @@ def legend_above(axes: Any, room: Any, columns: int) -> None:
     """A legend of ``axes`` in a room of its own, where no line can run through it."""
     room.set_axis_off()
     room.legend(
-        *axes.get_legend_handles_labels(), loc="lower left", ncols=columns, fontsize=9,
-        frameon=False, borderpad=0, borderaxespad=0,
-    )  # fmt: skip
+        *axes.get_legend_handles_labels(),
+        loc="lower left",
+        ncols=columns,
+        fontsize=9,
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0,
+    )
 
 
 def steps_along(axes: Any, last: float) -> None:

@@ -168,9 +168,12 @@ def _run(
     for line in header(session, folder, resumed):
         console.line(line)
     progress = Progress(
-        console, total=config.iters, start=counters.step, tokens_per_step=session.tokens_per_step,
+        console,
+        total=config.iters,
+        start=counters.step,
+        tokens_per_step=session.tokens_per_step,
         eval_interval=config.eval_interval,
-    )  # fmt: skip
+    )
     # None: this folder has nothing to go on from yet, so the first thing is to save.
     own = resumed is not None and resumed.path in list_checkpoints(folder.checkpoints)
     saved = session.position if own else None
