@@ -124,12 +124,12 @@ tt_status anomaly_check_gradients(const tt_pass *p, const tt_node *node)
     for (int i = 0; i < node->n_in; i++) {
         const tt_tensor *t = node->in[i];
         double value = 0;
-        if (!pass_wants_input(p, node, i) || !has_cot(p, t)) continue;
+        if (!pass_wants_input(p, node, i) || !pass_has_cot(p, t)) continue;
         int64_t bad = first_bad(t, t->cot, &value);
         if (bad < 0) continue;
         char what[TEXT];
         describe(what, t, bad, value);
-        return tt_fail(TT_ERR_NONFINITE, node_name(node), "%s: the gradient of input %d %s",
+        return tt_fail(TT_ERR_NONFINITE, tape_node_name(node), "%s: the gradient of input %d %s",
                        direction(p), i, what);
     }
     return TT_OK;

@@ -2,7 +2,7 @@
 #ifndef TT_ANOMALY_H
 #define TT_ANOMALY_H
 
-#include "op.h"
+#include "tape.h"
 
 struct tt_pass;
 

@@ -1,13 +1,18 @@
-/* autograd_v2: the record of what was computed, played backwards.
- *
- * A pass walks the tape from the root to its beginning. Without a graph it calls the backward
- * kernels, which write cotangents as plain memory; with one (create_graph) it calls the vjps, which
- * record ordinary operations, so that what they return can be differentiated again. There is no
- * recursion: a chain of any length is walked in a loop. */
+/* autograd_v2: the tape: the record of what was computed, and tape_add_op, which appends to it. The
+ * name is that of the second design of autograd in this project. What is recorded is run by apply.c
+ * and walked backwards by walk.c. */
 #include <string.h>
 
-#include "anomaly.h"
-#include "pass.h"
+#include "tape.h"
+#include "tensor/hooks.h"
+
+/* A node keeps its inputs alive: pool tensors themselves, and the storage that a step view shows.
+ */
+static void retain_input(tt_tensor *input)
+{
+    if (input->place == PLACE_POOL) input->refs += 1;
+    else if (input->block != NULL) input->block->refs += 1;
+}
 
 tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, int n_in,
                       tt_tensor *const *outputs, int n_out, const tt_attrs *attrs,
@@ -20,7 +25,7 @@ tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, in
     size_t size =
         sizeof(tt_node) + n_tensors * sizeof(tt_tensor *) + (size_t)n_in * sizeof(uint32_t);
     tt_node *node = arena_alloc(&ctx->step, size);
-    if (node == NULL) return out_of_memory(op->name, "step", size);
+    if (node == NULL) return mem_exhausted(op->name, "step", size);
     tt_tensor **copy = (tt_tensor **)(node + 1);
     memcpy(copy, inputs, (size_t)n_in * sizeof(tt_tensor *));
     const tt_node *source = ctx->anomaly.differentiating;
@@ -40,7 +45,7 @@ tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, in
     for (int i = 0; i < n_in; i++) {
         node->versions[i] = 0;
         if (copy[i] == NULL) continue;
-        tape_retain(copy[i]);
+        retain_input(copy[i]);
         if (copy[i]->requires_grad) node->wants |= (uint64_t)1 << i;
         if (copy[i]->block != NULL) node->versions[i] = copy[i]->block->version;
     }
@@ -56,354 +61,49 @@ tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, in
     return TT_OK;
 }
 
-static void *cot_new(tt_pass *p, const tt_tensor *t, const char *op)
-{
-    size_t size = align_up(tensor_bytes(t));
-    for (int i = 0; i < p->n_spare; i++) {
-        if (p->spare[i].size != size) continue;
-        void *data = p->spare[i].data;
-        p->spare[i] = p->spare[--p->n_spare];
-        return data;
-    }
-    void *data = arena_alloc(&p->ctx->step, size);
-    if (data == NULL) out_of_memory(op, "step", size);
-    return data;
-}
-
-void pass_spare(tt_pass *p, tt_tensor *t)
-{
-    if (t->cot == NULL || t->captured || p->n_spare == SPARE_BUFFERS) return;
-    if (t->cot == p->borrowed) return;
-    p->spare[p->n_spare++] = (spare_buffer){t->cot, align_up(tensor_bytes(t))};
-    t->cot = NULL;
-}
-
-bool pass_wants(const tt_pass *p, const tt_tensor *t)
-{
-    return t != NULL && t->requires_grad && (p->into_leaves || t->needed_epoch == p->epoch);
-}
-
-bool pass_wants_input(const tt_pass *p, const tt_node *node, int i)
-{
-    return (node->wants >> i & 1) && pass_wants(p, node->in[i]);
-}
-
-static tt_status fail_freed(const char *op)
-{
-    return tt_fail(TT_ERR_STATE, op,
-                   "trying to go backward through the graph a second time: what it saved was freed "
-                   "by an earlier backward(); pass retain_graph=True there if you need it again");
-}
-
-/* A tensor that outlived its tape has no way back, unless its own gradient is all that was asked
- * for. */
-tt_status refuse_freed(const tt_tensor *t, const char *op)
-{
-    return t->graph_freed && !t->captured ? fail_freed(op) : TT_OK;
-}
-
-/* Where a gradient for t is to be written, and whether there is something to add to. */
-tt_status pass_receive(tt_pass *p, tt_tensor *t, const char *op, void **dx, bool *acc)
-{
-    *acc = has_cot(p, t);
-    if (*acc) {
-        *dx = t->cot;
-        return TT_OK;
-    }
-    if (p->into_leaves && t->node == NULL && t->grad == NULL) {
-        t->fresh = tensor_new_pool(p->ctx, op, TT_POOL_PARAM, t->dtype, t->ndim, t->shape);
-        if (t->fresh == NULL) return (tt_status)tt_error_code();
-        t->cot = t->fresh->data;
-    } else {
-        /* Also where a leaf has a gradient: it is added when nothing can fail any more. */
-        t->cot = cot_new(p, t, op);
-        if (t->cot == NULL) return TT_ERR_NOMEM;
-    }
-    t->cot_epoch = p->epoch;
-    *dx = t->cot;
-    return TT_OK;
-}
-
-static tt_status check_versions(const tt_node *node)
+static void release_inputs(tt_ctx *ctx, const tt_node *node)
 {
     for (int i = 0; i < node->n_in; i++) {
-        const tt_tensor *t = node->in[i];
-        if (t == NULL || t->block == NULL || !(node->keeps >> i & 1)) continue;
-        if (t->block->version != node->versions[i])
-            return tt_fail(TT_ERR_STATE, node_name(node),
-                           "input %d (shape %s) was changed in place after it was recorded, and "
-                           "its old value is needed "
-                           "for the gradient",
-                           i, SHAPE_TEXT(t));
+        tt_tensor *input = node->in[i];
+        if (input == NULL) continue;
+        if (input->place == PLACE_POOL) tensor_unref(ctx, input);
+        else block_unref(&ctx->pool, input->block);
     }
-    return TT_OK;
 }
 
-/* The inputs whose gradient is dy itself. The last of them may take dy over, since nobody reads it
- * afterwards. */
-static tt_status pass_through(tt_pass *p, tt_node *node, void *dy)
+void tape_end_node(tt_ctx *ctx, tt_node *node)
 {
-    int last = -1;
-    for (int i = 0; i < node->n_in; i++) {
-        if (node->op->passes >> i & 1 && pass_wants_input(p, node, i)) last = i;
-    }
-    for (int i = 0; i <= last; i++) {
-        tt_tensor *t = node->in[i];
-        if (!(node->op->passes >> i & 1) || !pass_wants_input(p, node, i)) continue;
-        bool takes_over = i == last && !has_cot(p, t) && !node->out[0]->captured &&
-                          dy != p->borrowed && !(p->into_leaves && t->node == NULL);
-        if (takes_over) {
-            t->cot = dy;
-            t->cot_epoch = p->epoch;
-            node->out[0]->cot = NULL;
-            continue;
-        }
-        void *dx = NULL;
-        bool acc = false;
-        TT_TRY(pass_receive(p, t, node->op->name, &dx, &acc));
-        if (acc) kernels_for(t->dtype)->accumulate(dx, dy, t->numel);
-        else memcpy(dx, dy, tensor_bytes(t));
-    }
-    return TT_OK;
+    release_inputs(ctx, node);
+    if (ctx->callbacks == 0) return;
+    hook_end(ctx, &node->function);
+    for (int k = 0; k < node->n_out; k++) hook_end(ctx, &node->out[k]->hook);
 }
 
-static tt_status run_backward_kernel(tt_call *c)
+tape_mark tape_here(const tt_ctx *ctx)
 {
-    if (tape_has_elements(c->out, c->n_out))
-        return kernels_for(c->out[0]->dtype)->ops[c->op->id]->backward(c);
-    for (int i = 0; i < c->n_in; i++) {
-        if (c->dx[i] != NULL && !c->acc[i]) memset(c->dx[i], 0, tensor_bytes(c->in[i]));
-    }
-    return TT_OK;
+    return (tape_mark){ctx->tape.newest, arena_here(&ctx->step)};
 }
 
-static tt_status backward_node(tt_pass *p, tt_node *node)
+bool tape_held_since(const tt_ctx *ctx, tape_mark mark)
 {
-    tt_ctx *ctx = p->ctx;
-    tt_call c = {.ctx = ctx,
-                 .op = node->op,
-                 .attrs = &node->attrs,
-                 .n_in = node->n_in,
-                 .n_out = node->n_out,
-                 .in = node->in,
-                 .out = node->out};
-    for (int k = 0; k < node->n_out; k++) {
-        if (has_cot(p, node->out[k])) c.dy[k] = node->out[k]->cot;
-    }
-    memcpy(c.saved, node->saved, sizeof c.saved);
-    /* The same tensor twice: the kernel must not see one buffer under two names. */
-    bool repeated[TT_MAX_IN] = {false};
-    bool kernel = false;
-    for (int i = 0; i < node->n_in; i++) {
-        tt_tensor *t = node->in[i];
-        if (!pass_wants_input(p, node, i) || node->op->passes >> i & 1) continue;
-        for (int j = 0; j < i; j++)
-            repeated[i] = repeated[i] || (node->in[j] == t && c.dx[j] != NULL);
-        if (repeated[i]) {
-            c.dx[i] = call_scratch(&c, tensor_bytes(t));
-            if (c.dx[i] == NULL) return TT_ERR_NOMEM;
-        } else {
-            TT_TRY(pass_receive(p, t, node->op->name, &c.dx[i], &c.acc[i]));
-        }
-        kernel = true;
-    }
-    if (kernel) TT_TRY(run_backward_kernel(&c));
-    for (int i = 0; i < node->n_in; i++) {
-        tt_tensor *t = node->in[i];
-        if (repeated[i]) kernels_for(t->dtype)->accumulate(t->cot, c.dx[i], t->numel);
-    }
-    /* The pass owns the cotangents that it hands to kernels as const. */
-    if (node->op->passes) TT_TRY(pass_through(p, node, as_writable(c.dy[0])));
-    for (int k = 0; k < node->n_out; k++) {
-        if (has_cot(p, node->out[k])) pass_spare(p, node->out[k]);
-    }
-    return TT_OK;
-}
-
-tt_status pass_add(tt_pass *p, tt_tensor *t, tt_tensor *dx, const char *op)
-{
-    if (!tensor_same_shape(dx, t))
-        return tt_fail(TT_ERR_INTERNAL, op, "the vjp returned shape %s for an input of shape %s",
-                       SHAPE_TEXT(dx), SHAPE_TEXT(t));
-    t->cot_var = has_cot(p, t) ? v_add(p->ctx, t->cot_var, dx) : dx;
-    t->cot_epoch = p->epoch;
-    return t->cot_var != NULL ? TT_OK : (tt_status)tt_error_code();
-}
-
-static tt_status differentiate_node(tt_pass *p, tt_node *node)
-{
-    tt_tensor *dy[TT_MAX_OUT] = {NULL}, *dx[TT_MAX_IN] = {NULL};
-    p->ctx->anomaly.differentiating = node;
-    bool need[TT_MAX_IN] = {false}, rule = false;
-    for (int k = 0; k < node->n_out; k++) {
-        const tt_tensor *y = node->out[k];
-        if (!y->requires_grad) continue; /* such as indices */
-        dy[k] = has_cot(p, y) ? y->cot_var : v_constant(p->ctx, y->dtype, y->ndim, y->shape, 0.0);
-        if (dy[k] == NULL) return (tt_status)tt_error_code();
-    }
-    for (int i = 0; i < node->n_in; i++) {
-        if (!pass_wants_input(p, node, i)) continue;
-        if (node->op->passes >> i & 1) dx[i] = v_reshape_like(p->ctx, dy[0], node->in[i]);
-        else need[i] = rule = true;
-    }
-    if (rule) node->op->vjp(p->ctx, node, dy, need, dx);
-    for (int i = 0; i < node->n_in; i++) {
-        if (!pass_wants_input(p, node, i)) continue;
-        if (dx[i] == NULL) return (tt_status)tt_error_code();
-        TT_TRY(pass_add(p, node->in[i], dx[i], node->op->name));
-    }
-    return TT_OK;
-}
-
-void pass_reach(tt_pass *p, const tt_tensor *t)
-{
-    if (t->node == NULL || t->node->reached == p->epoch) return;
-    t->node->reached = p->epoch;
-    p->pending += 1;
-}
-
-/* The oldest node behind the roots: what is older does not matter, however much there is of it. */
-static tt_node *oldest_behind(const tt_pass *p)
-{
-    tt_pass look = {.epoch = ++p->ctx->tape.epoch};
-    tt_node *oldest = NULL;
-    for (int i = 0; i < p->n_roots; i++) pass_reach(&look, p->roots[i]);
-    for (tt_node *node = p->ctx->tape.newest; look.pending > 0; node = node->prev) {
-        if (node->reached != look.epoch) continue;
-        look.pending -= 1;
-        oldest = node;
-        for (int i = 0; i < node->n_in; i++) {
-            if (node->wants >> i & 1) pass_reach(&look, node->in[i]);
+    for (const tt_node *node = ctx->tape.newest; node != mark.newest; node = node->prev) {
+        for (int k = 0; k < node->n_out; k++) {
+            if (node->out[k]->handles > 0) return true;
         }
     }
-    return oldest;
+    return false;
 }
 
-/* Only what leads from the captured tensors is visited. What lies behind a tensor that outlived its
- * tape nobody knows: it counts as leading there, and is then refused. */
-void pass_mark_needed(const tt_pass *p)
+void tape_rewind(tt_ctx *ctx, tape_mark mark)
 {
-    for (tt_node *node = oldest_behind(p); node != NULL; node = node->next) {
-        bool needed = false;
-        for (int i = 0; i < node->n_in; i++) {
-            tt_tensor *t = node->in[i];
-            if (!(node->wants >> i & 1)) continue;
-            if (t->graph_freed) t->needed_epoch = p->epoch;
-            needed = needed || t->needed_epoch == p->epoch;
-        }
-        for (int k = 0; k < node->n_out && needed; k++) node->out[k]->needed_epoch = p->epoch;
+    tt_tape *tape = &ctx->tape;
+    while (tape->newest != mark.newest) {
+        tt_node *node = tape->newest;
+        tape_end_node(ctx, node);
+        tape->newest = node->prev;
+        if (tape->newest != NULL) tape->newest->next = NULL;
+        else tape->oldest = NULL;
+        tape->nodes -= 1;
     }
-}
-
-static tt_status fail_retired(const tt_node *node, const tt_tensor *t)
-{
-    return tt_fail(TT_ERR_STATE, node_name(node),
-                   "the gradient of a %s parameter of shape %s would be lost: it was converted to "
-                   "another type after it was recorded; convert it before the forward",
-                   dtype_text(t->dtype), SHAPE_TEXT(t));
-}
-
-/* Which nodes the pass goes through: those between the roots and what is wanted. Whatever forbids
- * it is found here, before a gradient is touched. */
-tt_status pass_survey(tt_pass *p)
-{
-    for (tt_node *node = p->at; p->pending > 0; node = node->prev) {
-        if (node->reached != p->epoch) continue;
-        p->pending -= 1;
-        bool wants = false;
-        for (int i = 0; i < node->n_in; i++) wants = wants || pass_wants_input(p, node, i);
-        if (!wants) continue;
-        if (node->released != 0) return fail_freed(node_name(node));
-        tt_status kept = check_versions(node);
-        if (kept != TT_OK) return anomaly_name_line(p->ctx, node->origin, kept);
-        p->watched = p->watched || node->function != NULL;
-        if (node->order > p->order) p->order = node->order;
-        node->visited = p->epoch;
-        p->oldest = node;
-        for (int i = 0; i < node->n_in; i++) {
-            tt_tensor *t = node->in[i];
-            if (!pass_wants_input(p, node, i)) continue;
-            TT_TRY(refuse_freed(t, node_name(node)));
-            if (t->retired && p->into_leaves) return fail_retired(node, t);
-            pass_reach(p, t);
-            if (t->hook == NULL) continue;
-            p->watched = true;
-            t->hook->last = node; /* the walk comes by here in the same order */
-            t->hook->seen = p->epoch;
-        }
-    }
-    return TT_OK;
-}
-
-/* Hooks see a gradient when nothing more is added to it: that of a recorded tensor before its node
- * uses it, that of a tensor behind which the pass does not go after the last node that adds to it.
- */
-static tt_status pause_before(tt_pass *p, tt_node *node)
-{
-    for (int k = 0; k < node->n_out; k++) {
-        if (hook_due(p, node->out[k])) return pass_pause(p, node->out[k]);
-    }
-    return TT_OK;
-}
-
-static bool ends_here(const tt_pass *p, const tt_tensor *t)
-{
-    return t->node == NULL || t->node->visited != p->epoch;
-}
-
-static tt_status pause_after(tt_pass *p, tt_node *node)
-{
-    for (int i = 0; i < node->n_in; i++) {
-        tt_tensor *t = node->in[i];
-        if (t == NULL || !hook_due(p, t)) continue;
-        if (ends_here(p, t) && t->hook->seen == p->epoch && t->hook->last == node)
-            return pass_pause(p, t);
-    }
-    return TT_OK;
-}
-
-static tt_status run_node(tt_pass *p, tt_node *node)
-{
-    tt_ctx *ctx = p->ctx;
-    arena_mark scratch = arena_here(&ctx->scratch);
-    tt_status status = p->interrupted ? check_versions(node) : TT_OK;
-    if (status == TT_OK) status = p->graph ? differentiate_node(p, node) : backward_node(p, node);
-    if (status == TT_OK && ctx->anomaly.checks && !p->graph)
-        status = anomaly_check_gradients(p, node);
-    ctx->anomaly.differentiating = NULL;
-    if (status != TT_OK) return anomaly_name_line(ctx, node->origin, status);
-    arena_rewind(&ctx->scratch, scratch);
-    return TT_OK;
-}
-
-/* One node of a pass in which the outside has a say. */
-static tt_status walk_watched(tt_pass *p, tt_node *node)
-{
-    if (!p->delivered) {
-        bool reached = false; /* a Function may have given nothing to pass on */
-        for (int k = 0; k < node->n_out; k++) reached = reached || has_cot(p, node->out[k]);
-        TT_TRY(pause_before(p, node));
-        if (reached && node->function != NULL) {
-            if (p->interrupted) TT_TRY(check_versions(node));
-            return pass_pause(p, NULL);
-        }
-        if (reached) TT_TRY(run_node(p, node));
-        p->delivered = true;
-    }
-    TT_TRY(pause_after(p, node));
-    p->delivered = false;
-    return TT_OK;
-}
-
-tt_status pass_walk(tt_pass *p)
-{
-    for (; p->at != NULL && p->oldest != NULL; p->at = p->at != p->oldest ? p->at->prev : NULL) {
-        if (p->at->visited != p->epoch) continue;
-        TT_TRY(p->watched ? walk_watched(p, p->at) : run_node(p, p->at));
-    }
-    for (int i = 0; i < p->n_roots && p->watched; i++) {
-        tt_tensor *root = p->roots[i];
-        if (hook_due(p, root) && ends_here(p, root)) return pass_pause(p, root);
-    }
-    return TT_OK;
+    arena_rewind(&ctx->step, mark.step);
 }

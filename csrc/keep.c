@@ -4,10 +4,10 @@
  * by piece (nodes, tensors, their data, what kernels saved), and whoever points to a piece learns
  * where it is now: nodes, tensors and handles. Data that several tensors show moves as one piece.
  */
+#include "keep.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "tape.h"
 
 /* A piece of memory, and where it goes. */
 typedef struct {
@@ -142,7 +142,7 @@ static void copy(tt_ctx *ctx, const moving *m, const tt_node *stop)
 {
     for (const tt_node *node = ctx->tape.newest; node != stop; node = node->prev) {
         for (int k = 0; k < node->n_out; k++) {
-            if (is_held_in(m, node->out[k])) hold_unlink(ctx, node->out[k]);
+            if (is_held_in(m, node->out[k])) handle_unlink(ctx, node->out[k]);
         }
     }
     for (size_t i = 0; i < m->n; i++) memcpy(m->pieces[i].to, m->pieces[i].at, m->pieces[i].size);
@@ -173,7 +173,7 @@ static void tell_node(tt_ctx *ctx, const moving *m, tt_node *node)
         t->kept = true;
         if (t->handles == 0) continue;
         ctx->handles.slots[t->slot - 1].tensor = t;
-        hold_link(ctx, t);
+        handle_link(ctx, t);
     }
     for (int k = 0; k < TT_MAX_SAVED; k++) node->saved[k] = moved(m, node->saved[k]);
 }
@@ -190,7 +190,7 @@ bool keep_move(tt_ctx *ctx, arena *from, arena *to, const tt_node *stop, size_t 
         tt_tape *tape = &ctx->tape;
         copy(ctx, &m, stop);
         tt_node *last = NULL;
-        values_lock(ctx);
+        ctx_lock_values(ctx);
         tape->newest = moved(&m, tape->newest);
         tape->oldest = moved(&m, tape->oldest);
         tape->settled = moved(&m, tape->settled);
@@ -199,7 +199,7 @@ bool keep_move(tt_ctx *ctx, arena *from, arena *to, const tt_node *stop, size_t 
             last = node;
         }
         if (last != NULL && last->prev != NULL) last->prev->next = last;
-        values_unlock(ctx);
+        ctx_unlock_values(ctx);
     }
     arena_rewind(&ctx->scratch, scratch);
     return done;

@@ -9,7 +9,7 @@
 #include "ops_include.h" /* every operation's loops: its file, read with TT_KERNELS */
 
 #include "loops/optim_kernels.h"
-#include "base/philox.h"
+#include "loops/philox.h"
 #endif
 
 #ifndef TT_I64

@@ -1,7 +1,9 @@
 /* op_rules: the shape rules that several operations share. */
+#include "op_rules.h"
+
 #include <string.h>
 
-#include "op.h"
+#include "apply.h"
 
 int normal_axis(int64_t axis, int ndim)
 {
@@ -59,7 +61,7 @@ tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input)
         return TT_OK;
     tt_attrs attrs = {.n_ints = ndim};
     memcpy(attrs.ints, shape, (size_t)ndim * sizeof shape[0]);
-    return tape_apply(c->ctx, TT_OP_expand, &c->in[input], 1, &attrs, call_place(c), &c->in[input]);
+    return apply_op(c->ctx, TT_OP_expand, &c->in[input], 1, &attrs, call_place(c), &c->in[input]);
 }
 
 static tt_status fail_broadcast(const tt_call *c)

@@ -1,10 +1,8 @@
 /* optim: one pass over all parameters, cut into ranges that threads share. */
-#include "optim.h"
-
 #include <float.h>
 #include <math.h>
 
-#include "op.h"
+#include "kernel_set.h"
 #include "base/parallel.h"
 
 enum { RANGE = 32768 };
@@ -71,7 +69,7 @@ static void take_lists(tt_ctx *ctx, const char *op, int first, int n, const tt_h
     for (int i = 0; i < p->n; i++)
         p->first_range[i + 1] = p->first_range[i] + ranges_of(p->tensors[PARAM][i]);
     p->dtype = p->tensors[PARAM][0]->dtype;
-    p->kernels = kernels_for(p->dtype);
+    p->kernels = kernel_set_for(p->dtype);
 }
 
 static void update_shard(void *arg, int64_t shard)
@@ -103,7 +101,7 @@ static tt_status update(tt_ctx *ctx, const char *op, int n, const tt_handle *con
 {
     int64_t ranges = 0;
     TT_TRY(check_lists(ctx, op, n, lists, true, &ranges));
-    values_lock(ctx);
+    ctx_lock_values(ctx);
     for (int first = 0; first < n; first += AT_ONCE) {
         take_lists(ctx, op, first, n, lists, p);
         for (int role = 0; role < ROLES; role++) {
@@ -112,7 +110,7 @@ static tt_status update(tt_ctx *ctx, const char *op, int n, const tt_handle *con
         }
         parallel_for(p->first_range[p->n], update_shard, p);
     }
-    values_unlock(ctx);
+    ctx_unlock_values(ctx);
     return TT_OK;
 }
 

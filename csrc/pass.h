@@ -1,10 +1,10 @@
-/* pass: one backward pass, from its call to its end. autograd_v2.c walks the nodes; backward.c has
- * what lies around the walk: roots and seeds, pauses, results, and taking everything back. */
+/* pass: one backward pass, from its call to its end: roots and seeds, pauses, results, and taking
+ * everything back. walk.c goes over the nodes. */
 #ifndef TT_PASS_H
 #define TT_PASS_H
 
-#include "attached.h"
 #include "tape.h"
+#include "tensor/hooks.h"
 
 /* A cotangent is dead once its node was visited. Its memory, still in the cache, serves the next of
  * the same size. */
@@ -47,35 +47,20 @@ typedef struct tt_pass {
     spare_buffer spare[SPARE_BUFFERS];
 } tt_pass;
 
-static inline bool has_cot(const tt_pass *p, const tt_tensor *t)
+/* Whether a cotangent has reached t in this pass. */
+static inline bool pass_has_cot(const tt_pass *p, const tt_tensor *t)
 {
     return t->cot_epoch == p->epoch;
 }
-static inline const char *node_name(const tt_node *node)
+static inline bool pass_wants(const tt_pass *p, const tt_tensor *t)
 {
-    return node->function != NULL ? node->function->name : node->op->name;
+    return t != NULL && t->requires_grad && (p->into_leaves || t->needed_epoch == p->epoch);
+}
+static inline bool pass_wants_input(const tt_pass *p, const tt_node *node, int i)
+{
+    return (node->wants >> i & 1) && pass_wants(p, node->in[i]);
 }
 
-/* The walk (autograd_v2.c). */
-bool pass_wants(const tt_pass *p, const tt_tensor *t);
-bool pass_wants_input(const tt_pass *p, const tt_node *node, int i);
-void pass_reach(tt_pass *p, const tt_tensor *t); /* the survey is to come by its node */
-void pass_mark_needed(const tt_pass *p);
-tt_status pass_survey(tt_pass *p); /* from `at` on; finds what forbids the pass */
-tt_status pass_walk(tt_pass *p);   /* from `at` on; TT_PAUSED */
-tt_status refuse_freed(const tt_tensor *t, const char *op);
-/* Adds to the gradient of t, in a pass without and with a graph. */
-tt_status pass_receive(tt_pass *p, tt_tensor *t, const char *op, void **dx, bool *acc);
-tt_status pass_add(tt_pass *p, tt_tensor *t, tt_tensor *dx, const char *op);
-void pass_spare(tt_pass *p, tt_tensor *t); /* nobody reads the cotangent of t any more */
-
-/* A hook of t that has not been called yet. */
-static inline bool hook_due(const tt_pass *p, const tt_tensor *t)
-{
-    return t->hook != NULL && t->hook->fired != p->epoch && has_cot(p, t);
-}
-tt_status pass_pause(tt_pass *p, tt_tensor *hooked);
-
-void backward_give_up(tt_ctx *ctx); /* ends a pass that waits, as if it had failed */
+void pass_give_up(tt_ctx *ctx); /* ends a pass that waits, as if it had failed */
 
 #endif

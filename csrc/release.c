@@ -1,63 +1,11 @@
 /* release: how what was recorded is let go: taken back by a failed call, given up by a pass, swept
  * when nothing can reach it. */
-#include "attached.h"
-#include "tape.h"
+#include "release.h"
+
+#include "keep.h"
+#include "tensor/copy.h"
 
 enum { SWEEP_LEAST = 8 << 20, TIDY_LEAST = 1 << 20 };
-
-void tape_retain(tt_tensor *input)
-{
-    if (input->place == PLACE_POOL) input->refs += 1;
-    else if (input->block != NULL) input->block->refs += 1;
-}
-
-static void release_inputs(tt_ctx *ctx, const tt_node *node)
-{
-    for (int i = 0; i < node->n_in; i++) {
-        tt_tensor *input = node->in[i];
-        if (input == NULL) continue;
-        if (input->place == PLACE_POOL) tensor_unref(ctx, input);
-        else block_unref(&ctx->pool, input->block);
-    }
-}
-
-/* A node goes, and with it what the outside attached to it. */
-static void end_node(tt_ctx *ctx, tt_node *node)
-{
-    release_inputs(ctx, node);
-    if (ctx->attached == 0) return;
-    attached_end(ctx, &node->function);
-    for (int k = 0; k < node->n_out; k++) attached_end(ctx, &node->out[k]->hook);
-}
-
-tape_mark tape_here(const tt_ctx *ctx)
-{
-    return (tape_mark){ctx->tape.newest, arena_here(&ctx->step)};
-}
-
-bool tape_held_since(const tt_ctx *ctx, tape_mark mark)
-{
-    for (const tt_node *node = ctx->tape.newest; node != mark.newest; node = node->prev) {
-        for (int k = 0; k < node->n_out; k++) {
-            if (node->out[k]->handles > 0) return true;
-        }
-    }
-    return false;
-}
-
-void tape_rewind(tt_ctx *ctx, tape_mark mark)
-{
-    tt_tape *tape = &ctx->tape;
-    while (tape->newest != mark.newest) {
-        tt_node *node = tape->newest;
-        end_node(ctx, node);
-        tape->newest = node->prev;
-        if (tape->newest != NULL) tape->newest->next = NULL;
-        else tape->oldest = NULL;
-        tape->nodes -= 1;
-    }
-    arena_rewind(&ctx->step, mark.step);
-}
 
 /* As much as a step takes may stay for the next time. */
 static void clear_kept(tt_ctx *ctx)
@@ -72,10 +20,10 @@ static void clear_kept(tt_ctx *ctx)
     ctx->tape.tidied_count = 0;
 }
 
-void tape_clear(tt_ctx *ctx)
+void release_all(tt_ctx *ctx)
 {
     tt_tape *tape = &ctx->tape;
-    for (tt_node *node = tape->newest; node != NULL; node = node->prev) end_node(ctx, node);
+    for (tt_node *node = tape->newest; node != NULL; node = node->prev) tape_end_node(ctx, node);
     tape->oldest = tape->newest = tape->settled = NULL;
     tape->nodes = 0;
     arena_reset(&ctx->step);
@@ -83,11 +31,11 @@ void tape_clear(tt_ctx *ctx)
     tape->sweep_above = ctx->step.high_water > SWEEP_LEAST ? ctx->step.high_water : SWEEP_LEAST;
 }
 
-void tape_clear_if_unheld(tt_ctx *ctx)
+void release_if_unheld(tt_ctx *ctx)
 {
     const tt_tape *tape = &ctx->tape;
     if (tape->held.count + tape->kept.count == 0 && tape->newest != NULL && tape->pass == NULL)
-        tape_clear(ctx);
+        release_all(ctx);
 }
 
 /* What the outside holds keeps its value in storage of its own, and has no way back any more. */
@@ -98,7 +46,7 @@ static tt_status prepare_outside(tt_ctx *ctx, tt_tensor *t)
         to = tensor_new_view(ctx, t);
     } else {
         to = tensor_new_pool(ctx, "backward", TT_POOL_DATA, t->dtype, t->ndim, t->shape);
-        if (to != NULL) tensor_gather(to->data, t);
+        if (to != NULL) copy_gather(to->data, t);
     }
     if (to == NULL) return (tt_status)tt_error_code();
     to->requires_grad = t->requires_grad;
@@ -151,7 +99,7 @@ static bool is_settled(const tt_ctx *ctx, const tt_node *node)
     return ctx->tape.settled != NULL && node->sequence <= ctx->tape.settled->sequence;
 }
 
-tt_status tape_plan_release(tt_ctx *ctx, tt_node *oldest, uint64_t epoch)
+tt_status release_plan(tt_ctx *ctx, tt_node *oldest, uint64_t epoch)
 {
     for (tt_node *node = oldest; node != NULL; node = node->next) {
         if (node->visited == epoch) node->released = epoch;
@@ -163,7 +111,7 @@ tt_status tape_plan_release(tt_ctx *ctx, tt_node *oldest, uint64_t epoch)
     return ctx->tape.kept_planned ? plan_outside(ctx, &ctx->tape.kept) : TT_OK;
 }
 
-void tape_cancel_release(tt_ctx *ctx, tt_node *oldest, uint64_t epoch)
+void release_cancel(tt_ctx *ctx, tt_node *oldest, uint64_t epoch)
 {
     tt_node *first = ctx->tape.settled != NULL ? ctx->tape.settled->next : ctx->tape.oldest;
     for (tt_node *node = ctx->tape.kept_planned ? oldest : first; node != NULL; node = node->next) {
@@ -173,12 +121,12 @@ void tape_cancel_release(tt_ctx *ctx, tt_node *oldest, uint64_t epoch)
     if (ctx->tape.kept_planned) cancel_outside(ctx, &ctx->tape.kept);
 }
 
-void tape_release(tt_ctx *ctx)
+void release_planned(tt_ctx *ctx)
 {
     move_outside(ctx, &ctx->tape.held);
     if (ctx->tape.kept_planned) move_outside(ctx, &ctx->tape.kept);
-    tape_clear_if_unheld(ctx);
-    if (ctx->tape.newest != NULL) tape_sweep(ctx); /* another graph is held: it, and no more */
+    release_if_unheld(ctx);
+    if (ctx->tape.newest != NULL) release_sweep(ctx); /* another graph is held: it, and no more */
 }
 
 /* What a tensor brought into the arena: itself, and its data unless it shows another's. */
@@ -202,7 +150,7 @@ static void keep_tensor(tt_ctx *ctx, tt_tensor *t, uint64_t settled, size_t *liv
 static void unlink_node(tt_ctx *ctx, tt_node *node)
 {
     tt_tape *tape = &ctx->tape;
-    end_node(ctx, node);
+    tape_end_node(ctx, node);
     if (node->prev != NULL) node->prev->next = node->next;
     else tape->oldest = node->next;
     if (node->next != NULL) node->next->prev = node->prev;
@@ -275,7 +223,7 @@ static void tidy_kept(tt_ctx *ctx)
     tape->tidied_count = tape->kept.count;
 }
 
-void tape_sweep(tt_ctx *ctx)
+void release_sweep(tt_ctx *ctx)
 {
     const size_t live_bytes = find_live(ctx, ctx->tape.settled);
     if (!leave_step(ctx, live_bytes)) arena_sweep(&ctx->step);

@@ -1,23 +1,41 @@
-/* tape: how recorded operations are released (release.c) or outlive their step (keep.c). What an
- * operation needs of the tape is in op.h. */
+/* tape: the recorded operations (autograd_v2.c). */
 #ifndef TT_TAPE_H
 #define TT_TAPE_H
 
-#include "op.h"
+#include "op_table.h"
+#include "tensor/hooks.h"
 
-/* A node keeps its inputs alive: pool tensors themselves, and the storage that a step view shows.
- */
-void tape_retain(tt_tensor *input);
+/* A recorded operation. */
+struct tt_node {
+    tt_node *prev, *next;
+    const tt_op *op;
+    uint64_t sequence;
+    int n_in, n_out;
+    uint64_t reached;  /* the latest pass that comes here */
+    uint64_t visited;  /* the latest pass that goes through here */
+    uint64_t released; /* the pass that gave up what this saved; 0: none */
+    tt_tensor **in;    /* the tape's own copy of the caller's array */
+    tt_tensor **out;
+    uint32_t *versions;    /* of the inputs' storage when this was recorded */
+    uint64_t wants;        /* bit i: input i required a gradient then */
+    uint64_t keeps;        /* bit i: input i is read by backward; the op's, but for a Function */
+    tt_callback *function; /* of the caller's Function; NULL: an operation of ours */
+    int32_t origin;        /* the outside's number for the line that led here; 0: unknown */
+    int32_t order;         /* 0: forward; n: recorded by differentiating a node of order n - 1 */
+    void *saved[TT_MAX_SAVED];
+    tt_attrs attrs;
+};
 
-/* Whether any of these has an element: without, no kernel is called, and none need think of sizes
- * such as (2^40, 0, 3). */
-static inline bool tape_has_elements(tt_tensor *const *t, int n)
+static inline const char *tape_node_name(const tt_node *node)
 {
-    for (int i = 0; i < n; i++) {
-        if (t[i]->numel > 0) return true;
-    }
-    return false;
+    return node->function != NULL ? node->function->name : node->op->name;
 }
+
+/* Appends a node. The array `inputs` may live on the caller's stack: the tape keeps its own copy.
+ */
+tt_status tape_add_op(tt_ctx *ctx, const tt_op *op, tt_tensor *const *inputs, int n_in,
+                      tt_tensor *const *outputs, int n_out, const tt_attrs *attrs,
+                      void *const *saved);
 
 /* What a kernel saved has its size before it. */
 enum { SAVED_HEAD = TT_ALIGN };
@@ -31,21 +49,7 @@ tape_mark tape_here(const tt_ctx *ctx);
 void tape_rewind(tt_ctx *ctx, tape_mark mark);
 bool tape_held_since(const tt_ctx *ctx, tape_mark mark); /* the outside holds something newer */
 
-void tape_clear(tt_ctx *ctx);           /* forget every node and take their arenas back */
-void tape_clear_if_unheld(tt_ctx *ctx); /* the same, where nothing outside holds a step tensor */
-
-/* Giving up what a pass went through, in two steps, so that running out of memory changes nothing:
- * the plan makes the copies of what is held outside, the release puts them in its place and clears
- * the tape, unless another graph is held. `oldest` is the last node of the pass; NULL: none. */
-tt_status tape_plan_release(tt_ctx *ctx, tt_node *oldest, uint64_t epoch);
-void tape_cancel_release(tt_ctx *ctx, tt_node *oldest, uint64_t epoch);
-void tape_release(tt_ctx *ctx);
-
-void tape_sweep(tt_ctx *ctx); /* give back the memory of nodes that nothing held can reach */
-
-/* Moves all nodes that are newer than `stop` and lie in `from`, with their tensors and what they
- * saved, to the arena `to`, in which they lie closely. All of them live. False: they are more than
- * `most` bytes, or memory was refused, and nothing was moved. */
-bool keep_move(tt_ctx *ctx, arena *from, arena *to, const tt_node *stop, size_t most);
+/* A node goes, and what the caller tied to it. */
+void tape_end_node(tt_ctx *ctx, tt_node *node);
 
 #endif

@@ -1,9 +1,12 @@
 /* vjp: the words in which backward rules are written as operations of the tape.
  *
  * A NULL among the arguments gives NULL, so that a rule is a formula with one check at its end. */
+#include "vjp.h"
+
 #include <string.h>
 
-#include "op.h"
+#include "apply.h"
+#include "kernel_set.h"
 
 tt_tensor *v_call(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs *attrs)
 {
@@ -11,7 +14,7 @@ tt_tensor *v_call(tt_ctx *ctx, int op, tt_tensor **in, int n_in, const tt_attrs 
     for (int i = 0; i < n_in; i++) {
         if (in[i] == NULL && !(tt_ops[op]->optional >> i & 1)) return NULL;
     }
-    return tape_apply(ctx, op, in, n_in, attrs, PLACE_STEP, out) == TT_OK ? out[0] : NULL;
+    return apply_op(ctx, op, in, n_in, attrs, PLACE_STEP, out) == TT_OK ? out[0] : NULL;
 }
 
 static const tt_attrs no_attrs;
@@ -181,5 +184,5 @@ tt_tensor *v_weights(tt_ctx *ctx, const tt_node *node)
                  .dy = {ones->data},
                  .dx = {weights->data}};
     memcpy(c.saved, node->saved, sizeof c.saved);
-    return kernels_for(y->dtype)->ops[node->op->id]->backward(&c) == TT_OK ? weights : NULL;
+    return kernel_set_for(y->dtype)->ops[node->op->id]->backward(&c) == TT_OK ? weights : NULL;
 }

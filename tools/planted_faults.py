@@ -76,7 +76,7 @@ static tt_tensor *spoil_vjp(tt_ctx *ctx, const tt_node *node, int input, tt_tens
 }
 """
 
-HOOKS = (  # text of autograd_v2.c, and what the copy has after it
+HOOKS = (  # text of walk.c, and what the copy has after it
     (
         "if (kernel) TT_TRY(run_backward_kernel(&c));",
         "for (int i = 0; i < node->n_in; i++) spoil_kernel(node, i, c.dx[i]);",
@@ -123,10 +123,10 @@ def plant(csrc: Path) -> None:
     text = header.read_text("utf-8")
     _, at = once(text, "#define TT_OP_H", "op.h")
     header.write_text(text[:at] + DECLARATIONS + text[at:], "utf-8")
-    tape = csrc / "autograd_v2.c"
+    tape = csrc / "walk.c"
     text = tape.read_text("utf-8")
     for right, added in HOOKS:
-        _, at = once(text, right, "autograd_v2.c")
+        _, at = once(text, right, "walk.c")
         text = text[:at] + added + text[at:]
     includes = [m.end() for m in re.finditer(r"^#include .*\n", text, re.MULTILINE)]
     tape.write_text(text[: includes[-1]] + TAPE + text[includes[-1] :], "utf-8")

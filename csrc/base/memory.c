@@ -88,6 +88,15 @@ void mem_stats(tt_memory *out)
     out->system_peak_bytes = atomic_load(&bytes_peak);
 }
 
+tt_status mem_exhausted(const char *op, const char *pool, size_t asked)
+{
+    tt_memory m;
+    mem_stats(&m);
+    return tt_fail(TT_ERR_NOMEM, op,
+                   "out of memory in the %s pool: asked for %zu bytes, %lld in use, peak %lld",
+                   pool, asked, (long long)m.system_bytes, (long long)m.system_peak_bytes);
+}
+
 void tt_set_memory_limit(int64_t bytes) { atomic_store(&limit_bytes, bytes > 0 ? bytes : 0); }
 
 int64_t tt_fail_allocation(int64_t k, int how)

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "tinytape.h"
+#include "error.h"
 
 #define TT_ALIGN 64 /* of every allocation: a cache line, and the widest vector */
 
@@ -27,6 +27,9 @@ static inline size_t align_up(size_t n) { return (n + TT_ALIGN - 1) & ~(size_t)(
 void *mem_alloc(size_t n);
 void mem_free(void *p);
 void mem_stats(tt_memory *out);
+
+/* The error of a refused allocation, with the pool, the bytes asked and what is in use. */
+tt_status mem_exhausted(const char *op, const char *pool, size_t asked);
 
 /* Whether the test seam (tt_fail_allocation) refuses what arenas and free lists give from their
  * own.

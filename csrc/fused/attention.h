@@ -580,8 +580,8 @@ static tt_status attention_need_rows(tt_call *c, int input)
     if (t->strides[columns] == 1 && (t->shape[rows] <= 1 || t->strides[rows] >= t->shape[columns]))
         return TT_OK;
     tt_attrs none = {0};
-    return tape_apply(c->ctx, TT_OP_contiguous, &c->in[input], 1, &none, call_place(c),
-                      &c->in[input]);
+    return apply_op(c->ctx, TT_OP_contiguous, &c->in[input], 1, &none, call_place(c),
+                    &c->in[input]);
 }
 
 #endif

@@ -42,7 +42,7 @@ static bool lstm_scan_call(tt_ctx *ctx, tt_tensor *const *in, int64_t reverse, t
         inputs[i] = in[i];
         if (in[i] == NULL) return false;
     }
-    return tape_apply(ctx, TT_OP_lstm_scan, inputs, 6, &attrs, PLACE_STEP, out) == TT_OK;
+    return apply_op(ctx, TT_OP_lstm_scan, inputs, 6, &attrs, PLACE_STEP, out) == TT_OK;
 }
 
 #endif

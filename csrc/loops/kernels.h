@@ -8,7 +8,7 @@
 
 #include "blas_ops.h"
 #include "base/parallel.h"
-#include "base/random.h"
+#include "random.h"
 
 /* T is the element type, SUM what sums of it are kept in. */
 #if defined TT_F32

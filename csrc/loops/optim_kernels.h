@@ -1,5 +1,5 @@
 /* optim_kernels: the loops of the optimisers over one range of one parameter. */
-#include "optim.h"
+#include "kernel_set.h"
 
 /* Adam (Kingma and Ba, 2015) with the decoupled decay of AdamW (Loshchilov and Hutter, 2019):
  * m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  p = p - lr m^ / (sqrt(v^) + eps). */

@@ -1,11 +1,12 @@
 /* contiguous: a copy in row-major order. The gradient is dy itself. */
 #include "../op.h"
+#include "../tensor/copy.h"
 
 #ifdef TT_KERNELS
 
 static tt_status contiguous_forward(tt_call *c)
 {
-    tensor_gather(c->out[0]->data, c->in[0]);
+    copy_gather(c->out[0]->data, c->in[0]);
     return TT_OK;
 }
 TT_KERNELS_OF(contiguous, contiguous_forward, NULL)

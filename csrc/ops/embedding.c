@@ -3,7 +3,7 @@
  * which adds parts into zeros. Each is the gradient of the other. ints of embedding: the first of
  * the axes and how many they are; without, the table is a matrix, of which rows are taken. ints of
  * embedding_backward: the first axis, and the sizes of the axes. */
-#include "../copy.h"
+#include "../tensor/copy.h"
 #include "../op.h"
 
 static inline int embedding_axis(const tt_attrs *a) { return (int)a->ints[0]; }
@@ -93,10 +93,10 @@ static tt_status embedding_forward(tt_call *c)
         if (i == axis) shape[ndim++] = index->numel;
         else if (i < axis || i >= axis + count) shape[ndim++] = table->shape[i];
     }
-    dense_strides((int)ndim, shape, strides);
+    tensor_dense_strides((int)ndim, shape, strides);
     int64_t *offsets = call_scratch(c, (size_t)index->numel * sizeof offsets[0]);
     if (offsets == NULL) return TT_ERR_NOMEM;
-    tt_places places = places_of(table, axis, count, index, offsets);
+    tt_places places = copy_places_of(table, axis, count, index, offsets);
     copy_from_places(&places, c->out[0]->data, strides);
     return TT_OK;
 }
@@ -161,7 +161,7 @@ static tt_status embedding_infer(tt_call *c)
                        (long long)a->ints[1], (long long)a->ints[0], table->ndim);
     const int axis = embedding_axis(a), count = embedding_count(a);
     TT_TRY(embedding_spec(c, axis, count, index->ndim, index->shape));
-    return check_places(c->op->name, count, table->shape + axis, index);
+    return copy_check_places(c->op->name, count, table->shape + axis, index);
 }
 
 static void embedding_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
@@ -189,7 +189,7 @@ static tt_status embedding_backward_infer(tt_call *c)
                        "parts of shape %s do not belong to indices of shape %s", SHAPE_TEXT(parts),
                        SHAPE_TEXT(index));
     TT_TRY(embedding_spec(c, (int)ints[0], index->ndim, count, ints + 1));
-    return check_places(c->op->name, count, ints + 1, index);
+    return copy_check_places(c->op->name, count, ints + 1, index);
 }
 
 static void embedding_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,

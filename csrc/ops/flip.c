@@ -1,6 +1,7 @@
 /* flip: the elements along some axes in reverse order. The gradient is flipped back. ints: the
  * axes. */
 #include "../op.h"
+#include "../tensor/copy.h"
 
 #ifdef TT_KERNELS
 
@@ -22,7 +23,7 @@ static tt_tensor flip_view(const tt_tensor *t, const tt_attrs *attrs)
 static tt_status flip_forward(tt_call *c)
 {
     tt_tensor view = flip_view(c->in[0], c->attrs);
-    tensor_gather(c->out[0]->data, &view);
+    copy_gather(c->out[0]->data, &view);
     return TT_OK;
 }
 

@@ -1,7 +1,7 @@
 /* gather: y[i, j, k] = x[i, index[i, j, k], k], the index standing for the axis ints[0]; and
  * scatter_add: x with src[i, j, k] added at [i, index[i, j, k], k]. Each is the gradient of the
  * other. The index has as many axes as x, and may be shorter along all of them. */
-#include "../copy.h"
+#include "../tensor/copy.h"
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -33,7 +33,7 @@ static gather_plan gather_plan_of(const tt_call *c, const int64_t *full_strides)
 static gather_plan gather_plan_dense(const tt_call *c, const int64_t *shape)
 {
     int64_t strides[TT_MAX_DIMS];
-    dense_strides(c->in[1]->ndim, shape, strides);
+    tensor_dense_strides(c->in[1]->ndim, shape, strides);
     return gather_plan_of(c, strides);
 }
 

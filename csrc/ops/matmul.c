@@ -141,7 +141,7 @@ static tt_status matmul_prepare(tt_call *c)
     if (b->ndim == 2) { /* all rows of a at once, which must then lie densely */
         tt_attrs none = {0};
         if (a->ndim == 2 || a->contiguous) return TT_OK;
-        return tape_apply(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none, call_place(c), &c->in[0]);
+        return apply_op(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none, call_place(c), &c->in[0]);
     }
     int ndim = a->ndim > b->ndim ? a->ndim : b->ndim;
     int64_t shape[2][TT_MAX_DIMS];

@@ -70,7 +70,7 @@ static tt_status reshape_prepare(tt_call *c)
                        SHAPE_TEXT(c->in[0]), shape_text(c->in[0]->ndim, c->in[0]->strides),
                        shape_text(c->attrs->n_ints, c->attrs->ints));
     tt_attrs none = {0};
-    return tape_apply(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none, call_place(c), &c->in[0]);
+    return apply_op(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none, call_place(c), &c->in[0]);
 }
 
 static tt_status reshape_infer(tt_call *c)

@@ -16,7 +16,7 @@ static tt_status to_backward(tt_call *c)
     void *dx = c->acc[0] ? call_scratch(c, tensor_bytes(x)) : c->dx[0];
     if (dx == NULL) return TT_ERR_NOMEM;
     dtype_convert(dx, x->dtype, c->dy[0], y->dtype, x->numel);
-    if (c->acc[0]) kernels_for(x->dtype)->accumulate(c->dx[0], dx, x->numel);
+    if (c->acc[0]) kernel_set_for(x->dtype)->accumulate(c->dx[0], dx, x->numel);
     return TT_OK;
 }
 TT_KERNELS_OF(to, to_forward, to_backward)

@@ -1,4 +1,10 @@
-"""The machine and the build: threads, BLAS, SIMD level."""
+"""The machine and the build: threads, BLAS, SIMD level.
+
+>>> tt.get_num_threads() >= 1
+True
+>>> sorted(tt.get_config())
+['blas', 'blas_core', 'blas_version', 'compiler', 'simd', 'threads', 'version']
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,9 @@ from tinytape._ffi import lib, text
 
 
 def set_num_threads(n: int) -> None:
-    """Use n threads, in the whole process. Results do not depend on it, only speed does.
+    """Use n threads, in the whole process. Results do not depend on it.
+
+    As ``torch.set_num_threads``.
 
     Raises:
         ValueError: when n is less than 1.
@@ -20,16 +28,20 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Threads in use: ``TINYTAPE_NUM_THREADS``, else the CPUs that this process may use."""
+    """The number of threads: ``TINYTAPE_NUM_THREADS``, else the CPUs that this process may use.
+
+    As ``torch.get_num_threads``.
+    """
     return int(lib.tt_get_num_threads())
 
 
 def version() -> str:
+    """The version of tinytape."""
     return text(lib.tt_config(b"version"))
 
 
 def get_config() -> dict[str, str | int]:
-    """What :func:`show_config` prints."""
+    """The build and the machine as a dict: the values that :func:`show_config` prints."""
     keys = ("version", "blas", "blas_version", "blas_core", "simd", "compiler")
     config: dict[str, str | int] = {key: text(lib.tt_config(key.encode())) for key in keys}
     config["threads"] = get_num_threads()
@@ -43,7 +55,7 @@ def show_config() -> None:
 
 
 def warn_about_environment() -> None:
-    """Say once, at import, which of our environment variables could not be honoured."""
+    """Warn, once at import, of environment variables of ours that could not be honoured."""
     if not lib.tt_simd_requested_ok():
         warnings.warn(
             f"TINYTAPE_SIMD={os.environ.get('TINYTAPE_SIMD')!r} is not a level that this CPU has: "

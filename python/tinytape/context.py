@@ -1,4 +1,10 @@
-"""Contexts: each thread has its own tape, arenas and tensors, made when it first needs them."""
+"""Contexts: each thread has its own tape, arenas and tensors, made when it first needs them.
+
+>>> before = tt.memory_stats()["data_bytes"]
+>>> x = tt.zeros(1000)
+>>> tt.memory_stats()["data_bytes"] - before >= 4000
+True
+"""
 
 from __future__ import annotations
 
@@ -77,12 +83,12 @@ class Context(binding.ContextBase):
         binding.release_orphans(self)
 
     def leave(self, handle: int) -> None:
-        """Have a handle released by the thread that owns it, at its next call."""
+        """Hand over a handle for release to the thread that owns it, at its next call."""
         self.orphans.append(handle)
         self._orphaned = True
 
     def forget_ended(self) -> None:
-        """Let go of hooks and Functions that no backward pass can meet any more."""
+        """Drop the hooks and Functions that no later backward pass can reach."""
         binding.forget_ended(self, self.attached)
         waiting = self.lingering
         for _ in range(len(waiting)):
@@ -124,7 +130,11 @@ class Context(binding.ContextBase):
         reals: Sequence[float],
         n_outputs: int = 1,
     ) -> Any:
-        """Run one operation; returns its output, or a tuple of them."""
+        """Run one operation; returns its output, or a tuple of them.
+
+        Raises:
+            ArgumentError: for more inputs or attributes than an operation takes.
+        """
         if self.orphans or get_ident() != self.thread:
             self.enter()
         if self._watched:

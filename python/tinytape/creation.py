@@ -1,6 +1,12 @@
 """Tensors made from data, from a shape, and from a range.
 
-They take PyTorch's ``device``, ``layout`` and ``pin_memory`` with the values that there are here.
+PyTorch's options ``device``, ``layout`` and ``pin_memory`` are accepted with the values that exist
+here: the CPU, None and False; any other value is an ArgumentError.
+
+>>> tt.tensor([[1, 2], [3, 4]]).dtype
+tinytape.int64
+>>> tt.zeros(2, 3).shape, tt.arange(4).tolist(), tt.full((2,), 0.5).tolist()
+((2, 3), [0, 1, 2, 3], [0.5, 0.5])
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ import numpy as np
 from tinytape import dtypes
 from tinytape._ffi import ffi, lib
 from tinytape._pytorch import OF_MAKERS, refuse_others
+from tinytape._shapes import shapes_only
 from tinytape.context import current
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, DTypeError, OutOfMemoryError, ShapeError
@@ -37,7 +44,13 @@ def new_zeros(
     pool: int = lib.TT_POOL_DATA,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Zeros, for the function of that name."""
+    """Zeros of the given shape and type, made for the function ``name``, which its errors name.
+
+    Raises:
+        ShapeError: for a negative size, or more than 8 axes.
+        DTypeError: for a dtype that is none of tinytape's.
+        OutOfMemoryError: for more elements than can be counted.
+    """
     dtypes.check_dtype(kind, name)
     if min(sizes, default=0) < 0:
         raise ShapeError(f"{name}: sizes must not be negative, got {tuple(sizes)}")
@@ -45,6 +58,8 @@ def new_zeros(
         raise ShapeError(f"{name}: a tensor has 0 to 8 dimensions, got {len(sizes)}")
     if any(abs(n) >= 1 << 63 for n in sizes):
         raise OutOfMemoryError(f"{name}: a tensor of shape {tuple(sizes)} has too many elements")
+    if shapes_only.active and math.prod(sizes) > 1:
+        return new_zeros(name, [1] * len(sizes), kind, pool).expand(*sizes)
     context = current()
     shape = ffi.new("int64_t[]", sizes or [0])
     made: Tensor = context.make(lib.tt_new, pool, kind.code, len(sizes), shape, ffi.NULL)
@@ -59,10 +74,13 @@ def tensor(
     Without a dtype Python floats become float32, integers int64 and booleans bool; arrays, numpy's
     numbers and tensors keep their type; what is mixed in a list is promoted to a common one.
 
+    As ``torch.tensor``. The shape is that of the data.
+
     Raises:
         DTypeError: for data that no tensor can hold.
         ShapeError: for a ragged list, or more than 8 dimensions.
         NumberError: for a number that the integers asked for do not hold.
+        ArgumentError: for another device, layout or pin_memory.
     """
     refuse_others("tensor", options, *OF_MAKERS)
     if is_tensor(data):
@@ -73,7 +91,14 @@ def tensor(
 
 
 def as_tensor(data: Any, dtype: DType | None = None, **options: Any) -> Tensor:
-    """A tensor as it is, or converted to dtype; anything else as :func:`tensor` has it (a copy)."""
+    """A tensor as it is, or converted to dtype; anything else as :func:`tensor` takes it.
+
+    As ``torch.as_tensor``, but arrays are copied, never shared. The shape is that of the data.
+
+    Raises:
+        ArgumentError: for another device, layout or pin_memory.
+        DTypeError, ShapeError, NumberError: as :func:`tensor`.
+    """
     refuse_others("as_tensor", options, *OF_MAKERS)
     if not is_tensor(data):
         return tensor(data, dtype=dtype)
@@ -81,7 +106,13 @@ def as_tensor(data: Any, dtype: DType | None = None, **options: Any) -> Tensor:
 
 
 def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
-    """An array's values and type. A copy: unlike PyTorch's, the tensor shares nothing with it."""
+    """An array's values, of its shape and type.
+
+    As ``torch.from_numpy``, but a copy: the tensor shares no memory with the array.
+
+    Raises:
+        DTypeError: for a type that no tensor can hold.
+    """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"from_numpy: expected a numpy array, got {type(ndarray).__name__}")
     array, kind = dtypes.as_array(ndarray, None, "from_numpy")
@@ -103,7 +134,14 @@ def zeros(
     _pool: int = lib.TT_POOL_DATA,
     **options: Any,
 ) -> Tensor:
-    """Zeros of the given size, float32 unless said otherwise."""
+    """Zeros of the given shape, float32 by default.
+
+    As ``torch.zeros``. The sizes are given one by one, as one sequence, or as ``size=``.
+
+    Raises:
+        ShapeError: for a negative size, or more than 8 axes.
+        ArgumentError: for another device, layout or pin_memory.
+    """
     refuse_others("zeros", options, *OF_MAKERS)
     kind = dtype or dtypes.float32
     return new_zeros("zeros", sizes_of(sizes, "zeros", size), kind, _pool, requires_grad)
@@ -116,7 +154,14 @@ def empty(
     requires_grad: bool = False,
     **options: Any,
 ) -> Tensor:
-    """A tensor whose values do not matter. They are zeros: memory is never shown as it was."""
+    """A tensor of the given shape whose values do not matter, float32 by default.
+
+    As ``torch.empty``, but the values are zeros: old memory is never visible.
+
+    Raises:
+        ShapeError: for a negative size, or more than 8 axes.
+        ArgumentError: for another device, layout or pin_memory.
+    """
     refuse_others("empty", options, *OF_MAKERS)
     shape = sizes_of(sizes, "empty", size)
     return new_zeros("empty", shape, dtype or dtypes.float32, requires_grad=requires_grad)
@@ -129,7 +174,14 @@ def ones(
     requires_grad: bool = False,
     **options: Any,
 ) -> Tensor:
-    """Ones of the given size, float32 unless said otherwise."""
+    """Ones of the given shape, float32 by default.
+
+    As ``torch.ones``. The sizes are given one by one, as one sequence, or as ``size=``.
+
+    Raises:
+        ShapeError: for a negative size, or more than 8 axes.
+        ArgumentError: for another device, layout or pin_memory.
+    """
     refuse_others("ones", options, *OF_MAKERS)
     shape = sizes_of(sizes, "ones", size)
     made = new_zeros("ones", shape, dtype or dtypes.float32).fill_(1)
@@ -144,10 +196,14 @@ def full(
     requires_grad: bool = False,
     **options: Any,
 ) -> Tensor:
-    """One value everywhere; without a dtype float32, int64 or bool, as the value is.
+    """One value everywhere, of shape size; without a dtype float32, int64 or bool, as the value is.
+
+    As ``torch.full``.
 
     Raises:
         NumberError: for a value that the dtype does not hold.
+        ShapeError: for a negative size, or more than 8 axes.
+        ArgumentError: for another device, layout or pin_memory.
     """
     refuse_others("full", options, *OF_MAKERS)
     value, kind = _number("full", fill_value), dtype
@@ -166,7 +222,13 @@ def zeros_like(
     _pool: int = lib.TT_POOL_DATA,
     **options: Any,
 ) -> Tensor:
-    """Zeros of a tensor's shape and type."""
+    """Zeros of a tensor's shape and type.
+
+    As ``torch.zeros_like``.
+
+    Raises:
+        ArgumentError: for another device, layout or pin_memory.
+    """
     refuse_others("zeros_like", options, *OF_MAKERS)
     check_tensor("zeros_like", input)
     return zeros(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad, _pool=_pool)
@@ -175,7 +237,13 @@ def zeros_like(
 def ones_like(
     input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False, **options: Any
 ) -> Tensor:
-    """Ones of a tensor's shape and type."""
+    """Ones of a tensor's shape and type.
+
+    As ``torch.ones_like``.
+
+    Raises:
+        ArgumentError: for another device, layout or pin_memory.
+    """
     refuse_others("ones_like", options, *OF_MAKERS)
     check_tensor("ones_like", input)
     return ones(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
@@ -184,7 +252,13 @@ def ones_like(
 def empty_like(
     input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False, **options: Any
 ) -> Tensor:
-    """A tensor of a tensor's shape and type whose values do not matter: zeros."""
+    """A tensor of a tensor's shape and type whose values do not matter.
+
+    As ``torch.empty_like``, but the values are zeros.
+
+    Raises:
+        ArgumentError: for another device, layout or pin_memory.
+    """
     refuse_others("empty_like", options, *OF_MAKERS)
     check_tensor("empty_like", input)
     return empty(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
@@ -198,7 +272,14 @@ def full_like(
     requires_grad: bool = False,
     **options: Any,
 ) -> Tensor:
-    """One value everywhere, of a tensor's shape and type."""
+    """One value everywhere, of a tensor's shape and type.
+
+    As ``torch.full_like``.
+
+    Raises:
+        NumberError: for a value that the dtype does not hold.
+        ArgumentError: for another device, layout or pin_memory.
+    """
     refuse_others("full_like", options, *OF_MAKERS)
     check_tensor("full_like", input)
     kind = dtype or input.dtype
@@ -214,6 +295,8 @@ def eye(
     **options: Any,
 ) -> Tensor:
     """An (n, m) matrix with ones on the main diagonal and zeros elsewhere; (n, n) without m.
+
+    As ``torch.eye``; float32 by default.
 
     Raises:
         ArgumentError: for a negative size.
@@ -263,11 +346,13 @@ def arange(
 ) -> Tensor:
     """start, start + step, ... below end: ceil((end - start) / step) numbers; one argument is end.
 
-    Integers give int64, floats float32. Where int64 is asked for, all arguments are cut to
-    integers first; for narrower integers start and step are, after the numbers were counted.
+    As ``torch.arange``. The shape is (numbers,). Integers give int64, floats float32. Where int64
+    is asked for, all arguments are cut to integers first; for narrower integers start and step are,
+    after the numbers were counted.
 
     Raises:
         ArgumentError: when step is 0 or leads away from end, or an end is not finite.
+        DTypeError: for bool.
     """
     refuse_others("arange", options, *OF_MAKERS)
     if end is None:
@@ -311,8 +396,12 @@ def linspace(
 ) -> Tensor:
     """``steps`` numbers from start to end, both included, at equal distances; float32 by default.
 
+    As ``torch.linspace``. The shape is (steps,).
+
     Raises:
         ArgumentError: when steps is negative.
+        DTypeError: for bool.
+        NumberError: for an end that the integers asked for do not hold.
     """
     refuse_others("linspace", options, *OF_MAKERS)
     kind = _range_dtype("linspace", dtype or dtypes.float32)

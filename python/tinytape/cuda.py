@@ -1,4 +1,9 @@
-"""What programs ask before they choose a device: there is no GPU here."""
+"""The questions of ``torch.cuda`` that programs ask before they choose a device.
+
+>>> device = "cuda" if tt.cuda.is_available() else "cpu"
+>>> device
+'cpu'
+"""
 
 from __future__ import annotations
 
@@ -11,5 +16,5 @@ def is_available() -> bool:
 
 
 def device_count() -> int:
-    """0."""
+    """0: there is no GPU here."""
     return 0

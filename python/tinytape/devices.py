@@ -1,4 +1,10 @@
-"""Devices: tinytape computes on the CPU, and lets a program say so."""
+"""Devices: tinytape computes on the CPU, and programs may say so as with PyTorch.
+
+>>> tt.device("cpu")
+device(type='cpu')
+>>> tt.zeros(2).device == tt.device("cpu:0"), tt.zeros(2).device == tt.device("cpu")
+(False, True)
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,7 @@ from tinytape.errors import ArgumentError
 
 
 class device:
-    """Where a tensor lives: ``device("cpu")``, the only one there is.
+    """Where a tensor lives: ``device("cpu")``, the only one there is; as ``torch.device``.
 
     Args:
         type: "cpu", "cpu:0", or a device.
@@ -54,7 +60,7 @@ CPU = device("cpu")
 
 
 def names_device(given: Any) -> bool:
-    """Whether this is meant as a device, be it one that is not here."""
+    """Whether this is the name of a device, of one that does not exist here too."""
     if isinstance(given, device):
         return True
     return isinstance(given, str) and given.partition(":")[0] in ("cpu", "cuda", "mps", "xpu")

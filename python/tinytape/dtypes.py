@@ -1,4 +1,10 @@
-"""Element types, and numpy's rules for them as ``torch.tensor`` reads them."""
+"""Element types, and numpy's rules for them as ``torch.tensor`` reads them.
+
+>>> tt.float32.itemsize, tt.int8.most, tt.float64.is_floating_point
+(4, 127, True)
+>>> (tt.tensor([1]) + tt.tensor([0.5])).dtype
+tinytape.float32
+"""
 
 from __future__ import annotations
 
@@ -82,14 +88,14 @@ def from_numpy_dtype(given: np.dtype[Any], name: str = "tensor") -> dtype:
 
 
 def promote(a: dtype, b: dtype) -> dtype:
-    """The type that holds the values of both, as torch.promote_types has it."""
+    """The type that holds the values of both; as ``torch.promote_types``."""
     if {a, b} == {uint8, int8}:
         return int16
     return max(a, b, key=_RANKED.index)
 
 
 def can_cast(given: dtype, to: dtype) -> bool:
-    """Whether a result of one type may be stored in place in another, as torch.can_cast has it."""
+    """Whether a result of one type may be stored in place in another; as ``torch.can_cast``."""
     return given is to or to.is_floating_point or not (given.is_floating_point or to is bool_)
 
 
@@ -140,7 +146,7 @@ def check_number(number: float, kind: dtype, name: str, strictly: bool = False) 
 
 
 def does_not_fit(number: float, kind: dtype, name: str) -> NumberError:
-    """The error that says so."""
+    """The error that says that a number does not fit into a type."""
     long = isinstance(number, int) and number.bit_length() > 1000
     shown = f"an integer of {int(number).bit_length()} bits" if long else str(number)
     return NumberError(f"{name}: {shown} does not fit into {kind.name}")

@@ -1,14 +1,20 @@
 """The exceptions that the engine raises.
 
-Each is also the one of Python's own classes that says what is wrong, such as ValueError, and, since
-PyTorch raises RuntimeError for much of this, a RuntimeError: both ways to catch it keep working.
+Each is also one of Python's own exceptions, such as ValueError, and, since PyTorch raises
+RuntimeError for most of these, a RuntimeError: programs may catch either.
+
+>>> try:
+...     tt.zeros(2) + tt.zeros(3)
+... except ValueError as error:
+...     print(type(error).__name__, error)
+ShapeError add: shapes (2,) and (3,) cannot be broadcast together
 """
 
 from __future__ import annotations
 
 
 class TinytapeError(Exception):
-    """What all errors of the engine have in common."""
+    """The base of all errors of the engine."""
 
 
 class ArgumentError(TinytapeError, ValueError, RuntimeError):
@@ -44,11 +50,23 @@ class TapeStateError(TinytapeError, RuntimeError):
 
 
 class ThreadError(TinytapeError, RuntimeError):
-    """A tensor used by another thread than the one that made it."""
+    """A tensor is used by a thread other than the one that made it."""
 
 
 class NonFiniteError(TinytapeError, FloatingPointError):
-    """An infinity or NaN where none may be."""
+    """An infinity or NaN where none is allowed."""
+
+
+class ConfigError(TinytapeError, ValueError):
+    """A setting that does not exist, has a wrong value, or may not change on resume."""
+
+
+class CheckpointError(TinytapeError, ValueError):
+    """A checkpoint that is incomplete, damaged, or belongs to another model."""
+
+
+class MissingGradientError(TinytapeError, RuntimeError):
+    """A parameter that wants a gradient received none: part of the model is not on the tape."""
 
 
 class InternalError(TinytapeError, RuntimeError):

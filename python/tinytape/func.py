@@ -1,8 +1,16 @@
 """Transformations of functions: gradients, and products with the Jacobian and the Hessian.
 
-They nest, and what they return carries a graph exactly where it depends on something else that
-requires a gradient: the parameters of a model that the function closes over, or the inputs of a
-transformation around this one.
+They nest. A result carries a graph exactly where it depends on something else that requires a
+gradient: the parameters of a model that the function closes over, or the inputs of a transformation
+around this one.
+
+>>> f = lambda x: (x * x * x).sum()
+>>> x = tt.tensor([1.0, 2.0])
+>>> tt.func.grad(f)(x).tolist()
+[3.0, 12.0]
+>>> value, product = tt.func.hvp(f, x, tt.tensor([1.0, 0.0]))
+>>> product.tolist()
+[6.0, 0.0]
 """
 
 from __future__ import annotations
@@ -99,6 +107,8 @@ def _check_like(name: str, what: str, given: Sequence[Any], wanted: Sequence[Ten
 def vjp(func: Callable[..., Any], *primals: Tensor, has_aux: bool = False) -> tuple[Any, ...]:
     """``func(*primals)``, and a function for products with the transpose of its Jacobian.
 
+    As ``torch.func.vjp``.
+
     Args:
         func: returns a Tensor or a tuple of them; with has_aux ``(output, aux)``.
 
@@ -108,6 +118,7 @@ def vjp(func: Callable[..., Any], *primals: Tensor, has_aux: bool = False) -> tu
 
     Raises:
         TypeError: for primals that are not floating Tensors.
+        DTypeError: for primals of integers or bools.
     """
     run = _Run("vjp", func, primals, has_aux)
 
@@ -132,6 +143,8 @@ def jvp(
     its derivative by the cotangent is the product wanted (J. Townsend, "A new trick for calculating
     Jacobian vector products", 2017).
 
+    As ``torch.func.jvp``.
+
     Args:
         primals, tangents: tuples of Tensors, of the same shapes and dtypes.
         strict: raise where an output does not depend on any primal, instead of returning zeros.
@@ -141,6 +154,7 @@ def jvp(
 
     Raises:
         TypeError, ValueError: for tangents that do not fit.
+        TapeStateError: with strict, for an output that depends on no primal.
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise TypeError("jvp: primals and tangents must be tuples of Tensors")
@@ -178,6 +192,7 @@ def hvp(
 
     Raises:
         ValueError: where func does not return a single element, or v does not fit.
+        DTypeError: for inputs that are not floating.
     """
     several = isinstance(inputs, (tuple, list))
     given: list[Any] = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
@@ -207,13 +222,17 @@ def grad_and_value(
 ) -> Callable[..., tuple[Any, Any]]:
     """A function that computes the gradient of ``func`` and its value.
 
+    As ``torch.func.grad_and_value``.
+
     Args:
         func: returns a single element; with has_aux ``(value, aux)``.
         argnums: by which positional arguments; a tuple gives a tuple of gradients.
 
     Returns:
         A function of the same arguments, which returns ``(gradient, value)`` or
-        ``(gradient, (value, aux))``.
+        ``(gradient, (value, aux))``, the gradient in the shape of its argument. It raises
+        ArgumentError for an argument that is not there, ShapeError where func returns more than one
+        element, and DTypeError for an argument that is not floating.
     """
     numbers = argnums if isinstance(argnums, tuple) else (argnums,)
 
@@ -243,6 +262,9 @@ def grad(
     func: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
     """A function that computes the gradient of ``func``; with has_aux ``(gradient, aux)``.
+
+    As ``torch.func.grad``. The gradient has the shape of its argument; the errors are those of
+    :func:`grad_and_value`.
 
     >>> tt.func.grad(lambda x: x * x)(tt.tensor(3.0)).item()
     6.0

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import sampling
+from .settings import check_all, setting
 from .training.arguments import CommandParser, add_settings, path
 from .training.command import run_command, text_writer
 from .training.load import load_run
-from .training.settings import check_all, setting
 
 _TEXT = "text"  # the group of all settings here
 

@@ -1,4 +1,8 @@
-"""Linear algebra under the names of ``torch.linalg``."""
+"""Linear algebra under the names of ``torch.linalg``.
+
+>>> tt.linalg.vector_norm(tt.tensor([[3.0, 4.0], [6.0, 8.0]]), dim=1).tolist()
+[5.0, 10.0]
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,8 @@ def vector_norm(
     dtype: DType | None = None,
 ) -> Tensor:
     """(sum |x|^ord)^(1/ord) over the given axes, or over all, as of one vector.
+
+    As ``torch.linalg.vector_norm``. Any shape -> that shape without the axes.
 
     Args:
         ord: any number; infinity for the largest |x|, -infinity for the smallest, 0 for how many

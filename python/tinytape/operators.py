@@ -1,4 +1,9 @@
-"""What a tensor can do by an operator or a method: the functions of functional.py, bound to it."""
+"""The operators and methods of Tensor, each of which calls a function of ``functional``.
+
+>>> x = tt.tensor([1.0, 2.0])
+>>> (2 * x + 1).tolist(), x.add(1).tolist(), (x > 1).tolist()
+([3.0, 5.0], [2.0, 3.0], [False, True])
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,7 @@ def _has_elements(value: Any) -> bool:
 
 
 class Operators:
-    """The base of Tensor that holds its operators and the methods that are functions too."""
+    """The base of Tensor: its operators, and the methods that are functions too."""
 
     __slots__ = ()
 
@@ -29,9 +34,10 @@ class Operators:
         return get_item(self, index)
 
     def __setitem__(self: Any, index: Any, value: Any) -> None:
-        """Overwrite elements of a leaf with what broadcasts to them; never recorded.
+        """Overwrite elements of a leaf with a value that broadcasts to them; never recorded.
 
-        It costs what is written. Where an index names an element twice, the last value stays.
+        The cost grows with the elements written. Where an index names an element twice, the last
+        value stays.
 
         Raises:
             TapeStateError: for a tensor that an operation recorded or that requires grad.
@@ -200,7 +206,7 @@ class Operators:
         return kept
 
     def where(self: Any, condition: Tensor, other: Any) -> Tensor:
-        """This tensor where condition is true, else other."""
+        """This tensor where condition is true, else other; see :func:`tinytape.where`."""
         return F.where(condition, self, other)
 
     # ---- functions of the first argument are methods too ----
@@ -305,7 +311,7 @@ class Operators:
     diagonal = F.diagonal
 
     def split(self: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-        """As :func:`tinytape.split`."""
+        """Consecutive pieces of one axis as views; see :func:`tinytape.split`."""
         return F.split(self, split_size, dim)
 
     chunk = F.chunk
@@ -325,7 +331,11 @@ class Operators:
 
     @property
     def T(self: Any) -> Tensor:
-        """A matrix transposed; of a vector or a single value, what it is. A view."""
+        """A matrix transposed, (m, n) -> (n, m); a vector or a single value as it is. A view.
+
+        Raises:
+            ShapeError: for more than 2 dimensions.
+        """
         if self.ndim > 2:
             raise errors.ShapeError(
                 f"T: expected at most 2 dimensions, got shape {self.shape}: use mT or permute"
@@ -334,7 +344,11 @@ class Operators:
 
     @property
     def mT(self: Any) -> Tensor:
-        """The last two axes exchanged, as a view."""
+        """The last two axes exchanged, (..., m, n) -> (..., n, m). A view.
+
+        Raises:
+            ShapeError: for fewer than 2 dimensions.
+        """
         if self.ndim < 2:
             raise errors.ShapeError(f"mT: expected at least 2 dimensions, got shape {self.shape}")
         return F.transpose(self, -2, -1)

@@ -1,6 +1,15 @@
 """Tensors of random numbers.
 
-They take PyTorch's ``device``, ``layout`` and ``pin_memory`` with the values that there are here.
+PyTorch's options ``device``, ``layout`` and ``pin_memory`` are accepted with the values that exist
+here: the CPU, None and False; any other value is an ArgumentError. The numbers are those of
+:mod:`tinytape.random`, not PyTorch's.
+
+>>> generator = tt.Generator(0)
+>>> x = tt.randn(2, 3, generator=generator)
+>>> x.shape, x.dtype
+((2, 3), tinytape.float32)
+>>> sorted(tt.randperm(4, generator=generator).tolist())
+[0, 1, 2, 3]
 """
 
 from __future__ import annotations
@@ -13,6 +22,7 @@ import numpy as np
 from tinytape import dtypes
 from tinytape._ffi import check, lib
 from tinytape._pytorch import OF_MAKERS, refuse_others
+from tinytape._shapes import shapes_only
 from tinytape.creation import new_zeros
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, DTypeError
@@ -32,8 +42,14 @@ def _source(name: str, generator: Generator | None) -> Generator:
 def fill_random_(
     tensor: Tensor, kind: int, a: float, b: float, generator: Generator | None
 ) -> Tensor:
-    """Overwrite a leaf: kind 0 uniform on [a, b), 1 normal with mean a, standard deviation b."""
+    """Overwrite a leaf of any shape with random numbers.
+
+    Args:
+        kind: UNIFORM on [a, b), or NORMAL with mean a and standard deviation b.
+    """
     source = _source("fill_random_", generator)
+    if shapes_only.active:
+        return tensor
     context = tensor._context
     context.enter()
     offset = source.take(tensor.numel())
@@ -69,7 +85,14 @@ def rand(
     requires_grad: bool = False,
     **options: Any,
 ) -> Tensor:
-    """Uniform on [0, 1), float32 unless said otherwise."""
+    """Uniform on [0, 1), of the given shape, float32 by default.
+
+    As ``torch.rand``. The sizes are given one by one, as one sequence, or as ``size=``.
+
+    Raises:
+        DTypeError: for a dtype other than float32 and float64.
+        ArgumentError: for another device, layout or pin_memory.
+    """
     refuse_others("rand", options, *OF_MAKERS)
     shape = sizes_of(sizes, "rand", size)
     return _random("rand", shape, UNIFORM, generator, dtype, requires_grad)
@@ -83,7 +106,14 @@ def randn(
     requires_grad: bool = False,
     **options: Any,
 ) -> Tensor:
-    """Standard normal, float32 unless said otherwise."""
+    """Standard normal, of the given shape, float32 by default.
+
+    As ``torch.randn``. The sizes are given one by one, as one sequence, or as ``size=``.
+
+    Raises:
+        DTypeError: for a dtype other than float32 and float64.
+        ArgumentError: for another device, layout or pin_memory.
+    """
     refuse_others("randn", options, *OF_MAKERS)
     shape = sizes_of(sizes, "randn", size)
     return _random("randn", shape, NORMAL, generator, dtype, requires_grad)
@@ -97,7 +127,14 @@ def rand_like(
     requires_grad: bool = False,
     **options: Any,
 ) -> Tensor:
-    """Uniform on [0, 1), of a tensor's shape and type."""
+    """Uniform on [0, 1), of a tensor's shape and type.
+
+    As ``torch.rand_like``.
+
+    Raises:
+        DTypeError: for a dtype other than float32 and float64.
+        ArgumentError: for another device, layout or pin_memory.
+    """
     refuse_others("rand_like", options, *OF_MAKERS)
     check_tensor("rand_like", input)
     kind = dtype or input.dtype
@@ -112,7 +149,14 @@ def randn_like(
     requires_grad: bool = False,
     **options: Any,
 ) -> Tensor:
-    """Standard normal, of a tensor's shape and type."""
+    """Standard normal, of a tensor's shape and type.
+
+    As ``torch.randn_like``.
+
+    Raises:
+        DTypeError: for a dtype other than float32 and float64.
+        ArgumentError: for another device, layout or pin_memory.
+    """
     refuse_others("randn_like", options, *OF_MAKERS)
     check_tensor("randn_like", input)
     kind = dtype or input.dtype
@@ -158,15 +202,16 @@ def randint(
 ) -> Tensor:
     """Integers from low to high - 1, each as likely: ``randint(high, size)`` begins at 0.
 
-    A word of 64 random bits w gives low + floor(w (high - low) / 2**64): the share of every
-    interval is right to 2**-64.
+    As ``torch.randint``. 64 random bits w give low + floor(w (high - low) / 2**64): the probability
+    of every interval is right to 2**-64.
 
     Args:
-        size: a tuple of sizes.
+        size: the shape, a tuple of sizes.
         dtype: int64 by default; any that holds all these integers.
 
     Raises:
         ArgumentError: when there is no integer from low to high - 1, or the dtype does not hold it.
+        DTypeError: for a dtype that is none of tinytape's.
     """
     refuse_others("randint", options, *OF_MAKERS)
     if size is None:  # randint(high, size)
@@ -201,8 +246,11 @@ def randperm(
 ) -> Tensor:
     """The integers from 0 to n - 1 in random order: that of as many random 64-bit numbers.
 
+    As ``torch.randperm``. The shape is (n,), the dtype int64 by default.
+
     Raises:
         ArgumentError: when n is negative or the dtype does not hold n - 1.
+        DTypeError: for a dtype that is none of tinytape's.
     """
     refuse_others("randperm", options, *OF_MAKERS)
     kind = dtypes.check_dtype(dtype or dtypes.int64, "randperm")

@@ -1,4 +1,11 @@
-"""Sampling: text from a trained model, one token at a time, with a cache of what it has read."""
+"""Sampling: text from a trained model, one token at a time, with a cache of what it has read.
+
+>>> from tinytape.sampling import generate
+>>> model = tt.models.create("tiny", vocab_size=5, generator=tt.Generator(0))
+>>> tokens = list(generate(model, [0, 1], 10, temperature=0.8, seed=1))
+>>> len(tokens), tokens == list(generate(model, [0, 1], 10, temperature=0.8, seed=1))
+(10, True)
+"""
 
 from __future__ import annotations
 
@@ -24,9 +31,9 @@ def generate(
     top_k: int | None = None,
     seed: int = 0,
 ) -> Iterator[int]:
-    """Yield ``max_new_tokens`` ids that go on from ``prompt``.
+    """Yield ``max_new_tokens`` ids that continue ``prompt``.
 
-    A cache may have room for so many tokens only, as that of a transformer has. When it is full, it
+    A cache may hold a limited number of tokens, as that of a transformer does. When it is full, it
     is filled anew with the last half of them, so a long text costs at most two tokens of work per
     token.
 
@@ -91,8 +98,7 @@ def _generate(
 
 
 def default_prompt(characters: Sequence[str]) -> str:
-    """What to go on from where nobody says: a new line, or the first character of a model that
-    knows none."""
+    """The prompt when none is given: a new line, or the model's first character if it has no new line."""
     return "\n" if "\n" in characters else characters[0]
 
 

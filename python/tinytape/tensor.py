@@ -1,4 +1,13 @@
-"""Tensor: an array that remembers how it was computed."""
+"""Tensor: an array that remembers how it was computed.
+
+>>> x = tt.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+>>> y = (x * x).sum()
+>>> y.backward()
+>>> x.grad.tolist()
+[[2.0, 4.0], [6.0, 8.0]]
+>>> x.shape, x.dtype, x.is_leaf
+((2, 2), tinytape.float32, True)
+"""
 
 from __future__ import annotations
 
@@ -11,6 +20,7 @@ import numpy as np
 from tinytape import dtypes, errors
 from tinytape._ffi import OPS, binding, check, ffi, lib
 from tinytape._pytorch import read_to
+from tinytape._shapes import shapes_only
 from tinytape.autograd.differentiable import Differentiable
 from tinytape.context import Context, current
 from tinytape.copying import Copying
@@ -61,6 +71,12 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
 
     @property
     def requires_grad(self) -> bool:
+        """Whether gradients are wanted for this tensor. It can be set on leaves only.
+
+        Raises:
+            TapeStateError: when it is set on the result of a recorded operation.
+            DTypeError: when it is set on a tensor of integers or bools.
+        """
         return bool(self._read_info()[2])
 
     @requires_grad.setter
@@ -68,32 +84,51 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Say whether gradients are wanted for this leaf; returns self."""
+        """Set whether gradients are wanted for this leaf; returns self.
+
+        Raises:
+            TapeStateError: for the result of a recorded operation.
+            DTypeError: for a tensor of integers or bools.
+        """
         self._context.enter()
         check(lib.tt_set_requires_grad(self._context.pointer, self._handle, bool(requires_grad)))
         return self
 
     @property
     def is_leaf(self) -> bool:
+        """Whether no recorded operation made this tensor. A tensor that requires no gradient is a
+        leaf.
+        """
         info = self._read_info()
         return bool(info[3]) or not info[2]
 
     def is_contiguous(self) -> bool:
+        """Whether the elements lie row-major in memory, without gaps."""
         return bool(self._read_info()[4])
 
     def stride(self, dim: int | None = None) -> Any:
-        """Strides in elements, or that of one axis."""
+        """Strides in elements, one for each axis; or that of one axis.
+
+        Raises:
+            OutOfRangeError: for an axis that does not exist.
+        """
         info = self._read_info()
         return _apply.along("stride", tuple(info[6 + info[1] : 6 + 2 * info[1]]), dim)
 
     def size(self, dim: int | None = None) -> Any:
-        """The shape, or the size of one axis."""
+        """The shape; or the size of one axis.
+
+        Raises:
+            OutOfRangeError: for an axis that does not exist.
+        """
         return _apply.along("size", self.shape, dim)
 
     def dim(self) -> int:
+        """The number of axes."""
         return self.ndim
 
     def numel(self) -> int:
+        """The number of elements."""
         return int(self._read_info()[5])
 
     nelement = numel
@@ -103,8 +138,8 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
     def numpy(self, *, force: builtins.bool = False) -> np.ndarray[Any, Any]:
         """A copy of the values as an array of the same shape and type.
 
-        Never a view: the tensor's storage may move when its step ends. So ``force``, PyTorch's
-        word for a copy, changes nothing.
+        PyTorch returns a view. Here the tensor's storage may move when its step ends, so it is
+        always a copy, and PyTorch's ``force`` changes nothing.
         """
         out = np.empty(self.shape, dtype=self.dtype.numpy)
         if out.size:
@@ -131,6 +166,7 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
         return self.numpy().item()
 
     def tolist(self) -> Any:
+        """The values as nested lists of Python numbers; a number for a tensor of no dimensions."""
         return self.numpy().tolist()
 
     def __float__(self) -> float:
@@ -186,6 +222,8 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
         return self._overwrite("copy_", src)
 
     def _overwrite(self, name: str, src: Any) -> Tensor:
+        if shapes_only.active:
+            return self
         if isinstance(src, np.ndarray) and src.shape == self.shape:
             array, _ = dtypes.as_array(src, self.dtype, name)
             self._context.enter()
@@ -196,6 +234,8 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
 
     def _overwrite_with(self, name: str, src: Tensor, mask: Tensor | None = None) -> Tensor:
         """Overwrite the elements, where a mask is given only those where it is true."""
+        if shapes_only.active:
+            return self
         self._context.enter()
         where = mask._handle if mask is not None else 0
         pointer = self._context.pointer
@@ -203,10 +243,20 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
         return self
 
     def fill_(self, value: Scalar) -> Tensor:
-        """Overwrite all values with one number, as :meth:`copy_` does; returns self."""
+        """Overwrite all values with one number, as :meth:`copy_` does; returns self.
+
+        Raises:
+            NumberError: for a number that the type does not hold.
+            TapeStateError: for a tensor that an operation recorded.
+        """
         return self._overwrite("fill_", value)
 
     def zero_(self) -> Tensor:
+        """Overwrite all values with 0; returns self.
+
+        Raises:
+            TapeStateError: for a tensor that an operation recorded.
+        """
         return self._overwrite("zero_", 0)
 
     # ---- in another type ----
@@ -242,18 +292,23 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
         return CPU
 
     def float(self) -> Tensor:
+        """The values as float32, as :meth:`to` converts them; self if they are that already."""
         return self.to(dtypes.float32)
 
     def double(self) -> Tensor:
+        """The values as float64, as :meth:`to` converts them; self if they are that already."""
         return self.to(dtypes.float64)
 
     def long(self) -> Tensor:
+        """The values as int64, as :meth:`to` converts them; self if they are that already."""
         return self.to(dtypes.int64)
 
     def int(self) -> Tensor:
+        """The values as int32, as :meth:`to` converts them; self if they are that already."""
         return self.to(dtypes.int32)
 
     def bool(self) -> Tensor:
+        """The values as bool, False for 0 and True for others; self if they are that already."""
         return self.to(dtypes.bool_)
 
 

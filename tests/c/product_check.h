@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "base/random.h"
+#include "random.h"
 
 /* The naive product takes longer than all else where each access is watched: there so many rows of
  * large products do, and the plain build sees the others. */

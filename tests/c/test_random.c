@@ -1,5 +1,5 @@
 /* random.h: the published known answers, independence of the offset, moments. */
-#include "base/random.h"
+#include "random.h"
 
 #include <math.h>
 #include <string.h>

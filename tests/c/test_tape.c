@@ -1,7 +1,7 @@
-/* tape.h and op.h: the tape keeps its own copy of what it is told, gives memory back only when
- * nothing can reach it, and is as it was after a call that failed. Also built with the address
- * sanitizer, under which the arena's free memory is poisoned. */
-#include "tape.h"
+/* tape.h, release.h and apply.h: the tape keeps its own copy of what it is told, gives memory back
+ * only when nothing can reach it, and is as it was after a call that failed. Also built with the
+ * address sanitizer, under which the arena's free memory is poisoned. */
+#include "release.h"
 
 #include <math.h>
 #include <string.h>
@@ -188,10 +188,10 @@ static void test_sweep_keeps_what_can_be_reached(void)
     release(ctx, dropped);
     CHECK(ctx->step.chunks > 2, "%zu chunks: the test wants several", ctx->step.chunks);
     size_t used = ctx->step.used;
-    tape_sweep(ctx);
+    release_sweep(ctx);
     CHECK(ctx->tape.nodes == 2, "%lld nodes are left, not 2", (long long)ctx->tape.nodes);
     CHECK(ctx->step.used < used / 2, "%zu of %zu bytes", ctx->step.used, used);
-    tape_sweep(ctx); /* once more changes nothing */
+    release_sweep(ctx); /* once more changes nothing */
     CHECK(ctx->tape.nodes == 2, "%lld nodes", (long long)ctx->tape.nodes);
     tt_handle late = apply(ctx, TT_OP_mul, top, a);
     CHECK(backward(ctx, late, false) == TT_OK, "%s", tt_error_message());
@@ -222,7 +222,7 @@ static void test_sweep_of_views(void)
         dead = next;
     }
     release(ctx, dead);
-    tape_sweep(ctx);
+    release_sweep(ctx);
     double got[2] = {0, 0};
     CHECK(tt_read(ctx, part, got, sizeof got) == TT_OK, "%s", tt_error_message());
     CHECK(got[0] == 4 && got[1] == 16, "(%g, %g), not (4, 16)", got[0], got[1]);
@@ -248,7 +248,7 @@ static void test_sweep_keeps_what_is_saved(void)
           tt_error_message());
     size_t chunks = ctx->step.chunks;
     CHECK(chunks > 2, "%zu chunks: the test wants several", chunks);
-    tape_sweep(ctx);
+    release_sweep(ctx);
     CHECK(ctx->step.chunks == chunks, "%zu of %zu chunks are left", ctx->step.chunks, chunks);
     CHECK(backward(ctx, loss, false) == TT_OK, "%s", tt_error_message());
     for (int i = 0; i < 2 * ROWS; i += 999) {

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from tinytape import checkpoint, generate, models, plot, train
+from tinytape import checkpoint, generate, plot, train
 from tinytape.training import RunFolder, loop, report
+
+from ..support.small_presets import make_presets_small
 
 TEXT = "Speak, speak.\nFirst, you know Caius Marcius is chief enemy to the people.\n" * 12
 QUICK = ["--model", "tiny", "--batch-size", "2", "--iters", "2", "--checkpoint-interval", "1"]
@@ -24,10 +26,7 @@ COMMANDS = {"train": train, "generate": generate, "plot": plot, "checkpoint": ch
 def small_models() -> Iterator[None]:
     """Presets in a size that trains at once, and a short sample at the end."""
     with pytest.MonkeyPatch.context() as patched:
-        for architecture, options in models._PRESETS.values():
-            small = {"width": 8, "heads": 2} if architecture == "gpt" else {"width": 8, "hidden": 8}
-            for name, size in {**small, "context": 8}.items():
-                patched.setitem(options, name, size)
+        make_presets_small(patched, context=8)
         patched.setattr(report, "SAMPLE_TOKENS", 1)
         yield
 

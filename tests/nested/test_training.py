@@ -18,6 +18,7 @@ import pytest
 import tinytape as tt
 from tinytape import models, sampling
 from tinytape import train as train_command
+from tinytape.models.spec import EVALUATION_ROWS, stream_loss
 from tinytape.nn import functional as F
 from tinytape.training import (
     ConfigError,
@@ -34,7 +35,6 @@ from tinytape.training import (
 )
 from tinytape.training import step as step_room
 from tinytape.training.checkpoint import list_checkpoints
-from tinytape.training.evaluate import EVALUATION_ROWS, stream_loss
 from tinytape.training.progress import Console
 from tinytape.training.report import header, planned_memory
 from tinytape.training.session import Session, build_session

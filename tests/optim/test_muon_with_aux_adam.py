@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tinytape import models, nn, optim
+from tinytape.models.spec import build_optimizer
 from tinytape.training import RunFolder, TrainConfig, resolve
 from tinytape.training.session import Session, build_session
 from tinytape.training.step import train_step
-from tinytape.training.updates import build_optimizer
 
 from ..support.watched_net import Net, add_gradients
 from .test_muon import muon_by_hand

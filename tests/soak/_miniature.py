@@ -33,7 +33,7 @@ def session_of(folder: Path) -> Session:
         model="miniature", data=str(text), iters=100, batch_size=1, lr=0.01, dropout=0.1,
         gradient_accumulation_steps=2,
     )  # fmt: skip
-    with mock.patch.dict(models._PRESETS, {"miniature": ("gpt", SIZES)}):
+    with mock.patch.dict(models.gpt.PRESETS, {"miniature": SIZES}):
         return build_session(resolve(config))
 
 

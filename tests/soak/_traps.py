@@ -18,8 +18,9 @@ from typing import Any
 from unittest.mock import patch
 
 from tinytape import sampling
+from tinytape.models.spec import evaluate
 from tinytape.nn import functional as F
-from tinytape.training import evaluate, loop, session
+from tinytape.training import loop, session
 
 from ._seam import Call, Seam
 

@@ -45,7 +45,6 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     with (
         tempfile.TemporaryDirectory() as name,
         patch.dict(models.nested.PRESETS, {"nested-state": preset}),
-        patch.dict(models._PRESETS, {"nested-state": ("nested", preset)}),
         patch.object(step_room, "batch_losses", batch_losses),
     ):
         folder = Path(name)

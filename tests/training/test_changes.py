@@ -14,7 +14,9 @@ import pytest
 from tinytape import models, train
 from tinytape.training import ConfigError, RunFolder, TrainConfig, loop, report, resolve
 from tinytape.training.changes import changed_for_resume
-from tinytape.training.config import NESTED, SETTINGS, flag
+from tinytape.training.config import SETTINGS, flag
+
+from ..support.small_presets import make_presets_small
 
 
 def test_resume_may_change_what_does_not_shape_the_result() -> None:
@@ -105,10 +107,7 @@ RUNS = {
 def small_models() -> Iterator[None]:
     """The presets in a size that trains at once."""
     with pytest.MonkeyPatch.context() as patched:
-        for architecture, options in models._PRESETS.values():
-            small = {"width": 8, "heads": 2} if architecture == "gpt" else {"width": 8, "hidden": 8}
-            for name, size in small.items():
-                patched.setitem(options, name, size)
+        make_presets_small(patched)
         patched.setattr(report, "SAMPLE_TOKENS", 1)
         yield
 
@@ -141,10 +140,11 @@ def test_what_is_advised_about_each_setting_works(
 ) -> None:
     """Each is changed; then whatever the error says is done, until there is no error."""
     assert {*OTHER, "data", "out"} == {*SETTINGS}
-    is_nested = "nested" in RunFolder(run).read_config()["train"]["model"]
+    own = models.spec_of_preset(RunFolder(run).read_config()["train"]["model"])
+    others = {name for spec in models.specs() if spec is not own for name in spec.own_settings()}
     left_out = 0
     for name, value in OTHER.items():
-        if SETTINGS[name].metadata["group"] == NESTED and not is_nested:
+        if name in others:
             continue
         copy = tmp_path / name
         shutil.copytree(run, copy)

@@ -15,6 +15,7 @@ import pytest
 
 from tinytape import _json
 from tinytape.data import DataError
+from tinytape.models.spec import build_optimizer
 from tinytape.training import TrainConfig, json_records, load_run, resolve
 from tinytape.training.checkpoint import load_checkpoint, verify_checkpoint
 from tinytape.training.json_records import pack_json
@@ -22,7 +23,6 @@ from tinytape.training.record_types import CONFIG, STATE
 from tinytape.training.run_folder import RunFolder
 from tinytape.training.session import build_session
 from tinytape.training.step import train_step
-from tinytape.training.updates import build_optimizer
 from tinytape.training.verify import require_usable, verify
 
 from ..soak._miniature import session_of, write_run

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
+from tinytape import models
 from tinytape.training import load_checkpoint, load_run
 from tinytape.training.checkpoint import latest_checkpoint, verify_checkpoint
 from tinytape.training.errors import CheckpointError, RunError
@@ -25,6 +26,8 @@ from tinytape.training.run_folder import RunFolder
 from tinytape.training.verify import require_usable
 
 from ..soak._miniature import seal, write_run
+
+ARCHITECTURES = ", ".join(spec.name for spec in models.specs())
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +262,7 @@ def test_a_huge_file_is_not_read(path: Path) -> None:
         ({"train": []}, "train: expected an object"),
         ({"train": {}}, "expected the key 'dtype'"),
         ({"train": {"dtype": "Tensor"}}, "dtype: expected float32 or float64, got 'Tensor'"),
-        ({"model": {}}, "expected architecture to be one of gpt, nested, got None"),
+        ({"model": {}}, f"expected architecture to be one of {ARCHITECTURES}, got None"),
         ({"model": {"architecture": "gpt", "context": 2**60, "width": 4, "heads": 2, "layers": 1,
                     "vocab_size": 5}}, "describes a model of 18 arrays"),
         ({"model": {"architecture": "gpt", "context": 4, "width": 1, "heads": 1, "layers": 2**60,

@@ -11,6 +11,7 @@ import pytest
 
 import tinytape as tt
 from tinytape import checkpoint, generate, study
+from tinytape.models.spec import learning_rate
 from tinytape.training.arguments import train_parser
 from tinytape.training.config import (
     SETTINGS,
@@ -20,7 +21,6 @@ from tinytape.training.config import (
 )
 from tinytape.training.defaults import resolve
 from tinytape.training.errors import ConfigError
-from tinytape.training.schedule import learning_rate
 
 
 def given(*flags: str) -> dict[str, object]:

@@ -197,7 +197,7 @@ def test_nothing_is_made_of_sizes_that_do_not_fit(
     forge(path, config={**old.config, "train": train})
     monkeypatch.setattr(models, "from_config", mock.Mock(side_effect=Made))
     with (
-        mock.patch.dict(models._PRESETS, {"miniature": ("gpt", SIZES)}),
+        mock.patch.dict(models.gpt.PRESETS, {"miniature": SIZES}),
         at_most(16),
         pytest.raises((CheckpointError, DataError), match=r"too (few|short)|describes a model of"),
     ):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import tinytape as tt
+from tinytape import models
 from tinytape.errors import NonFiniteError
 from tinytape.nn import functional as F
 from tinytape.training import (
@@ -35,7 +36,6 @@ from tinytape.training.saving import save
 from tinytape.training.session import Session, build_session
 from tinytape.training.state_tree import join_state, split_state
 from tinytape.training.step import batch_losses
-from tinytape.training.updates import updates_of
 
 WORDS = "the cat sat on a mat; who knows why? nobody does, said the dog.\n"
 
@@ -250,7 +250,7 @@ def test_a_parameter_without_a_gradient_stops_the_run(
     def with_an_idle_layer(config: TrainConfig) -> Session:
         session = build_session(config)
         session.model.idle = tt.nn.Linear(2, 3)
-        session.updates = updates_of(session.model, config)
+        session.updates = models.spec_of(session.model).updates(session.model, config)
         return session
 
     monkeypatch.setattr(loop, "build_session", with_an_idle_layer)

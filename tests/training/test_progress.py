@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tinytape.training import TrainConfig, evaluate, progress, resolve, session, train
+from tinytape.models.spec import evaluate
+from tinytape.training import TrainConfig, progress, resolve, session, train
 from tinytape.training.checkpoint import Checkpoint
 from tinytape.training.progress import Console, Progress
 from tinytape.training.report import header

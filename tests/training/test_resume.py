@@ -19,6 +19,7 @@ import pytest
 import tinytape as tt
 from tinytape import train as train_command
 from tinytape.data import CharTokenizer, DataError
+from tinytape.models.spec import tasks
 from tinytape.training import (
     CheckpointError,
     ConfigError,
@@ -27,7 +28,6 @@ from tinytape.training import (
     latest_checkpoint,
     loop,
     resume,
-    tasks,
     train,
 )
 from tinytape.training import step as step_room

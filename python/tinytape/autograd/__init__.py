@@ -1,4 +1,10 @@
-"""Differentiation: gradients, what is recorded for them, and rules of one's own."""
+"""Differentiation: gradients, whether operations are recorded, and user-defined backward rules.
+
+>>> x = tt.tensor(3.0, requires_grad=True)
+>>> (gradient,) = tt.autograd.grad(x * x, x)
+>>> gradient.item()
+6.0
+"""
 
 from tinytape.autograd.anomaly_mode import (
     detect_anomaly,

@@ -1,4 +1,9 @@
-"""Checking gradients against central differences."""
+"""Checking gradients against central differences.
+
+>>> x = tt.tensor([0.5, 1.5], dtype=tt.float64, requires_grad=True)
+>>> tt.autograd.gradcheck(lambda x: (x * x).sum(), x)
+True
+"""
 
 from __future__ import annotations
 
@@ -22,7 +27,9 @@ Array = np.ndarray[Any, Any]
 
 
 class GradcheckError(TinytapeError, RuntimeError):
-    """A gradient that central differences do not confirm."""
+    """A gradient that central differences do not confirm; as
+    ``torch.autograd.gradcheck.GradcheckError``.
+    """
 
 
 def _refuse(name: str, options: dict[str, tuple[Any, Any]]) -> None:
@@ -202,6 +209,8 @@ def gradcheck(
 ) -> bool:
     """Compare the gradients of ``func(*inputs)`` with central differences, entry by entry.
 
+    As ``torch.autograd.gradcheck``, in its slow mode by default as there.
+
     Args:
         func: returns a Tensor or a tuple of them, and depends on nothing but its inputs.
         inputs: those that require a gradient are checked; they should be float64.
@@ -254,10 +263,14 @@ def gradgradcheck(
     They are taken by the inputs and by ``grad_outputs``, which are drawn where they are left out
     (with gen_non_contig_grad_outputs transposed in memory). See :func:`gradcheck` for the rest.
 
+    As ``torch.autograd.gradgradcheck``.
+
     Raises:
         GradcheckError: a RuntimeError that names output, input, entry and both numbers. Output i
             is the gradient by the i-th input that requires one; the grad_outputs are the last
             inputs.
+        ArgumentError: where no output depends on an input that requires a gradient, or for options
+            that other libraries' modes of differentiation need.
     """
     options = {
         "check_batched_grad": (check_batched_grad, False),

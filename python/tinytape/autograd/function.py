@@ -1,4 +1,18 @@
-"""Function: an operation whose backward rule is written in Python."""
+"""Function: an operation whose backward rule is written in Python.
+
+>>> class Double(tt.autograd.Function):
+...     @staticmethod
+...     def forward(ctx, x):
+...         return x * 2
+...
+...     @staticmethod
+...     def backward(ctx, gradient):
+...         return gradient * 2
+>>> x = tt.tensor([1.0, 2.0], requires_grad=True)
+>>> Double.apply(x).sum().backward()
+>>> x.grad.tolist()
+[2.0, 2.0]
+"""
 
 from __future__ import annotations
 
@@ -19,7 +33,9 @@ if TYPE_CHECKING:
 
 
 class FunctionCtx:
-    """What forward leaves for backward. Attributes of any name may be set on it.
+    """What forward keeps for backward; as ``torch.autograd.function.FunctionCtx``.
+
+    Attributes of any name may be set on it.
 
     Attributes:
         needs_input_grad: for each argument of forward, whether its gradient is of use.
@@ -53,7 +69,7 @@ class FunctionCtx:
         self._to_save = tensors
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
-        """Say which outputs have no gradient."""
+        """Declare outputs that have no gradient."""
         self._constant = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
@@ -147,7 +163,12 @@ class FunctionCtx:
         return gradients
 
     def answer(self, context: Context) -> tuple[str, list[Tensor | None]]:
-        """The gradients of the tensors among the arguments, for the pass that waits for them."""
+        """The gradients of the tensors among the arguments, for the pass that waits for them.
+
+        Raises:
+            ArgumentError: where backward returns a wrong number of gradients, or one for no tensor.
+            ShapeError, DTypeError: where a gradient does not fit its argument.
+        """
         needs = lib.tt_paused_needs(context.pointer)
         bits = iter(range(64))
         self.needs_input_grad = tuple(t and bool(needs >> next(bits) & 1) for t in self._is_tensor)
@@ -207,6 +228,8 @@ class FunctionCtx:
 class Function:
     """An operation with a backward rule of its own: subclass it, and call ``apply``.
 
+    As ``torch.autograd.Function``.
+
     >>> class Square(tt.autograd.Function):
     ...     @staticmethod
     ...     def forward(ctx, x):
@@ -218,10 +241,10 @@ class Function:
     ...         (x,) = ctx.saved_tensors
     ...         return 2 * x * gradient
 
-    Neither is recorded, but for backward under ``create_graph``: then what it does with tensor
-    operations can be differentiated again. A subclass may define ``setup_context(ctx, inputs,
-    output)``; forward then goes without ctx. Inputs, outputs and other saved tensors may be 64
-    together.
+    The operations inside forward and backward are not recorded, except those of backward under
+    ``create_graph``: the gradient can then be differentiated again. A subclass may define
+    ``setup_context(ctx, inputs, output)``; forward is then called without ctx. Inputs, outputs and
+    other saved tensors may be 64 together.
     """
 
     @staticmethod
@@ -241,7 +264,11 @@ class Function:
 
     @classmethod
     def apply(cls, *args: Any) -> Any:
-        """Run forward, and record it where a gradient may be wanted."""
+        """Run forward, and record it where a gradient may be wanted.
+
+        Raises:
+            ArgumentError: for more than 64 inputs, outputs and saved tensors.
+        """
         inputs = [a for a in args if is_tensor(a)]
         context = inputs[0]._context if inputs else current()
         context.enter()
@@ -285,7 +312,8 @@ class _OnceDifferentiated(Function):
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Mark a ``backward`` that is not written with tensor operations: it is never recorded.
 
-    To differentiate its gradients again raises an error instead of giving wrong numbers.
+    As ``torch.autograd.function.once_differentiable``. Differentiating its gradients again raises
+    an error instead of giving wrong numbers.
     """
 
     @wraps(backward)

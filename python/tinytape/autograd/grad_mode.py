@@ -1,4 +1,11 @@
-"""Switching the record on and off."""
+"""Switching the recording of operations on and off.
+
+>>> x = tt.tensor(2.0, requires_grad=True)
+>>> with tt.no_grad():
+...     y = x * x
+>>> y.requires_grad, tt.is_grad_enabled()
+(False, True)
+"""
 
 from __future__ import annotations
 
@@ -14,7 +21,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations are recorded in this thread."""
+    """Whether operations are recorded in this thread; as ``torch.is_grad_enabled``."""
     return current().grad_enabled
 
 
@@ -25,6 +32,7 @@ class _GradMode(binding.Switch):
 
     @property
     def mode(self) -> bool:
+        """Whether operations are recorded in the block."""
         return bool(self._mode)
 
     def __call__(self, function: _F) -> _F:
@@ -64,7 +72,9 @@ def _generator(mode: bool, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class set_grad_enabled(_GradMode):
-    """Record operations or not: from now on, or within a ``with`` block."""
+    """Record operations or not: from now on, or within a ``with`` block; as
+    ``torch.set_grad_enabled``.
+    """
 
     _now = True
 
@@ -74,7 +84,10 @@ class set_grad_enabled(_GradMode):
 
 
 class no_grad(_GradMode):
-    """Record nothing: results need no backward and are freed as soon as nobody holds them."""
+    """Record nothing; as ``torch.no_grad``, a ``with`` block or a decorator.
+
+    Results then need no backward, and are freed as soon as nobody holds them.
+    """
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
         return super().__new__(cls) if function is None else cls()(function)
@@ -84,7 +97,7 @@ class no_grad(_GradMode):
 
 
 class enable_grad(_GradMode):
-    """Record again, inside :class:`no_grad`."""
+    """Record again, inside :class:`no_grad`; as ``torch.enable_grad``."""
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
         return super().__new__(cls) if function is None else cls()(function)

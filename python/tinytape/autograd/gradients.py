@@ -1,4 +1,12 @@
-"""Gradients: one pass backwards, into ``.grad`` or returned."""
+"""Gradients: one pass backwards, into ``.grad`` or returned.
+
+>>> x = tt.tensor([1.0, 2.0], requires_grad=True)
+>>> (slope,) = tt.grad((x * x * x).sum(), x, create_graph=True)
+>>> slope.tolist()
+[3.0, 12.0]
+>>> tt.grad(slope.sum(), x)[0].tolist()
+[6.0, 12.0]
+"""
 
 from __future__ import annotations
 
@@ -26,7 +34,18 @@ def run_backward(
     retain_graph: bool,
     create_graph: bool,
 ) -> list[Tensor | None]:
-    """One backward pass: into ``.grad`` of the leaves without inputs, else to the returned list."""
+    """One backward pass: without inputs into ``.grad`` of the leaves, else into the returned list.
+
+    Args:
+        outputs: recorded tensors, of one thread.
+        gradients: the gradient of each output, of its shape, or None for a single element.
+        inputs: the tensors whose gradients are returned, each of its tensor's shape.
+        retain_graph: keep the graph for another pass.
+        create_graph: record the pass itself.
+
+    Raises:
+        RuntimeError: when nothing here requires a gradient, or the graph was released already.
+    """
     for given in (*outputs, *gradients, *inputs):
         if given is not None and not is_tensor(given):
             raise TypeError(f"backward: expected a Tensor, got {type(given).__name__}")
@@ -79,6 +98,8 @@ def backward(
 ) -> None:
     """Add the gradients of tensors, summed, to ``.grad`` of the leaves they were computed from.
 
+    As ``torch.autograd.backward``, but without ``create_graph``.
+
     Args:
         grad_tensors: the gradient of each tensor, of its shape; not needed for single elements.
         retain_graph: keep the graph for another pass. Otherwise its memory is given back.
@@ -89,6 +110,7 @@ def backward(
     Raises:
         RuntimeError: when nothing here requires a gradient, the graph was released already, or a
             hook or Function of another pass calls this.
+        ArgumentError: for no tensors, no inputs, or another number of gradients than of tensors.
     """
     roots, gradients = _lists("backward", tensors, grad_tensors, "grad_tensors")
     if not roots:
@@ -128,6 +150,8 @@ def grad(
 ) -> tuple[Tensor | None, ...]:
     """The gradients of outputs, summed, with respect to inputs. Touches no ``.grad``.
 
+    As ``torch.autograd.grad``. Each gradient has the shape of its input.
+
     Args:
         grad_outputs: the gradient of each output, of its shape; not needed for single elements.
         retain_graph: keep the graph for another pass; as create_graph when left out.
@@ -138,6 +162,8 @@ def grad(
 
     Raises:
         RuntimeError: when an input is unused, or the graph was released.
+        ArgumentError: for no outputs or inputs, another number of gradients than of outputs, or
+            options that are not supported.
     """
     options = {"only_inputs": only_inputs, "is_grads_batched": is_grads_batched}
     refuse_others("grad", options, *options)

@@ -1,4 +1,12 @@
-"""Hooks: functions that see, and may replace, the gradient of a tensor."""
+"""Hooks: functions that see, and may replace, the gradient of a tensor.
+
+>>> x = tt.tensor([1.0, 2.0], requires_grad=True)
+>>> handle = x.register_hook(lambda gradient: gradient * 10)
+>>> x.sum().backward()
+>>> x.grad.tolist()
+[10.0, 10.0]
+>>> handle.remove()
+"""
 
 from __future__ import annotations
 
@@ -25,9 +33,9 @@ class Hooks:
     """All hooks of one tensor.
 
     Those of a recorded result live as long as the core's node, whoever holds the Tensor object.
-    Those of a leaf belong to its Tensor object, so that a hook which refers to its tensor makes no
-    more than garbage; when the object goes and the tape still needs the leaf, they stay until it
-    does not.
+    Those of a leaf belong to its Tensor object, so that a hook which refers to its tensor is a
+    cycle that the garbage collector frees; when the object goes and the tape still needs the leaf,
+    they stay until the tape needs it no more.
     """
 
     __slots__ = ("__weakref__", "context", "functions", "grad", "leaf", "number", "retains_grad")
@@ -53,18 +61,23 @@ class Hooks:
         context.lingering.append(self)
 
     def used_by_tape(self) -> bool:
+        """Whether the tape still needs the leaf."""
         leaf = self.leaf
         return leaf is not None and bool(lib.tt_used_by_tape(self.context.pointer, leaf._handle))
 
     def release(self) -> None:
-        """The end of hooks that lingered for the tape."""
+        """End hooks that were kept for the tape."""
         self.functions.clear()
         if self.context.attached.get(self.number) is self:
             del self.context.attached[self.number]
         self.leaf = None
 
     def answer(self, context: Context) -> tuple[str, list[Tensor | None]]:
-        """What becomes of the gradient that the paused pass has."""
+        """The gradient that the paused pass has, after all hooks; None where they changed nothing.
+
+        Raises:
+            ShapeError, DTypeError: where a hook returns a gradient that does not fit.
+        """
         given: Tensor = binding.paused_gradient(context, 0)
         gradient = given
         for function in list(self.functions.values()):
@@ -80,7 +93,10 @@ class Hooks:
 
 
 class naming:
-    """An operation that finds a value which is not finite does not know for whom it ran."""
+    """A ``with`` block that adds the name of a hook or Function to a NonFiniteError.
+
+    The operation that finds a value which is not finite does not know for whom it ran.
+    """
 
     # No generator: an interrupt in one can keep all that its frame holds.
     __slots__ = ("whose",)
@@ -112,14 +128,17 @@ def _check_replacement(new: Any, old: Tensor) -> None:
 
 
 class RemovableHandle:
-    """What ends a hook: by ``remove()``, or at the end of a ``with`` block."""
+    """Removes a hook: by ``remove()``, or at the end of a ``with`` block.
+
+    As ``torch.utils.hooks.RemovableHandle``.
+    """
 
     def __init__(self, functions: dict[int, Hook], number: int) -> None:
         self._functions = functions
         self._number = number
 
     def remove(self) -> None:
-        """Call the hook no more. Once is enough; more often does nothing."""
+        """Remove the hook; calling it again does nothing."""
         self._functions.pop(self._number, None)
 
     def __enter__(self) -> RemovableHandle:
@@ -130,7 +149,7 @@ class RemovableHandle:
 
 
 def hooks_of(tensor: Tensor) -> Hooks:
-    """The hooks of a tensor, of which several Tensor objects may speak."""
+    """The hooks of a tensor; several Tensor objects of one tensor share them."""
     known: Hooks | None = getattr(tensor, "_hooks", None)
     if known is not None:
         return known
@@ -163,7 +182,11 @@ def register_hook(tensor: Tensor, hook: Hook) -> RemovableHandle:
 
 
 def retain_grad(tensor: Tensor) -> None:
-    """See :meth:`tinytape.Tensor.retain_grad`."""
+    """See :meth:`tinytape.Tensor.retain_grad`.
+
+    Raises:
+        TapeStateError: for a tensor that does not require a gradient.
+    """
     if not tensor.requires_grad:
         raise TapeStateError("retain_grad: this tensor does not require a gradient")
     if not tensor.is_leaf:

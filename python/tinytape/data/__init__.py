@@ -1,4 +1,13 @@
-"""Data: corpora, the tokenizer, batches, and the statistics of a text."""
+"""Data: corpora, the tokenizer, batches, and the statistics of a text.
+
+>>> corpus = tt.data.load_corpus("python-reference")
+>>> tokenizer = tt.data.CharTokenizer.from_text(corpus.text)
+>>> splits = tt.data.split_corpus(corpus, tokenizer, context=64)
+>>> windows = tt.data.RandomWindows(splits.train, batch_size=2, context=64, seed=0)
+>>> x, y = windows.batch(0)
+>>> x.shape, bool((x[:, 1:] == y[:, :-1]).all())
+((2, 64), True)
+"""
 
 from .batches import RandomWindows, Splits, held_out_batches, split_corpus
 from .corpora import Corpus, identity, load_again, load_corpus, provenance

@@ -1,8 +1,16 @@
 """Splits and windows: which characters are trained on, which are held out, and in what order.
 
-Where a corpus is cut is its own affair; where it does not say, the first 90 % of the text is for
-training and the last 10 % is held out. A training batch is a function of (seed, step) alone, so a
-resumed run needs two integers to see the same data.
+A corpus may say where it is cut; otherwise the first 90 % of the text is for training and the last
+10 % is held out. A training batch is a function of (seed, step) alone, so a resumed run needs two
+integers to see the same data.
+
+>>> import numpy as np
+>>> windows = tt.data.RandomWindows(np.arange(100), batch_size=2, context=3, seed=0)
+>>> x, y = windows.batch(5)
+>>> (y - x).tolist()
+[[1, 1, 1], [1, 1, 1]]
+>>> [x.shape for x, _ in tt.data.held_out_batches(np.arange(8), context=3)]
+[(2, 3), (1, 1)]
 """
 
 from __future__ import annotations
@@ -34,10 +42,12 @@ class Splits:
 
     @property
     def train(self) -> np.ndarray:
+        """The ids before the cut, shape (cut,)."""
         return self.ids[: self.cut]
 
     @property
     def held_out(self) -> np.ndarray:
+        """The ids from the cut on, shape (N - cut,)."""
         return self.ids[self.cut :]
 
 
@@ -76,6 +86,9 @@ class RandomWindows:
         batch_size: windows per batch (B).
         context: characters per window (T).
         seed: the run's seed; batches depend on it and on the step, on nothing else.
+
+    Raises:
+        ValueError: a size below 1, too few ids, or a seed outside its range.
     """
 
     def __init__(self, ids: np.ndarray, *, batch_size: int, context: int, seed: int) -> None:

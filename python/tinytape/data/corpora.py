@@ -1,10 +1,14 @@
-"""Corpora: a text by name or file, checked to be what it is said to be, and where it came from.
+"""Corpora: a text by name or file, checked against its SHA-256, and where it came from.
 
 ``places.py`` has the order in which a name is looked up. A known corpus that is nowhere is fetched
-from its usual public address into the cache folder; for the default corpus alone, a text that every
-Python carries takes its place, with a loud notice, where no network answers. A known corpus is
-checked against its SHA-256 wherever it is found, so two runs that name the same corpus and find the
-same files of it read the same bytes.
+from its public address into the cache folder; where no network answers, the default corpus alone is
+replaced, with a loud notice, by a text that every Python has. A known corpus is checked against its
+SHA-256 wherever it is found, so two runs that name the same corpus and find the same files of it
+read the same bytes.
+
+>>> corpus = tt.data.load_corpus("python-reference")
+>>> corpus.name, len(corpus.text) > 100_000, corpus.cut
+('python-reference', True, None)
 """
 
 from __future__ import annotations
@@ -33,9 +37,9 @@ class Corpus:
 
     ``sha256`` is of the UTF-8 bytes of ``text``, which is both parts of a text in parts. ``path``
     is None for a text that was not read from a file, and the folder of a text in parts. ``notice``
-    is None, or words that the user must see before anything else. ``cut`` is the number of
-    characters to train on, the rest being held out; None where nobody says. ``parts`` are the names
-    of the two files of a text in parts.
+    is None, or a message that the user must see before anything else. ``cut`` is the number of
+    characters to train on, the rest being held out; None where nothing says so. ``parts`` are the
+    names of the two files of a text in parts.
     """
 
     name: str
@@ -78,14 +82,14 @@ def load_corpus(
 
 
 def load_again(data: str, record: Mapping[str, Any]) -> Corpus:
-    """The corpus that a run was fed, when it goes on.
+    """The corpus of a run that is resumed.
 
     A relative path was given in the working directory of then. What lies there is looked at first,
-    then what is found under the same words from here: the project may have been moved.
+    then what is found under the same name from here: the project may have been moved.
 
     Args:
         data: as it was given.
-        record: what :func:`provenance` said about it.
+        record: the run's record of it, from :func:`provenance`.
 
     Raises:
         DataError: in neither place.
@@ -108,7 +112,7 @@ def load_again(data: str, record: Mapping[str, Any]) -> Corpus:
 
 
 def provenance(corpus: Corpus) -> dict[str, Any]:
-    """What a run records of its text. The path leads there from everywhere."""
+    """The record that a run keeps of its text. Its path is absolute."""
     return {
         "name": corpus.name,
         "path": None if corpus.path is None else os.path.abspath(corpus.path),
@@ -119,13 +123,17 @@ def provenance(corpus: Corpus) -> dict[str, Any]:
 
 
 def identity(corpus: Corpus) -> dict[str, Any]:
-    """What tells the text from another: its bytes, and where it says that it is cut."""
+    """What distinguishes the text from others: its SHA-256, and its cut if it has one."""
     cut = {} if corpus.cut is None else {"cut": corpus.cut}
     return {"sha256": corpus.sha256, **cut}
 
 
 def require_length(corpus: Corpus, needed: int, why: str) -> None:
-    """Raise DataError unless the corpus has at least ``needed`` characters."""
+    """Check that the corpus has at least ``needed`` characters; ``why`` is for the message.
+
+    Raises:
+        DataError: when it has fewer.
+    """
     if len(corpus.text) < needed:
         raise DataError(
             f"{_where(corpus.path, corpus.name)}: {len(corpus.text)} characters are too few; "

@@ -1,4 +1,13 @@
-"""One file from a public address, within limits of size and time."""
+"""One file from a public address, within limits of size and time.
+
+>>> from tinytape.data.download import fetch
+>>> blocks = fetch("http://127.0.0.1:9/text", limit=1000)  # nothing is asked yet
+>>> try:
+...     b"".join(blocks)
+... except OSError:
+...     print("nothing answers there")
+nothing answers there
+"""
 
 from __future__ import annotations
 

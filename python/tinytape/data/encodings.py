@@ -1,6 +1,10 @@
-"""The bytes of a text file: read as Python reads a text, or named for what they are instead.
+r"""The bytes of a text file: read as Python reads a text, or refused with the name of their format.
 
 A refusal comes with a command that makes a text of them. What it replaces is kept beside it.
+
+>>> from tinytape.data.encodings import as_text
+>>> as_text(b"one\r\ntwo", None, "input.txt")
+('one\ntwo', ['the line ends 1 CR LF are read as new lines'])
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ _OFFICE = (b"[Content_Types].xml", b"mimetype", b"word/", b"META-INF/")  # first
 
 
 def as_text(data: bytes, path: Path | None, where: str) -> tuple[str, list[str]]:
-    """The text in the bytes of a file, and what was changed on the way, in words.
+    """The text in the bytes of a file, and the changes that were made to it, as messages.
 
     As Python reads a text: a byte-order mark is left out, and the line ends CR LF and CR become
     new lines.

@@ -2,14 +2,22 @@
 
 Nothing is read here. A name is looked up in this order; the first hit wins:
 
-1. a file or folder of that name (but a known corpus is meant by its name)
-2. ``$TINYTAPE_DATA/NAME/``
-3. ``data/NAME/`` in the working directory
-4. ``../shared/data/NAME/`` beside it
+1. a file or folder of that name (but the name of a known corpus means that corpus)
+2. ``$TINYTAPE_DATA//``
+3. ``data//`` in the working directory
+4. ``../shared/data//`` beside it
 5. the user's cache folder
 
 A folder holds ``input.txt`` (or exactly one other ``*.txt``), or the text in parts: two of
 ``train.txt``, ``valid.txt`` and ``test.txt`` (or ``wiki.train.tokens`` and so on).
+
+>>> from pathlib import Path
+>>> from tinytape.data.places import find
+>>> Path("novel").mkdir()
+>>> Path("novel/input.txt").write_text("Call me Ishmael.")
+16
+>>> find("./novel").name
+'novel'
 """
 
 from __future__ import annotations
@@ -58,6 +66,7 @@ def find(given: str) -> Place | None:
 
     Raises:
         DataError: nothing of that name, or several texts to choose from.
+        ValueError: a path that the system does not take.
     """
     if given == FALLBACK_CORPUS:
         return None
@@ -69,7 +78,7 @@ def find(given: str) -> Place | None:
 
 
 def name_of(data: str) -> str:
-    """What a corpus is called that is given as ``data``; a name for files and folders."""
+    """The name of the corpus that is given as ``data``, fit for names of files and folders."""
     path, name = Path(data), data
     try:
         if path.is_dir():
@@ -82,7 +91,12 @@ def name_of(data: str) -> str:
 
 
 def search_folders() -> list[Path]:
-    """The folders that are searched for ``NAME/``, in order."""
+    """The folders that are searched for ``search_folders/``, in order.
+
+    Raises:
+        DataError: ``TINYTAPE_DATA`` is not a folder.
+        ValueError: it is a path that the system does not take.
+    """
     folders = [Path("data"), Path("..") / "shared" / "data", cache_folder()]
     chosen = os.environ.get("TINYTAPE_DATA")
     if chosen:
@@ -232,4 +246,5 @@ def _unknown_name(given: str) -> str:
 
 
 def listed(folders: list[Path]) -> str:
+    """The folders, as a message names them."""
     return ", ".join(str(f) for f in folders)

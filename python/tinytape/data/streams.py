@@ -1,8 +1,13 @@
-"""Contiguous streams: every row of a batch reads on where it stopped, for states that are carried.
+"""Contiguous streams: each row of a batch continues where it stopped, for states that are carried.
 
-The rows begin at equal distances in the text and each goes on through all of it; after the end of
+The rows begin at equal distances in the text and each runs through all of it; after the end of
 the text comes its beginning. A batch is a function of its number, so a resumed run needs one
-integer to go on.
+integer.
+
+>>> import numpy as np
+>>> streams = tt.data.ContiguousStreams(np.arange(9), batch_size=2, context=2)
+>>> streams.batch(0)[0].tolist(), streams.batch(1)[0].tolist()
+([[0, 1], [4, 5]], [[2, 3], [6, 7]])
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""The character tokenizer: one id per distinct character, in code-point order."""
+"""The character tokenizer: one id per distinct character, in code-point order.
+
+>>> tokenizer = tt.data.CharTokenizer.from_text("banana")
+>>> ids = tokenizer.encode("nab")
+>>> ids.tolist(), tokenizer.decode(ids)
+([2, 0, 1], 'nab')
+"""
 
 from __future__ import annotations
 
@@ -49,6 +55,7 @@ class CharTokenizer:
 
     @property
     def vocab_size(self) -> int:
+        """The number of characters."""
         return len(self.characters)
 
     def encode(self, text: str, dtype: DTypeLike = np.int64) -> np.ndarray:
@@ -88,11 +95,16 @@ class CharTokenizer:
         return "".join(out)
 
     def to_json(self) -> str:
+        """The tokenizer as a text that :meth:`from_json` reads."""
         record = {"kind": _KIND, "version": 1, "characters": "".join(self.characters)}
         return json.dumps(record, indent=2) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the tokenizer as JSON."""
+        """Write the tokenizer as JSON.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         replace_file(path, self.to_json().encode("utf-8"))
 
     @classmethod
@@ -110,7 +122,7 @@ class CharTokenizer:
 
     @classmethod
     def from_json(cls, data: bytes, path: str | os.PathLike[str]) -> CharTokenizer:
-        """What ``to_json`` gave, encoded; ``path`` is for the message.
+        """The tokenizer in what ``to_json`` gave, encoded; ``path`` is for the message.
 
         Raises:
             DataError: it is not a character tokenizer.

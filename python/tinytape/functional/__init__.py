@@ -1,6 +1,12 @@
 """Operations on tensors, as functions. Most are methods of Tensor under the same name.
 
-Each room says in ``__all__`` which of its functions are public; together they are this package.
+Each module says in ``__all__`` which of its functions are public; together they are this package.
+Each function is PyTorch's of the same name; where it differs, its docstring says so. An argument of
+another Python type than the annotation says is a TypeError.
+
+>>> x = tt.tensor([1.0, 4.0])
+>>> tt.sqrt(x).tolist(), x.sqrt().tolist()
+([1.0, 2.0], [1.0, 2.0])
 """
 
 from tinytape.functional import (

@@ -1,4 +1,9 @@
-"""einsum: sums of products of tensors, by the names of their axes."""
+"""einsum: sums of products of tensors, by the names of their axes.
+
+>>> a, b = tt.ones(2, 3), tt.ones(3, 4)
+>>> tt.einsum("ij,jk->ik", a, b).shape
+(2, 4)
+"""
 
 from __future__ import annotations
 
@@ -39,6 +44,8 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
     operand takes its diagonal. After ``->`` come the axes of the result; all others are summed
     over. Without ``->`` the result has the ellipsis, then in alphabetical order the letters that
     occur once. Products are taken from left to right.
+
+    As ``torch.einsum``, but the equation must be a string: lists of axis numbers are not supported.
 
     Args:
         equation: the names, operands separated by commas; spaces do not count.

@@ -1,4 +1,13 @@
-"""Functions of each element."""
+"""Functions of each element.
+
+>>> x = tt.tensor([-1.5, 0.0, 2.0])
+>>> tt.relu(x).tolist()
+[0.0, 0.0, 2.0]
+>>> tt.maximum(x, 1).tolist()
+[1.0, 1.0, 2.0]
+>>> tt.div(tt.tensor([7, -7]), 2, rounding_mode="floor").tolist()
+[3, -4]
+"""
 
 from __future__ import annotations
 
@@ -62,17 +71,41 @@ __all__ = [
 
 
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
-    """input + alpha other, broadcast."""
+    """input + alpha other, broadcast.
+
+    As ``torch.add``. The operands are tensors, numbers or arrays, at least one of them a tensor;
+    their shapes are broadcast and their dtypes promoted.
+
+    Raises:
+        ShapeError: for shapes that cannot be broadcast together.
+        NumberError: for a number that the common dtype cannot hold.
+    """
     return binary("add", input, other if alpha == 1 else other * alpha)
 
 
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
-    """input - alpha other, broadcast."""
+    """input - alpha other, broadcast.
+
+    As ``torch.sub``. The operands are tensors, numbers or arrays, at least one of them a tensor;
+    their shapes are broadcast and their dtypes promoted.
+
+    Raises:
+        ShapeError: for shapes that cannot be broadcast together.
+        NumberError: for a number that the common dtype cannot hold.
+    """
     return binary("sub", input, other if alpha == 1 else other * alpha)
 
 
 def mul(input: Any, other: Any) -> Tensor:
-    """input * other, broadcast."""
+    """input * other, broadcast.
+
+    As ``torch.mul``. The operands are tensors, numbers or arrays, at least one of them a tensor;
+    their shapes are broadcast and their dtypes promoted.
+
+    Raises:
+        ShapeError: for shapes that cannot be broadcast together.
+        NumberError: for a number that the common dtype cannot hold.
+    """
     return binary("mul", input, other)
 
 
@@ -82,12 +115,18 @@ _ROUNDED = {None: "div", "floor": "div_floor", "trunc": "div_trunc"}
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other, broadcast.
 
+    As ``torch.div``. Shapes are broadcast and dtypes promoted; without a rounding mode integers and
+    bools give float32.
+
     Args:
         rounding_mode: "floor" rounds the quotient down, as :func:`floor_divide`, "trunc" towards
             zero; then integers stay integers, and the gradient is zero.
 
     Raises:
         ArgumentError: for another mode, or when an integer is divided by zero in one of them.
+        ShapeError: for shapes that cannot be broadcast together.
+        DTypeError: for two bools with a rounding mode.
+        NumberError: for a number that the common dtype cannot hold.
     """
     if rounding_mode not in _ROUNDED:
         raise ArgumentError(
@@ -101,8 +140,13 @@ def remainder(input: Any, other: Any) -> Tensor:
 
     The gradient of other is that of the formula where floor is constant.
 
+    As ``torch.remainder``. Dtypes are promoted.
+
     Raises:
         ArgumentError: when an integer is divided by zero.
+        ShapeError: for shapes that cannot be broadcast together.
+        DTypeError: for two bools.
+        NumberError: for a number that the common dtype cannot hold.
     """
     return binary("remainder", input, other)
 
@@ -110,10 +154,14 @@ def remainder(input: Any, other: Any) -> Tensor:
 def floor_divide(input: Any, other: Any) -> Tensor:
     """The largest whole number up to input / other, broadcast: Python's ``//``. Not differentiable.
 
-    Integers are divided by the number as it is, also where their own type could not hold it.
+    As ``torch.floor_divide``. Dtypes are promoted. Beside integers a number keeps its value, also
+    where their dtype could not hold it.
 
     Raises:
         ArgumentError: when an integer is divided by zero.
+        ShapeError: for shapes that cannot be broadcast together.
+        DTypeError: for two bools.
+        NumberError: for a number that the common dtype cannot hold.
     """
     return binary("floor_divide", input, other)
 
@@ -122,6 +170,12 @@ def maximum(input: Any, other: Any) -> Tensor:
     """The larger of each pair, broadcast; NaN where one of them is.
 
     The gradient goes to the larger one, half of it to each of two equals.
+
+    As ``torch.maximum``. Dtypes are promoted; one of the two may be a number.
+
+    Raises:
+        ShapeError: for shapes that cannot be broadcast together.
+        NumberError: for a number that the common dtype cannot hold.
     """
     return _extreme("maximum", input, other)
 
@@ -130,6 +184,12 @@ def minimum(input: Any, other: Any) -> Tensor:
     """The smaller of each pair, broadcast; NaN where one of them is.
 
     The gradient goes to the smaller one, half of it to each of two equals.
+
+    As ``torch.minimum``. Dtypes are promoted; one of the two may be a number.
+
+    Raises:
+        ShapeError: for shapes that cannot be broadcast together.
+        NumberError: for a number that the common dtype cannot hold.
     """
     return _extreme("minimum", input, other)
 
@@ -148,9 +208,14 @@ def pow(input: Any, exponent: Any) -> Tensor:
     Integers to integer powers stay integers. The power 0 has no slope, and neither has the exponent
     where the base is 0 and the exponent is not negative.
 
+    As ``torch.pow``. Dtypes are promoted.
+
     Raises:
         ArgumentError: when integers are raised to a negative number. (In a tensor of exponents
             that is allowed, as in PyTorch: 1/a without its fraction.)
+        ShapeError: for shapes that cannot be broadcast together.
+        DTypeError: for two bools.
+        NumberError: for a number that the common dtype cannot hold.
     """
     if isinstance(exponent, np.generic):
         exponent = exponent.item()
@@ -170,12 +235,15 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
     The gradient goes to the input where min <= input <= max, else to the bound that was taken.
 
+    As ``torch.clamp``. The result has the common dtype of the input and the bounds.
+
     Args:
         min, max: numbers or tensors; one of them may be left out.
 
     Raises:
         ArgumentError: without any bound.
         NumberError: for a number that the type of the result does not hold.
+        ShapeError: for bounds that cannot be broadcast with the input.
     """
     check_tensor("clamp", input)
     if min is None and max is None:
@@ -189,90 +257,151 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
 
 def neg(input: Tensor) -> Tensor:
-    """-input."""
+    """-input.
+
+    As ``torch.neg``. Any shape -> the same shape and dtype.
+
+    Raises:
+        DTypeError: for bools.
+    """
     return unary("neg", input)
 
 
 def exp(input: Tensor) -> Tensor:
-    """e to the power of each element."""
+    """e to the power of each element.
+
+    As ``torch.exp``. Any shape -> the same shape; integers and bools become float32.
+    """
     return unary("exp", input)
 
 
 def log(input: Tensor) -> Tensor:
-    """The natural logarithm of each element."""
+    """The natural logarithm of each element.
+
+    As ``torch.log``. Any shape -> the same shape; integers and bools become float32.
+    """
     return unary("log", input)
 
 
 def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent of each element."""
+    """The hyperbolic tangent of each element.
+
+    As ``torch.tanh``. Any shape -> the same shape; integers and bools become float32.
+    """
     return unary("tanh", input)
 
 
 def erf(input: Tensor) -> Tensor:
-    """The error function of each element."""
+    """The error function of each element.
+
+    As ``torch.erf``. Any shape -> the same shape; integers and bools become float32.
+    """
     return unary("erf", input)
 
 
 def sqrt(input: Tensor) -> Tensor:
-    """The square root of each element."""
+    """The square root of each element.
+
+    As ``torch.sqrt``. Any shape -> the same shape; integers and bools become float32.
+    """
     return unary("sqrt", input)
 
 
 def rsqrt(input: Tensor) -> Tensor:
-    """One over the square root of each element."""
+    """One over the square root of each element.
+
+    As ``torch.rsqrt``. Any shape -> the same shape; integers and bools become float32.
+    """
     return unary("rsqrt", input)
 
 
 def abs(input: Tensor) -> Tensor:
-    """The absolute value of each element; its slope at 0 is 0."""
+    """The absolute value of each element; its slope at 0 is 0.
+
+    As ``torch.abs``. Any shape -> the same shape and dtype.
+
+    Raises:
+        DTypeError: for bools.
+    """
     return unary("abs", input)
 
 
 def sign(input: Tensor) -> Tensor:
-    """-1, 0 or 1, in the type of input, and 0 of NaN. The slope is zero."""
+    """-1, 0 or 1, in the type of input, and 0 of NaN. The slope is zero.
+
+    As ``torch.sign``. Any shape -> the same shape.
+    """
     return unary("sign", input)
 
 
 def square(input: Tensor) -> Tensor:
-    """Each element times itself."""
+    """Each element times itself.
+
+    As ``torch.square``. Any shape -> the same shape and dtype; bools become int64.
+    """
     return pow(input, 2)
 
 
 def reciprocal(input: Tensor) -> Tensor:
-    """One over each element."""
+    """One over each element.
+
+    As ``torch.reciprocal``. Any shape -> the same shape; integers and bools become float32.
+    """
     return unary("reciprocal", input)
 
 
 def log1p(input: Tensor) -> Tensor:
-    """log(1 + input), accurate near zero."""
+    """log(1 + input), accurate near zero.
+
+    As ``torch.log1p``. Any shape -> the same shape; integers and bools become float32.
+    """
     return unary("log1p", input)
 
 
 def expm1(input: Tensor) -> Tensor:
-    """exp(input) - 1, accurate near zero."""
+    """exp(input) - 1, accurate near zero.
+
+    As ``torch.expm1``. Any shape -> the same shape; integers and bools become float32.
+    """
     return unary("expm1", input)
 
 
 def sin(input: Tensor) -> Tensor:
-    """The sine of each element, in radians."""
+    """The sine of each element, in radians.
+
+    As ``torch.sin``. Any shape -> the same shape; integers and bools become float32.
+    """
     return unary("sin", input)
 
 
 def cos(input: Tensor) -> Tensor:
-    """The cosine of each element, in radians."""
+    """The cosine of each element, in radians.
+
+    As ``torch.cos``. Any shape -> the same shape; integers and bools become float32.
+    """
     return unary("cos", input)
 
 
 def sigmoid(input: Tensor) -> Tensor:
-    """1 / (1 + exp(-input))."""
+    """1 / (1 + exp(-input)).
+
+    As ``torch.sigmoid``. Any shape -> the same shape; integers and bools become float32.
+    """
     return unary("sigmoid", input)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """The larger of each element and 0; NaN stays. The slope at 0 is 0.
 
+    As ``torch.relu``, with the ``inplace`` of ``torch.nn.functional.relu``. Any shape -> the same
+    shape and dtype.
+
     Args:
         inplace: not supported; True raises.
+
+    Raises:
+        ArgumentError: for inplace=True.
+        DTypeError: for bools.
     """
     if inplace:
         refuse_others("relu", {"inplace": inplace}, "inplace")
@@ -280,28 +409,49 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def floor(input: Tensor) -> Tensor:
-    """The largest whole number up to each element. The slope is zero."""
+    """The largest whole number up to each element. The slope is zero.
+
+    As ``torch.floor``. Any shape -> the same shape and dtype.
+
+    Raises:
+        DTypeError: for bools.
+    """
     return unary("floor", input)
 
 
 def ceil(input: Tensor) -> Tensor:
-    """The smallest whole number from each element up. The slope is zero."""
+    """The smallest whole number from each element up. The slope is zero.
+
+    As ``torch.ceil``. Any shape -> the same shape and dtype.
+
+    Raises:
+        DTypeError: for bools.
+    """
     return unary("ceil", input)
 
 
 def trunc(input: Tensor) -> Tensor:
-    """Each element without its fraction. The slope is zero."""
+    """Each element without its fraction. The slope is zero.
+
+    As ``torch.trunc``. Any shape -> the same shape and dtype.
+
+    Raises:
+        DTypeError: for bools.
+    """
     return unary("trunc", input)
 
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest whole number, of two equally near ones the even one. The slope is zero.
 
+    As ``torch.round``. Any shape -> the same shape and dtype.
+
     Args:
         decimals: how many digits after the point are kept; negative: rounded before the point.
 
     Raises:
         DTypeError: for decimals of integers.
+        DTypeError: for bools.
     """
     check_tensor("round", input)
     (decimals,) = integers_of("round", (decimals,), "decimals")

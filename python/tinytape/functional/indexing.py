@@ -1,4 +1,11 @@
-"""Elements and parts of a tensor by their indices along an axis."""
+"""Elements and parts of a tensor by their indices along an axis.
+
+>>> x = tt.tensor([[1.0, 2.0], [3.0, 4.0]])
+>>> tt.gather(x, 1, tt.tensor([[1], [0]])).tolist()
+[[2.0], [3.0]]
+>>> tt.masked_fill(x, x > 2, 0.0).tolist()
+[[1.0, 2.0], [0.0, 0.0]]
+"""
 
 from __future__ import annotations
 
@@ -46,6 +53,8 @@ def check_indices(name: str, indices: Array, least: int, axis: int, size: int) -
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """Elements along one axis: ``out[i, j] = input[index[i, j], j]`` for dim 0, and so on.
 
+    As ``torch.gather``. The result has the shape of index.
+
     Args:
         index: integers, with as many axes as input and no larger sizes but along dim. Without
             elements it may have any shape and type, as in PyTorch; for a vector no axes too.
@@ -54,6 +63,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     Raises:
         ShapeError: for an index that does not fit.
         OutOfRangeError: for an element of it outside the axis.
+        ArgumentError: for sparse_grad=True.
+        DTypeError: for an index that is not of integers.
     """
     check_tensor("gather", input)
     check_tensor("gather", index)
@@ -70,6 +81,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input with elements added along one axis: ``out[index[i, j], j] += src[i, j]`` for dim 0.
 
+    As ``torch.scatter_add``. The result has the shape of input.
+
     Args:
         index: integers, with as many axes as input and src, and no larger sizes than src has; nor
             than input has but along dim. What of src lies beyond it is not used.
@@ -77,6 +90,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     Raises:
         ShapeError: for an index that does not fit.
         OutOfRangeError: for an element of it outside the axis.
+        DTypeError: for an index that is not of integers, or a src of another dtype.
     """
     for x in (input, index, src):
         check_tensor("scatter_add", x)
@@ -97,9 +111,12 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices of one axis that a vector of integers names, in its order, as a copy.
 
+    As ``torch.index_select``. The shape is that of input, with the size of index along dim.
+
     Raises:
         ShapeError: when index has more than one dimension.
         OutOfRangeError: for an index outside the axis.
+        DTypeError: for an index that is not of integers.
     """
     check_tensor("index_select", input)
     check_tensor("index_select", index)
@@ -117,6 +134,8 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | float) -> Tensor:
     """input where mask is false, value where it is true, in the type of input.
+
+    As ``torch.Tensor.masked_fill``. The result has the broadcast shape of input and mask.
 
     Args:
         mask: bool, broadcast against input.

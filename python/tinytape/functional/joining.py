@@ -1,4 +1,11 @@
-"""Tensors joined to one, and one cut into pieces."""
+"""Tensors joined to one, and one cut into pieces.
+
+>>> a, b = tt.zeros(2, 3), tt.ones(1, 3)
+>>> tt.cat([a, b]).shape, tt.stack([b, b]).shape
+((3, 3), (2, 1, 3))
+>>> [piece.tolist() for piece in tt.split(tt.arange(5), 2)]
+[[0, 1], [2, 3], [4]]
+"""
 
 from __future__ import annotations
 
@@ -40,6 +47,8 @@ def _tensors(name: str, tensors: Any) -> list[Tensor]:
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors one after the other along an axis.
 
+    As ``torch.cat``.
+
     Args:
         tensors: of one shape except along ``dim``; those of shape (0,) are passed over. Their types
             are promoted to a common one.
@@ -48,6 +57,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     Raises:
         ShapeError: when the shapes differ elsewhere, or a tensor has no dimension.
         OutOfRangeError: when there is no such axis.
+        ArgumentError: for no tensors at all.
     """
     parts = _tensors("cat", tensors)
     ndim = next((x.ndim for x in parts if x.shape != (0,)), 1)
@@ -66,9 +76,13 @@ concatenate = cat
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis.
 
+    As ``torch.stack``. Of k tensors of shape (m, n) and dim 0 comes (k, m, n); their dtypes are
+    promoted.
+
     Raises:
         ShapeError: when the shapes differ.
         OutOfRangeError: when the new axis has no such place.
+        ArgumentError: for no tensors at all.
     """
     parts = _tensors("stack", tensors)
     first = parts[0].shape
@@ -85,9 +99,12 @@ def split(
 ) -> tuple[Tensor, ...]:
     """Consecutive pieces of one axis as views, of one size (the last may be less) or of several.
 
+    As ``torch.split``. The shape is that of the tensor but along the axis.
+
     Raises:
         ShapeError: for a tensor of 0 dimensions.
         ArgumentError: for a negative size, or sizes that do not add up to that of the axis.
+        OutOfRangeError: for an axis that does not exist.
     """
     check_tensor("split", tensor)
     axis = axis_of("split", tensor.ndim, dim)
@@ -115,7 +132,13 @@ def split(
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces of one axis, all but the last of one size.
 
-    An axis of size 0 gives as many empty pieces as asked.
+    As ``torch.chunk``. The shape is that of the tensor but along the axis. An axis of size 0 gives
+    as many empty pieces as asked.
+
+    Raises:
+        ArgumentError: for less than one piece.
+        OutOfRangeError: for an axis that does not exist.
+        ShapeError: for a tensor of 0 dimensions.
     """
     check_tensor("chunk", input)
     (count,) = integers_of("chunk", (chunks,), "the number of chunks")
@@ -131,8 +154,11 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis, without it, as views.
 
+    As ``torch.unbind``. Of the shape (m, n) and dim 0 come m tensors (n,).
+
     Raises:
         ShapeError: for a tensor of 0 dimensions.
+        OutOfRangeError: for an axis that does not exist.
     """
     check_tensor("unbind", input)
     axis = axis_of("unbind", input.ndim, dim)

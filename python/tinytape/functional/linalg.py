@@ -1,4 +1,11 @@
-"""Products of matrices and vectors."""
+"""Products of matrices and vectors.
+
+>>> a = tt.tensor([[1.0, 2.0], [3.0, 4.0]])
+>>> tt.matmul(a, tt.tensor([1.0, 1.0])).tolist()
+[3.0, 7.0]
+>>> tt.outer(tt.tensor([1, 2]), tt.tensor([3, 4])).tolist()
+[[3, 4], [6, 8]]
+"""
 
 from __future__ import annotations
 
@@ -33,6 +40,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
     A vector is a row on the left and a column on the right, and that axis is gone from the result.
     Integers wrap around.
+
+    As ``torch.matmul``.
 
     Raises:
         ShapeError: when the inner sizes differ or a factor has no dimension.
@@ -71,6 +80,8 @@ def _ndims(name: str, a: Tensor, b: Tensor) -> tuple[int, int]:
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of the matrices (m, k) and (k, n), without broadcasting.
 
+    As ``torch.mm``. Integers wrap around.
+
     Raises:
         ShapeError: for other shapes.
         DTypeError: when the types differ, or are bool.
@@ -84,6 +95,8 @@ def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """beta input + alpha mat1 mat2, where input is broadcast to the product (m, n).
+
+    As ``torch.addmm``.
 
     Args:
         input: not looked at where beta is 0.
@@ -115,6 +128,8 @@ def addmm(
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of the matrices in (b, m, k) and (b, k, n), without broadcasting.
 
+    As ``torch.bmm``. Integers wrap around.
+
     Raises:
         ShapeError: for other shapes.
         DTypeError: when the types differ, or are bool.
@@ -128,6 +143,8 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of the matrix (m, k) and the vector (k,).
 
+    As ``torch.mv``. Integers wrap around.
+
     Raises:
         ShapeError: for other shapes.
         DTypeError: when the types differ, or are bool.
@@ -140,6 +157,8 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The sum of the products of two vectors of one size.
 
+    As ``torch.dot``. Two shapes (n,) give a single value.
+
     Raises:
         ShapeError: for other shapes.
         DTypeError: when the types differ, or are bool.
@@ -151,6 +170,8 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
 
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """(m, n) of the products of each element of (m,) with each of (n,); types are promoted.
+
+    As ``torch.outer``.
 
     Raises:
         ShapeError: for other shapes.

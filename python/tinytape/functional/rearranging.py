@@ -1,4 +1,11 @@
-"""Elements moved to other places, repeated, or cut away."""
+"""Elements moved to other places, repeated, or cut away.
+
+>>> x = tt.arange(4)
+>>> tt.flip(x, 0).tolist(), tt.roll(x, 1).tolist()
+([3, 2, 1, 0], [3, 0, 1, 2])
+>>> tt.tril(tt.ones(2, 2)).tolist()
+[[1.0, 0.0], [1.0, 1.0]]
+"""
 
 from __future__ import annotations
 
@@ -37,8 +44,11 @@ __all__ = [
 def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """A copy with the elements along the given axes in reverse order.
 
+    As ``torch.flip``. Any shape and dtype -> the same.
+
     Raises:
         ArgumentError: when an axis is named twice.
+        OutOfRangeError: for an axis that does not exist.
     """
     check_tensor("flip", input)
     turned = axes_of("flip", input, sizes_of(axes, "flip", dims))
@@ -46,7 +56,13 @@ def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
 
 
 def fliplr(input: Tensor) -> Tensor:
-    """The second axis in reverse order."""
+    """The second axis in reverse order.
+
+    As ``torch.fliplr``. Any shape of at least 2 dimensions -> the same shape.
+
+    Raises:
+        ShapeError: for fewer dimensions.
+    """
     check_tensor("fliplr", input)
     if input.ndim < 2:
         raise ShapeError(f"fliplr: expected at least 2 dimensions, got shape {input.shape}")
@@ -54,7 +70,13 @@ def fliplr(input: Tensor) -> Tensor:
 
 
 def flipud(input: Tensor) -> Tensor:
-    """The first axis in reverse order."""
+    """The first axis in reverse order.
+
+    As ``torch.flipud``. Any shape of at least 1 dimension -> the same shape.
+
+    Raises:
+        ShapeError: for a tensor without dimensions.
+    """
     check_tensor("flipud", input)
     if input.ndim < 1:
         raise ShapeError("flipud: expected at least 1 dimension, got shape ()")
@@ -66,6 +88,8 @@ def roll(
 ) -> Tensor:
     """The elements moved along the axes; what leaves at one end comes in at the other.
 
+    As ``torch.roll``.
+
     Args:
         input: of any shape and type.
         shifts: by how many places, for each axis of dims.
@@ -73,6 +97,7 @@ def roll(
 
     Raises:
         ArgumentError: when shifts and dims differ in number.
+        OutOfRangeError: for an axis that does not exist.
     """
     check_tensor("roll", input)
     given = shifts if isinstance(shifts, (tuple, list)) else (shifts,)
@@ -95,6 +120,8 @@ def roll(
 def repeat(input: Tensor, *times: Any, repeats: Any = None) -> Tensor:
     """A copy with each axis several times over; further sizes in front are new axes.
 
+    As ``torch.Tensor.repeat``. The shape (2, 3) with sizes (4, 1, 2) becomes (4, 2, 6).
+
     Raises:
         ShapeError: when there are fewer sizes than axes, or a negative one.
     """
@@ -103,7 +130,13 @@ def repeat(input: Tensor, *times: Any, repeats: Any = None) -> Tensor:
 
 
 def tile(input: Tensor, *times: Any, dims: Any = None) -> Tensor:
-    """Like repeat, but the sizes belong to the last axes: those in front may be left out."""
+    """Like repeat, but the sizes belong to the last axes: those in front may be left out.
+
+    As ``torch.tile``. The shape (2, 3) with the size (2,) becomes (2, 6).
+
+    Raises:
+        ShapeError: for a negative size, or more than 8 axes.
+    """
     check_tensor("tile", input)
     given = sizes_of(times, "tile", dims)
     return _repeated("tile", input, [1] * (input.ndim - len(given)) + given)
@@ -133,6 +166,8 @@ def _repeated(name: str, x: Tensor, times: list[int]) -> Tensor:
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """Matrices (..., m, n) with zeros above a diagonal.
 
+    As ``torch.tril``.
+
     Args:
         input: of any type.
         diagonal: the last one that is kept; 0 is the main one, positive ones lie above it.
@@ -145,6 +180,8 @@ def tril(input: Tensor, diagonal: int = 0) -> Tensor:
 
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Matrices (..., m, n) with zeros below a diagonal.
+
+    As ``torch.triu``.
 
     Args:
         input: of any type.

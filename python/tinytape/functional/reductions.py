@@ -1,8 +1,17 @@
 """Sums and their like over any axes, and what normalises along one.
 
 ``dim`` is an axis, several or None for all of them; ``keepdim`` leaves an axis of size 1 in the
-place of each. An axis that does not exist is an OutOfRangeError, one that is named twice an
+place of each. An axis that does not exist is an OutOfRangeError; one that is named twice is an
 ArgumentError.
+
+>>> x = tt.tensor([[1.0, 2.0], [3.0, 4.0]])
+>>> x.sum(0).tolist()
+[4.0, 6.0]
+>>> tt.mean(x, (0, 1), keepdim=True).shape
+(1, 1)
+>>> values, indices = tt.max(x, 1)
+>>> indices.tolist()
+[1, 1]
 """
 
 from __future__ import annotations
@@ -57,8 +66,15 @@ def sum(
 ) -> Tensor:
     """The sum over the given axes, or over all; integers and bools give int64.
 
+    As ``torch.sum``. Any shape -> that shape without the axes.
+
     Args:
         dtype: what the input is converted to first, and the result's type.
+
+    Raises:
+        OutOfRangeError: for an axis that does not exist.
+        ArgumentError: for an axis that is named twice.
+        DTypeError: for a dtype that is none of tinytape's.
     """
     x = in_dtype("sum", input, dtype)
     axes = axes_of("sum", x, dim)
@@ -72,11 +88,15 @@ def mean(
 ) -> Tensor:
     """The mean over the given axes, or over all; NaN over nothing.
 
+    As ``torch.mean``. Any shape -> that shape without the axes.
+
     Args:
         dtype: what the input is converted to first.
 
     Raises:
         DTypeError: for integers and bools: give a floating dtype.
+        OutOfRangeError: for an axis that does not exist.
+        ArgumentError: for an axis that is named twice.
     """
     return over_axes("mean", in_dtype("mean", input, dtype), dim, keepdim)
 
@@ -86,10 +106,16 @@ def prod(
 ) -> Tensor:
     """The product over one axis, or over all; integers and bools give int64.
 
-    The gradient is right where factors are zero, and can be differentiated again.
+    As ``torch.prod``. Any shape -> that shape without the axis. The gradient is right where factors
+    are zero, and can be differentiated again.
 
     Args:
         dtype: what the input is converted to first, and the result's type.
+
+    Raises:
+        OutOfRangeError: for an axis that does not exist.
+        ArgumentError: for an axis that is named twice.
+        DTypeError: for a dtype that is none of tinytape's.
     """
     y = over_axes("prod", in_dtype("prod", input, dtype), dim, keepdim)
     return in_dtype("prod", y, dtype)
@@ -98,8 +124,14 @@ def prod(
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """The sums of the elements up to each place of an axis; integers and bools give int64.
 
+    As ``torch.cumsum``. Any shape -> the same shape.
+
     Args:
         dtype: what the input is converted to first, and the result's type.
+
+    Raises:
+        OutOfRangeError: for an axis that does not exist.
+        DTypeError: for a dtype that is none of tinytape's.
     """
     x = in_dtype("cumsum", input, dtype)
     y = apply(OPS["cumsum"], (x,), (axis_of("cumsum", x.ndim, dim), 0))
@@ -110,6 +142,12 @@ def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) ->
     """ln sum e^x over the given axes, without overflow; integers become float32.
 
     Over nothing, or where all elements are -inf, it is -inf, with a gradient of zero.
+
+    As ``torch.logsumexp``. Any shape -> that shape without the axes.
+
+    Raises:
+        OutOfRangeError: for an axis that does not exist.
+        ArgumentError: for an axis that is named twice.
     """
     return over_axes("logsumexp", input, dim, keepdim)
 
@@ -120,16 +158,25 @@ def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) ->
 def amax(input: Tensor, dim: Axes = (), keepdim: bool = False) -> Tensor:
     """The largest element over the given axes, or over all; NaN where there is one.
 
-    The gradient is shared evenly by elements that are equally large.
+    As ``torch.amax``. Any shape -> that shape without the axes, of the same dtype. The gradient is
+    shared evenly by elements that are equally large.
 
     Raises:
-        OutOfRangeError: where an axis has no elements.
+        OutOfRangeError: for an axis that does not exist or has no elements.
+        ArgumentError: for an axis that is named twice.
     """
     return over_axes("amax", input, dim, keepdim)
 
 
 def amin(input: Tensor, dim: Axes = (), keepdim: bool = False) -> Tensor:
-    """The smallest element over the given axes, or over all; otherwise as :func:`amax`."""
+    """The smallest element over the given axes, or over all; otherwise as :func:`amax`.
+
+    As ``torch.amin``. Any shape -> that shape without the axes, of the same dtype.
+
+    Raises:
+        OutOfRangeError: for an axis that does not exist or has no elements.
+        ArgumentError: for an axis that is named twice.
+    """
     return over_axes("amin", input, dim, keepdim)
 
 
@@ -166,30 +213,50 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
     gives ``(values, indices)``; of equal elements the first is found, NaN is larger than all, and
     the gradient goes to the element that was found. ``max(x, other)`` is ``maximum(x, other)``.
 
+    As ``torch.max``. Any shape -> a value, or that shape without the axis, or the broadcast shape.
+
     Raises:
         OutOfRangeError: where there are no elements.
+        OutOfRangeError: for an axis that does not exist.
+        ArgumentError: for dim and another tensor at once.
     """
     return _extremum("max", maximum, input, dim, keepdim, other)
 
 
 def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    """The smallest element, in the three ways of :func:`max`; NaN is smaller than all."""
+    """The smallest element, in the three ways of :func:`max`; NaN is smaller than all.
+
+    As ``torch.min``. Any shape -> a value, or that shape without the axis, or the broadcast shape.
+
+    Raises:
+        OutOfRangeError: where there are no elements, or for an axis that does not exist.
+        ArgumentError: for dim and another tensor at once.
+    """
     return _extremum("min", minimum, input, dim, keepdim, other)
 
 
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Where the largest element is along an axis, or in the flattened tensor, as int64.
 
-    Of equal elements the first; NaN counts as larger than all. There is no gradient.
+    As ``torch.argmax``. Any shape -> that shape without the axis. Of equal elements the first is
+    taken; NaN counts as larger than all. There is no gradient.
 
     Raises:
-        OutOfRangeError: where there are no elements.
+        OutOfRangeError: where there are no elements, or for an axis that does not exist.
+        ArgumentError: for an axis that is named twice.
     """
     return over_axes("argmax", input, dim, keepdim)
 
 
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Where the smallest element is, as :func:`argmax`; NaN counts as smaller than all."""
+    """Where the smallest element is, as :func:`argmax`; NaN counts as smaller than all.
+
+    As ``torch.argmin``. Any shape -> that shape without the axis, as int64.
+
+    Raises:
+        OutOfRangeError: where there are no elements, or for an axis that does not exist.
+        ArgumentError: for an axis that is named twice.
+    """
     return over_axes("argmin", input, dim, keepdim)
 
 
@@ -197,12 +264,26 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 
 def all(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
-    """Whether no element over the given axes is zero or False, as bool; NaN is not zero."""
+    """Whether no element over the given axes is zero or False, as bool; NaN is not zero.
+
+    As ``torch.all``. Any shape and dtype -> that shape without the axes. There is no gradient.
+
+    Raises:
+        OutOfRangeError: for an axis that does not exist.
+        ArgumentError: for an axis that is named twice.
+    """
     return over_axes("all", input, dim, keepdim)
 
 
 def any(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
-    """Whether an element over the given axes is not zero or False, as bool."""
+    """Whether an element over the given axes is not zero or False, as bool.
+
+    As ``torch.any``. Any shape and dtype -> that shape without the axes. There is no gradient.
+
+    Raises:
+        OutOfRangeError: for an axis that does not exist.
+        ArgumentError: for an axis that is named twice.
+    """
     return over_axes("any", input, dim, keepdim)
 
 
@@ -212,11 +293,14 @@ def any(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
 def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """e^x / sum e^x along one axis.
 
+    As ``torch.softmax``. Any shape -> the same shape.
+
     Args:
         dtype: what the input is converted to first.
 
     Raises:
         DTypeError: for integers and bools: give a floating dtype.
+        OutOfRangeError: for an axis that does not exist.
     """
     x = in_dtype("softmax", input, dtype)
     return apply(OPS["softmax"], (x,), (axis_of("softmax", x.ndim, dim),))
@@ -225,11 +309,14 @@ def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """x - ln sum e^x along one axis.
 
+    As ``torch.log_softmax``. Any shape -> the same shape.
+
     Args:
         dtype: what the input is converted to first.
 
     Raises:
         DTypeError: for integers and bools: give a floating dtype.
+        OutOfRangeError: for an axis that does not exist.
     """
     x = in_dtype("log_softmax", input, dtype)
     return apply(OPS["log_softmax"], (x,), (axis_of("log_softmax", x.ndim, dim),))

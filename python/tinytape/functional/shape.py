@@ -1,4 +1,11 @@
-"""The same elements in another shape, or with the axes in another order."""
+"""The same elements in another shape, or with the axes in another order.
+
+>>> x = tt.arange(6).reshape(2, 3)
+>>> x.transpose(0, 1).tolist()
+[[0, 3], [1, 4], [2, 5]]
+>>> x.flatten().shape, x.unsqueeze(0).shape
+((6,), (1, 2, 3))
+"""
 
 from __future__ import annotations
 
@@ -51,6 +58,8 @@ __all__ = [
 def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     """The same elements in another shape; one size may be -1. A view where possible.
 
+    As ``torch.Tensor.reshape``.
+
     Raises:
         ShapeError: when the sizes do not fit the number of elements.
     """
@@ -63,6 +72,8 @@ def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
 def view(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
     """The same elements in another shape, sharing storage; one size may be -1.
 
+    As ``torch.Tensor.view``.
+
     Raises:
         ShapeError: where the strides do not allow it: reshape copies then.
     """
@@ -73,19 +84,39 @@ def view(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
 
 
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
-    """input in the shape of other."""
+    """input in the shape of other.
+
+    As ``torch.Tensor.reshape_as``.
+
+    Raises:
+        ShapeError: when the numbers of elements differ.
+    """
     check_tensor("reshape_as", other)
     return reshape(input, other.shape)
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:
-    """input in the shape of other, sharing storage."""
+    """input in the shape of other, sharing storage.
+
+    As ``torch.Tensor.view_as``.
+
+    Raises:
+        ShapeError: when the numbers of elements differ, or the strides do not allow it.
+    """
     check_tensor("view_as", other)
     return view(input, other.shape)
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """The axes start_dim to end_dim as one."""
+    """The axes start_dim to end_dim as one.
+
+    As ``torch.flatten``. A view where the strides allow it. The shape (2, 3, 4) with start_dim 1
+    becomes (2, 12).
+
+    Raises:
+        OutOfRangeError: for an axis that does not exist.
+        ArgumentError: when start_dim comes after end_dim.
+    """
     check_tensor("flatten", input)
     shape = input.shape
     first, last = (axis_of("flatten", input.ndim, d) for d in (start_dim, end_dim))
@@ -98,8 +129,11 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """One axis as several; one of their sizes may be -1.
 
+    As ``torch.unflatten``. The shape (2, 12) with dim 1 and sizes (3, 4) becomes (2, 3, 4).
+
     Raises:
         ShapeError: when the sizes do not multiply to that of the axis.
+        OutOfRangeError: for an axis that does not exist.
     """
     check_tensor("unflatten", input)
     axis = axis_of("unflatten", input.ndim, dim)
@@ -120,7 +154,14 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Without the given axes where their size is 1, or without all such axes. A view."""
+    """Without the given axes where their size is 1, or without all such axes. A view.
+
+    As ``torch.squeeze``. The shape (1, 3, 1) becomes (3,), and with dim 0 (3, 1).
+
+    Raises:
+        OutOfRangeError: for an axis that does not exist.
+        ArgumentError: for an axis that is named twice.
+    """
     check_tensor("squeeze", input)
     axes = range(input.ndim) if dim is None else axes_of("squeeze", input, dim)
     kept = [n for i, n in enumerate(input.shape) if n != 1 or i not in axes]
@@ -128,7 +169,14 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """A new axis of size 1. A view."""
+    """A new axis of size 1. A view.
+
+    As ``torch.unsqueeze``. The shape (3, 4) with dim 1 becomes (3, 1, 4).
+
+    Raises:
+        OutOfRangeError: when the new axis has no such place.
+        ShapeError: for a tensor of 8 dimensions, which can have no more.
+    """
     check_tensor("unsqueeze", input)
     axis = axis_of("unsqueeze", input.ndim + 1, dim)
     shape = [*input.shape[:axis], 1, *input.shape[axis:]]
@@ -138,6 +186,8 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 def expand(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
     """Axes of size 1 stretched, new ones in front; -1 keeps a size. A view.
+
+    As ``torch.Tensor.expand``. The shape (3, 1) expands to (2, 3, 4).
 
     Raises:
         ShapeError: when a size other than 1 would change.
@@ -149,13 +199,25 @@ def expand(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
 
 
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
-    """input stretched to the shape of other. A view."""
+    """input stretched to the shape of other. A view.
+
+    As ``torch.Tensor.expand_as``.
+
+    Raises:
+        ShapeError: when a size other than 1 would change.
+    """
     check_tensor("expand_as", other)
     return expand(input, other.shape)
 
 
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
-    """input stretched to a shape, like expand. A view."""
+    """input stretched to a shape, like expand. A view.
+
+    As ``torch.broadcast_to``.
+
+    Raises:
+        ShapeError: when a size other than 1 would change.
+    """
     return expand(input, size)
 
 
@@ -165,8 +227,11 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
 def permute(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """The axes in another order, as a view.
 
+    As ``torch.permute``. The shape (2, 3, 4) with dims (2, 0, 1) becomes (4, 2, 3).
+
     Raises:
-        ArgumentError: when they are no order of all axes.
+        ArgumentError: when dims is not an order of all axes.
+        ShapeError: for more than 8 axes.
     """
     check_tensor("permute", input)
     order = sizes_of(axes, "permute", dims)
@@ -175,7 +240,13 @@ def permute(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
 
 
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two axes exchanged, as a view."""
+    """Two axes exchanged, as a view.
+
+    As ``torch.transpose``. The shape (2, 3, 4) with 0 and 2 becomes (4, 3, 2).
+
+    Raises:
+        OutOfRangeError: for an axis that does not exist.
+    """
     check_tensor("transpose", input)
     i, j = (axis_of("transpose", input.ndim, d) for d in (dim0, dim1))
     if input.ndim == 0:
@@ -190,7 +261,9 @@ swapdims = transpose
 
 
 def t(input: Tensor) -> Tensor:
-    """A matrix transposed; of a vector or a single value, what it is. A view.
+    """A matrix transposed, (m, n) -> (n, m); a vector or a single value as it is. A view.
+
+    As ``torch.t``.
 
     Raises:
         ShapeError: for more than 2 dimensions.
@@ -204,8 +277,11 @@ def t(input: Tensor) -> Tensor:
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Axes moved to other places, the rest in their order. A view.
 
+    As ``torch.movedim``. The shape (2, 3, 4) with source 0 and destination 2 becomes (3, 4, 2).
+
     Raises:
         ArgumentError: when source and destination differ in number, or name an axis twice.
+        OutOfRangeError: for an axis that does not exist.
     """
     check_tensor("movedim", input)
     moved, places = axes_of("movedim", input, source), axes_of("movedim", input, destination)
@@ -227,13 +303,19 @@ moveaxis = movedim
 
 
 def contiguous(input: Tensor) -> Tensor:
-    """Row-major in memory: the tensor itself if it is already, else a copy."""
+    """Row-major in memory: the tensor itself if it is already, else a copy.
+
+    As ``torch.Tensor.contiguous``. Any shape and dtype -> the same.
+    """
     check_tensor("contiguous", input)
     return input if input.is_contiguous() else clone(input)
 
 
 def clone(input: Tensor) -> Tensor:
-    """A copy, through which gradients pass."""
+    """A copy, through which gradients pass.
+
+    As ``torch.clone``. Any shape and dtype -> the same, row-major in memory.
+    """
     check_tensor("clone", input)
     return unary("contiguous", input)
 
@@ -245,8 +327,12 @@ def slice_of(x: Tensor, axis: int, start: int, step: int, length: int) -> Tensor
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """Elements start to start + length of one axis, as a view; start may count from the end.
 
+    As ``torch.narrow``. That axis of the shape becomes ``length``.
+
     Raises:
         OutOfRangeError: when they are not all there.
+        OutOfRangeError: for an axis that does not exist.
+        ShapeError: for a tensor of 0 dimensions.
     """
     check_tensor("narrow", input)
     axis = axis_of("narrow", input.ndim, dim)
@@ -267,9 +353,13 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
     A view where the strides allow it.
 
+    As ``torch.diagonal``, but a copy where the strides do not allow a view. Of the shape (m, n)
+    comes a vector.
+
     Raises:
         ShapeError: for a tensor of fewer than 2 dimensions.
         ArgumentError: when dim1 and dim2 are one axis.
+        OutOfRangeError: for an axis that does not exist.
     """
     check_tensor("diagonal", input)
     (shift,) = integers_of("diagonal", (offset,), "the offset")

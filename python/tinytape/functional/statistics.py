@@ -1,4 +1,11 @@
-"""Spread and size: variances, standard deviations and norms over any axes."""
+"""Spread and size: variances, standard deviations and norms over any axes.
+
+>>> x = tt.tensor([3.0, 4.0])
+>>> tt.norm(x).item()
+5.0
+>>> tt.var(x).item(), tt.var(x, correction=0).item()
+(0.5, 0.25)
+"""
 
 from __future__ import annotations
 
@@ -43,6 +50,8 @@ def var(
 ) -> Tensor:
     """sum (x - mean)^2 / (n - correction) over the given axes, or over all.
 
+    As ``torch.var``. Any shape -> that shape without the axes.
+
     Args:
         unbiased: the older way to say correction=1 (True) or correction=0.
         correction: how many degrees of freedom the mean took; 1 if not given. Where none are left
@@ -50,6 +59,8 @@ def var(
 
     Raises:
         DTypeError: for integers and bools.
+        OutOfRangeError: for an axis that does not exist.
+        ArgumentError: for an axis that is named twice, or unbiased and correction at once.
     """
     return _spread("var", input, dim, unbiased, keepdim, correction)
 
@@ -62,7 +73,16 @@ def std(
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """The square root of :func:`var`; where it is zero the gradient is taken to be zero."""
+    """The square root of :func:`var`; where it is zero the gradient is taken to be zero.
+
+    As ``torch.std``. Any shape -> that shape without the axes. The arguments are those of
+    :func:`var`.
+
+    Raises:
+        DTypeError: for integers and bools.
+        OutOfRangeError: for an axis that does not exist.
+        ArgumentError: for an axis that is named twice, or unbiased and correction at once.
+    """
     return _spread("std", input, dim, unbiased, keepdim, correction)
 
 
@@ -74,6 +94,9 @@ def norm(
     dtype: DType | None = None,
 ) -> Tensor:
     """(sum |x|^p)^(1/p) over the given axes, or over all: a norm of vectors.
+
+    As ``torch.norm``, but of vectors only: the nuclear norm is not supported. Any shape -> that
+    shape without the axes.
 
     Args:
         p: any number; infinity for the largest |x|, -infinity for the smallest, 0 for how many are

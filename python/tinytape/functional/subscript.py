@@ -1,4 +1,12 @@
-"""x[...] and x[...] = value: what an index names, and how it is read and written."""
+"""x[...] and x[...] = value: what an index names, and how it is read and written.
+
+>>> x = tt.arange(6).reshape(2, 3)
+>>> x[0].tolist(), x[:, -1].tolist(), x[x > 3].tolist()
+([0, 1, 2], [2, 5], [4, 5])
+>>> x[1, 1:] = 0
+>>> x.tolist()
+[[0, 1, 2], [3, 0, 0]]
+"""
 
 from __future__ import annotations
 
@@ -248,13 +256,25 @@ def get_item(x: Tensor, index: Any) -> Tensor:
     Raises:
         OutOfRangeError: for an element that does not exist, or a mask that does not fit.
         DTypeError: for an index of another type.
+        ArgumentError: for a slice whose step is not positive.
+        ShapeError: for a result of more than 8 dimensions.
     """
     y, picks = _view_of(x, index)
     return _places(y, picks).read() if picks else y
 
 
 def set_item(x: Tensor, index: Any, value: Any) -> None:
-    """x[index] = value: only the elements that get_item gives are touched."""
+    """x[index] = value, as PyTorch has it: it writes only the elements that :func:`get_item` gives.
+
+    Args:
+        value: a tensor, array or number whose shape broadcasts to that of ``x[index]``.
+
+    Raises:
+        OutOfRangeError, DTypeError, ArgumentError: for an index, as :func:`get_item`.
+        ShapeError: for a value that does not broadcast.
+        NumberError: for a number that the type of x does not hold.
+        TapeStateError: for a value whose gradient would be lost.
+    """
     y, picks = _view_of(x, index)
     src = source(value, x, "index")
     if not picks:

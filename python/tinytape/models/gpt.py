@@ -27,6 +27,7 @@ from ..nn import functional as F
 from ..nn.linear import add_projection
 from ..random import Generator
 from ..tensor import Tensor
+from .spec import ModelSpec
 
 INIT_STD = 0.02
 
@@ -220,3 +221,6 @@ class GPT(Module):
             config.width // config.heads,
             dtype=self.head.weight.dtype,
         )
+
+
+SPEC = ModelSpec("gpt", GPTConfig, GPT, PRESETS)

@@ -1,4 +1,9 @@
-"""Layers: one file per family, with PyTorch's names, defaults and initialisation."""
+"""Layers: one file per family, with PyTorch's names, defaults and initialisation.
+
+>>> model = tt.nn.Sequential(tt.nn.Linear(3, 8), tt.nn.GELU(), tt.nn.Linear(8, 2))
+>>> model(tt.zeros(5, 3)).shape
+(5, 2)
+"""
 
 from . import functional, init, utils
 from .activation import GELU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh

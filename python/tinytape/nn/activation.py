@@ -1,4 +1,8 @@
-"""Activations as layers."""
+"""Activations as layers.
+
+>>> tt.nn.ReLU()(tt.tensor([-1.0, 2.0])).tolist()
+[0.0, 2.0]
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from .module import Module
 
 
 class GELU(Module):
-    """x * Phi(x) (Hendrycks and Gimpel 2016).
+    """x * Phi(x) (Hendrycks and Gimpel 2016); as ``torch.nn.GELU``.
 
     Args:
         approximate: "none" for the error function, "tanh" for the paper's approximation.
@@ -29,7 +33,7 @@ class GELU(Module):
 
 
 class Tanh(Module):
-    """tanh(x)."""
+    """tanh(x); as ``torch.nn.Tanh``."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape -> the same shape."""
@@ -37,7 +41,7 @@ class Tanh(Module):
 
 
 class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)); as ``torch.nn.Sigmoid``."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape -> the same shape."""
@@ -45,7 +49,7 @@ class Sigmoid(Module):
 
 
 class _InPlace(Module):
-    """What ReLU and SiLU share: PyTorch's ``inplace``, not supported; True raises."""
+    """The base of ReLU and SiLU: PyTorch's ``inplace=True`` raises ArgumentError."""
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -53,7 +57,7 @@ class _InPlace(Module):
 
 
 class ReLU(_InPlace):
-    """The larger of x and 0."""
+    """The larger of x and 0; as ``torch.nn.ReLU``, without ``inplace``."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape -> the same shape."""
@@ -61,7 +65,10 @@ class ReLU(_InPlace):
 
 
 class SiLU(_InPlace):
-    """x * sigmoid(x), also called swish (Elfwing et al. 2017; Ramachandran et al. 2017)."""
+    """x * sigmoid(x), also called swish (Elfwing et al. 2017; Ramachandran et al. 2017).
+
+    As ``torch.nn.SiLU``, without ``inplace``.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape -> the same shape."""
@@ -85,7 +92,7 @@ class Softplus(Module):
 
 
 class _AlongDim(Module):
-    """What Softmax and LogSoftmax share. Here the axis must be named; PyTorch only warns."""
+    """The base of Softmax and LogSoftmax. Here the axis must be named; PyTorch only warns."""
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
@@ -98,7 +105,10 @@ class _AlongDim(Module):
 
 
 class Softmax(_AlongDim):
-    """exp(x) / sum(exp(x)) along ``dim``."""
+    """exp(x) / sum(exp(x)) along ``dim``.
+
+    As ``torch.nn.Softmax``, but ``dim`` must be given: without it an ArgumentError is raised.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape -> the same shape."""
@@ -106,7 +116,10 @@ class Softmax(_AlongDim):
 
 
 class LogSoftmax(_AlongDim):
-    """x - log(sum(exp(x))) along ``dim``."""
+    """x - log(sum(exp(x))) along ``dim``.
+
+    As ``torch.nn.LogSoftmax``, but ``dim`` must be given: without it an ArgumentError is raised.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape -> the same shape."""

@@ -1,4 +1,15 @@
-"""Causal multi-head self-attention (Vaswani et al. 2017) and its key/value cache."""
+"""Causal multi-head self-attention (Vaswani et al. 2017) and its key/value cache.
+
+>>> attention = tt.nn.CausalSelfAttention(16, 4)
+>>> attention(tt.zeros(2, 5, 16)).shape
+(2, 5, 16)
+>>> cache = tt.nn.KVCache(layers=1, batch_size=2, heads=4, context=8, head_dim=4)
+>>> with tt.no_grad():
+...     y = attention(tt.zeros(2, 3, 16), cache)
+>>> cache.advance(3)
+>>> y.shape, cache.length
+((2, 3, 16), 3)
+"""
 
 from __future__ import annotations
 
@@ -17,6 +28,9 @@ from .module import Module
 
 class KVCache:
     """Keys and values of the tokens seen so far, for every layer, in memory taken once.
+
+    Decoding with such a cache is described by Pope et al., "Efficiently Scaling Transformer
+    Inference" (2022).
 
     Args:
         layers: how many attention layers share the cache.
@@ -48,7 +62,11 @@ class KVCache:
         self.length = 0
 
     def reserve(self, batch_size: int, n: int) -> None:
-        """Raise ValueError unless ``n`` more tokens of ``batch_size`` sequences fit."""
+        """Check that ``n`` more tokens of ``batch_size`` sequences fit.
+
+        Raises:
+            ArgumentError: (a ValueError) when they do not.
+        """
         if batch_size != self.batch_size:
             raise ArgumentError(
                 f"KVCache: made for batch size {self.batch_size}, got a batch of {batch_size}"
@@ -70,6 +88,11 @@ class KVCache:
 
 class CausalSelfAttention(Module):
     """Each position attends to itself and to those before it.
+
+    The attention of Vaswani et al. (2017), masked; PyTorch has no layer for it.
+
+    Raises:
+        ArgumentError: when heads does not divide width, or a probability is outside [0, 1].
 
     Args:
         width: C, a multiple of ``heads``.

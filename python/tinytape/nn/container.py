@@ -1,4 +1,9 @@
-"""Containers of modules."""
+"""Containers of modules.
+
+>>> layers = tt.nn.ModuleList([tt.nn.Linear(2, 2), tt.nn.Tanh()])
+>>> len(layers), type(layers[1]).__name__
+(2, 'Tanh')
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from .module import Module
 
 
 class _Numbered(Module):
-    """Modules under the names "0", "1", ...; what Sequential and ModuleList share."""
+    """The base of Sequential and ModuleList: modules under the names "0", "1", ..."""
 
     _modules: dict[str, Module]  # type: ignore[assignment]  # never None here
 
@@ -57,7 +62,7 @@ class _Numbered(Module):
 
 
 class ModuleList(_Numbered):
-    """A list of modules; it has no forward of its own."""
+    """A list of modules without a forward of its own; as ``torch.nn.ModuleList``."""
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
@@ -69,6 +74,8 @@ class ModuleList(_Numbered):
 
 class Sequential(_Numbered):
     """Modules called one after another, each on the last one's result.
+
+    As ``torch.nn.Sequential``.
 
     Args:
         *args: modules, or one OrderedDict name -> module.

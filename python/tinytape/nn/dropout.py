@@ -1,4 +1,9 @@
-"""Dropout (Srivastava et al. 2014)."""
+"""Dropout (Srivastava et al. 2014).
+
+>>> layer = tt.nn.Dropout(0.5).eval()
+>>> layer(tt.ones(3)).tolist()
+[1.0, 1.0, 1.0]
+"""
 
 from __future__ import annotations
 
@@ -12,11 +17,16 @@ from .module import Module
 class Dropout(Module):
     """In training, zeroes each element with probability p and scales the rest by 1 / (1 - p).
 
+    As ``torch.nn.Dropout``, without ``inplace``.
+
     Args:
         p: probability, in [0, 1].
         inplace: not supported; True raises.
-        generator: draws the masks; ``tt.default_generator`` unless told. Whoever saves a run saves
-            this generator's ``get_state()``: the masks go on from there.
+        generator: draws the masks; ``tt.default_generator`` by default. To resume a run with the
+            same masks, save and restore this generator's ``get_state()``.
+
+    Raises:
+        ArgumentError: for p outside [0, 1], or inplace=True.
     """
 
     def __init__(

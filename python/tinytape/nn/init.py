@@ -1,7 +1,12 @@
-"""Initial values, drawn in place.
+"""Initial values, drawn in place, with the names of ``torch.nn.init``.
 
-Every function takes ``generator`` (``tt.default_generator`` unless told), leaves no trace on the
-tape and returns its tensor.
+Every function takes ``generator`` (``tt.default_generator`` by default), records nothing and
+returns its tensor.
+
+>>> weight = tt.zeros(4, 3)
+>>> bound = (6 / (3 + 4)) ** 0.5
+>>> tt.nn.init.xavier_uniform_(weight).abs().max().item() <= bound
+True
 """
 
 from __future__ import annotations
@@ -17,36 +22,50 @@ from ..tensor import Tensor
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    """Fill from U[a, b)."""
+    """Fill a tensor of any shape from U[a, b); as ``torch.nn.init.uniform_``."""
     return fill_random_(tensor, UNIFORM, a, b, generator)
 
 
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    """Fill from N(mean, std^2)."""
+    """Fill a tensor of any shape from N(mean, std^2); as ``torch.nn.init.normal_``.
+
+    Raises:
+        ArgumentError: for a negative std.
+    """
     if not std >= 0.0:
         raise ArgumentError(f"normal_: expected std >= 0, got {std}")
     return fill_random_(tensor, NORMAL, mean, std, generator)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Fill with one value."""
+    """Fill a tensor of any shape with one value; as ``torch.nn.init.constant_``."""
     return tensor.fill_(val)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Fill with 0."""
+    """Fill a tensor of any shape with 0; as ``torch.nn.init.zeros_``."""
     return tensor.zero_()
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Fill with 1."""
+    """Fill a tensor of any shape with 1; as ``torch.nn.init.ones_``."""
     return tensor.fill_(1.0)
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """Factor that keeps the variance through a nonlinearity; ``param`` is leaky_relu's slope."""
+    """The factor that keeps the variance through a nonlinearity.
+
+    As ``torch.nn.init.calculate_gain``.
+
+    Args:
+        nonlinearity: "linear", "sigmoid", "tanh", "relu" or "leaky_relu"; PyTorch has more.
+        param: leaky_relu's slope below zero, 0.01 by default.
+
+    Raises:
+        ArgumentError: for another nonlinearity.
+    """
     if nonlinearity in ("linear", "sigmoid"):
         return 1.0
     if nonlinearity == "tanh":
@@ -77,12 +96,17 @@ def kaiming_uniform_(
 ) -> Tensor:
     """Fill from U(-k, k), k = gain * sqrt(3 / fan) (He et al. 2015).
 
+    As ``torch.nn.init.kaiming_uniform_``.
+
     Args:
         tensor: weight of shape (out, in, ...).
         a: slope of leaky_relu below zero.
         mode: "fan_in" or "fan_out".
         nonlinearity: see :func:`calculate_gain`.
         generator: draws the values.
+
+    Raises:
+        ArgumentError: for another mode or nonlinearity, or a tensor of fewer than 2 dimensions.
     """
     if mode not in ("fan_in", "fan_out"):
         raise ArgumentError(f"kaiming_uniform_: expected mode fan_in or fan_out, got {mode!r}")
@@ -96,7 +120,13 @@ def kaiming_uniform_(
 def xavier_uniform_(
     tensor: Tensor, gain: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    """Fill from U(-k, k), k = gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
+    """Fill from U(-k, k), k = gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010).
+
+    As ``torch.nn.init.xavier_uniform_``. The tensor has the shape (out, in, ...).
+
+    Raises:
+        ArgumentError: for a tensor of fewer than 2 dimensions.
+    """
     if 0 in tensor.shape:
         return tensor
     bound = gain * math.sqrt(6.0 / sum(_fans("xavier_uniform_", tensor)))

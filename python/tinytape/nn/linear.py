@@ -1,4 +1,9 @@
-"""Affine layers."""
+"""Affine layers.
+
+>>> layer = tt.nn.Linear(3, 2)
+>>> layer.weight.shape, layer.bias.shape, layer(tt.zeros(5, 3)).shape
+((2, 3), (2,), (5, 2))
+"""
 
 from __future__ import annotations
 
@@ -17,18 +22,20 @@ from .parameter import Parameter
 
 
 class Identity(Module):
-    """Returns its input; takes and ignores any arguments."""
+    """Returns its input; takes and ignores any arguments. As ``torch.nn.Identity``."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
     def forward(self, input: Tensor) -> Tensor:
-        """``input`` itself."""
+        """``input`` itself, of any shape."""
         return input
 
 
 class Linear(Module):
     """y = x W^T + b.
+
+    As ``torch.nn.Linear``, with its initialisation.
 
     Args:
         in_features: size of the last axis of x.
@@ -37,6 +44,9 @@ class Linear(Module):
         device: None or the CPU.
         dtype: of the parameters; float32 unless told.
         generator: draws the initial values; ``tt.default_generator`` unless told.
+
+    Raises:
+        ArgumentError: for a device other than the CPU.
 
     Parameters: ``weight`` (out_features, in_features) and ``bias`` (out_features,), both from
     U(-k, k) with k = 1 / sqrt(in_features).

@@ -1,4 +1,9 @@
-"""Losses as layers. What their arguments mean is told where the functions of the same name are."""
+"""Losses as layers. The functions of the same name in ``nn.functional`` explain the arguments.
+
+>>> loss = tt.nn.MSELoss()(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0]))
+>>> loss.item()
+2.0
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from .module import Module
 
 
 class _Loss(Module):
-    """What all losses share: the reduction; and the two arguments that PyTorch deprecated."""
+    """The base of all losses: the reduction, and the two arguments that PyTorch deprecated."""
 
     def __init__(
         self, size_average: None = None, reduce: None = None, reduction: str = "mean"
@@ -28,6 +33,8 @@ class _Loss(Module):
 
 class CrossEntropyLoss(_Loss):
     """Negative log likelihood in nats of classes under softmax(input).
+
+    As ``torch.nn.CrossEntropyLoss``.
 
     Args:
         weight: of each class, (C,); a buffer.
@@ -68,6 +75,8 @@ class CrossEntropyLoss(_Loss):
 class NLLLoss(_Loss):
     """Negative log likelihood of classes, for an input of logarithms of probabilities.
 
+    As ``torch.nn.NLLLoss``.
+
     Args:
         weight: of each class, (C,); a buffer.
         size_average, reduce: deprecated in PyTorch; leave them out.
@@ -99,6 +108,8 @@ class NLLLoss(_Loss):
 class MSELoss(_Loss):
     """(input - target)^2.
 
+    As ``torch.nn.MSELoss``.
+
     Args:
         size_average, reduce: deprecated in PyTorch; leave them out.
         reduction: "mean", "sum" or "none".
@@ -111,6 +122,8 @@ class MSELoss(_Loss):
 
 class BCEWithLogitsLoss(_Loss):
     """Negative log likelihood in nats of two classes, for logits of the second one.
+
+    As ``torch.nn.BCEWithLogitsLoss``.
 
     Args:
         weight: of the elements, broadcast; a buffer.

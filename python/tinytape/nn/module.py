@@ -2,6 +2,19 @@
 
 Assigning a Parameter, a Module, or (after ``register_buffer``) a Tensor to an attribute registers
 it, as in PyTorch. Hooks, devices and lazy modules are left out.
+
+>>> class Twice(tt.nn.Module):
+...     def __init__(self):
+...         super().__init__()
+...         self.layer = tt.nn.Linear(2, 2, bias=False)
+...
+...     def forward(self, x):
+...         return self.layer(self.layer(x))
+>>> model = Twice()
+>>> [(name, p.shape) for name, p in model.named_parameters()]
+[('layer.weight', (2, 2))]
+>>> model(tt.zeros(1, 2)).tolist()
+[[0.0, 0.0]]
 """
 
 from __future__ import annotations
@@ -23,7 +36,10 @@ _TABLES = ("_parameters", "_buffers", "_modules")
 
 
 class Module:
-    """Base class of all layers. A subclass calls ``super().__init__()`` and gives ``forward``."""
+    """Base class of all layers. A subclass calls ``super().__init__()`` and gives ``forward``.
+
+    As ``torch.nn.Module``.
+    """
 
     training: bool
     _parameters: dict[str, Parameter | None]
@@ -47,7 +63,12 @@ class Module:
     # --- registration ---------------------------------------------------------------------------
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Add a parameter; None reserves the name and is left out of ``state_dict``."""
+        """Add a parameter; None reserves the name and is left out of ``state_dict``.
+
+        Raises:
+            KeyError: for a name with a dot, an empty one, or one that is another attribute.
+            AttributeError: when ``super().__init__()`` was not called.
+        """
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
                 f"register_parameter: expected a Parameter or None for {name!r}, "
@@ -62,6 +83,10 @@ class Module:
             name: attribute name.
             tensor: the buffer; None reserves the name.
             persistent: whether ``state_dict`` holds it.
+
+        Raises:
+            KeyError: for a name with a dot, an empty one, or one that is another attribute.
+            AttributeError: when ``super().__init__()`` was not called.
         """
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
@@ -75,7 +100,12 @@ class Module:
             self._non_persistent_buffers.add(name)
 
     def register_module(self, name: str, module: Module | None) -> None:
-        """Add a submodule."""
+        """Add a submodule.
+
+        Raises:
+            KeyError: for a name with a dot, an empty one, or one that is another attribute.
+            AttributeError: when ``super().__init__()`` was not called.
+        """
         if module is not None and not isinstance(module, Module):
             raise TypeError(
                 f"register_module: expected a Module or None for {name!r}, "
@@ -177,7 +207,7 @@ class Module:
         return (module for _, module in named)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules right below."""
+        """The direct submodules, with their names."""
         seen: set[Module] = set()
         for name, module in self._modules.items():
             if module is not None and module not in seen:
@@ -185,7 +215,7 @@ class Module:
                 yield name, module
 
     def children(self) -> Iterator[Module]:
-        """The modules right below."""
+        """The direct submodules."""
         return (module for _, module in self.named_children())
 
     def named_parameters(
@@ -253,6 +283,9 @@ class Module:
         The tensors are detached but share memory with the module, as in PyTorch: later updates
         show in them. ``keep_vars`` gives the Parameters themselves. PyTorch's ``destination`` may
         be None.
+
+        Raises:
+            ArgumentError: for a ``destination`` that is not None.
         """
         refuse_others("state_dict", options, "destination")
         entries = self._state_entries(prefix)
@@ -284,6 +317,7 @@ class Module:
             TypeError: ``state_dict`` is no mapping.
             StateDictError: (a RuntimeError) listing everything that is missing, unexpected (with
                 ``strict``), or of another shape or kind. Nothing has changed then.
+            ArgumentError: for assign=True.
         """
         refuse_others("load_state_dict", {"assign": assign}, "assign")
         if not isinstance(state_dict, Mapping):
@@ -295,7 +329,11 @@ class Module:
     # --- modes ----------------------------------------------------------------------------------
 
     def train(self: M, mode: bool = True) -> M:
-        """Set training mode here and below; returns self."""
+        """Set training mode here and below; returns self.
+
+        Raises:
+            ArgumentError: for a mode that is not a bool.
+        """
         if not isinstance(mode, bool):
             raise ArgumentError(f"train: expected mode True or False, got {mode!r}")
         for module in self.modules():

@@ -1,4 +1,8 @@
-"""Normalisation layers."""
+"""Normalisation layers.
+
+>>> tt.nn.LayerNorm(2)(tt.tensor([[1.0, 3.0]])).round(decimals=2).tolist()
+[[-1.0, 1.0]]
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from .parameter import Parameter
 
 
 class _Normalization(Module):
-    """What the layers share: the sizes of the last axes, and a weight of that shape, or none."""
+    """The base of both layers: the sizes of the last axes, and a weight of that shape, or none."""
 
     def __init__(
         self,
@@ -33,7 +37,7 @@ class _Normalization(Module):
         )
 
     def reset_parameters(self) -> None:
-        """As in the beginning: ones, and zeros for a bias."""
+        """Set the initial values again: ones, and zeros for a bias."""
         if self.weight is not None:
             self.weight.fill_(1.0)
 
@@ -45,6 +49,11 @@ class _Normalization(Module):
 
 class LayerNorm(_Normalization):
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axes (Ba et al. 2016).
+
+    As ``torch.nn.LayerNorm``.
+
+    Raises:
+        ArgumentError: for a device other than the CPU.
 
     Args:
         normalized_shape: sizes of the last axes, or the size of the last one.
@@ -86,6 +95,11 @@ class LayerNorm(_Normalization):
 
 class RMSNorm(_Normalization):
     """x / sqrt(mean(x^2) + eps) * weight over the last axes (Zhang and Sennrich 2019).
+
+    As ``torch.nn.RMSNorm``.
+
+    Raises:
+        ArgumentError: for a device other than the CPU.
 
     Args:
         normalized_shape: sizes of the last axes, or the size of the last one.

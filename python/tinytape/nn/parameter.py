@@ -1,8 +1,14 @@
-"""Parameter: a tensor that a module trains."""
+"""Parameter: a tensor that a module trains.
+
+>>> weight = tt.nn.Parameter(tt.zeros(2))
+>>> weight.requires_grad, weight.is_leaf
+(True, True)
+"""
 
 from __future__ import annotations
 
 from .._ffi import check, lib
+from .._shapes import shapes_only
 from ..autograd.hooks import hooks_of
 from ..dtypes import dtype
 from ..tensor import Tensor
@@ -10,6 +16,8 @@ from ..tensor import Tensor
 
 class Parameter(Tensor):
     """A leaf that wants a gradient, and that a Module registers when it is assigned to it.
+
+    As ``torch.nn.Parameter``, but its data is always copied.
 
     Args:
         data: its values are copied into memory that is counted as parameters.
@@ -30,9 +38,10 @@ class Parameter(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: expected a Tensor, got {type(data).__name__}")
         context = data._context
-        self: Parameter = context.make(
-            lib.tt_copy_to_pool, data._handle, lib.TT_POOL_PARAM, cls=cls
-        )
+        if shapes_only.active:
+            self: Parameter = context.make(lib.tt_detach, data._handle, cls=cls)
+        else:
+            self = context.make(lib.tt_copy_to_pool, data._handle, lib.TT_POOL_PARAM, cls=cls)
         self.name = None
         self.requires_grad_(requires_grad)
         return self

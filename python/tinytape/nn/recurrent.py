@@ -1,4 +1,10 @@
-"""Long short-term memory (Hochreiter and Schmidhuber 1997), over sequences and step by step."""
+"""Long short-term memory (Hochreiter and Schmidhuber 1997), over sequences and step by step.
+
+>>> lstm = tt.nn.LSTM(3, 4, num_layers=2)
+>>> output, (h, c) = lstm(tt.zeros(5, 1, 3))
+>>> output.shape, h.shape
+((5, 1, 4), (2, 1, 4))
+"""
 
 from __future__ import annotations
 
@@ -55,6 +61,11 @@ def _initial(name: str, hx: State | None, shape: tuple[int, ...], input: Tensor)
 class LSTMCell(Module):
     """One step of an LSTM: see :func:`tinytape.nn.functional.lstm`.
 
+    As ``torch.nn.LSTMCell``.
+
+    Raises:
+        ArgumentError: for a device other than the CPU.
+
     Args:
         input_size: I.
         hidden_size: H.
@@ -101,6 +112,7 @@ class LSTMCell(Module):
 
         Raises:
             ShapeError: where the shapes do not fit.
+            ArgumentError: for an hx that is no pair.
         """
         _check_input("LSTMCell", input, (1, 2), self.input_size)
         state = _initial("LSTMCell", hx, (*input.shape[:-1], self.hidden_size), input)
@@ -113,6 +125,12 @@ class LSTMCell(Module):
 
 class LSTM(Module):
     """Layers of LSTM over a sequence, each reading the outputs of the one below.
+
+    As ``torch.nn.LSTM``, in one direction and without projections.
+
+    Raises:
+        ArgumentError: for a number of layers below 1, a dropout outside [0, 1], or an option that
+            is not supported.
 
     Args:
         input_size: I.
@@ -200,6 +218,7 @@ class LSTM(Module):
 
         Raises:
             ShapeError: where the shapes do not fit.
+            ArgumentError: for an hx that is no pair.
         """
         _check_input("LSTM", input, (2, 3), self.input_size)
         batched = input.ndim == 3

@@ -1,4 +1,9 @@
-"""Layers that look rows up."""
+"""Layers that look rows up.
+
+>>> table = tt.nn.Embedding(10, 4)
+>>> table(tt.tensor([[1, 2, 3]])).shape
+(1, 3, 4)
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,11 @@ from .parameter import Parameter
 
 class Embedding(Module):
     """A table of ``num_embeddings`` rows, looked up by number.
+
+    As ``torch.nn.Embedding``, without the options below.
+
+    Raises:
+        ArgumentError: for an option that is not supported.
 
     Args:
         num_embeddings: rows.
@@ -63,7 +73,11 @@ class Embedding(Module):
         init.normal_(self.weight, generator=generator)
 
     def forward(self, input: Tensor) -> Tensor:
-        """int64 (...) -> (..., embedding_dim). IndexError for a number outside the table."""
+        """int64 (...) -> (..., embedding_dim).
+
+        Raises:
+            IndexError: for a number outside the table.
+        """
         return F.embedding(input, self.weight)
 
     def extra_repr(self) -> str:

@@ -1,4 +1,11 @@
-"""Loading of saved state: everything is compared first, and assigned only when all of it fits."""
+"""Loading of saved state: everything is compared first, and assigned only when all of it fits.
+
+>>> layer = tt.nn.Linear(2, 1)
+>>> layer.load_state_dict({"weight": tt.zeros(1, 2), "bias": tt.zeros(1)})
+<All keys matched successfully>
+>>> layer.load_state_dict({"weight": tt.zeros(1, 2)}, strict=False)
+IncompatibleKeys(missing_keys=['bias'], unexpected_keys=[])
+"""
 
 from __future__ import annotations
 
@@ -16,7 +23,7 @@ MOST_COUNT = 1 << 53
 
 
 class StateDictError(TinytapeError, RuntimeError, ValueError):
-    """A state that does not fit. PyTorch: RuntimeError in modules, ValueError in optimisers."""
+    """A state that does not fit. In PyTorch modules raise RuntimeError, optimisers ValueError."""
 
 
 def misfit(name: str, target: Tensor, value: Any) -> tuple[str | None, Array]:
@@ -36,12 +43,12 @@ def misfit(name: str, target: Tensor, value: Any) -> tuple[str | None, Array]:
 
 
 def assign(target: Tensor, array: Array) -> None:
-    """Overwrite a leaf with what :func:`misfit` found to fit."""
+    """Overwrite a leaf with an array that :func:`misfit` accepted."""
     target.copy_(array)
 
 
 class IncompatibleKeys(NamedTuple):
-    """What ``load_state_dict(strict=False)`` left out."""
+    """The names that ``load_state_dict(strict=False)`` left out."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -58,7 +65,11 @@ class IncompatibleKeys(NamedTuple):
 def load(
     who: str, own: Mapping[str, Tensor], state_dict: Mapping[str, Any], strict: bool
 ) -> IncompatibleKeys:
-    """Overwrite what a module has by the values of the same names; for ``load_state_dict``."""
+    """Overwrite a module's tensors by the values of the same names; for ``load_state_dict``.
+
+    Raises:
+        StateDictError: listing all that is missing, unexpected or does not fit.
+    """
     missing = [name for name in own if name not in state_dict]
     unexpected = [name for name in state_dict if name not in own]
     problems: list[str] = []

@@ -1,4 +1,11 @@
-"""The tables of a Module, and what is remembered of them."""
+"""The tables of a Module: its parameters, buffers or submodules, by name.
+
+>>> layer = tt.nn.Linear(2, 1)
+>>> list(layer._parameters)
+['weight', 'bias']
+>>> layer._parameters["bias"] is layer.bias
+True
+"""
 
 from __future__ import annotations
 
@@ -18,8 +25,8 @@ _MISSING = object()
 class Table(dict[str, Any]):
     """Parameters, buffers or submodules of a module, by name.
 
-    Each entry is also an ordinary attribute of the module, in its ``__dict__``: ``__getattr__``,
-    which is asked when a look-up has failed, takes ten times as long.
+    Each entry is also an ordinary attribute of the module, in its ``__dict__``: Python calls
+    ``__getattr__`` only after an ordinary look-up has failed, which takes ten times as long.
     """
 
     __slots__ = ("_module",)

@@ -1,4 +1,11 @@
-"""Helpers on lists of parameters."""
+"""Helpers on lists of parameters.
+
+>>> weight = tt.nn.Parameter(tt.zeros(2))
+>>> weight.grad = tt.tensor([3.0, 4.0])
+>>> norm = tt.nn.utils.clip_grad_norm_([weight], max_norm=1.0)
+>>> norm.item(), weight.grad.norm().item() <= 1
+(5.0, True)
+"""
 
 from __future__ import annotations
 
@@ -24,6 +31,8 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Scale all gradients by min(1, max_norm / (norm + 1e-6)) (Pascanu et al. 2013).
 
+    As ``torch.nn.utils.clip_grad_norm_``.
+
     Args:
         parameters: those without a gradient are skipped; the gradients have one dtype.
         max_norm: bound for the norm of all gradients together.
@@ -36,6 +45,7 @@ def clip_grad_norm_(
 
     Raises:
         NonFiniteError: with ``error_if_nonfinite``. No gradient has changed then.
+        ArgumentError: for foreach=True.
     """
     refuse_others("clip_grad_norm_", {"foreach": foreach}, "foreach")
     params = [parameters] if isinstance(parameters, Tensor) else parameters

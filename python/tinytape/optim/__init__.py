@@ -1,4 +1,12 @@
-"""Optimisers and learning-rate schedules with PyTorch's names, defaults and meaning."""
+"""Optimisers and learning-rate schedules with PyTorch's names, defaults and meaning.
+
+>>> weight = tt.nn.Parameter(tt.tensor([1.0]))
+>>> optimizer = tt.optim.SGD([weight], lr=0.5)
+>>> (weight * weight).sum().backward()
+>>> optimizer.step()
+>>> weight.tolist()
+[0.0]
+"""
 
 from . import lr_scheduler
 from .adam import Adam

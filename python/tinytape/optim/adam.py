@@ -1,4 +1,12 @@
-"""Adam (Kingma and Ba 2015, algorithm 1), one fused kernel call per group."""
+"""Adam (Kingma and Ba 2015, algorithm 1), one fused kernel call per group.
+
+>>> weight = tt.nn.Parameter(tt.tensor([1.0]))
+>>> optimizer = tt.optim.Adam([weight], lr=0.25)
+>>> weight.sum().backward()
+>>> optimizer.step()
+>>> round(weight.item(), 4)
+0.75
+"""
 
 from __future__ import annotations
 
@@ -16,8 +24,9 @@ from .optimizer import Group, Optimizer, Params
 class Adam(Optimizer):
     """Adam with PyTorch's signature; ``weight_decay`` is added to the gradient (L2).
 
-    The moments ``exp_avg``, ``exp_avg_sq`` and the count ``step`` of every parameter exist from
-    the start. A parameter without gradient is skipped and its ``step`` stays.
+    As ``torch.optim.Adam`` (Kingma and Ba 2015, algorithm 1), without ``amsgrad``. The moments
+    ``exp_avg``, ``exp_avg_sq`` and the count ``step`` of every parameter exist from the start. A
+    parameter without gradient is skipped and its ``step`` stays.
 
     Args:
         params: see :class:`Optimizer`.

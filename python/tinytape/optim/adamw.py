@@ -1,4 +1,12 @@
-"""AdamW: Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2)."""
+"""AdamW: Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
+
+>>> weight = tt.nn.Parameter(tt.tensor([1.0]))
+>>> optimizer = tt.optim.AdamW([weight], lr=0.5, weight_decay=0.5)
+>>> weight.grad = tt.zeros(1)
+>>> optimizer.step()
+>>> weight.tolist()
+[0.75]
+"""
 
 from __future__ import annotations
 
@@ -10,9 +18,10 @@ from .optimizer import Params
 
 
 class AdamW(Adam):
-    """Adam whose weight decay shrinks the weights by ``lr * weight_decay``, past the moments.
+    """Adam with decoupled weight decay: the weights shrink by ``lr * weight_decay`` in each step.
 
-    Arguments and errors are those of :class:`Adam`; ``weight_decay`` is 1e-2 unless told.
+    As ``torch.optim.AdamW`` (Loshchilov and Hutter 2019, algorithm 2), without ``amsgrad``.
+    Arguments and errors are those of :class:`Adam`; ``weight_decay`` is 1e-2 by default.
     """
 
     def __init__(

@@ -1,4 +1,11 @@
-"""Adam, with weights that forget along what they were given."""
+"""Adam, with weights that forget along their inputs.
+
+>>> layer = tt.nn.Linear(2, 1)
+>>> inputs = tt.optim.LayerInputs(layer)
+>>> optimizer = tt.optim.DeltaAdam(layer.named_parameters(), decay_rate=0.1, inputs=inputs)
+>>> layer(tt.ones(4, 2)).sum().backward()
+>>> optimizer.step()
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""Momentum that forgets along the gradients it was given."""
+"""Momentum that forgets along the gradients that it was given.
+
+>>> weight = tt.nn.Parameter(tt.zeros(1, 2))
+>>> optimizer = tt.optim.DeltaMomentum([weight], lr=0.5)
+>>> weight.grad = tt.tensor([[1.0, 0.0]])
+>>> optimizer.step()
+>>> weight.tolist()
+[[-0.5, 0.0]]
+"""
 
 from __future__ import annotations
 

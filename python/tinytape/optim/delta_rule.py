@@ -1,4 +1,15 @@
-"""The delta rule of Nested Learning, as printed: weights forget along what they were given."""
+"""The delta rule of Nested Learning, as printed: weights forget along their inputs.
+
+>>> layer = tt.nn.Linear(2, 1, bias=False)
+>>> layer.weight.copy_(tt.tensor([[1.0, 1.0]])).shape
+(1, 2)
+>>> inputs = tt.optim.LayerInputs(layer)
+>>> optimizer = tt.optim.DeltaRule([layer.weight], lr=0.0, decay_rate=0.5, inputs=inputs)
+>>> layer(tt.tensor([[1.0, 0.0]])).sum().backward()
+>>> optimizer.step()
+>>> layer.weight.tolist()
+[[0.5, 1.0]]
+"""
 
 from __future__ import annotations
 

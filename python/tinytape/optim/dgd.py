@@ -1,4 +1,11 @@
-"""Delta gradient descent: a step that follows from an objective for the weight as a memory."""
+"""Delta gradient descent: a step that follows from an objective for the weight as a memory.
+
+>>> layer = tt.nn.Linear(2, 1, bias=False)
+>>> inputs = tt.optim.LayerInputs(layer)
+>>> optimizer = tt.optim.DGD([layer.weight], lr=0.1, inputs=inputs)
+>>> layer(tt.ones(4, 2)).mean().backward()
+>>> optimizer.step()
+"""
 
 from __future__ import annotations
 
@@ -17,8 +24,8 @@ from .optimizer import Group, Optimizer, Params
 class DGD(Optimizer):
     """W <- W - lr' (erase_rate W C + G), with C = mean x x^T and lr' = lr / (1 + lr tr C).
 
-    Equations 56 and 57 of "Nested Learning" (Behrouz et al., arXiv 2512.24695). The weight is a
-    memory that is to answer x with u = -grad_y L, and not to go far from what it is:
+    Equations 56 and 57 of "Nested Learning" (Behrouz et al., 2025, arXiv 2512.24695). The weight is
+    a memory that is to answer x with u = -grad_y L, and not to go far from its value:
 
         W_next = argmin over V of  1/2 |V x - u|^2 + |V - W|^2 / (2 lr)
 

@@ -1,4 +1,12 @@
-"""What the layers of a model were given since the last step: x on average, and x x^T."""
+"""The inputs of a model's layers since the last step: the mean of x, and of x x^T.
+
+>>> layer = tt.nn.Linear(2, 1)
+>>> inputs = tt.optim.LayerInputs(layer)
+>>> sums = inputs.keep_mean(layer.weight)
+>>> y = layer(tt.tensor([[1.0, 2.0], [3.0, 4.0]]))
+>>> inputs.mean(layer.weight).tolist(), inputs.tokens(layer.weight)
+([2.0, 3.0], 2)
+"""
 
 from __future__ import annotations
 
@@ -27,17 +35,17 @@ class _Place(NamedTuple):
 
 
 class LayerInputs:
-    """The inputs of the linear and LSTM layers of a model, added up from step to step.
+    """The inputs of the linear and LSTM layers of a model, summed over the passes since a step.
 
-    An optimiser whose rule needs a layer's inputs beside its gradient takes one of these. In
-    forward passes in training mode, with gradients enabled, it counts the tokens (rows of x) and
-    adds up what the optimisers asked for: the sum of x, or the sum of x x^T. The input of
-    ``nn.Linear.weight`` and of ``weight_ih`` of an LSTM is x; that of ``weight_hh`` is h_(t-1),
-    the initial state included. The means are over all tokens since the optimiser's last step, so
-    gradients of several batches may be accumulated.
+    The delta rules of "Nested Learning" (Behrouz et al., NeurIPS 2025) need a layer's inputs beside
+    its gradient, and take one of these. In forward passes in training mode, with gradients enabled,
+    it counts the tokens (rows of x) and adds up what the optimisers asked for: the sum of x, or the
+    sum of x x^T. The input of ``nn.Linear.weight`` and of ``weight_ih`` of an LSTM is x; that of
+    ``weight_hh`` is h_(t-1), the initial state included. The means are over all tokens since the
+    optimiser's last step, so gradients of several batches may be accumulated.
 
-    The sums are of the parameter's dtype, made once, and part of the optimiser's state. A batch
-    whose gradients are thrown away should be thrown away here too: :meth:`reset`.
+    The sums are of the parameter's dtype, made once, and part of the optimiser's state. When the
+    gradients of a batch are thrown away, throw its inputs away too: :meth:`reset`.
 
     Args:
         model: its ``nn.Linear``, ``nn.LSTM`` and ``nn.LSTMCell`` layers are watched, on every
@@ -81,11 +89,19 @@ class LayerInputs:
     # --- what an optimiser asks for -------------------------------------------------------------
 
     def keep_mean(self, weight: Tensor) -> dict[str, Tensor]:
-        """From now on add up x for this weight; returns the sums, which are state."""
+        """From now on add up x for this weight; returns the sums, which are state.
+
+        Raises:
+            ArgumentError: for a tensor that is no weight of a watched layer.
+        """
         return self._keep(weight, "input_sum", (weight.shape[1],))
 
     def keep_moment(self, weight: Tensor) -> dict[str, Tensor]:
-        """From now on add up x x^T for this weight; returns the sums, which are state."""
+        """From now on add up x x^T for this weight; returns the sums, which are state.
+
+        Raises:
+            ArgumentError: for a tensor that is no weight of a watched layer.
+        """
         return self._keep(weight, "input_products", (weight.shape[1], weight.shape[1]))
 
     def mean(self, weight: Tensor) -> Tensor:
@@ -93,6 +109,7 @@ class LayerInputs:
 
         Raises:
             RuntimeError: no input was seen.
+            ArgumentError: the weight is not watched, or :meth:`keep_mean` was not called for it.
         """
         return self._sum(weight, "input_sum") * (1.0 / self._counted(weight))
 
@@ -101,15 +118,24 @@ class LayerInputs:
 
         Raises:
             RuntimeError: no input was seen.
+            ArgumentError: the weight is not watched, or :meth:`keep_moment` was not called for it.
         """
         return self._sum(weight, "input_products") * (1.0 / self._counted(weight))
 
     def tokens(self, weight: Tensor) -> int:
-        """How many rows of x were added up for this weight since the last :meth:`reset`."""
+        """How many rows of x were added up for this weight since the last :meth:`reset`.
+
+        Raises:
+            ArgumentError: the weight is not watched, or nothing was asked for it.
+        """
         return int(self._sum(weight, "tokens").item())
 
     def reset(self, weights: Iterable[Tensor] | None = None) -> None:
-        """Forget the inputs of these weights; of all of them unless told."""
+        """Forget the inputs of these weights, by default of all.
+
+        Raises:
+            ArgumentError: for a tensor that is no weight of a watched layer.
+        """
         places = (
             self._places.values()
             if weights is None
@@ -122,7 +148,12 @@ class LayerInputs:
     # --- what the layers tell -------------------------------------------------------------------
 
     def observe(self, weight: Tensor, input: Tensor) -> None:
-        """``weight`` (out, in) met ``input`` (..., in)."""
+        """Add up ``input`` (..., in), which ``weight`` (out, in) was multiplied with.
+
+        Raises:
+            DTypeError: when the model was converted after its optimiser was made.
+            ArgumentError: when nothing was asked for the weight.
+        """
         place = self._places.get(weight)
         if place is None or not place.sums or not place.layer.training:
             return

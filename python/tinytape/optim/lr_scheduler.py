@@ -3,12 +3,21 @@
 PyTorch multiplies the last rate by a ratio; after a resume such a product can differ in its last
 bit. Here every rate is computed from the base rate and the count alone, so a resumed run has the
 same bits. An "epoch" is one call of ``step()``, as in PyTorch; call it once per iteration or once
-per pass over the data, as suits.
+per pass over the data.
 
 A group may be added to the optimiser at any time. It keeps its ``lr`` until the next ``step()`` and
-goes on from there with the others: its base rate is the one from which the schedule would have led
-to that ``lr``. A LambdaLR, whose functions may be anything, takes the ``lr`` as the base rate. An
-``initial_lr`` that the group brings along is its base rate in any case.
+then follows the schedule with the others: its base rate is the one from which the schedule would
+have led to that ``lr``. A LambdaLR, whose functions may be anything, takes the ``lr`` as the base
+rate. A group that has an ``initial_lr`` has that as its base rate in any case.
+
+>>> optimizer = tt.optim.SGD([tt.zeros(1)], lr=1.0)
+>>> schedule = tt.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
+>>> rates = []
+>>> for _ in range(4):
+...     rates += schedule.get_last_lr()
+...     schedule.step()
+>>> rates
+[1.0, 1.0, 0.5, 0.5]
 """
 
 from __future__ import annotations
@@ -27,6 +36,8 @@ _UNSAVED = ("optimizer", "lr_lambdas", "schedulers")
 
 class LRScheduler:
     """Base class. A subclass gives ``lr_at(epoch)``, from ``base_lrs``, one for each group.
+
+    As ``torch.optim.lr_scheduler.LRScheduler``.
 
     Args:
         optimizer: its groups' ``lr`` is set, at once and at every ``step()``. The base rate of a
@@ -56,7 +67,7 @@ class LRScheduler:
         self.step()
 
     def lr_at(self, epoch: int) -> list[float]:
-        """The rate of each group after ``epoch`` calls of ``step()``."""
+        """The rate of each group after ``epoch`` calls of ``step()``. A subclass gives it."""
         raise NotImplementedError(f"{type(self).__name__}: lr_at is not implemented")
 
     def get_lr(self) -> list[float]:
@@ -130,6 +141,11 @@ class LRScheduler:
 class LambdaLR(LRScheduler):
     """base * lr_lambda(epoch).
 
+    As ``torch.optim.lr_scheduler.LambdaLR``.
+
+    Raises:
+        ArgumentError: for another number of functions than of groups.
+
     Args:
         lr_lambda: a function from the count to a factor, or one for each group. Functions are not
             part of the state. A group that comes later gets the function that all share; where
@@ -167,10 +183,10 @@ class LambdaLR(LRScheduler):
 
 
 class _Factor(LRScheduler):
-    """What the schedules share that multiply every base rate with one number."""
+    """The base of the schedules that multiply every base rate with one number."""
 
     def factor(self, epoch: int) -> float:
-        """That number."""
+        """The number that every base rate is multiplied with after ``epoch`` steps."""
         raise NotImplementedError(f"{type(self).__name__}: factor is not implemented")
 
     def lr_at(self, epoch: int) -> list[float]:
@@ -188,7 +204,11 @@ def _quotient(a: float, b: float, otherwise: float) -> float:
 
 
 class StepLR(_Factor):
-    """base * gamma ** (epoch // step_size)."""
+    """base * gamma ** (epoch // step_size); as ``torch.optim.lr_scheduler.StepLR``.
+
+    Raises:
+        ArgumentError: for a step_size below 1.
+    """
 
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
@@ -204,7 +224,13 @@ class StepLR(_Factor):
 
 
 class LinearLR(_Factor):
-    """base * a factor that goes from start_factor to end_factor in total_iters steps, and stays."""
+    """base * a factor that goes from start_factor to end_factor in total_iters steps, and stays.
+
+    As ``torch.optim.lr_scheduler.LinearLR``.
+
+    Raises:
+        ArgumentError: for a factor outside [0, 1], a start_factor of 0, or total_iters below 1.
+    """
 
     def __init__(
         self,
@@ -234,7 +260,10 @@ class LinearLR(_Factor):
 class CosineAnnealingLR(LRScheduler):
     """eta_min + (base - eta_min) * (1 + cos(pi * epoch / T_max)) / 2 (Loshchilov and Hutter 2017).
 
-    After ``T_max`` it rises again, as in PyTorch.
+    As ``torch.optim.lr_scheduler.CosineAnnealingLR``: after ``T_max`` it rises again.
+
+    Raises:
+        ArgumentError: for a T_max below 1.
     """
 
     def __init__(
@@ -260,9 +289,14 @@ class CosineAnnealingLR(LRScheduler):
 class SequentialLR(LRScheduler):
     """Schedules one after another: the next begins, at its own zero, at each milestone.
 
+    As ``torch.optim.lr_scheduler.SequentialLR``.
+
     Args:
         schedulers: made for the same optimiser; only their formulas are used, not their counts.
         milestones: increasing counts, one fewer than the schedules.
+
+    Raises:
+        ArgumentError: for milestones that are not so, or a schedule of another optimiser.
     """
 
     def __init__(
@@ -304,11 +338,16 @@ class SequentialLR(LRScheduler):
         return scheduler._base_of(lr, own_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Also the states of the schedules."""
+        """The state, with those of the schedules."""
         return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over a state and the schedules' states."""
+        """Take over a state and the schedules' states.
+
+        Raises:
+            StateDictError: the state belongs to another kind or number of schedules, or other
+                groups.
+        """
         self._check_state(state_dict)
         states = list(state_dict["schedulers"])
         if len(states) != len(self.schedulers):

@@ -1,4 +1,12 @@
-"""Muon: momentum whose matrix is made nearly orthogonal before it is applied."""
+"""Muon: momentum whose matrix is made nearly orthogonal before it is applied.
+
+>>> weight = tt.nn.Parameter(tt.eye(2))
+>>> optimizer = tt.optim.Muon([weight], lr=0.1, weight_decay=0.0)
+>>> weight.grad = tt.eye(2) * 5
+>>> optimizer.step()
+>>> 0.85 < weight[0, 0].item() < 0.95  # about 1 - lr, whatever the size of the gradient
+True
+"""
 
 from __future__ import annotations
 

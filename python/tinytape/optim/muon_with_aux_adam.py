@@ -1,4 +1,10 @@
-"""Muon for the matrices of hidden layers and AdamW for all the rest, as one optimiser."""
+"""Muon for the matrices of hidden layers and AdamW for all the rest, as one optimiser.
+
+>>> model = tt.nn.Sequential(tt.nn.Embedding(5, 4), tt.nn.Linear(4, 4), tt.nn.Linear(4, 5))
+>>> hidden = tt.optim.hidden_matrices(model, model[2])
+>>> [name for name, p in model.named_parameters() if p in hidden]
+['1.weight']
+"""
 
 from __future__ import annotations
 
@@ -22,8 +28,8 @@ _NO_OPTIONS = {"params", "param_names", "use_muon", "initial_lr"}
 class MuonWithAuxAdam(Muon, Adam):
     """Groups with ``use_muon`` are updated by :class:`Muon`, the others by :class:`AdamW`.
 
-    The interface is that of Jordan's reference implementation, with two optimisers in one, so that
-    one schedule, one ``zero_grad`` and one state serve a whole model:
+    The interface is that of Jordan's reference implementation (2024), with two optimisers in one,
+    so that one schedule, one ``zero_grad`` and one state serve a whole model:
 
         hidden = optim.hidden_matrices(model, model.head)
         named = list(model.named_parameters())
@@ -51,7 +57,11 @@ class MuonWithAuxAdam(Muon, Adam):
         Optimizer.__init__(self, param_groups, {})
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group: a dict with ``params``, ``use_muon`` and options of its rule."""
+        """Add a group: a dict with ``params``, ``use_muon`` and options of its rule.
+
+        Raises:
+            ArgumentError: (a ValueError) for a group that the constructor would refuse.
+        """
         if isinstance(param_group, dict):
             param_group = {**_defaults(self._rule(param_group) is Muon), **param_group}
         super().add_param_group(param_group)
@@ -89,14 +99,14 @@ def _defaults(use_muon: bool) -> dict[str, Any]:
 
 
 def hidden_matrices(model: Module, *ends: Module) -> dict[Tensor, int]:
-    """The parameters of a model that Muon is for, each with the ``row_blocks`` it is to have.
+    """The parameters of a model that Muon is for, each with its number of ``row_blocks``.
 
     Those are the weights of ``nn.Linear``, and of ``nn.LSTM`` and ``nn.LSTMCell``, which are four
-    matrices one above the other; that of the ``qkv`` of ``nn.CausalSelfAttention`` is three. They
-    are not the weights of embeddings, nor what an embedding shares, nor anything in ``ends``.
+    matrices one above the other; that of the ``qkv`` of ``nn.CausalSelfAttention`` is three. Left
+    out are the weights of embeddings, parameters that an embedding shares, and all of ``ends``.
 
     Args:
-        model: whose parameters are looked through.
+        model: the model.
         ends: modules whose matrices are not hidden: the output head.
 
     Raises:

@@ -1,8 +1,13 @@
 """The base of every optimiser: parameter groups, and state that is keyed by parameter name.
 
-State is created when a parameter is added, not at the first step, so a run saved before its first
-step resumes like any other; and it is found again by name, so a model whose parameters come in
-another order cannot be given its neighbour's moments.
+State is created when a parameter is added, not at the first step, so a run that was saved before
+its first step resumes like any other. It is found again by name, so the order of the parameters may
+change.
+
+>>> model = tt.nn.Linear(2, 1)
+>>> optimizer = tt.optim.Adam(model.named_parameters())
+>>> sorted(optimizer.state_dict()["state"])
+['bias', 'weight']
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ Group = dict[str, Any]
 
 class Optimizer:
     """Base class. A subclass gives ``_check_group``, ``_new_state`` and ``_update_group``.
+
+    As ``torch.optim.Optimizer``, but state exists from the start and is keyed by name.
 
     Args:
         params: Parameters, ``(name, Parameter)`` pairs as ``Module.named_parameters()`` gives
@@ -69,7 +76,12 @@ class Optimizer:
     # --- the public face ------------------------------------------------------------------------
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group: a dict with ``params`` (as in the constructor) and options of its own."""
+        """Add a group: a dict with ``params`` (as in the constructor) and options of its own.
+
+        Raises:
+            ArgumentError: (a ValueError) for a parameter given twice or that is no leaf, or a bad
+                option.
+        """
         if not isinstance(param_group, dict):
             raise TypeError(
                 f"{self._who}.add_param_group: expected a dict, got {type(param_group).__name__}"

@@ -1,4 +1,13 @@
-"""Stochastic gradient descent with momentum (Sutskever et al. 2013, in PyTorch's form)."""
+"""Stochastic gradient descent with momentum (Sutskever et al. 2013, in PyTorch's form).
+
+>>> weight = tt.nn.Parameter(tt.tensor([1.0]))
+>>> optimizer = tt.optim.SGD([weight], lr=0.5, momentum=0.5)
+>>> for _ in range(2):
+...     weight.grad = tt.ones(1)
+...     optimizer.step()
+>>> weight.tolist()  # 1 - 0.5 * 1 - 0.5 * (0.5 * 1 + 1)
+[-0.25]
+"""
 
 from __future__ import annotations
 
@@ -16,14 +25,14 @@ from .optimizer import Group, Optimizer, Params
 class SGD(Optimizer):
     """SGD with PyTorch's signature.
 
-    With momentum, the buffer is the gradient at a parameter's first update and
-    ``momentum * buffer + (1 - dampening) * grad`` at later ones; it exists from the start.
+    As ``torch.optim.SGD``. With momentum, the buffer is the gradient at a parameter's first update
+    and ``momentum * buffer + (1 - dampening) * grad`` at later ones; it exists from the start.
 
     Args:
         params: see :class:`Optimizer`.
         lr: learning rate.
         momentum: decay of the buffer; 0 keeps none.
-        dampening: share of the gradient that the buffer does not take.
+        dampening: the fraction of the gradient that the buffer does not take.
         weight_decay: L2 coefficient, added to the gradient.
         nesterov: look ahead along the buffer; needs momentum and no dampening.
         maximize: go up instead of down.

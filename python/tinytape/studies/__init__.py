@@ -1,4 +1,10 @@
-"""Studies: one question, several configurations, several seeds, each a training run of its own."""
+"""Studies: one question, several configurations, several seeds, each a training run of its own.
+
+>>> from tinytape.studies import STUDIES
+>>> study = STUDIES["delta"]
+>>> study.question, len(study.variants)
+('What do delta rules buy?', 8)
+"""
 
 from .catalogue import STUDIES, Study, Variant
 from .report import markdown, summary

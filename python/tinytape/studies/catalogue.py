@@ -1,4 +1,10 @@
-"""The studies that there are: those of the documents that the nested model comes from."""
+"""The studies that exist: those of the documents that the nested model comes from.
+
+>>> from tinytape.studies.catalogue import Study, Variant
+>>> study = Study("Does it learn faster?", (Variant("a", {"lr": 1e-3}), Variant("b", {"lr": 2e-3})))
+>>> [variant.settings["lr"] for variant in study.variants]
+[0.001, 0.002]
+"""
 
 from __future__ import annotations
 

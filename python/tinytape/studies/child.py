@@ -1,8 +1,13 @@
 """The training of one run, in a process of its own that does not outlive the study.
 
-The study holds one end of a pipe and writes nothing into it. The child watches the other end: when
-the study lets go of it, or is gone, however it went (SIGKILL too), the child asks itself for a
-stop, saves and leaves.
+The study holds one end of a pipe and writes nothing into it. The child reads the other end: when
+the study closes its end or ends in any way (SIGKILL too), the child asks itself for a stop, saves
+and exits.
+
+>>> from pathlib import Path
+>>> from tinytape.studies.child import how_it_ended
+>>> how_it_ended(-9, Path("log.txt"))
+'was killed by SIGKILL'
 """
 
 from __future__ import annotations
@@ -57,7 +62,7 @@ def train_in_child(flags: Sequence[str], log: Path, stop: StopSignals) -> int:
 
 
 def how_it_ended(code: int, log: Path) -> str:
-    """What is known of a training that failed: its signal, or the last line of its log."""
+    """The cause of a training's failure: its signal, or the last line of its log."""
     stopped = {128 + number: number for number in signal.valid_signals()}
     if code < 0:
         return f"was killed by {signal_name(-code)}"
@@ -70,7 +75,7 @@ def how_it_ended(code: int, log: Path) -> str:
 
 
 def main() -> None:
-    """The child: train, as the arguments say, until the study ends."""
+    """The child process: train as the arguments say, until the study ends."""
     from .. import train
 
     signal.signal(_END, signal.SIG_DFL)  # also where the study's caller ignores it

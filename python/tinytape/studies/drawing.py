@@ -1,4 +1,15 @@
-"""What came of a study, as a picture."""
+"""The results of a study as a picture.
+
+>>> from pathlib import Path
+>>> from tinytape.studies.catalogue import Study, Variant
+>>> from tinytape.studies.drawing import draw
+>>> from tinytape.studies.runs import Run
+>>> study = Study("Does it learn?", (Variant("tiny"),))
+>>> metrics = [{"step": step, "val_perplexity": 30.0 - step} for step in (0, 5, 10)]
+>>> draw(Path("picture.png"), "Demo", study, [(Run(study.variants[0], 1, Path(), {}), metrics)])
+>>> Path("picture.png").stat().st_size > 1000
+True
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,17 @@
-"""The folder of a study: whose it is, and that one study at a time writes there.
+"""The folder of a study: which study it belongs to, and that one at a time writes there.
 
 results.json   the numbers, with the name of the study
 table.md       the table
 picture.png    the picture
 random.txt     the text without order, where a variant reads one
-runs/          the folder of each run, and beside it what the run said
+runs/          the folder of each run, and beside it the run's output
+
+>>> from pathlib import Path
+>>> from tinytape.studies.folder import StudyFolder
+>>> folder = StudyFolder(Path("study"), "delta")
+>>> with folder.held():
+...     print(folder.results.name)
+results.json
 """
 
 from __future__ import annotations
@@ -30,10 +37,11 @@ class StudyFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Within it the study may write here. The folder is made if it is not there.
+        """A ``with`` block in which the study may write here. The folder is made if it is absent.
 
         Raises:
-            RunError: another study is under way here, or what is here is not of this one.
+            RunError: another study is under way here, or the files here are of another one.
+            OSError: the folder cannot be made or opened.
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"--out {self.path}: this is a file, expected a folder")

@@ -1,4 +1,9 @@
-"""What came of a study, as numbers and as a table."""
+"""The results of a study, as numbers and as a table.
+
+>>> from tinytape.studies.report import in_parts
+>>> in_parts({"name": "novel", "parts": ["train.txt", "valid.txt"]})
+'; novel: trained on train.txt, valid.txt held out'
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from ..training.evaluate import perplexity
+from ..models.spec import perplexity
 from ..training.run_folder import RunFolder
 from .catalogue import Study
 from .runs import Run
@@ -51,7 +56,7 @@ def summary(study: Study, finished: Finished) -> list[dict[str, Any]]:
 
 
 def text_of(finished: Finished) -> dict[str, Any]:
-    """What the runs' own records say of the text; of that of a variant only where all have one."""
+    """The runs' own records of the text; of a variant's text only where all have one."""
     run, _ = min(finished, key=lambda done: done[0].variant.text is not None)
     record = RunFolder(run.folder).read_config()["corpus"]
     return {key: record[key] for key in ("name", "sha256", "cut", "parts") if key in record}
@@ -66,7 +71,7 @@ def in_parts(corpus: dict[str, Any]) -> str:
 
 
 def markdown(title: str, study: Study, rows: list[dict[str, Any]]) -> str:
-    """The table, with the figures of the documents beside."""
+    """The table, with the figures of the documents beside it."""
     marks = [
         m for m in study.milestones if any(str(m) in r["seeds"][0]["milestones"] for r in rows)
     ]

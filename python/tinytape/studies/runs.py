@@ -1,7 +1,14 @@
 """The runs of a study: each the training command in a process of its own, in a folder of its own.
 
-A run that is complete is not run again, and one that was stopped goes on from its checkpoint: so a
-study can be stopped and started at will. One that was asked for otherwise is refused.
+A run that is complete is not run again, and one that was stopped continues from its checkpoint: so
+a study can be stopped and started at any time. A run with other settings is refused.
+
+>>> from pathlib import Path
+>>> from tinytape.studies import STUDIES
+>>> from tinytape.studies.runs import planned
+>>> runs = planned(STUDIES["delta"], Path("out"), data="shakespeare", seeds=2, settings={})
+>>> len(runs), runs[0].seed
+(16, 1)
 """
 
 from __future__ import annotations
@@ -61,7 +68,7 @@ def planned(
 
     Args:
         data: the text of all variants that have none of their own.
-        settings: beat those of the study and of its variants.
+        settings: override those of the study and of its variants.
     """
     runs = []
     for seed in range(1, seeds + 1):
@@ -95,12 +102,13 @@ def run_study(
 ) -> Iterator[tuple[Run, list[dict[str, Any]]]]:
     """Do the runs that are missing; yields each run with its metrics, when it is complete.
 
-    When ``stop`` is requested, the run in hand saves, and no other one begins.
+    When ``stop`` is requested, the current run saves, and no other one begins.
 
     Raises:
         StudyError: a run failed, or one that is there has other settings or another text; what is
             complete stays.
-        KeyboardInterrupt: without ``stop``; the run in hand was interrupted, and has saved.
+        OSError: a file cannot be read or written.
+        KeyboardInterrupt: without ``stop``; the current run was interrupted, and has saved.
     """
     stop = stop or StopSignals()
     make_folder(out)
@@ -224,7 +232,7 @@ def _slug(label: str) -> str:
 
 
 def processor() -> str:
-    """The processor's name, where it is known, and how many of them there are."""
+    """The processor's name, where it is known, and the number of its cores."""
     name = "unknown processor"
     try:
         with open("/proc/cpuinfo") as file:

@@ -1,4 +1,10 @@
-"""The command line of ``python -m tinytape.train``, made from the settings in ``config.py``."""
+"""The command line of ``python -m tinytape.train``, made from the settings in ``config.py``.
+
+>>> from tinytape.training.arguments import train_parser
+>>> given = train_parser().parse_args(["--model", "tiny", "--iters", "10"])
+>>> given.model, given.iters, hasattr(given, "lr")
+('tiny', 10, False)
+"""
 
 from __future__ import annotations
 
@@ -13,8 +19,8 @@ import tinytape
 from .._paths import expanded
 from .._terminal import printable
 from ..models import presets
+from ..settings import Option, converted
 from .config import SETTINGS, flag
-from .settings import Option, converted
 from .shell import program
 from .spellings import meant
 
@@ -54,6 +60,7 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"tinytape {tinytape.__version__}")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but an unknown option ends the process with the name of a similar one."""
         values, rest = self.parse_known_args(args, namespace)
         if rest:
             # What follows an unknown option is probably its value.
@@ -61,6 +68,7 @@ class CommandParser(argparse.ArgumentParser):
         return values
 
     def error(self, message: str) -> NoReturn:
+        """End the process with exit code 2 and one line on stderr."""
         self.exit(2, printable(f"error: {message} (see {self.prog} --help)") + "\n")
 
     def _about_unknown(self, word: str) -> str:
@@ -87,7 +95,8 @@ def add_settings(
     """Give a parser, or a group of one, the flags of these settings.
 
     Args:
-        filled_in: what is not given has its default in the parsed namespace, and is absent else.
+        filled_in: whether the parsed namespace has the default of a flag that was not given;
+            otherwise it has no such attribute.
         defaults_are_these: whether the help may name the defaults of the settings.
     """
     for name, option in options.items():

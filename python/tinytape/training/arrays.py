@@ -1,7 +1,14 @@
 """Named arrays: written to and read from safetensors files one at a time, compared and checked.
 
-Whatever is written is what a reader accepts, and memory for one array is all that a file takes
-beside the arrays themselves.
+A file that is written here is one that the reader accepts. Beside the arrays themselves a file
+takes memory for one array only.
+
+>>> import numpy as np
+>>> from pathlib import Path
+>>> from tinytape.training.arrays import pack_arrays, unpack_arrays
+>>> data = pack_arrays({"weight": np.ones((2, 3), np.float32)})
+>>> unpack_arrays(data, Path("model.safetensors"))["weight"].shape
+(2, 3)
 """
 
 from __future__ import annotations
@@ -24,7 +31,7 @@ _BLOCK = 1 << 18  # values looked at at a time, and bytes read
 
 
 class NotFiniteError(CheckpointError):
-    """An array with a value that is not finite; ``name`` is the array's."""
+    """An array holds a value that is not finite; ``name`` is the array's."""
 
     def __init__(self, name: str, source: Path) -> None:
         super().__init__(f"{source}: {shown(name)} holds values that are not finite")
@@ -67,8 +74,9 @@ def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
 
 
 def read_header(file: BinaryIO, size: int, source: Path) -> tuple[bytes, Header]:
-    """The beginning of a safetensors file of ``size`` bytes, up to the first value, and what it
-    says; ``source`` is for the message.
+    """The beginning of a safetensors file of ``size`` bytes, up to the first value, and its header.
+
+    ``source`` is for the message.
 
     Raises:
         CheckpointError: this is no such file.
@@ -81,10 +89,11 @@ def read_header(file: BinaryIO, size: int, source: Path) -> tuple[bytes, Header]
 def read_values(
     file: BinaryIO, header: Header, source: Path, note: Callable[[memoryview], object]
 ) -> dict[str, np.ndarray]:
-    """The arrays that follow a header; ``note`` is told all bytes.
+    """The arrays that follow a header; ``note`` is called with all bytes.
 
     Raises:
-        CheckpointError: the file ends too early, or a value is not finite or no truth value.
+        CheckpointError: the file ends too early, or a value is not finite (NotFiniteError) or no
+            truth value.
     """
     arrays = {}
     for entry in header.arrays:
@@ -107,14 +116,22 @@ def read_values(
 
 
 def unpack_arrays(data: bytes, source: Path) -> dict[str, np.ndarray]:
-    """The arrays in the bytes of a file."""
+    """The arrays in the bytes of a file.
+
+    Raises:
+        CheckpointError: this is no such file, or a value is not finite.
+    """
     file = io.BytesIO(data)
     _, header = read_header(file, len(data), source)
     return read_values(file, header, source, lambda _: None)
 
 
 def require_finite(arrays: Mapping[str, Array], source: Path) -> None:
-    """Raise NotFiniteError when a floating-point array holds an inf or nan."""
+    """Check that floating-point arrays hold no inf or nan.
+
+    Raises:
+        NotFiniteError: one does.
+    """
     for name, array in arrays.items():
         if not is_finite(array):
             raise NotFiniteError(name, source)
@@ -123,7 +140,11 @@ def require_finite(arrays: Mapping[str, Array], source: Path) -> None:
 def require_same_arrays(
     found: Mapping[str, Array], expected: Mapping[str, Array], source: Path
 ) -> None:
-    """Raise CheckpointError unless names, shapes and dtypes are those expected."""
+    """Check that names, shapes and dtypes are those expected.
+
+    Raises:
+        CheckpointError: they are not; the message names all that differs.
+    """
     missing = sorted(set(expected) - set(found))
     extra = sorted(set(found) - set(expected))
     if missing or extra:
@@ -141,6 +162,7 @@ def require_same_arrays(
 
 
 def is_finite(array: Array) -> bool:
+    """Whether all values are finite; integers and bools are."""
     values = as_numpy(array).reshape(-1)
     return values.dtype.kind != "f" or all(
         np.isfinite(values[at : at + _BLOCK]).all() for at in range(0, values.size, _BLOCK)
@@ -148,6 +170,7 @@ def is_finite(array: Array) -> bool:
 
 
 def as_numpy(array: Array) -> np.ndarray:
+    """The values as a numpy array; of a tensor a copy."""
     return array.numpy() if isinstance(array, Tensor) else array
 
 

@@ -1,4 +1,11 @@
-"""Whether the files beside a run's checkpoints are as they were written, and belong to them."""
+"""Whether the files beside a run's checkpoints are as they were written, and belong to them.
+
+>>> from tinytape.training.belonging import require_same_run
+>>> from tinytape.training import RunFolder, latest_checkpoint
+>>> folder = RunFolder("runs/demo")
+>>> checkpoint, problems = latest_checkpoint(folder.checkpoints)
+>>> require_same_run(folder, checkpoint)  # raises nothing: they belong together
+"""
 
 from __future__ import annotations
 
@@ -17,19 +24,26 @@ from .run_folder import RunFolder
 
 
 def require_same_run(folder: RunFolder, checkpoint: Checkpoint) -> None:
-    """Raise CheckpointError unless config and tokenizer of a run are those of its checkpoint."""
+    """Check that config and tokenizer of a run are those of its checkpoint.
+
+    Raises:
+        CheckpointError: they are not.
+        DataError: the tokenizer is absent, or no tokenizer.
+        OSError: a file cannot be read.
+    """
     require_config(folder, checkpoint)
     require_tokenizer(folder, checkpoint)
 
 
 def require_config(folder: RunFolder, checkpoint: Checkpoint | None = None) -> dict[str, Any]:
-    """``config.json``, unless it is not what it was when it was written.
+    """``config.json``, checked to be as it was written.
 
     Settings may have been changed since the checkpoint, so only a file that states no digest is
     compared with it.
 
     Raises:
         CheckpointError: it is damaged, or was edited.
+        OSError: it cannot be read.
     """
     record = folder.read_config()
     require_types(record, CONFIG, folder.config)
@@ -45,11 +59,12 @@ def require_config(folder: RunFolder, checkpoint: Checkpoint | None = None) -> d
 def require_tokenizer(
     folder: RunFolder, checkpoint: Checkpoint | None = None, final: About | None = None
 ) -> CharTokenizer:
-    """``tokenizer.json``, unless it is not that of a checkpoint and of the final weights.
+    """``tokenizer.json``, checked to be that of a checkpoint and of the final weights.
 
     Raises:
         CheckpointError: it is not.
         DataError: it is absent, or no tokenizer.
+        OSError: it cannot be read.
     """
     own = None if checkpoint is None else checkpoint.tokenizer
     good = "" if own is None else f"; {checkpoint.path} has a good copy"  # type: ignore[union-attr]

@@ -1,4 +1,16 @@
-"""What may differ when a run goes on, and what follows from that."""
+"""The settings that may differ when a run is resumed, and what follows from a change.
+
+>>> from tinytape.training import ConfigError, TrainConfig, resolve
+>>> from tinytape.training.changes import changed_for_resume
+>>> old = resolve(TrainConfig(model="tiny", seed=1))
+>>> changed_for_resume(old, {"keep": 5}).keep
+5
+>>> try:
+...     changed_for_resume(old, {"seed": 2})
+... except ConfigError as error:
+...     print(str(error).split(";")[0])
+cannot resume with another seed: the run has 1, asked for 2
+"""
 
 from __future__ import annotations
 
@@ -6,10 +18,11 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from .. import models
+from ..settings import checked, in_short
 from .config import SETTINGS, TrainConfig, flag
-from .defaults import defaults_of, is_nested, refuse_what_would_do_nothing
+from .defaults import defaults_of, refuse_what_would_do_nothing
 from .errors import ConfigError
-from .settings import checked, in_short
 
 
 def changed_for_resume(
@@ -17,8 +30,8 @@ def changed_for_resume(
 ) -> TrainConfig:
     """Return the settings of a resumed run: ``old``, with what may change taken from ``asked``.
 
-    A setting that has the value which the others gave it goes on following them: with another
-    ``lr`` comes another ``min_lr``.
+    A setting whose value was derived from others is derived again: with another ``lr`` comes
+    another ``min_lr``.
 
     Args:
         old: resolved settings.
@@ -90,18 +103,11 @@ def _require_free(
 def _why_fixed(old: TrainConfig, name: str, value: Any) -> str | None:
     """Why the state of the run cannot go on with that value of a setting; None where it can."""
     before = getattr(old, name)
-    if name == "model" and not (is_nested(before) and is_nested(value)):
-        return f"the weights are those of {before}"
     if name == "dtype":
         return f"the weights are {before}"
     if name == "optimizer":
         return f"what {before} remembers is of no use to {value}"
-    if name == "context" and not is_nested(old.model):
-        return f"the model knows {before} positions"
     if name == "beta1" and old.optimizer == "sgd" and 0.0 in (before, value):
         return "the momentum of sgd cannot begin or end on the way"
-    if name == "level_memory" and "off" in (before, value):
-        return "memories have weights of their own"
-    if name == "wiring":
-        return "each wiring has weights of its own"
-    return None
+    spec = models.spec_of_preset(old.model)
+    return None if spec is None else spec.why_fixed(old, name, value)

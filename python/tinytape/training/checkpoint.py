@@ -9,13 +9,19 @@
         env.json                 versions, BLAS, SIMD level
         MANIFEST.json            size and SHA-256 of each of the above, written last
 
-The folder is written under a temporary name, synced, renamed, and its parent synced. Reading goes
-the other way: the manifest first, every byte against it, and only then the content. Nothing is
-unpickled or executed. A folder is judged by what it holds, never by a pointer file beside it; what
-is in it is enough to go on from, wherever it was copied. Saving and loading keep the same rules:
-what is saved is what is accepted.
+The folder is written under a temporary name, synced, renamed, and its parent synced. Reading is in
+the opposite order: the manifest first, every byte against it, and only then the content. Nothing is
+unpickled or executed. A folder is judged by its content, never by a pointer file beside it; a run
+can be resumed from it alone, wherever it was copied. Saving and loading keep the same rules: saving
+refuses what loading would refuse.
 
 docs/checkpoint-format.md has every key, and what a reader must accept and refuse.
+
+>>> from pathlib import Path
+>>> from tinytape.training.checkpoint import list_checkpoints, load_checkpoint
+>>> newest = list_checkpoints(Path("runs/demo/checkpoints"))[0]
+>>> newest.name, load_checkpoint(newest).step
+('step-00000002', 2)
 """
 
 from __future__ import annotations
@@ -79,7 +85,8 @@ def save_checkpoint(
     Arrays pass one at a time: beside them, memory for the largest is needed.
 
     Raises:
-        CheckpointError: something that ``load_checkpoint`` would refuse.
+        CheckpointError: something that ``load_checkpoint`` would refuse. Its subclasses are
+            NotFiniteError for a value that is not finite, and ModelSizeError.
         OSError: the disk is full or fails.
         MemoryError: there is too little. What was there before is untouched after each of these.
     """
@@ -108,7 +115,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         CheckpointError: a missing file, a wrong size or digest, an unknown version, or a value
-            that is not finite; the message names the file and what was expected.
+            that is not finite; the message names the file and what was expected. ModelSizeError, a
+            subclass, for arrays of another size than the model has.
         MemoryError: there is too little.
     """
     with memory_for(f"reading {path}"):
@@ -147,7 +155,11 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def latest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest checkpoint that verifies, and why each newer one was skipped.
 
-    Of a run that goes on meanwhile, it is the newest at one moment of the call.
+    When the run is training at the same time, it is the newest at one moment of the call.
+
+    Raises:
+        CheckpointError: the run removed what was being read, several times in a row.
+        OSError: ``folder`` cannot be listed.
     """
     for _ in range(ATTEMPTS):
         problems: list[str] = []
@@ -168,14 +180,18 @@ def latest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 class Presence:
-    """Whether a folder that was found is still there: rotation may remove it, or the run may write
-    it anew, while it is read. What was wrong with it then says nothing."""
+    """Whether a folder that was found is still there.
+
+    While it is read, rotation may remove it, or the run may write it anew. Errors found in it then
+    mean nothing.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._before = self._identity()
 
     def has_ended(self) -> bool:
+        """Whether the folder was removed or written anew."""
         return self._before is None or self._identity() != self._before
 
     def _identity(self) -> tuple[int, ...] | None:
@@ -189,7 +205,7 @@ class Presence:
 def prune_checkpoints(folder: Path, keep: int) -> None:
     """Remove the checkpoints older than the newest ``keep`` that verify.
 
-    Damaged ones do not count, so the last good one is never removed to make room for them.
+    Damaged ones do not count, so the last good one is never removed in favour of them.
     """
     good = 0
     for path in list_checkpoints(folder):
@@ -215,7 +231,11 @@ def copy_checkpoint(path: Path, folder: Path) -> Path:
 
 
 def verify_checkpoint(path: Path) -> None:
-    """Compare every file with the manifest, in little memory; CheckpointError says what differs."""
+    """Compare every file with the manifest, in little memory.
+
+    Raises:
+        CheckpointError: a file differs; the message names it.
+    """
     for name, expected in manifest.read_manifest(path).files.items():
         manifest.verify_part(path / name, expected)
 
@@ -226,12 +246,16 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def is_checkpoint_name(path: Path) -> bool:
-    """Whether a folder is called as checkpoints are."""
+    """Whether a folder has a name as checkpoints have."""
     return manifest.STEP_FOLDER.fullmatch(path.name) is not None
 
 
 def step_of(path: Path) -> int:
-    """The step that a checkpoint folder's name says; if it says none, its manifest."""
+    """The step in a checkpoint folder's name; if there is none, that of its manifest.
+
+    Raises:
+        CheckpointError: neither has one.
+    """
     match = manifest.STEP_FOLDER.fullmatch(path.name)
     return manifest.read_manifest(path).step if match is None else int(match[1])
 

@@ -1,4 +1,9 @@
-"""What ``python -m tinytape.checkpoint`` prints, as lines."""
+"""The lines that ``python -m tinytape.checkpoint`` prints.
+
+>>> from tinytape.training.checkpoint_text import size
+>>> size(1_234_567)
+'1.2 MB'
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from .verify import Saved
 
 
 def verify_lines(found: Sequence[Saved]) -> list[str]:
-    """One line each: ``good``, or what is wrong."""
+    """One line each: ``good``, or the problem."""
     if not found:
         return ["there is no checkpoint yet"]
     return [
@@ -19,7 +24,7 @@ def verify_lines(found: Sequence[Saved]) -> list[str]:
 
 
 def list_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table of what ``verify.listed`` gave."""
+    """The checkpoints of ``verify.listed`` as a table."""
     if not rows:
         return ["there is no checkpoint yet"]
     cells = [("step", "size", "written", "held-out", "")]
@@ -40,7 +45,7 @@ def list_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def show_lines(about: Mapping[str, Any]) -> list[str]:
-    """All that ``verify.describe`` gave."""
+    """The description of a checkpoint by ``verify.describe``."""
     lines = [
         f"checkpoint  {about['path']}",
         f"step        {about['step']:,}",
@@ -60,7 +65,7 @@ def show_lines(about: Mapping[str, Any]) -> list[str]:
 
 
 def size(count: int) -> str:
-    """Bytes for people, in powers of ten."""
+    """A number of bytes for people, in powers of ten."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= factor:
             return f"{count / factor:.1f} {unit}"

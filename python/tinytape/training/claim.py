@@ -1,4 +1,13 @@
-"""Making a folder ready for a new run: all checks first, and nothing of a run is removed by it."""
+"""Making a folder ready for a new run: all checks first, and it removes nothing of a run.
+
+>>> from tinytape.training import RunError, RunFolder
+>>> from tinytape.training.claim import require_claimable
+>>> try:
+...     require_claimable(RunFolder("runs/demo"), overwrite=False)
+... except RunError:
+...     print("there is a run already")
+there is a run already
+"""
 
 from __future__ import annotations
 
@@ -12,7 +21,11 @@ from .run_state import link_problem, look_at
 
 
 def require_claimable(folder: RunFolder, *, overwrite: bool) -> None:
-    """Raise RunError unless a new run may begin in the folder; nothing is changed."""
+    """Check that a new run may begin in the folder; nothing is changed.
+
+    Raises:
+        RunError: it may not; the message says why, and what would help.
+    """
     require_folder_or_nothing(folder.path)
     if not folder.path.is_dir():
         return
@@ -45,7 +58,7 @@ def require_claimable(folder: RunFolder, *, overwrite: bool) -> None:
 
 
 def claim(folder: RunFolder, say: Callable[[str], None], *, overwrite: bool) -> None:
-    """Make a folder, which is held, ready for a new run. What a run left there moves aside.
+    """Make a folder, which is held, ready for a new run. An earlier run's files are moved aside.
 
     Raises:
         RunError: as :func:`require_claimable`; nothing has changed.

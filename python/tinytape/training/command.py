@@ -1,4 +1,9 @@
-"""What the commands share: their lines, one-line errors, exit codes, outputs that go away."""
+"""What the commands share: their lines, one-line errors, exit codes, and closed outputs.
+
+>>> from tinytape.training.command import say
+>>> say("step 1")
+step 1
+"""
 
 from __future__ import annotations
 
@@ -29,9 +34,9 @@ _OUT_OF_MEMORY = "out of memory: the system gave no more; what was saved before 
 
 
 def run_command(body: Callable[[], int]) -> int:
-    """Call ``body`` and return the exit code; errors that we know become one line on stderr.
+    """Call ``body`` and return the exit code; errors of the user become one line on stderr.
 
-    Other exceptions pass: they are our mistakes, and their traceback is wanted.
+    Other exceptions pass: they are errors of tinytape, and their traceback is needed.
     """
     _occupy_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):
@@ -63,24 +68,24 @@ def run_command(body: Callable[[], int]) -> int:
 
 
 def say(line: str = "") -> None:
-    """A line on stdout, if there is one. It may hold names from outside."""
+    """Print a line on stdout, if there is one. Control characters in it are escaped."""
     print(printable(line), flush=True)
 
 
 def complain(line: str) -> None:
-    """A line on stderr, if that is still there. It may hold names from outside."""
+    """Print a line on stderr, if that is still there. Control characters in it are escaped."""
     if sys.stderr is not None:  # print would take stdout
         with contextlib.suppress(OSError, ValueError):
             print(printable(line), file=sys.stderr, flush=True)
 
 
 def text_writer() -> Callable[[str], None]:
-    """Writes to stdout, at once, pieces of a text that is what the command was asked for.
+    """A function that writes pieces of the text that a command was asked for to stdout, at once.
 
-    On a terminal, characters that would command it are escapes; a file or a pipe gets all as it is.
+    On a terminal, control characters are escaped; a file or a pipe gets the text as it is.
 
     Raises:
-        OSError: stdout was closed from the start: there is no use in making the text.
+        OSError: stdout was closed from the start, so the text need not be made.
     """
     stream = sys.stdout
     if stream is None:

@@ -1,240 +1,102 @@
 """The settings of a run: one declaration gives the flag, the TOML key, the check and the help.
 
-Precedence: the defaults below, then the TOML file of ``--config``, then the flags. The resolved
-settings are written to the run folder, so that a run can be repeated from what it left behind.
+Precedence: the defaults, then the TOML file of ``--config``, then the flags. The resolved settings
+are written to the run folder, so that a run can be repeated from what it left behind.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import importlib
-import math
 import os
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
+from .. import models
 from .._files import read_file
-from ..data import DEFAULT_CORPUS
+from ..models.spec import RUN, ModelSpec, TrainSettings
+from ..settings import Option, checked, in_short
 from .errors import ConfigError
-from .settings import check_all, checked, in_short, setting
 from .spellings import meant
-
-DATA, TRAINING, OPTIMISER, RUN = "model and data", "training", "optimiser", "run"
-NESTED = "nested models"
-OPTIMIZERS = ("adamw", "adam", "sgd", "muon", "delta_rule", "delta_adam", "delta_momentum", "dgd")
 
 _TOML_LIMIT = 1 << 20  # bytes; one with every setting has less than two thousand
 
 
-def _numbers(text: str) -> list[float]:
-    """Of a text such as "0.05,0.01"; none where one of them is no finite number."""
-    try:
-        numbers = [float(word) for word in text.split(",")]
-    except ValueError:
-        return []
-    return numbers if all(map(math.isfinite, numbers)) else []
+class TrainConfig(TrainSettings):
+    """All settings of one training run: those of every run, and those of the models.
 
+    Each model that is registered adds its own settings, which are to have their defaults in a run
+    of another model. The object made is of a subclass with all of these fields.
 
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 16 and int(text) >= 1
-
-
-def _when(text: str) -> str:
-    if text not in ("never", "document") and not _is_count(text):
-        raise ValueError(f"expected never, document or a number of steps, got {in_short(text)}")
-    return text
-
-
-def _three_counts(text: str) -> str:
-    text = text.replace(" ", "")
-    if not (len(text.split(",")) == 3 and all(map(_is_count, text.split(",")))):
-        raise ValueError(
-            f"expected three numbers of at least 1, such as 1,16,256, got {in_short(text)}"
-        )
-    return text
-
-
-def _time_constants(text: str) -> str:
-    text = text.replace(" ", "")
-    taus = _numbers(text)
-    if text != "off" and not (len(taus) == 2 and all(tau > 0 for tau in taus)):
-        raise ValueError(
-            f"expected off, or two numbers of batches above 0, such as 16,256, got {in_short(text)}"
-        )
-    return text
-
-
-def _weights(text: str) -> str:
-    text = text.replace(" ", "")
-    weights = _numbers(text)
-    if not 1 <= len(weights) <= 3 or not all(weight >= 0 for weight in weights):
-        raise ValueError(
-            f"expected one to three numbers of at least 0, such as 0.05,0.01, got {in_short(text)}"
-        )
-    return text
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Settings of one training run.
-
-    A default of None is a value that ``resolve`` chooses from the others; nothing else sees it.
-    ``threads`` may stay None: then the engine's own number holds; ``context`` until the model is
-    made; and settings of nested models for other models.
+    Raises:
+        ConfigError: a value that is not allowed.
     """
 
-    model: str = setting("small", str, DATA, "model preset, see below", metavar="PRESET")
-    data: str = setting(
-        DEFAULT_CORPUS, Path, DATA,
-        "shakespeare, wikitext-2, a UTF-8 text file, or a folder with one, or with train.txt and "
-        "valid.txt; a file or folder called shakespeare is ./shakespeare",
-        metavar="NAME|PATH",
-        may_change=True,
-    )  # fmt: skip
-    context: int = setting(None, int, DATA, "characters of a window", low=1, shown="the preset's")
-    dtype: str = setting("float32", str, DATA, "type of weights", choices=("float32", "float64"))
-    dropout: float = setting(0.0, float, DATA, "dropout probability", low=0.0, below=1.0)
+    def __new__(cls, **settings: Any) -> TrainConfig:
+        return super().__new__(_with_settings_of(models.specs()) if cls is TrainConfig else cls)
 
-    iters: int = setting(10_000, int, TRAINING, "optimiser steps", low=1)
-    batch_size: int = setting(12, int, TRAINING, "windows per batch", low=1)
-    gradient_accumulation_steps: int = setting(
-        1, int, TRAINING, "batches whose mean gradient makes one step", low=1
-    )
-    seed: int = setting(
-        1, int, TRAINING, "seed of weights, batches and dropout", low=0, high=2**64 - 1
-    )
-    eval_interval: int = setting(
-        500, int, TRAINING, "steps between held-out losses", low=1, may_change=True
-    )
-    checkpoint_interval: int = setting(
-        1000, int, TRAINING, "steps between checkpoints", low=1, may_change=True
-    )
-
-    skip_nonfinite: int = setting(
-        0, int, TRAINING, "steps in a row to leave out when the loss or gradient is not finite",
-        low=0, may_change=True, shown="0: stop at the first",
-    )  # fmt: skip
-
-    optimizer: str = setting(
-        "adamw", str, OPTIMISER, "update rule; muon leaves all but hidden matrices to adamw",
-        choices=OPTIMIZERS,
-    )  # fmt: skip
-    lr: float = setting(
-        None,
-        float,
-        OPTIMISER,
-        "learning rate after warm-up",
-        above=0.0,
-        shown="2e-3 for adamw, adam and delta_adam, 8e-3 for muon; of nested models 6e-3 and "
-        "1.2e-2, of nested-original 3e-4; 0.1 for the other rules",
-    )
-    min_lr: float = setting(
-        None,
-        float,
-        OPTIMISER,
-        "learning rate at the last step, unless the schedule is constant",
-        low=0.0,
-        shown="lr / 10",
-    )
-    schedule: str = setting(
-        "cosine",
-        str,
-        OPTIMISER,
-        "how the rate goes from lr to min-lr",
-        choices=("constant", "cosine", "linear"),
-    )
-    warmup: int = setting(
-        None, int, OPTIMISER, "steps of linear warm-up", low=0, shown="100, or iters / 10 if less"
-    )
-    clip: float = setting(1.0, float, OPTIMISER, "largest gradient norm; 0 is no limit", low=0.0)
-    weight_decay: float = setting(
-        None, float, OPTIMISER, "decay of matrices; vectors are never decayed", low=0.0,
-        shown="0.1 for adamw and muon; 0 for the others, and for nested-original",
-    )  # fmt: skip
-    beta1: float = setting(
-        0.9, float, OPTIMISER,
-        "first decay of adam and its relatives; momentum of sgd and delta_momentum",
-        low=0.0, below=1.0,
-    )  # fmt: skip
-    beta2: float = setting(
-        0.99, float, OPTIMISER, "second decay of adam and its relatives", low=0.0, below=1.0
-    )
-    muon_momentum: float = setting(
-        0.95, float, OPTIMISER, "momentum of muon; what it leaves to adamw has the betas",
-        low=0.0, below=1.0,
-    )  # fmt: skip
-
-    reset: str = setting(
-        "never", str, NESTED, "when a row's state begins anew: never, document or every N steps",
-        form=_when, metavar="WHEN",
-    )  # fmt: skip
-    separator: str = setting(
-        "\n\n\n", str, NESTED, "text between two documents, for --reset document",
-        metavar="TEXT", shown="two empty lines",
-    )  # fmt: skip
-    level_memory: str = setting(
-        "off", str, NESTED, "leaky memories of levels 2 and 3: their time constants in batches",
-        form=_time_constants, metavar="X,X",
-    )  # fmt: skip
-    surprise: str = setting(
-        None, str, NESTED, "surprise loss of the levels",
-        choices=("off", "detached", "second_order", "teach"),
-        shown="detached for nested-surprise, else off",
-    )  # fmt: skip
-    surprise_weights: str = setting(
-        "0.05,0.01",
-        str,
-        NESTED,
-        "weights of the surprise loss, from the fast level on",
-        form=_weights,
-        metavar="X,X",
-    )
-    surprise_every: int = setting(1, int, NESTED, "batches from one surprise to the next", low=1)
-    chunk_sizes: str = setting(
-        None, str, NESTED, "steps from one update to the next, of each level", metavar="N,N,N",
-        form=_three_counts,
-        shown="1,16,256 for nested-original, else 1,4,16",
-    )  # fmt: skip
-    chunk_unit: str = setting(
-        "steps", str, NESTED, "unit of the chunk sizes", choices=("steps", "tokens")
-    )
-    level_update: str = setting(
-        None, str, NESTED, "what a level gets of its gradients", choices=("mean", "sum"),
-        shown="sum for nested-original, else mean",
-    )  # fmt: skip
-    level_rates: str = setting(
-        None, str, NESTED, "rates of the levels: the same, or divided by their chunks",
-        choices=("unscaled", "divided"), shown="divided for nested-original, else unscaled",
-    )  # fmt: skip
-    wiring: str = setting(
-        "sequential", str, NESTED, "how levels are connected",
-        choices=("sequential", "nested", "independent"),
-    )  # fmt: skip
-
-    out: str = setting(
-        None, Path, RUN, "run folder", metavar="RUN", may_change=True, shown="runs/MODEL-CORPUS"
-    )
-    threads: int | None = setting(
-        None, int, RUN, "threads; results do not depend on it", low=1, may_change=True,
-        shown="TINYTAPE_NUM_THREADS, or the CPUs at hand",
-    )  # fmt: skip
-    keep: int = setting(
-        3, int, RUN, "checkpoints kept, besides the best one", low=1, may_change=True
-    )
-
-    def __post_init__(self) -> None:
-        check_all(self)
-        if self.warmup is not None and self.warmup >= self.iters:
-            raise ConfigError(
-                f"warmup: {self.warmup} steps of warm-up leave none of iters = {self.iters}"
-            )
-        if self.min_lr is not None and self.lr is not None and self.min_lr > self.lr:
-            raise ConfigError(f"min_lr: {self.min_lr} is more than lr = {self.lr}")
+    def __reduce__(self) -> Any:  # the subclass has no name to be found by
+        return functools.partial(TrainConfig, **vars(self)), ()
 
 
-SETTINGS = {option.name: option for option in dataclasses.fields(TrainConfig)}
+@functools.cache
+def _with_settings_of(specs: tuple[ModelSpec, ...]) -> type[TrainConfig]:
+    own = [spec.settings for spec in specs if spec.settings is not None]
+    made = type("TrainConfig", (*reversed(own), TrainConfig), {"__doc__": TrainConfig.__doc__})
+    return dataclasses.dataclass(frozen=True)(made)
+
+
+class _Settings(Mapping[str, Option[Any]]):
+    """Every setting there is by name, in the order of the help; models may be added later."""
+
+    def __getitem__(self, name: str) -> Option[Any]:
+        return _options(models.specs())[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_options(models.specs()))
+
+    def __len__(self) -> int:
+        return len(_options(models.specs()))
+
+
+SETTINGS = _Settings()
+
+
+@functools.cache
+def _options(specs: tuple[ModelSpec, ...]) -> dict[str, Option[Any]]:
+    shared = [_shown(option, specs) for option in dataclasses.fields(TrainSettings)]
+    last = [option for option in shared if option.metadata["group"] == RUN]
+    first = [option for option in shared if option not in last]
+    own = [option for spec in specs for option in spec.own_settings().values()]
+    return {option.name: option for option in (*first, *own, *last)}
+
+
+def _shown(option: Option[Any], specs: tuple[ModelSpec, ...]) -> Option[Any]:
+    """The option, with what the models say of its default in the text of the default."""
+    texts = "".join(spec.shown_defaults.get(option.name, "") for spec in specs)
+    shown = option.metadata["shown"].replace("{models}", texts)
+    made = copy.copy(option)
+    made.metadata = MappingProxyType({**option.metadata, "shown": shown})
+    return made
+
+
+def recorded(config: TrainConfig) -> dict[str, Any]:
+    """The settings as a run's ``config.json`` has them.
+
+    Those of other models stand there with their defaults, but for models that do not come with
+    tinytape: what reads the file may not know them.
+    """
+    strange = {
+        name
+        for spec in models.specs()
+        if not spec.comes_with_tinytape and spec is not models.spec_of_preset(config.model)
+        for name in spec.own_settings()
+    }
+    settings = dataclasses.asdict(config)
+    return {name: value for name, value in settings.items() if name not in strange}
 
 
 def flag(name: str) -> str:

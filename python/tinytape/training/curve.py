@@ -1,4 +1,9 @@
-"""The loss curve of a run as a picture."""
+"""The loss curve of a run as a picture.
+
+>>> from tinytape.training.curve import draw_curve
+>>> draw_curve("runs/demo").name
+'curve.png'
+"""
 
 from __future__ import annotations
 

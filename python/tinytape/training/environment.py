@@ -1,4 +1,10 @@
-"""Where a run happens: versions, BLAS, SIMD level, memory of the process."""
+"""The machine and the versions with which a run is made, and the memory of the process.
+
+>>> from tinytape.training.environment import differences, environment
+>>> now = environment()
+>>> differences(now, now)
+[]
+"""
 
 from __future__ import annotations
 
@@ -14,7 +20,7 @@ from ..config import get_config
 
 
 def environment() -> dict[str, Any]:
-    """What results can depend on besides the settings. Threads are not in it: they do not matter"""
+    """All that results can depend on besides the settings; the number of threads is not in it."""
     engine = get_config()
     return {
         "tinytape": engine["version"],
@@ -38,7 +44,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def resident_mb() -> float | None:
-    """Memory of this process that is in RAM now, in MB (10^6 bytes); None where not known."""
+    """Memory of this process that is in RAM now, in MB (10^6 bytes); None where it is unknown."""
     try:
         with open("/proc/self/statm") as file:
             return round(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
@@ -47,7 +53,7 @@ def resident_mb() -> float | None:
 
 
 def peak_resident_mb() -> float | None:
-    """The most that was in RAM so far, in MB; None where not known."""
+    """The most memory that was in RAM so far, in MB; None where it is unknown."""
     try:
         import resource
     except ImportError:  # Windows

@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..errors import OutOfMemoryError, TinytapeError
+from ..errors import (
+    CheckpointError,
+    ConfigError,
+    MissingGradientError,
+    OutOfMemoryError,
+    TinytapeError,
+)
 
-
-class ConfigError(TinytapeError, ValueError):
-    """A setting that does not exist, has a wrong value, or may not change on resume."""
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "FolderGoneError",
+    "MissingExtraError",
+    "MissingGradientError",
+    "ModelSizeError",
+    "RunError",
+    "memory_for",
+]
 
 
 class RunError(TinytapeError, ValueError):
@@ -20,16 +33,8 @@ class FolderGoneError(TinytapeError, OSError):
     """A folder of a run that was removed or became unreachable while the run trained."""
 
 
-class CheckpointError(TinytapeError, ValueError):
-    """A checkpoint that is incomplete, damaged, or belongs to another model."""
-
-
 class ModelSizeError(CheckpointError):
     """Arrays of another size than the model has that they should be of; they were not read."""
-
-
-class MissingGradientError(TinytapeError, RuntimeError):
-    """A parameter that wants a gradient received none: part of the model is not on the tape."""
 
 
 class MissingExtraError(TinytapeError, ImportError):

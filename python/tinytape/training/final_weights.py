@@ -3,6 +3,12 @@
 Its metadata hold the step, the model's config, the SHA-256 of the tokenizer's file, and the SHA-256
 of the whole file as it would be with zeros for that digest. Files of earlier versions hold none of
 these, and can be read but not verified.
+
+>>> from pathlib import Path
+>>> from tinytape.training.final_weights import about_final_weights
+>>> about = about_final_weights(Path("runs/demo/model.safetensors"))
+>>> about.step, about.model["architecture"]
+(2, 'gpt')
 """
 
 from __future__ import annotations
@@ -36,7 +42,7 @@ _NO_DIGEST = "0" * 64
 
 @dataclass(frozen=True)
 class About:
-    """What such a file says about itself; None where it is of an earlier version."""
+    """The metadata of such a file; None in a file of an earlier version."""
 
     step: int | None
     model: dict[str, Any] | None  # the model's config
@@ -54,8 +60,8 @@ def save_final_weights(
     """Replace the file.
 
     Raises:
-        CheckpointError: values that are not finite.
-        OSError, MemoryError: it is as it was.
+        CheckpointError: values that are not finite (NotFiniteError).
+        OSError, MemoryError: the file is unchanged.
     """
     metadata = {
         **_OLD,
@@ -79,7 +85,7 @@ def tokenizer_digest(tokenizer: CharTokenizer) -> str:
 
 
 def about_final_weights(path: Path) -> About:
-    """What the file says, its values not looked at.
+    """The metadata of the file; its values are not read.
 
     Raises:
         FileNotFoundError: there is none.
@@ -95,12 +101,13 @@ def read_final_weights(
     """The weights, verified.
 
     Args:
-        described: the model's config, as the file ``config`` says; where the file of the weights
-            is of an earlier version it bounds what is read.
+        described: the model's config, from the file ``config``; where the file of the weights is of
+            an earlier version it bounds what is read.
 
     Raises:
         FileNotFoundError: there is none.
-        CheckpointError: it is damaged, or of another model, or a value is not finite.
+        CheckpointError: it is damaged, or of another model (ModelSizeError), or a value is not
+            finite.
     """
     with memory_for(f"reading {path}"), _opened(path) as (file, start, header):
         about, stated = _about(header, path)

@@ -1,7 +1,14 @@
-"""JSON objects: written in one form only, and read with distrust.
+r"""JSON objects: written in one form only, and read with checks.
 
 The form (sorted keys, two spaces, ASCII, a new line at the end) is a function of the content, so
 equal content has equal bytes.
+
+>>> from pathlib import Path
+>>> from tinytape.training.json_records import pack_json, unpack_json
+>>> pack_json({"b": 1, "a": 2})
+b'{\n  "a": 2,\n  "b": 1\n}\n'
+>>> unpack_json(b'{"a": 2}', Path("state.json"))
+{'a': 2}
 """
 
 from __future__ import annotations
@@ -20,6 +27,7 @@ RECORD_LIMIT = 16 * MEBIBYTE
 
 
 def pack_json(record: Mapping[str, Any]) -> bytes:
+    """The bytes of a JSON object, in the one form."""
     return (json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 

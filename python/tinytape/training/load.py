@@ -1,4 +1,10 @@
-"""A trained model from its run folder, or from a checkpoint folder wherever that was copied."""
+"""A trained model from its run folder, or from a checkpoint folder wherever that was copied.
+
+>>> from tinytape.training import load_run
+>>> model, tokenizer = load_run("runs/demo")
+>>> model(tt.tensor([tokenizer.encode("fox")])).shape
+(1, 3, 28)
+"""
 
 from __future__ import annotations
 
@@ -35,7 +41,7 @@ from .run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights, and what it takes to use them."""
+    """Weights, with the files that are needed to use them."""
 
     source: Path  # where they are from
     arrays: Mapping[str, np.ndarray]
@@ -60,6 +66,7 @@ def load_run(
             damaged, or not finite.
         DataError: the tokenizer is absent or broken.
         MemoryError: there is too little for it.
+        OSError: a file cannot be read.
     """
     path = Path(run)
     if is_checkpoint(path):
@@ -77,7 +84,11 @@ def load_run(
 
 
 def require_vocabulary(model: tt.nn.Module, tokenizer: CharTokenizer | None, source: Path) -> None:
-    """Raise CheckpointError unless a tokenizer has as many characters as the model knows."""
+    """Check that a tokenizer has as many characters as the model.
+
+    Raises:
+        CheckpointError: it has not.
+    """
     if tokenizer is not None and model.config.vocab_size != tokenizer.vocab_size:
         raise CheckpointError(
             f"{source}: {tokenizer.vocab_size} characters, "

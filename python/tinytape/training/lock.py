@@ -1,4 +1,11 @@
-"""One process at a time in a folder, where the file system can tell."""
+"""One process at a time in a folder, where the file system has locks.
+
+>>> from pathlib import Path
+>>> from tinytape.training.lock import held
+>>> with held(Path("runs/demo")) as warning:
+...     print(warning)
+None
+"""
 
 from __future__ import annotations
 
@@ -26,9 +33,10 @@ _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[str | None]:
-    """Within it no other process can hold the folder; nothing is written into it.
+    """A ``with`` block in which no other process can hold the folder; nothing is written into it.
 
-    Gives a warning where the file system has no locks, so that nothing can be held.
+    Its value is a warning where the file system has no locks, so that nothing can be held, else
+    None.
 
     Raises:
         RunError: another process holds it.

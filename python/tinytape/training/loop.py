@@ -1,4 +1,13 @@
-"""The training loop: a plain one, with the things around it that keep a run honest and safe."""
+"""The training loop: steps, and between them evaluations, checkpoints and stops.
+
+>>> import io
+>>> from tinytape.training import RunFolder, resume
+>>> from tinytape.training.progress import Console
+>>> folder, console = RunFolder("runs/demo"), Console(io.StringIO())
+>>> outcome = resume(folder, {"iters": 3}, allow_change=["iters"], console=console)
+>>> outcome.session.counters.step, outcome.exit_code
+(3, 0)
+"""
 
 from __future__ import annotations
 
@@ -13,6 +22,7 @@ from typing import Any
 
 import tinytape as tt
 
+from ..models.spec import perplexity
 from .belonging import require_same_run
 from .changes import changed_for_resume
 from .checkpoint import (
@@ -26,7 +36,6 @@ from .config import TrainConfig, check_names
 from .defaults import resolve
 from .environment import differences, environment, resident_mb
 from .errors import ConfigError
-from .evaluate import perplexity
 from .load import settings_of
 from .nonfinite import first_bad_operation, nonfinite_error
 from .progress import Console, Progress
@@ -83,18 +92,22 @@ def resume(
     overwrite: bool = False,
     console: Console | None = None,
 ) -> Outcome:
-    """Go on with a run from its newest checkpoint that verifies.
+    """Continue a run from its newest checkpoint that verifies.
 
     Args:
         asked: settings given anew; ConfigError when one would change the result. With ``out``, the
-            run stays as it is and another one goes on in that folder.
-        checkpoint: the checkpoint to go on from instead. Where the run holds newer ones, ``out``
+            run stays as it is and another one continues it in that folder.
+        checkpoint: the checkpoint to continue from instead. Where the run holds newer ones, ``out``
             says where to.
         allow_change: settings that may change all the same; ``data`` is the text.
         overwrite: ``out`` may hold a run, which is lost.
 
     Raises:
-        As ``train``, and CheckpointError when there are checkpoints and none is good.
+        CheckpointError: there are checkpoints, and none is good.
+        DataError, ConfigError, RunError: before anything is written.
+        MissingGradientError: after the first backward pass.
+        NonFiniteError: the loss or the gradient norm; the weights were not updated with it.
+        OSError: a checkpoint could not be written; the one before is whole.
     """
     console = console or Console()
     check_names(allow_change, "--allow-change")

@@ -1,4 +1,11 @@
-"""The manifest of a checkpoint: which files it has, with size and SHA-256, and whether they do."""
+"""The manifest of a checkpoint: its files, with size and SHA-256, and whether they agree.
+
+>>> from pathlib import Path
+>>> from tinytape.training.manifest import read_manifest
+>>> manifest = read_manifest(Path("runs/demo/checkpoints/step-00000002"))
+>>> manifest.step, sorted(manifest.files)[:2]
+(2, ['config.json', 'env.json'])
+"""
 
 from __future__ import annotations
 
@@ -38,7 +45,7 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a manifest says: its step, and for each file its ``bytes`` and ``sha256``."""
+    """The content of a manifest: its step, and for each file its ``bytes`` and ``sha256``."""
 
     step: int
     files: dict[str, Entry]
@@ -46,17 +53,19 @@ class Manifest:
 
 
 class Digest:
-    """Size and SHA-256 of what it is told."""
+    """Size and SHA-256 of bytes that come piece by piece."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
         self.size = 0
 
     def update(self, piece: bytes | memoryview) -> None:
+        """Add a piece."""
         self._sha256.update(piece)
         self.size += len(piece)
 
     def entry(self) -> Entry:
+        """Size and SHA-256 so far, as the manifest has them."""
         return {"bytes": self.size, "sha256": self._sha256.hexdigest()}
 
 
@@ -117,7 +126,11 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def read_record(path: Path, expected: Entry, limit: int = RECORD_LIMIT) -> bytes:
-    """A whole file, after comparing it with its entry; a small one."""
+    """A whole file, after comparing it with its entry; a small one.
+
+    Raises:
+        CheckpointError: it cannot be read, is too large, or is not what its entry says.
+    """
     if expected["bytes"] > limit:
         raise CheckpointError(f"{path}: {expected['bytes']} bytes, expected at most {limit}")
     with opened_part(path, expected) as (file, digest):
@@ -128,11 +141,11 @@ def read_record(path: Path, expected: Entry, limit: int = RECORD_LIMIT) -> bytes
 
 @contextmanager
 def opened_part(path: Path, expected: Entry) -> Iterator[tuple[BinaryIO, Digest]]:
-    """A file to read to its end, and the digest to tell of what was read.
+    """A file to read to its end, and the digest to update with the bytes that were read.
 
     Raises:
-        CheckpointError: it cannot be opened, or is not what its entry says. The last is said also
-            where it made the reader stumble before.
+        CheckpointError: it cannot be opened, or is not what its entry says. An error of the reader
+            in such a file is replaced by this one.
     """
     try:
         with open_regular(path) as file:
@@ -151,13 +164,21 @@ def opened_part(path: Path, expected: Entry) -> Iterator[tuple[BinaryIO, Digest]
 
 
 def verify_part(path: Path, expected: Entry) -> None:
-    """Compare a file with its entry, in little memory; CheckpointError says what differs."""
+    """Compare a file with its entry, in little memory.
+
+    Raises:
+        CheckpointError: it differs.
+    """
     for _ in verified_pieces(path, expected):
         pass
 
 
 def verified_pieces(path: Path, expected: Entry) -> Iterator[bytes]:
-    """A file piece by piece; CheckpointError at its end unless it was what its entry says."""
+    """A file piece by piece.
+
+    Raises:
+        CheckpointError: at its end, unless it was what its entry says.
+    """
     try:
         with open_regular(path) as file:
             _compare_size(path, os.fstat(file.fileno()).st_size, expected)

@@ -1,4 +1,11 @@
-"""How large the model is that a config describes: by arithmetic, before anything is made of it."""
+"""How large the model is that a config describes: computed before a model is made.
+
+>>> from pathlib import Path
+>>> from tinytape.training.model_size import require_weights_of
+>>> config = tt.models.describe("tiny", 28)
+>>> number, size = tt.models.count_parameters(config)
+>>> require_weights_of(config, number, size, Path("model.safetensors"), "config.json")
+"""
 
 from __future__ import annotations
 
@@ -18,7 +25,7 @@ _ROWS = 1 << 24  # and what a model carries from batch to batch for the rows of 
 
 
 def require_weights_of(described: Any, arrays: int, values: int, source: Path, by: object) -> None:
-    """Raise ModelSizeError unless a file can hold the weights of the model described.
+    """Check that a file can hold the weights of the model described.
 
     Args:
         described: ``config.json``'s ``model``.
@@ -26,6 +33,7 @@ def require_weights_of(described: Any, arrays: int, values: int, source: Path, b
         by: what describes it, for the message.
 
     Raises:
+        ModelSizeError: it holds far more, or far less.
         ValueError: it describes no model of ours.
     """
     number, size = models.count_parameters(described)
@@ -38,9 +46,10 @@ def require_weights_of(described: Any, arrays: int, values: int, source: Path, b
 
 
 def require_state_of(described: Mapping[str, Any], values: int, source: Path) -> None:
-    """Raise ModelSizeError when a file holds more than a training state of such a model has.
+    """Check that a file holds no more than a training state of such a model has.
 
     Raises:
+        ModelSizeError: it holds more.
         ValueError: it describes no model of ours.
     """
     most = _PER_WEIGHT * models.count_parameters(described)[1] + _ROWS

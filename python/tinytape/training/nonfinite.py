@@ -1,4 +1,10 @@
-"""Numbers that are not finite: where they began, and what is said about them."""
+"""Numbers that are not finite: where they began, and the message that says so.
+
+>>> from tinytape.training import RunFolder
+>>> from tinytape.training.nonfinite import last_good
+>>> "step-00000002" in last_good(RunFolder("runs/demo"))
+True
+"""
 
 from __future__ import annotations
 
@@ -16,10 +22,9 @@ from .shell import command_line
 
 
 def first_bad_operation(session: Session, again: Callable[[], Any], before: Snapshot) -> str:
-    """Call ``again`` with every value looked at; what is said of the first bad one.
+    """Call ``again`` with every value checked, and describe the first bad one.
 
-    It begins where the snapshot was taken; afterwards the session is where it is, without
-    gradients.
+    It begins at the snapshot; afterwards the session is as it is now, without gradients.
     """
     after = session.snapshot()
     session.updates.forget()
@@ -38,7 +43,7 @@ def first_bad_operation(session: Session, again: Callable[[], Any], before: Snap
 def nonfinite_error(
     step: int, what: str, value: float, origin: str, effect: str, folder: RunFolder
 ) -> NonFiniteError:
-    """The error that ends a run: what was found, where it began, what is safe, what helps."""
+    """The error that ends a run: the value, where it began, what is safe, and what helps."""
     first = f", first in {origin}" if origin else ""
     resume = command_line("train", "--resume", folder.path)
     return NonFiniteError(
@@ -49,7 +54,7 @@ def nonfinite_error(
 
 
 def last_good(folder: RunFolder) -> str:
-    """Where the newest checkpoint that verifies lies, in words."""
+    """The place of the newest checkpoint that verifies, as a message names it."""
     for path in list_checkpoints(folder.checkpoints):
         try:
             verify_checkpoint(path)

@@ -1,6 +1,11 @@
-"""What a run says while it works: a bar on a terminal, plain lines anywhere else.
+"""The output of a run while it trains: a bar on a terminal, plain lines anywhere else.
 
 No line needs more than 80 columns, so that none wraps, and the bar has a third of them.
+
+>>> import sys
+>>> from tinytape.training.progress import Console
+>>> Console(sys.stdout).line("step 1")
+step 1
 """
 
 from __future__ import annotations
@@ -18,9 +23,9 @@ HEARTBEAT = 10.0  # seconds
 
 
 class Console:
-    """Lines to ``stream``. An output that goes away becomes a request to stop, not an exception.
+    """Lines to ``stream``. An output that was closed becomes a request to stop, not an exception.
 
-    The lines may hold names from outside, and text that a model wrote.
+    Control characters are escaped: lines may hold names of files, and text that a model wrote.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -31,12 +36,13 @@ class Console:
         self._lost = False
 
     def attach(self, stop: StopSignals) -> None:
-        """Where to ask for a stop when the output goes away, or has gone already."""
+        """Set the stop signals that a closed output asks for a stop, also when it is closed now."""
         self._stop = stop
         if self._lost:
             self.lost()
 
     def line(self, text: str = "") -> None:
+        """Print a line."""
         if self.stream is not None:
             try:
                 self._write(printable(text, keep="\t") + "\n")
@@ -45,7 +51,7 @@ class Console:
                 self.lost()
 
     def lost(self) -> None:
-        """An output is gone, this one or the bar's: the run ends after the step in hand."""
+        """An output was closed, this one or the bar's: the run ends after the current step."""
         self._lost = True
         if self._stop is not None:
             self._stop.request("the output was closed", BROKEN_PIPE_EXIT)
@@ -116,7 +122,7 @@ class Progress:
         self._show(*self._facts())
 
     def evaluating(self, share: float) -> None:
-        """A part of the evaluation in hand is done."""
+        """A fraction ``share`` of the current evaluation is done."""
         self._show(f"evaluating {share:.0%}", share=share)
 
     def evaluated(
@@ -136,6 +142,7 @@ class Progress:
         self._say(text)
 
     def close(self) -> None:
+        """End the bar."""
         if self._bar is not None:
             self._guarded(self._finish)
 

@@ -1,8 +1,17 @@
-"""What the JSON files of a run and of its checkpoints hold, by key.
+"""The types of what the JSON files of a run and of its checkpoints hold, by key.
 
-Whatever a file says is compared with this before anything is done with it. A key that is absent is
-the business of whoever needs it; a key that is not here may be there (docs/checkpoint-format.md
-has the rule), so that a file of a later tinytape can be read.
+All content of a file is compared with these types before it is used. A key that is absent is
+checked where it is needed; a key that is not listed here is allowed (docs/checkpoint-format.md has
+the rule), so that files of later versions can be read.
+
+>>> from pathlib import Path
+>>> from tinytape.training import CheckpointError
+>>> from tinytape.training.record_types import STATE, require_types
+>>> try:
+...     require_types({"step": -1}, STATE, Path("state.json"))
+... except CheckpointError as error:
+...     print(error)
+state.json: step: expected a whole number of at least 0, at most 2**53, got -1
 """
 
 from __future__ import annotations
@@ -20,7 +29,7 @@ from .state_tree import is_reference
 
 @dataclass(frozen=True)
 class Kind:
-    """A leaf, and what an error message says was expected."""
+    """A leaf: whether a value fits, and what an error message says was expected."""
 
     words: str
     fits: Callable[[Any], bool]
@@ -35,7 +44,7 @@ class ListOf:
 
 @dataclass(frozen=True)
 class NamesTo:
-    """A JSON object with names of its own, and these as values."""
+    """A JSON object with any names, and these as values."""
 
     value: Any
 
@@ -120,7 +129,11 @@ ENVIRONMENT = NamesTo(PLAIN)
 
 
 def require_types(record: Any, expected: Any, source: Path, where: str = "") -> None:
-    """Raise CheckpointError unless what ``record`` holds is of the types expected."""
+    """Check that the values of ``record`` are of the types expected.
+
+    Raises:
+        CheckpointError: one is not; the message names its place.
+    """
     if isinstance(expected, Kind):
         if not expected.fits(record):
             _refuse(record, expected.words, source, where)

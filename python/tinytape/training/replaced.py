@@ -1,12 +1,20 @@
-"""What ``--overwrite`` replaces: moved aside until the new run's first checkpoint is whole.
+"""The run that ``--overwrite`` replaces: moved aside until the new run's first checkpoint is whole.
 
 It lies in RUN/before-overwrite-1, the folder of a run like any other. Checkpoints on another disk
-stay there, and a link leads to them. The order makes every instant one of three, told apart by
-where ``config.json`` lies:
+stay there, and a link leads to them. A kill at any instant leaves one of three states, which differ
+in where ``config.json`` lies:
 
 only aside    it was being moved, and nothing is new yet: :func:`repair` puts all of it back
 both          the new run has begun and has saved nothing: the old one is kept
 in its place  nothing was moved, or all is back
+
+>>> from tinytape.training import RunFolder
+>>> from tinytape.training.replaced import kept, put_back, set_aside
+>>> folder = RunFolder("runs/demo")
+>>> set_aside(folder).name, folder.config.exists()
+('before-overwrite-1', False)
+>>> put_back(folder), folder.config.exists()
+(True, True)
 """
 
 from __future__ import annotations
@@ -25,14 +33,14 @@ _NAME = re.compile(r"before-overwrite-([0-9]{1,9})")
 
 
 def is_kept(path: Path) -> bool:
-    """Whether a folder is called as what was moved aside is."""
+    """Whether a folder's name is that of a folder with a run that was moved aside."""
     return _NAME.fullmatch(path.name) is not None
 
 
 def kept(folder: RunFolder) -> list[Path]:
-    """The folders with what was moved aside, the oldest first.
+    """The folders with runs that were moved aside, the oldest first.
 
-    They hold the settings of a run, or nothing: what is only called so is not ours.
+    Each holds the settings of a run, or nothing; a folder that only has such a name is not ours.
     """
     if not folder.path.is_dir():
         return []
@@ -46,10 +54,10 @@ def can_be_put_back(folder: RunFolder) -> bool:
 
 
 def set_aside(folder: RunFolder) -> Path:
-    """Move all that a run wrote out of the way, and nothing else; returns where it lies.
+    """Move all files of a run aside, and nothing else; returns the folder where they lie now.
 
     Raises:
-        OSError: it could not be moved, and is where it was.
+        OSError: they could not be moved, and are where they were.
     """
     taken = [_number(path) for path in folder.path.iterdir() if is_kept(path)]
     old = folder.path / f"before-overwrite-{max(taken, default=0) + 1}"
@@ -86,7 +94,7 @@ def repair(folder: RunFolder) -> bool:
 
 
 def put_back(folder: RunFolder) -> bool:
-    """Undo what :func:`set_aside` began, where no new run is there; returns whether it did."""
+    """Undo an unfinished :func:`set_aside`, where no new run is there; returns whether it did."""
     back = False
     for old in reversed(kept(folder)):
         for path, to in _moves(folder, old):
@@ -112,7 +120,7 @@ def _moves(folder: RunFolder, old: Path) -> list[tuple[Path, Path]]:
 
 
 def discard(folder: RunFolder) -> Iterator[str]:
-    """Remove what was moved aside; yields what could not be removed, in words."""
+    """Remove a run that was moved aside; yields a message for each file that cannot be removed."""
     for old in kept(folder):
         for room in folder.rooms:
             if (old / room.name).is_symlink() and (room / old.name).is_dir():

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import tinytape as tt
 
-from .. import sampling
+from .. import models, sampling
+from ..models.spec import perplexity
 from .checkpoint import Checkpoint
-from .config import TrainConfig
 from .environment import environment, peak_resident_mb
-from .evaluate import perplexity
 from .run_folder import RunFolder
 from .session import Session
 from .shell import command_line
@@ -34,9 +33,8 @@ def header(session: Session, folder: RunFolder, resumed: Checkpoint | None) -> I
         yield f"           {corpus.path}"
     yield f"SHA-256    {corpus.sha256}"
     yield f"           {len(splits.train):,} to train on, {len(splits.held_out):,} held out"
-    if session.task.starts is not None:
-        found = len(session.task.starts)
-        yield f"documents  {found:,} begin after {config.separator!r}, and one with the text"
+    for title, line in session.task.about_text():
+        yield f"{title:10} {line}"
     yield (
         f"to beat    {session.entropies['unigram']:.3f} nats per character (unigram entropy), "
         f"{session.entropies['bigram']:.3f} (bigram entropy)"
@@ -49,11 +47,8 @@ def header(session: Session, folder: RunFolder, resumed: Checkpoint | None) -> I
         rate += f" to {config.min_lr:g} ({config.schedule})"
     yield f"optimiser  {config.optimizer}, learning rate {rate}"
     yield f"           warm-up {config.warmup} steps, clip {config.clip:g}{decay}"
-    if isinstance(session.model, tt.models.NestedLM):
-        for title, line in zip(
-            ("levels", "", ""), _levels(config, session.model.config.persistent), strict=True
-        ):
-            yield f"{title:10} {line}"
+    for title, line in models.spec_of(session.model).report(config, session.model):
+        yield f"{title:10} {line}"
     plan = planned_memory(session)
     yield f"memory     about {sum(plan.values()) / 1e6:.0f} MB planned:"
     yield f"           {', '.join(f'{name} {size / 1e6:.1f}' for name, size in plan.items())}"
@@ -74,25 +69,6 @@ def header(session: Session, folder: RunFolder, resumed: Checkpoint | None) -> I
     yield ""
 
 
-def _levels(config: TrainConfig, persistent: bool) -> tuple[str, str, str]:
-    """How the levels of a nested model are wired and updated, what they remember, and surprise."""
-    chunks = config.chunk_sizes.replace(",", ", ")
-    rates = ", rates divided by these" if config.level_rates == "divided" else ""
-    last = {"never": "last", "document": "last for a document"}
-    states = last.get(config.reset, f"last {config.reset} steps")
-    if not persistent:
-        states = "last for a batch"
-    surprise = config.surprise
-    if surprise != "off":
-        surprise += f" {config.surprise_weights.replace(',', ', ')}"
-    memory = "" if config.level_memory == "off" else f"; memories {config.level_memory}"
-    return (
-        f"{config.wiring}, {config.level_update} of {chunks} {config.chunk_unit}{rates}",
-        f"states {states}{memory.replace(',', ', ')}",
-        f"surprise {surprise}",
-    )
-
-
 def parameter_count(session: Session) -> int:
     return sum(p.numel() for p in session.model.parameters())
 
@@ -102,11 +78,12 @@ def planned_memory(session: Session) -> dict[str, float]:
     size = 8 if session.config.dtype == "float64" else 4
     weights = parameter_count(session) * size
     _, moments = split_state(session.updates.state(), "updates")
+    kept = models.activations_per_token(models.config_of(session.model), session.model) or 0
     return {
         "weights": weights,
         "gradients": weights,
         "optimiser": sum(math.prod(x.shape) * x.dtype.itemsize for x in moments.values()),
-        "one step": session.tokens_per_batch * session.model.config.activations_per_token * size,
+        "one step": session.tokens_per_batch * kept * size,
     }
 
 

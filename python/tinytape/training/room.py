@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..models import activations_per_token, count_parameters
+from ..nn import Module
 from .config import TrainConfig
 from .errors import ConfigError
 
@@ -16,17 +17,20 @@ _PER_WEIGHT = 4
 _DOUBT = 2
 
 
-def require_room(model: Mapping[str, Any], config: TrainConfig) -> None:
+def require_room(
+    described: Mapping[str, Any], config: TrainConfig, model: Module | None = None
+) -> None:
     """Raise ConfigError where weights and one batch need far more memory than there is.
 
     Args:
-        model: what the model's ``config.to_dict()`` will give, before it is made.
+        described: the model's config, before it is made.
+        model: once it is made, since what a batch needs may have to be measured.
     """
     room = physical_memory()
     size = 8 if config.dtype == "float64" else 4
-    weights = _PER_WEIGHT * count_parameters(model)[1] * size
-    context = model["context"]
-    batch = config.batch_size * context * activations_per_token(model) * size
+    weights = _PER_WEIGHT * count_parameters(described)[1] * size
+    context = described["context"]
+    batch = config.batch_size * context * (activations_per_token(described, model) or 0) * size
     if room is None or weights + batch <= _DOUBT * room:
         return
     has = f"and this machine has {room / 1e9:,.0f} GB"

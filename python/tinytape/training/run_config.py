@@ -1,6 +1,12 @@
 """``RUN/config.json``: that of the run's checkpoints, and the SHA-256 of itself without that line.
 
 It says how large the model is and how many heads it has, so a flipped bit or an edit must show.
+
+>>> from pathlib import Path
+>>> from tinytape.training.run_config import pack_config, unpack_config
+>>> data = pack_config({"model": {"width": 64}})
+>>> unpack_config(data, Path("config.json"))
+{'model': {'width': 64}}
 """
 
 from __future__ import annotations

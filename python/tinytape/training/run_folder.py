@@ -1,4 +1,4 @@
-"""A run folder: the names of its files, who holds it, and its metrics.
+"""A run folder: the names of its files, the process that holds it, and its metrics.
 
 config.json         resolved settings, model, corpus with its hash
 tokenizer.json      characters and their ids
@@ -8,9 +8,14 @@ best/               the checkpoint of the best held-out loss
 model.safetensors   the final weights, written when the run is complete
 curve.png           drawn by ``python -m tinytape.plot``
 
-``checkpoints`` and ``best`` may be links to folders, on a larger disk for instance: what a run
-writes and removes there, it writes and removes where they lead. The files are never written through
-a link. What a folder is, and what may be done with it, is the business of ``run_state``.
+``checkpoints`` and ``best`` may be links to folders, on a larger disk for instance: a run writes
+and removes in the folders that they lead to. The files are never written through a link. What kind
+of folder it is, and what may be done with it, is decided in ``run_state``.
+
+>>> from tinytape.training import RunFolder
+>>> folder = RunFolder("runs/demo")
+>>> folder.has_settings, [line["step"] for line in folder.read_metrics()]
+(True, [0, 2])
 """
 
 from __future__ import annotations
@@ -80,11 +85,11 @@ class RunFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[str | None]:
-        """Within it no other process trains here, nor in a folder that a link of it leads to.
+        """A ``with`` block in which no other process trains here, nor in a folder that a link leads
+        to.
 
-        The folder is made if it is not there.
-
-        Gives a warning where the file system cannot keep that.
+        The folder is made if it is not there. The block's value is a warning where the file system
+        cannot keep that, else None.
 
         Raises:
             RunError: another process does, or this is no folder.
@@ -108,9 +113,9 @@ class RunFolder:
             self._descriptor = None
 
     def follow(self) -> str | None:
-        """Look whether the folder that is held is still where it was, and go after it.
+        """Check whether the folder that is held is still where it was; if it was moved, follow it.
 
-        Returns what to say when it was moved: this object names the new place from then on.
+        Returns a message when it was moved: this object names the new place from then on.
 
         Raises:
             FolderGoneError: it was removed, or is nowhere to be found. Nothing can be saved then.
@@ -133,27 +138,46 @@ class RunFolder:
 
     @property
     def has_settings(self) -> bool:
-        """Whether what every checkpoint needs to go on is there."""
+        """Whether the files are there that every checkpoint needs to be resumed."""
         return self.config.is_file() and self.tokenizer.is_file()
 
     def require_rooms(self) -> None:
-        """Raise FolderGoneError where checkpoints cannot be saved any more: links to nothing."""
+        """Check that checkpoints can still be saved.
+
+        Raises:
+            FolderGoneError: they cannot: links lead to nothing.
+        """
         for room in self.rooms:
             if problem := room_problem(room):
                 raise FolderGoneError(problem)
 
     def require_run(self) -> None:
-        """Raise RunError unless this folder holds a run."""
+        """Check that this folder holds a run.
+
+        Raises:
+            RunError: it does not.
+        """
         if not self.config.is_file():
             there = "holds no config.json" if self.path.is_dir() else "is not there"
             raise RunError(f"{self} {there}; expected the folder of a run (runs/NAME)")
 
     def read_config(self) -> dict[str, Any]:
-        """The run's ``config.json``."""
+        """The run's ``config.json``.
+
+        Raises:
+            RunError: there is no run.
+            CheckpointError: the file is damaged, or was edited.
+            OSError: it cannot be read.
+        """
         self.require_run()
         return unpack_config(read_file(self.config, RECORD_LIMIT), self.config)
 
     def write_config(self, record: Mapping[str, Any]) -> None:
+        """Replace ``config.json``.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         replace_file(self.config, pack_config(record))
 
     def remove_leftovers(self) -> None:
@@ -172,7 +196,12 @@ class RunFolder:
         _append(self.metrics, (json.dumps(record) + "\n").encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The evaluations in order. A last line that a kill cut short is left out."""
+        """The evaluations in order. A last line that a kill cut short is left out.
+
+        Raises:
+            RunError: a line is damaged.
+            OSError: the file cannot be read.
+        """
         try:
             return list(self._metrics())
         except FileNotFoundError:
@@ -201,7 +230,11 @@ class RunFolder:
                 yield record
 
     def write_metrics(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Replace the evaluations."""
+        """Replace the evaluations.
+
+        Raises:
+            OSError: they cannot be written; the file is unchanged.
+        """
         replace_file(self.metrics, ((json.dumps(r) + "\n").encode() for r in records))
 
 
@@ -218,7 +251,7 @@ def run_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None]:
 
 
 def own_record(folder: RunFolder) -> tuple[dict[str, Any] | None, TinytapeError | None]:
-    """What ``config.json`` holds, where it can be shown to be that of a run, or why it cannot.
+    """The content of ``config.json``, where it can be shown to be that of a run, or why it cannot.
 
     Both are None where there is no such file.
     """
@@ -247,7 +280,11 @@ def is_run(folder: RunFolder) -> bool:
 
 
 def require_folder_or_nothing(path: Path) -> None:
-    """Raise RunError where something else has the name of a run folder."""
+    """Check that ``path`` is a folder, or does not exist.
+
+    Raises:
+        RunError: it is something else.
+    """
     if path.is_symlink() and not path.exists():
         raise RunError(f"--out {path}: a link to {os.readlink(path)}, which is not there")
     if path.exists() and not path.is_dir():
@@ -255,7 +292,7 @@ def require_folder_or_nothing(path: Path) -> None:
 
 
 def room_problem(room: Path) -> str | None:
-    """Why checkpoints cannot be saved in a folder of theirs; None where they can, or it is made."""
+    """Why checkpoints cannot be saved in their folder; None where they can, or it is made."""
     if room.is_symlink() and not room.exists():
         return f"{room} is a link to {os.readlink(room)}, which is not there"
     if room.exists() and not room.is_dir():

@@ -1,8 +1,14 @@
-"""What a folder is, before a run does anything with it: found by looking alone.
+"""What kind of folder a folder is, found without changing it, before a run uses it.
 
-A folder is a run of ours where its ``config.json`` can be shown to be one, by what it holds. Only
+A folder is a run of ours where its ``config.json`` can be shown to be one, by its content. Only
 in the presence of that file do the other names mean anything: without it ``checkpoints`` or
-``model.safetensors`` are somebody else's, and stay.
+``model.safetensors`` belong to somebody else, and stay.
+
+>>> from tinytape.training import RunFolder
+>>> from tinytape.training.run_state import look_at
+>>> state = look_at(RunFolder("runs/demo"))
+>>> [path.name for path in state.checkpoints], state.problem, state.is_untouched
+(['step-00000002', 'step-00000000'], None, False)
 """
 
 from __future__ import annotations
@@ -27,7 +33,7 @@ ORIGIN = "origin"  # in config.json of a run that went on from another's checkpo
 
 @dataclass(frozen=True)
 class RunState:
-    """What lies in a folder."""
+    """The content of a folder, as far as runs are concerned."""
 
     folder: RunFolder
     record: dict[str, Any] | None  # config.json, where it can be shown to be a run's
@@ -39,7 +45,11 @@ class RunState:
     interrupted: bool  # a kill came while something was moved; repair() puts it back
 
     def require_run(self) -> dict[str, Any]:
-        """The run's record, or RunError that says what there is instead."""
+        """The run's record.
+
+        Raises:
+            RunError: there is no run; the message says what there is instead.
+        """
         if self.record is not None:
             return self.record
         path = self.folder.path
@@ -51,11 +61,11 @@ class RunState:
         raise AssertionError("a folder with a config.json has a record or a problem")
 
     def evaluated_step(self) -> int:
-        """The highest step that the metrics have a line of, -1 where there is none."""
+        """The highest step that has a line in the metrics, -1 where there is none."""
         return max((record["step"] for record in self.folder.read_metrics()), default=-1)
 
     def beyond(self, step: int) -> list[str]:
-        """What the folder has of later steps, in words."""
+        """The things of later steps in the folder, as a message names them."""
         found = [
             str(path) for path in (*self.checkpoints, *self.best) if step_of(path) > step
         ]  # by name: a damaged one may still be saved
@@ -78,13 +88,13 @@ class RunState:
 
     @property
     def origin(self) -> str | None:
-        """The checkpoint that the run went on from, when it began as a branch of another."""
+        """The checkpoint that the run continued, when it began as a branch of another."""
         origin = (self.record or {}).get(ORIGIN)
         return origin if isinstance(origin, str) else None
 
     @property
     def is_untouched(self) -> bool:
-        """Whether a run that begins here again would lose nothing: it had not come to a step."""
+        """Whether a run that begins here again would lose nothing, because no step was done yet."""
         return not (
             self.origin
             or self.checkpoints
@@ -156,7 +166,7 @@ def is_room(path: Path) -> bool:
 
 
 def said_step(path: Path) -> int | None:
-    """The step that a checkpoint's name says, or its manifest; None where neither does."""
+    """The step in a checkpoint's name, or in its manifest; None where neither has one."""
     try:
         return step_of(path)
     except CheckpointError:

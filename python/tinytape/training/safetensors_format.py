@@ -1,10 +1,16 @@
-"""The header of a safetensors file: what lies where, written in one form and read with distrust.
+"""The header of a safetensors file: the place of each array; one form is written, all are checked.
 
 A file is eight bytes, little-endian, with the length of a header; the header, which is JSON with
 name, dtype, shape and place of each array; and the values, little-endian, in C order, without gaps.
 https://github.com/huggingface/safetensors has the format. Arrays of larger elements come first, so
-that all are aligned, and the header ends with spaces for the same reason: byte for byte what that
-library writes, but that metadata is sorted.
+that all are aligned, and the header ends with spaces for the same reason: byte for byte as that
+library writes it, except that metadata is sorted.
+
+>>> import numpy as np
+>>> from tinytape.training.safetensors_format import lay_out
+>>> prefix, header = lay_out({"weight": (np.dtype("float32"), (2, 3))}, {})
+>>> header.arrays[0].bytes, header.values
+(24, 6)
 """
 
 from __future__ import annotations
@@ -67,14 +73,14 @@ class Header:
 
     @property
     def values(self) -> int:
-        """How many values all arrays have."""
+        """The number of values of all arrays."""
         return sum(math.prod(entry.shape) for entry in self.arrays)
 
 
 def lay_out(
     specs: Mapping[str, tuple[np.dtype[Any], Sequence[int]]], metadata: Mapping[str, str]
 ) -> tuple[bytes, Header]:
-    """What a file with such arrays begins with, up to the first value, and what it says.
+    """The beginning of a file with such arrays, up to the first value, and its header.
 
     Raises:
         CheckpointError: something that :func:`read_header` would refuse.
@@ -102,7 +108,11 @@ def lay_out(
 
 
 def header_length(prefix: bytes, size: int, source: Path) -> int:
-    """The bytes of the header, of a file of ``size`` bytes that begins with ``prefix``."""
+    """The length of the header, of a file of ``size`` bytes that begins with ``prefix``.
+
+    Raises:
+        CheckpointError: there can be no such header.
+    """
     if len(prefix) < PREFIX:
         raise CheckpointError(f"{source}: not a safetensors file ({size} bytes are too few)")
     length: int = _LENGTH.unpack(prefix)[0]
@@ -115,7 +125,7 @@ def header_length(prefix: bytes, size: int, source: Path) -> int:
 
 
 def parse_header(text: bytes, size: int, source: Path) -> Header:
-    """What a header says, compared with the ``size`` bytes that follow it.
+    """The content of a header, compared with the ``size`` bytes that follow it.
 
     Raises:
         CheckpointError: it is not JSON, it says something else than it should, or its arrays do
@@ -181,5 +191,5 @@ def _code_of(dtype: np.dtype[Any]) -> str | None:
 
 
 def shown(name: Any) -> str:
-    """A name for a message, whatever somebody called an array."""
+    """The name of an array for a message, of whatever type it is."""
     return reprlib.repr(name) if not isinstance(name, str) or not name.isprintable() else name[:200]

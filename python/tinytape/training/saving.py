@@ -1,4 +1,12 @@
-"""What a run writes, and that it is written where the run's folder lies by now."""
+"""What a run writes, and that it is written into the run's folder, wherever that was moved.
+
+>>> from tinytape.training import RunFolder
+>>> from tinytape.training.saving import persist
+>>> folder = RunFolder("runs/demo")
+>>> with folder.held():
+...     persist(folder, print, lambda: (folder.path / "note.txt").write_text("done"))
+4
+"""
 
 from __future__ import annotations
 
@@ -7,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from .. import models
 from .._files import TEMPORARY_PREFIX, discard_folder
 from .arrays import NotFiniteError
 from .checkpoint import list_checkpoints, prune_checkpoints, save_checkpoint, step_of
@@ -25,10 +34,10 @@ Note = Callable[[str], None]  # where lines go that stay
 def write_settings(
     session: Session, folder: RunFolder, note: Note, origin: str | None = None
 ) -> None:
-    """The config first: it is what shows that the rest is a run's.
+    """Write the settings of a run, ``config.json`` first: by it the other files are a run's.
 
     Args:
-        origin: the checkpoint of another run that this one goes on from. Without a checkpoint of
+        origin: the checkpoint of another run that this one continues. Without a checkpoint of
             its own, it must not be taken for a run that had not begun.
     """
     record = session.record()
@@ -49,11 +58,11 @@ def save(
     where: Path,
     note: Note = lambda text: None,
 ) -> Path:
-    """Write a checkpoint into ``where``, a folder of the run, wherever that lies by now.
+    """Write a checkpoint into ``where``, a folder of the run, wherever the run lies now.
 
     Raises:
         NonFiniteError: it would hold a number that no reader accepts.
-        FolderGoneError: there is no folder any more to save in.
+        FolderGoneError: the folder to save in is gone.
         OSError: the disk is full or fails; what was there before is untouched.
     """
     state, arrays = session.state()
@@ -80,7 +89,9 @@ def save(
 
 
 def discard_before(best: Path, folder: RunFolder, note: Note) -> None:
-    """Remove what was best before; what is of a later step stays, the run will come there again."""
+    """Remove the earlier best checkpoint; one of a later step stays: the run will reach that step
+    again.
+    """
 
     def remove() -> None:
         for path in list_checkpoints(folder.best):
@@ -91,7 +102,7 @@ def discard_before(best: Path, folder: RunFolder, note: Note) -> None:
 
 
 def rotate(folder: RunFolder, keep: int, note: Note) -> None:
-    """Now that a checkpoint is saved, remove those that it takes the place of."""
+    """After a checkpoint was saved, remove those that it replaces."""
 
     def remove() -> None:
         for left in discard(folder):
@@ -117,7 +128,7 @@ def save_final(session: Session, folder: RunFolder, note: Note) -> None:
             folder.model,
             session.weights(),
             step=session.counters.step,
-            model=session.model.config.to_dict(),
+            model=models.config_of(session.model),
             tokenizer=session.tokenizer,
         )
 
@@ -125,12 +136,13 @@ def save_final(session: Session, folder: RunFolder, note: Note) -> None:
 
 
 def persist(folder: RunFolder, note: Note, write: Callable[[], T]) -> T:
-    """Write into a run's folder where it lies by now.
+    """Write into a run's folder where it lies now.
 
-    Again if it is moved meanwhile, and once more if somebody removes what is being written.
+    The write is repeated if the folder is moved meanwhile, and once more if somebody removes what
+    is being written.
 
     Raises:
-        FolderGoneError: there is no folder any more to write into.
+        FolderGoneError: the folder to write into is gone.
     """
     removed = False
     while True:
@@ -146,14 +158,18 @@ def persist(folder: RunFolder, note: Note, write: Callable[[], T]) -> T:
 
 
 def settle(session: Session, folder: RunFolder, note: Note) -> None:
-    """Make what is said of the folder true: where it lies, and that a run can go on there."""
+    """Update the message about the folder: where it lies, and that a run can be resumed there."""
     follow(folder, note)
     if not folder.has_settings:  # somebody removed them
         write_settings(session, folder, note)
 
 
 def follow(folder: RunFolder, note: Note) -> bool:
-    """Go after a folder that was moved, and say so. FolderGoneError where it is gone."""
+    """Follow a folder that was moved, and say so.
+
+    Raises:
+        FolderGoneError: it is gone.
+    """
     moved = folder.follow()
     if moved:
         note(moved)

@@ -17,7 +17,6 @@ from ..data import (
     Corpus,
     Splits,
     bigram_entropy,
-    document_starts,
     identity,
     load_again,
     load_corpus,
@@ -25,16 +24,14 @@ from ..data import (
     split_corpus,
     unigram_entropy,
 )
+from ..models.spec import Updates, WindowTask
 from .arrays import Array, require_same_arrays
 from .checkpoint import Checkpoint
-from .config import SETTINGS, TrainConfig
-from .defaults import is_nested
+from .config import SETTINGS, TrainConfig, recorded
 from .errors import CheckpointError, ConfigError
 from .model_size import require_weights_of
 from .room import require_room
 from .state_tree import join_state, split_state
-from .tasks import StreamTask, WindowTask
-from .updates import Updates, updates_of
 
 _GRADIENT = "gradient."  # and the parameter's name: an array of an unfinished step
 
@@ -123,8 +120,8 @@ class Session:
         return {
             "format": "tinytape-run",
             "version": 1,
-            "train": dataclasses.asdict(self.config),
-            "model": self.model.config.to_dict(),
+            "train": recorded(self.config),
+            "model": models.config_of(self.model),
             "corpus": {
                 **provenance(self.corpus),
                 "vocab_size": self.tokenizer.vocab_size,
@@ -270,9 +267,10 @@ def build_session(
         CheckpointError: the checkpoint is of a model of another size; none was made.
         DataError: no such text, or one that cannot be used.
     """
-    known = models.presets()
-    if config.model not in known:
-        raise ConfigError(f"model: expected one of {', '.join(known)}; got {config.model!r}")
+    spec = models.spec_of_preset(config.model)
+    if spec is None:
+        known = ", ".join(models.presets())
+        raise ConfigError(f"model: expected one of {known}; got {config.model!r}")
     corpus = load_corpus(config.data) if fed is None else load_again(config.data, fed)
     if corpus.name == FALLBACK_CORPUS:
         # The run goes on with this text, also when a network answers one day.
@@ -282,7 +280,8 @@ def build_session(
         tt.set_num_threads(config.threads)
     generator = tt.Generator(config.seed)  # its own, so that nothing else can move it
     # How large all will be, by arithmetic, before memory is taken for it.
-    described = models.describe(config.model, tokenizer.vocab_size, **_overrides(config))
+    options = spec.config_options(config)
+    described = models.describe(config.model, tokenizer.vocab_size, **options)
     config = dataclasses.replace(config, context=described["context"])
     splits = split_corpus(corpus, tokenizer, described["context"])
     require_room(described, config)
@@ -292,11 +291,7 @@ def build_session(
         source = path / "model.safetensors"
         require_weights_of(described, len(weights), values, source, "this command")
     model: Any = models.from_config(described, generator=generator, dtype=getattr(tt, config.dtype))
-    if isinstance(model, models.NestedLM):
-        starts = document_starts(corpus.text, config.separator)
-        task: WindowTask = StreamTask(model, splits, config, starts)
-    else:
-        task = WindowTask(model, splits, config)
+    require_room(described, config, model)
     return Session(
         config=config,
         corpus=corpus,
@@ -308,8 +303,8 @@ def build_session(
         },
         model=model,
         generator=generator,
-        task=task,
-        updates=updates_of(model, config),
+        task=spec.task(model, splits, config, corpus.text),
+        updates=spec.updates(model, config),
         counters=Counters(),
     )
 
@@ -317,25 +312,13 @@ def build_session(
 def _measure(record: dict[str, Any]) -> list[Any]:
     """How the held-out loss of a run is measured, beside the text; the record is its config's."""
     train = record["train"]
-    documents = [train.get(name, SETTINGS[name].default) for name in ("reset", "separator")]
-    return [record.get("model", {}).get("context"), *documents]
+    measures = [option for option in SETTINGS.values() if option.metadata["measures"]]
+    values = [train.get(option.name, option.default) for option in measures]
+    return [record.get("model", {}).get("context"), *values]
 
 
 def _in_words(sha256: str | None, cut: int | None) -> str:
     return f"SHA-256 {sha256}" + ("" if cut is None else f", cut after {cut} characters")
-
-
-def _overrides(config: TrainConfig) -> dict[str, Any]:
-    """What the settings say about the model beside its preset."""
-    overrides: dict[str, Any] = {"dropout": config.dropout}
-    if config.context is not None:
-        overrides["context"] = config.context
-    if is_nested(config.model):
-        overrides["wiring"] = config.wiring
-        if config.level_memory != "off":
-            medium, slow = map(float, config.level_memory.split(","))
-            overrides |= {"medium_memory": medium, "slow_memory": slow}
-    return overrides
 
 
 def _counters(record: dict[str, Any], checkpoint: Checkpoint) -> Counters:

@@ -1,4 +1,10 @@
-"""Commands for the user to paste into a shell: quoted, and called as this process was."""
+"""Commands for the user to paste into a shell: quoted, and named as this process was called.
+
+>>> from pathlib import Path
+>>> from tinytape.training.shell import command_line
+>>> command_line("train", "--resume", Path("my run")).split("train ")[1]
+"--resume 'my run'"
+"""
 
 from __future__ import annotations
 
@@ -26,7 +32,7 @@ def command_line(module: str, *arguments: str | int | os.PathLike[str]) -> str:
 
 
 def program(module: str) -> str:
-    """The name of a command for its help: no path, whatever it was started by."""
+    """The name of a command for its help, without a path."""
     if Path(sys.argv[0]).name.startswith(_SCRIPT):
         return _SCRIPT + module
     return f"python -m tinytape.{module}"

@@ -1,4 +1,11 @@
-"""Stop requests: a signal, or an output that went away, ends a run after the step in hand."""
+"""Stop requests: a signal, or a closed output, ends a run after the current step.
+
+>>> from tinytape.training.signals import StopSignals
+>>> with StopSignals() as stop:
+...     stop.request("enough", 0)
+...     print(stop.requested)
+enough
+"""
 
 from __future__ import annotations
 
@@ -51,14 +58,14 @@ _CPU_ROOM = 30  # seconds, of at least ten times as many
 class StopSignals:
     """While open, every signal that would end the process asks for a stop instead.
 
-    ``requested`` becomes a few words when a stop is asked for, ``exit_code`` what the process
+    ``requested`` becomes a short text when a stop is asked for, ``exit_code`` what the process
     should return (128 + the signal's number). SIGINT, SIGTERM and SIGQUIT leave at once when one of
     them, or SIGHUP, has come before, unless they are its echo. The others announce an end that is
     near (SIGXCPU once a second; batch systems send SIGUSR1, and then SIGTERM): they ask, and never
     leave at once.
 
     The old handlers come back on exit. A signal that was being ignored (``nohup``) stays ignored,
-    and one besides SIGINT, SIGTERM and SIGHUP that the program handles already stays its own.
+    and one besides SIGINT, SIGTERM and SIGHUP that the program handles already keeps its handler.
     Outside the main thread, where Python cannot install handlers, nothing is installed.
     """
 
@@ -70,7 +77,7 @@ class StopSignals:
         self._room = contextlib.ExitStack()
 
     def request(self, reason: str, exit_code: int) -> None:
-        """Ask for a stop after the step in hand. The first reason stays."""
+        """Ask for a stop after the current step. The first reason stays."""
         if self.requested is None:
             self.exit_code = exit_code
             self.requested = reason

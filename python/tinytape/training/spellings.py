@@ -1,4 +1,9 @@
-"""What people type who come from other trainers, and what it is called here."""
+"""Names that other trainers use, and their names here.
+
+>>> from tinytape.training.spellings import meant
+>>> meant("--learning-rate", ["--lr", "--iters"])
+'did you mean --lr?'
+"""
 
 from __future__ import annotations
 
@@ -90,7 +95,7 @@ _OTHER = {
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """What is said of an unknown name: what was probably meant, or the empty text.
+    """The hint for an unknown name: the name that was probably meant, or the empty text.
 
     Args:
         name: of a flag or of a setting.

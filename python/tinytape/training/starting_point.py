@@ -1,4 +1,11 @@
-"""Where a resumed run goes on, or what there is instead. Nothing is changed by looking for it."""
+"""Where a resumed run continues, or what there is instead. Looking for it changes nothing.
+
+>>> from tinytape.training import RunFolder
+>>> from tinytape.training.run_state import look_at
+>>> from tinytape.training.starting_point import find_start
+>>> find_start(look_at(RunFolder("runs/demo"))).checkpoint.step
+2
+"""
 
 from __future__ import annotations
 
@@ -30,7 +37,7 @@ from .shell import command_line
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run goes on."""
+    """The place where a run continues."""
 
     checkpoint: Checkpoint | None  # None: at its beginning, since nothing was done yet
     record: dict[str, Any]  # what its config.json holds
@@ -38,13 +45,17 @@ class Start:
     problems: tuple[str, ...] = ()  # of checkpoints that were skipped
 
     def tokenizer_of(self, folder: RunFolder) -> CharTokenizer:
-        """The checkpoint's own, which one of version 1 does not have."""
+        """The checkpoint's own tokenizer; a checkpoint of version 1 has none, so the run's."""
         own = None if self.checkpoint is None else self.checkpoint.tokenizer
         return own or CharTokenizer.load(folder.tokenizer)
 
 
 def require_home(folder: RunFolder, checkpoint: Path | None) -> None:
-    """Raise RunError unless the folder is that of a run, in which one can go on."""
+    """Check that the folder is that of a run which can be continued in it.
+
+    Raises:
+        RunError: it is not.
+    """
     home = Path(os.path.abspath(folder.path))
     if is_kept(home):
         raise RunError(
@@ -69,7 +80,7 @@ def starting_point(
     in_place: bool,
     changes: bool,
 ) -> Start:
-    """Where a run goes on.
+    """The place where a run continues.
 
     Args:
         checkpoint: the one that was asked for, if one was.
@@ -121,11 +132,14 @@ def find_start(state: RunState) -> Start:
 
 
 def require_going_on(state: RunState, start: Start, *, chosen: bool, changes: bool) -> None:
-    """Raise RunError where a run that goes on in its own folder would lose what lies there.
+    """Check that a run which continues in its own folder loses nothing there.
 
     Args:
         chosen: the checkpoint was asked for, so there may be later ones.
-        changes: settings differ, so that what comes later would not come again.
+        changes: settings differ, so that the later steps would not come again.
+
+    Raises:
+        RunError: it would lose something.
     """
     folder = state.folder
     if problem := link_problem(folder):
@@ -154,7 +168,9 @@ def _is_due_after(start: Start, step: int) -> bool:
 
 
 def place_for_best(folder: RunFolder, record: Mapping[str, Any]) -> Path:
-    """Where what was best of another text is kept, or measured otherwise: nothing replaces it."""
+    """The folder for the best checkpoint of another text or another measure: nothing replaces it
+    there.
+    """
     name = re.sub(r"[^\w.-]", "-", str(record["corpus"].get("name")))
     place, number = folder.path / f"best-{name}", 1
     while os.path.lexists(place):
@@ -164,7 +180,7 @@ def place_for_best(folder: RunFolder, record: Mapping[str, Any]) -> Path:
 
 
 def copy_good(paths: Iterable[Path], place: Path, say: Callable[[str], None]) -> list[Path]:
-    """Copy the checkpoints that verify into another folder; the others are said."""
+    """Copy the checkpoints that verify into another folder; report the others with ``say``."""
     copies = []
     for path in paths:
         try:

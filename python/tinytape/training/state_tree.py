@@ -2,6 +2,14 @@
 
 An optimiser's state is a tree whose leaves are tensors and plain numbers. Arrays go to one flat
 mapping under their dotted path; in the JSON tree a reference stands in their place.
+
+>>> import numpy as np
+>>> from tinytape.training.state_tree import join_state, split_state
+>>> tree, arrays = split_state({"step": 3, "m": np.zeros(2)}, "optimizer")
+>>> tree, list(arrays)
+({'step': 3, 'm': {'$array': 'optimizer.m'}}, ['optimizer.m'])
+>>> join_state(tree, arrays)["m"].shape
+(2,)
 """
 
 from __future__ import annotations
@@ -22,7 +30,7 @@ _REFERENCE = "$array"
 def split_state(tree: Any, prefix: str) -> tuple[Any, dict[str, Array]]:
     """Return ``tree`` with its arrays replaced by references, and the arrays by dotted path.
 
-    Tensors are not copied: they are what they are when they are read.
+    Tensors are not copied: their values are read later.
 
     Raises:
         TypeError: a leaf that is neither an array, a tensor, a number, a string, a bool nor None.

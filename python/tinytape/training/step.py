@@ -1,4 +1,10 @@
-"""One step of training: the gradients of its batches, the checks, and the update."""
+"""One step of training: the gradients of its batches, the checks, and the update.
+
+>>> from tinytape.training.step import require_gradients
+>>> model = tt.nn.Linear(2, 1)
+>>> model(tt.ones(1, 2)).sum().backward()
+>>> require_gradients(model)  # raises nothing: each parameter has one
+"""
 
 from __future__ import annotations
 
@@ -23,9 +29,9 @@ def train_step(
 ) -> float | None:
     """One step of the plain loop; returns its training loss, the mean over its batches.
 
-    None when ``should_stop`` said so between two batches, whose gradients then wait in the
-    parameters and in ``counters.micro_step``; and when the step was left out because its numbers
-    were not finite, which ``--skip-nonfinite`` allows and ``note`` is told.
+    The result is None when ``should_stop`` returned True between two batches, whose gradients then
+    wait in the parameters and in ``counters.micro_step``; and when the step was left out because
+    its numbers were not finite, which ``--skip-nonfinite`` allows and ``note`` reports.
 
     Raises:
         MissingGradientError: with ``check_gradients``, when a parameter received no gradient.
@@ -64,12 +70,16 @@ def train_step(
 
 
 def batch_losses(session: Session, number: int) -> tuple[tt.Tensor, tt.Tensor]:
-    """What is to be minimised of one batch, and its mean cross-entropy, on the tape."""
+    """The loss of one batch that is minimised, and its mean cross-entropy, on the tape."""
     return session.task.losses(number)
 
 
 def require_gradients(model: tt.nn.Module) -> None:
-    """Raise MissingGradientError naming the parameters that want a gradient and have none."""
+    """Check that every parameter that wants a gradient has one.
+
+    Raises:
+        MissingGradientError: one has none; the message names all of them.
+    """
     missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     if missing:
         raise MissingGradientError(

@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from .. import models
 from ..data import DataError
-from ..models import NestedLM
 from .belonging import require_config, require_tokenizer
 from .checkpoint import (
     ATTEMPTS,
@@ -31,8 +31,6 @@ from .load import build_model, require_vocabulary, settings_of
 from .manifest import MANIFEST
 from .run_folder import RunFolder
 from .state_tree import join_state
-from .tasks import remembered
-from .updates import updates_of
 
 
 @dataclass(frozen=True)
@@ -115,15 +113,15 @@ def require_usable(checkpoint: Checkpoint) -> None:
     path, state = checkpoint.path, checkpoint.state
     model = build_model(checkpoint.config, path / "config.json", checkpoint.model, path)
     require_vocabulary(model, checkpoint.tokenizer, path / "tokenizer.json")
-    updates = updates_of(model, settings_of(checkpoint.config, path / "config.json"))
+    spec = models.spec_of(model)
+    updates = spec.updates(model, settings_of(checkpoint.config, path / "config.json"))
     for name in updates.state():
         if name not in state:
             raise CheckpointError(f"{path / 'state.json'}: expected the key {name!r}")
     try:
         parts = {name: join_state(state[name], checkpoint.arrays) for name in updates.state()}
         updates.load(parts, checkpoint.step)
-        if isinstance(model, NestedLM):
-            model.nested.load_state_arrays(remembered(checkpoint.arrays))
+        spec.task.require_state(model, checkpoint.arrays)
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 

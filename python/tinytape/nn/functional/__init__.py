@@ -1,4 +1,11 @@
-"""The functions that layers are made of, with PyTorch's names and defaults."""
+"""The functions that layers are made of, with the names and defaults of ``torch.nn.functional``.
+
+Where one differs from PyTorch, its docstring says so.
+
+>>> from tinytape.nn import functional as F
+>>> F.linear(tt.ones(1, 2), tt.ones(3, 2)).tolist()
+[[2.0, 2.0, 2.0]]
+"""
 
 from tinytape.functional import log_softmax, relu, sigmoid, softmax, tanh
 from tinytape.nn.functional import (

@@ -1,4 +1,10 @@
-"""Affine maps."""
+"""Affine maps.
+
+>>> from tinytape.nn import functional as F
+>>> x, weight, bias = tt.ones(1, 2), tt.ones(3, 2), tt.tensor([0.0, 1.0, 2.0])
+>>> F.linear(x, weight, bias).tolist()
+[[2.0, 3.0, 4.0]]
+"""
 
 from __future__ import annotations
 
@@ -14,7 +20,13 @@ _ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid") 
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b: input (..., in), weight (out, in), bias (out,) -> (..., out)."""
+    """x W^T + b: input (..., in), weight (out, in), bias (out,) -> (..., out).
+
+    As ``torch.nn.functional.linear``. All of one dtype, float32 or float64.
+
+    Raises:
+        ShapeError, DTypeError: for shapes or types that do not fit.
+    """
     check_tensor("linear", input)
     check_tensor("linear", weight)
     out = apply(OPS["linear"], (input, weight, bias))
@@ -28,11 +40,12 @@ def linear_activation(
 ) -> Tensor:
     """activation(x W^T + b) in one operation: input (..., in), weight (out, in), bias (out,).
 
-    The same numbers as :func:`linear` and then the activation, within rounding; PyTorch has no
-    name for it. The activation is applied to each part of the product while it is in the cache,
-    and its slope is kept in the same go, so that backward does not evaluate the function again.
+    The same numbers as :func:`linear` and then the activation, within rounding; PyTorch has no name
+    for it. The activation is applied to each part of the product while it is in the cache, and its
+    slope is computed at the same time, so that backward does not evaluate the function again.
 
     Args:
+        input, weight, bias: of one dtype, float32 or float64.
         activation: "relu", "gelu", "gelu_tanh" (its approximation), "silu", "tanh", "sigmoid".
 
     Raises:
@@ -58,7 +71,8 @@ def linear_add(
 ) -> Tensor:
     """residual + x W^T + b in one operation.
 
-    Residual (..., out), input (..., in), weight (out, in), bias (out,) -> (..., out).
+    Residual (..., out), input (..., in), weight (out, in), bias (out,) -> (..., out), all of one
+    dtype, float32 or float64.
 
     The end of a residual branch: the same numbers as ``residual + linear(input, weight, bias)``
     within rounding, without a pass over memory for the sum. The residual has the shape of the

@@ -1,4 +1,10 @@
-"""Attention."""
+"""Attention (Vaswani et al., 2017).
+
+>>> from tinytape.nn import functional as F
+>>> q = k = v = tt.ones(1, 2, 5, 4)
+>>> F.scaled_dot_product_attention(q, k, v, is_causal=True).shape
+(1, 2, 5, 4)
+"""
 
 from __future__ import annotations
 
@@ -44,7 +50,10 @@ def scaled_dot_product_attention(
     """dropout(softmax(scale q k^T + mask)) v for each head.
 
     Queries (..., L, D), keys (..., S, D) and values (..., S, E) give (..., L, E); the axes before
-    the last two are broadcast.
+    the last two are broadcast. All are float32 or float64.
+
+    As ``torch.nn.functional.scaled_dot_product_attention``; but a query that may see no key gives
+    zeros, and ``generator`` is ours.
 
     Args:
         attn_mask: broadcasts to (..., L, S). Bool: True where a query may see a key; or float32 or
@@ -55,12 +64,13 @@ def scaled_dot_product_attention(
         is_causal: query i sees the keys 0..i. Not together with attn_mask.
         scale: 1 / sqrt(D) when left out.
         enable_gqa: keys and values (..., H, S, ·) have fewer heads than the queries: each serves
-            as many neighbouring ones as make up the number (grouped queries, Ainslie et al., 2023).
-        generator: draws what is dropped; ``tt.default_generator`` unless told.
+            several neighbouring heads of the queries (grouped queries, Ainslie et al., 2023).
+        generator: draws what is dropped; ``tt.default_generator`` by default.
 
     Raises:
         ShapeError: shapes that do not fit, as above.
-        DTypeError: a mask that is neither bool, float32 nor of the queries' type.
+        DTypeError: a mask that is neither bool, float32 nor of the queries' type; queries that are
+            not floating.
         ArgumentError: attn_mask with is_causal; dropout_p outside [0, 1].
 
     Vaswani et al. (2017); in blocks of queries, without the L x S matrix (Dao et al., 2022).
@@ -121,6 +131,7 @@ def scaled_dot_product_attention_qkvpacked(
         is_causal: each position sees those up to itself.
         scale: 1 / sqrt(D) when left out.
         generator: draws what is dropped; ``tt.default_generator`` unless told.
+        qkv: float32 or float64.
 
     Raises:
         ShapeError: qkv of another shape, or heads that do not divide C.
@@ -153,6 +164,7 @@ def scaled_dot_product_attention_with_kvcache(
         heads: H, a divisor of C.
         length: positions in the cache; ``length + n`` is at most S.
         scale: 1 / sqrt(D) when left out.
+        qkv, cache: of one dtype, float32 or float64.
 
     Raises:
         ShapeError: shapes that do not fit.

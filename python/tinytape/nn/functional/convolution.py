@@ -1,4 +1,10 @@
-"""Convolutions."""
+"""Convolutions.
+
+>>> from tinytape.nn import functional as F
+>>> x = tt.tensor([[[1.0, 2.0, 3.0]]])
+>>> F.causal_conv1d(x, tt.tensor([[1.0, 10.0]])).tolist()
+[[[10.0, 21.0, 32.0]]]
+"""
 
 from __future__ import annotations
 
@@ -10,11 +16,11 @@ __all__ = ["causal_conv1d"]
 
 
 def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Every channel filtered along time by K taps of its own, from what came so far.
+    """Each channel filtered along time by its own K taps, over the present and the past.
 
     y[b, c, t] = bias[c] + sum_k weight[c, k] x[b, c, t - K + 1 + k], with zeros before the first
     step: the last tap meets the present. Named as in the package causal-conv1d, which Mamba uses
-    (Gu and Dao 2023). Done directly, in time proportional to K.
+    (Gu and Dao 2023). Computed directly, in time proportional to K.
 
     Args:
         x: (B, C, T), float32 or float64.

@@ -1,4 +1,11 @@
-"""Losses."""
+"""Losses.
+
+>>> from tinytape.nn import functional as F
+>>> F.mse_loss(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0])).item()
+2.0
+>>> round(F.cross_entropy(tt.zeros(1, 4), tt.tensor([2])).item(), 4)
+1.3863
+"""
 
 from __future__ import annotations
 
@@ -41,6 +48,8 @@ def cross_entropy(
     label_smoothing: float = 0.0,
 ) -> Tensor:
     """-ln softmax(input)[target], in nats.
+
+    As ``torch.nn.functional.cross_entropy``.
 
     Args:
         input: logits, (C,), (N, C) or (N, C, d1, ...), with the classes on axis 1.
@@ -87,6 +96,8 @@ def nll_loss(
 ) -> Tensor:
     """-input[target], for an input of logarithms of probabilities; else like cross_entropy.
 
+    As ``torch.nn.functional.nll_loss``.
+
     Args:
         input: (C,), (N, C) or (N, C, d1, ...).
         target: class indices, int64, of the input's shape without its axis of classes.
@@ -112,6 +123,8 @@ def binary_cross_entropy_with_logits(
 
     An infinite logit costs nothing where it is right and is infinitely wrong elsewhere; a weight of
     0 takes that away too.
+
+    As ``torch.nn.functional.binary_cross_entropy_with_logits``.
 
     Args:
         input: logits, of any shape.
@@ -155,12 +168,17 @@ def mse_loss(
 ) -> Tensor:
     """(input - target)^2, broadcast.
 
+    As ``torch.nn.functional.mse_loss``, but shapes that differ are broadcast without a warning.
+
     Args:
         reduction: "mean", "sum" or "none".
         weight: of each element, of the input's shape; the mean is then over the weights.
+        input, target: float32 or float64.
 
     Raises:
         ShapeError: for shapes that do not fit.
+        DTypeError: for integers with the reduction "mean".
+        ArgumentError: for another reduction.
     """
     _check("mse_loss", input, target, weight, size_average, reduce, reduction)
     try:

@@ -1,4 +1,9 @@
-"""Normalisation over the last axes."""
+"""Normalisation over the last axes.
+
+>>> from tinytape.nn import functional as F
+>>> F.layer_norm(tt.tensor([[1.0, 3.0]]), 2, eps=0.0).tolist()
+[[-1.0, 1.0]]
+"""
 
 from __future__ import annotations
 
@@ -24,6 +29,16 @@ def layer_norm(
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axes, of shape normalized_shape.
 
     Ba, Kiros and Hinton, "Layer Normalization" (2016), with the biased variance.
+
+    As ``torch.nn.functional.layer_norm``. The result has the input's shape.
+
+    Args:
+        input, weight, bias: of one dtype, float32 or float64; the last two of shape
+            normalized_shape.
+
+    Raises:
+        ShapeError: when the last axes of the input are not of normalized_shape.
+        DTypeError: for integers and bools, or types that differ.
     """
     axes = _axes("layer_norm", input, normalized_shape)
     return apply(OPS["layer_norm"], (input, weight, bias), (axes,), (eps,))
@@ -37,9 +52,15 @@ def rms_norm(
 ) -> Tensor:
     """input / sqrt(mean(input^2) + eps) * weight over the last axes, of shape normalized_shape.
 
+    As ``torch.nn.functional.rms_norm``. The result has the input's shape.
+
     Args:
         weight: of shape normalized_shape; ones when left out.
         eps: the machine epsilon of the input's type when left out.
+
+    Raises:
+        ShapeError: when the last axes of the input are not of normalized_shape.
+        DTypeError: for integers and bools, or types that differ.
 
     Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
     """

@@ -1,4 +1,11 @@
-"""Recurrent layers: long short-term memory."""
+"""Recurrent layers: long short-term memory.
+
+>>> from tinytape.nn import functional as F
+>>> x, h, c = tt.ones(1, 3), tt.zeros(1, 2), tt.zeros(1, 2)
+>>> h, c = F.lstm_cell(x, (h, c), tt.zeros(8, 3), tt.zeros(8, 2))
+>>> h.tolist()
+[[0.0, 0.0]]
+"""
 
 from __future__ import annotations
 
@@ -52,6 +59,7 @@ def lstm(
     Raises:
         ShapeError: where the shapes do not fit.
         DTypeError: where the dtypes differ.
+        ArgumentError: for an hx that is no pair.
     """
     h, c = _state("lstm", hx)
     for x in (input, w_ih, w_hh):
@@ -76,6 +84,8 @@ def lstm_cell(
 ) -> tuple[Tensor, Tensor]:
     """One step of :func:`lstm`.
 
+    As ``torch.lstm_cell``. All of one dtype, float32 or float64.
+
     Args:
         input: (N, I), or (I,) for a single sequence.
         hx: (h, c), both (N, H), or (H,).
@@ -90,6 +100,7 @@ def lstm_cell(
     Raises:
         ShapeError: where the shapes do not fit.
         DTypeError: where the dtypes differ.
+        ArgumentError: for an hx that is no pair.
     """
     h, c = _state("lstm_cell", hx)
     for x in (input, w_ih, w_hh, *(b for b in (b_ih, b_hh) if b is not None)):

@@ -1,4 +1,9 @@
-"""Dropout."""
+"""Dropout.
+
+>>> from tinytape.nn import functional as F
+>>> F.dropout(tt.ones(3), training=False).tolist()
+[1.0, 1.0, 1.0]
+"""
 
 from __future__ import annotations
 
@@ -21,8 +26,18 @@ def dropout(
 ) -> Tensor:
     """Each element zero with probability p, the others scaled by 1 / (1 - p).
 
-    Srivastava et al. (2014). The input itself when not training. The mask is a function of the
-    generator's seed and offset, which advances.
+    As ``torch.nn.functional.dropout`` (Srivastava et al., 2014). Any shape -> the same shape; the
+    input itself when not training. The mask is a function of the generator's seed and offset, which
+    advances.
+
+    Args:
+        input: float32 or float64.
+        inplace: not supported; True raises.
+        generator: draws the mask; ``tt.default_generator`` by default.
+
+    Raises:
+        ArgumentError: for p outside [0, 1], or inplace=True.
+        DTypeError: for integers and bools.
     """
     check_tensor("dropout", input)
     if inplace:

@@ -1,4 +1,12 @@
-"""Rows of tables, and their opposite."""
+"""Embeddings, and one-hot vectors.
+
+>>> from tinytape.nn import functional as F
+>>> weight = tt.tensor([[0.0, 1.0], [2.0, 3.0]])
+>>> F.embedding(tt.tensor([1, 0]), weight).tolist()
+[[2.0, 3.0], [0.0, 1.0]]
+>>> F.one_hot(tt.tensor([0, 2])).tolist()
+[[1, 0, 0], [0, 0, 1]]
+"""
 
 from __future__ import annotations
 
@@ -28,12 +36,16 @@ def embedding(
 ) -> Tensor:
     """Rows of weight (V, D) at the indices input (...), of integers -> (..., D).
 
+    As ``torch.nn.functional.embedding``, without the options below.
+
     Args:
         padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse: PyTorch's, not supported;
             anything but their defaults raises.
 
     Raises:
         IndexError: for an index outside 0..V-1.
+        ArgumentError: for an option that is not supported.
+        DTypeError: for indices that are no integers.
     """
     if (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse) != _PLAIN:
         options = {
@@ -52,12 +64,15 @@ def embedding(
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """1 at the class, 0 elsewhere: class indices (...), of integers -> (..., num_classes), int64.
 
+    As ``torch.nn.functional.one_hot``, for integers of any width.
+
     Args:
         num_classes: one more than the largest index when left out.
 
     Raises:
         IndexError: for an index below 0, or not below num_classes.
         DTypeError: for indices that are no integers.
+        ArgumentError: for fewer than 1 class, or no num_classes where there is no index.
     """
     check_tensor("one_hot", tensor)
     if tensor.dtype.is_floating_point or tensor.dtype is bool_:

@@ -1,0 +1,109 @@
+"""What a step does with the gradients of a nested model: one optimiser for each level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ..._foreach import grad_norm
+from ...errors import MissingGradientError
+from ...nested import LEVELS, ChunkedUpdateScheduler, LevelOptimizers
+from ...nn.utils import clip_grad_norm_
+from ...optim import LayerInputs
+from ...tensor import Tensor
+from ..spec import WITH_INPUTS, Updates, build_optimizer, keep_settings, learning_rate
+from .model import NestedLM
+from .settings import NestedTrainSettings
+
+
+class LevelUpdates(Updates):
+    """One optimiser a level of a nested model; a level is updated when its chunk is full."""
+
+    waits = True
+
+    def __init__(self, model: NestedLM, config: NestedTrainSettings) -> None:
+        self.model = model
+        self.config = config
+        self.inputs = LayerInputs(model) if config.optimizer in WITH_INPUTS else None
+        sizes = dict(zip(LEVELS, map(int, config.chunk_sizes.split(",")), strict=True))
+        tokens = config.batch_size * config.context * config.gradient_accumulation_steps
+        in_tokens = config.chunk_unit == "tokens"
+        self.levels = LevelOptimizers(
+            model,
+            ChunkedUpdateScheduler(
+                sizes, unit=config.chunk_unit, tokens_per_step=tokens if in_tokens else None
+            ),
+            lambda named, lr: build_optimizer(
+                named, config, model=model, inputs=self.inputs, lr=lr
+            ),
+            lr=config.lr,
+            reduction=config.level_update,
+            lr_scale="divided" if config.level_rates == "divided" else None,
+            max_norm=config.clip or None,
+        )
+        self._set_rate(0)
+
+    def _set_rate(self, step: int) -> None:
+        self._rate = learning_rate(step, self.config)
+        self.levels.set_lr(self._rate)
+
+    def clip(self) -> float:
+        """The norm of all that has accumulated; each level is clipped when it is updated."""
+        norm = clip_grad_norm_(self.model.parameters(), math.inf)
+        return float(norm.item())
+
+    def apply(self, step: int) -> None:
+        self._require_learning(step + 1)
+        self.levels.step(step + 1)
+        self._set_rate(step + 1)
+
+    def _require_learning(self, step: int) -> None:
+        """After the first chunk of a level: raise MissingGradientError if a part of it, embedding
+        and head among them, would learn nothing.
+
+        Single parameters may begin without a gradient, such as those before a weight that is zero.
+        """
+        schedule = self.levels.scheduler
+        for level, named in self.levels.params.items():
+            if schedule.get_update_count(level) or not schedule.should_update(level, step):
+                continue
+            parts: dict[str, list[Tensor]] = {}
+            for name, p in named:
+                part = next(x for x in name.split(".") if x != "nested")
+                parts.setdefault(part, []).extend([] if p.grad is None else [p.grad])
+            for part, grads in parts.items():
+                if not grads or grad_norm(grads) == 0.0:
+                    raise MissingGradientError(
+                        f"{part} would learn nothing: after the first chunk of {level}, step "
+                        f"{step:,}, all its gradients are zero"
+                    )
+
+    def leave_out(self, step: int) -> None:
+        """Also what the levels had accumulated before goes: it is in the same sums."""
+        self.forget()
+        self._set_rate(step + 1)
+
+    def forget(self) -> None:
+        self.levels.zero_grad()
+        if self.inputs is not None:
+            self.inputs.reset()
+
+    def rate(self) -> float:
+        return self._rate
+
+    def figures(self) -> dict[str, Any]:
+        return {"level_updates": dict(self.levels.scheduler.update_counts)}
+
+    def state(self) -> dict[str, Any]:
+        state = self.levels.state_dict()
+        del state["gradients"]  # kept with all others
+        return {"levels": state}
+
+    def load(self, state: Mapping[str, Any], step: int) -> None:
+        levels = state["levels"]
+        settings = {k: o.state_dict()["param_groups"] for k, o in self.levels.optimizers.items()}
+        self.levels.load_state_dict({**levels, "gradients": {}})
+        for level, optimizer in self.levels.optimizers.items():
+            keep_settings(optimizer, settings[level])
+        self._set_rate(step)

@@ -1,0 +1,43 @@
+"""How large a model is that does not say it itself: counted on shapes, or measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._shapes import shapes_only
+from ..context import memory_stats
+from ..creation import zeros
+from ..dtypes import int64
+from ..nn import Module
+from ..random import Generator
+from .spec import ModelSpec
+
+_MEASURED_TOKENS = 16
+
+
+def count_on_shapes(spec: ModelSpec, config: Any) -> tuple[int, int]:
+    """How many parameters a model has, and how many values; they take no memory."""
+    with shapes_only:
+        model = spec.module(config, generator=Generator(0), dtype=None)
+        sizes = [parameter.numel() for parameter in model.parameters()]
+    return len(sizes), sum(sizes)
+
+
+def measure_activations(model: Module) -> int:
+    """About how many numbers a training step keeps for one token: what a short text takes.
+
+    The graph of the logits is measured, and counted twice, since the cotangents of what it holds
+    take as much at most.
+    """
+    was_training = model.training
+    model.eval()  # dropout would draw from the generator of the run
+    try:
+        length = min(model.config.context, _MEASURED_TOKENS)
+        ids = zeros(1, length, dtype=int64)
+        before = memory_stats()["step_used"]
+        logits = model(ids)
+        used = memory_stats()["step_used"] - before
+        numbers: int = 2 * used // (length * logits.dtype.itemsize)
+        return max(1, numbers)
+    finally:
+        model.train(was_training)
