@@ -55,5 +55,5 @@ summary() { # of the object folders given, as $build/NAME.json, with pages by li
 }
 summary core "$build"/CMakeFiles/{tt_core,_core}.dir
 summary kernels "$build"/CMakeFiles/tt_kernels_*.dir
-"$python" tools/coverage_figures.py "$build"/{core,kernels,library}.json
+"$python" tools/coverage_report.py "$build"/{core,kernels,library}.json
 exit "${failed:-0}"

@@ -98,7 +98,7 @@ def _generate(
 
 
 def default_prompt(characters: Sequence[str]) -> str:
-    """The prompt when none is given: a new line, or the model's first character if it has no new line."""
+    """The prompt when none is given: a new line, or the first character of a model without one."""
     return "\n" if "\n" in characters else characters[0]
 
 

@@ -288,8 +288,8 @@ def _evaluate(
         "system_allocations": memory["system_allocations"],
         "skipped": counters.skipped,
         "best_step": counters.best_step,
-        **session.task.figures(),
-        **session.updates.figures(),
+        **session.task.metrics(),
+        **session.updates.metrics(),
     }
     persist(folder, progress.note, lambda: folder.append_metrics(record))
     if counters.best_step == counters.step:

@@ -9,7 +9,7 @@ from typing import Any
 from ..._foreach import grad_norm
 from ...errors import MissingGradientError
 from ...nested import LEVELS, ChunkedUpdateScheduler, LevelOptimizers
-from ...nn.utils import clip_grad_norm_
+from ...nn import utils
 from ...optim import LayerInputs
 from ...tensor import Tensor
 from ..spec import WITH_INPUTS, Updates, build_optimizer, keep_settings, learning_rate
@@ -50,7 +50,7 @@ class LevelUpdates(Updates):
 
     def clip(self) -> float:
         """The norm of all that has accumulated; each level is clipped when it is updated."""
-        norm = clip_grad_norm_(self.model.parameters(), math.inf)
+        norm = utils.clip_grad_norm_(self.model.parameters(), math.inf)
         return float(norm.item())
 
     def apply(self, step: int) -> None:
@@ -92,7 +92,7 @@ class LevelUpdates(Updates):
     def rate(self) -> float:
         return self._rate
 
-    def figures(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         return {"level_updates": dict(self.levels.scheduler.update_counts)}
 
     def state(self) -> dict[str, Any]:

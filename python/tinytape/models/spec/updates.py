@@ -9,8 +9,7 @@ from typing import Any
 
 from ... import optim
 from ...errors import CheckpointError
-from ...nn import Linear, Module, Parameter
-from ...nn.utils import clip_grad_norm_
+from ...nn import Linear, Module, Parameter, utils
 from ...optim import LayerInputs, Optimizer
 from ...optim.lr_scheduler import LambdaLR
 from .schedule import learning_rate
@@ -44,7 +43,7 @@ class Updates:
     def clip(self) -> float:
         """Clip what has accumulated, as the settings say; the norm from before."""
         bound = self.config.clip or math.inf
-        return float(clip_grad_norm_(self.model.parameters(), bound).item())
+        return float(utils.clip_grad_norm_(self.model.parameters(), bound).item())
 
     def apply(self, step: int) -> None:
         """Update the weights with the gradients of step ``step``, counted from 0."""
@@ -67,8 +66,8 @@ class Updates:
         """The learning rate that was set last."""
         return self.scheduler.get_last_lr()[0]
 
-    def figures(self) -> dict[str, Any]:
-        """What the metrics say about the updates."""
+    def metrics(self) -> dict[str, Any]:
+        """What the line of metrics says about the updates."""
         return {}
 
     def state(self) -> dict[str, Any]:

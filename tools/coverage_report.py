@@ -1,4 +1,4 @@
-"""What the coverage run found: tools/coverage_figures.py CORE.json KERNELS.json LIBRARY.json
+"""What the coverage run found: tools/coverage_report.py CORE.json KERNELS.json LIBRARY.json
 
 CORE is gcovr's summary of the C core and the binding, KERNELS that of the loops of the operations,
 LIBRARY coverage.py's of the package. Below each figure stand the files that lack most.
