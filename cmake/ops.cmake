@@ -1,5 +1,6 @@
 # Collects the operations. Each file in csrc/ops and csrc/fused declares its own with a line that
-# begins TT_OP(name, ...). From these, two headers are written:
+# begins TT_OP(name, ...). From these, three headers are written, and a fourth by attributes.cmake
+# from the lines TT_ATTRS(set, ...):
 #
 #   ops_gen.h                #define TT_EACH_OP(X) X(add) X(div) ...     alphabetical, and
 #                            #define TT_EACH_INTEGER_OP(X) ...           those that integers have
@@ -16,6 +17,7 @@ list(SORT op_files)
 set(op_names)
 set(op_includes "")
 set(integer_op_names)
+set(integer_op_files)
 set(integer_op_includes "")
 foreach(file IN LISTS op_files)
   string(APPEND op_includes "#include \"${file}\"\n")
@@ -33,6 +35,7 @@ foreach(file IN LISTS op_files)
     list(APPEND integer_op_names ${CMAKE_MATCH_1})
   endforeach()
   if(declarations)
+    list(APPEND integer_op_files ${file})
     string(APPEND integer_op_includes "#include \"${file}\"\n")
   endif()
   # An edit may add or rename an operation: look again.
@@ -60,3 +63,4 @@ file(CONFIGURE OUTPUT ${TT_GENERATED_DIR}/ops_gen.h @ONLY
 file(CONFIGURE OUTPUT ${TT_GENERATED_DIR}/ops_include.h @ONLY CONTENT "${note}${op_includes}")
 file(CONFIGURE OUTPUT ${TT_GENERATED_DIR}/ops_include_integers.h @ONLY
   CONTENT "${note}${integer_op_includes}")
+include(cmake/attributes.cmake) # writes ops_attrs.h

@@ -108,8 +108,8 @@ static tt_status check_inputs(tt_call *c)
     bool to_float = op->flags & TT_TO_FLOAT && !dtype_is_float(c->dtype);
     if (!mixed && !(to_float && dtype >= 0)) return TT_OK;
     c->dtype = common_dtype(c);
-    /* What integers compute they compute in int64, so a single one of them is not cut down before.
-     */
+    /* What integers compute they compute in int64, so a single one of them is not cut down
+     * before. */
     bool whole = !dtype_is_float(c->dtype) && !(op->flags & TT_ANY_DTYPE);
     for (int i = 0; i < c->n_in; i++) {
         const tt_tensor *t = c->in[i];
@@ -168,8 +168,8 @@ static tt_tensor *make_view(tt_call *c, tt_place place)
     view.block = base->block;
     as_view(&view, spec, base);
     if (base->block != NULL) return tensor_new_view(ctx, &view);
-    /* The base lies in the step arena and this view is not recorded: it would outlive its storage.
-     */
+    /* The base lies in the step arena and this view is not recorded: it would outlive its
+     * storage. */
     tt_tensor *t =
         tensor_new_pool(ctx, c->op->name, TT_POOL_DATA, spec->dtype, spec->ndim, spec->shape);
     if (t != NULL) copy_gather(t->data, &view);
@@ -310,6 +310,10 @@ int tt_op_inputs(int op) { return op_at(op) ? op_at(op)->inputs : -1; }
 int tt_op_outputs(int op)
 {
     return op_at(op) ? (op_at(op)->outputs > 0 ? op_at(op)->outputs : 1) : -1;
+}
+const char *tt_op_attributes(int op)
+{
+    return op_at(op) && op_at(op)->attributes ? op_at(op)->attributes : "";
 }
 int tt_op_differentiable(int op) { return op_at(op) ? !(op_at(op)->flags & TT_NOGRAD) : 0; }
 

@@ -2,8 +2,7 @@
  *
  * All matrices are row-major: X[r, c] is x[r * ldx + c]. `ta`/`tb` read the stored matrix
  * transposed, so A is stored (m, k) or, with ta, (k, m). Any of m, n, k may be 0; with k == 0 the
- * result is beta * C. With beta == 0, C is overwritten and never read: it may hold NaN.
- */
+ * result is beta * C. With beta == 0, C is overwritten and never read: it may hold NaN. */
 #ifndef TT_BLAS_OPS_H
 #define TT_BLAS_OPS_H
 

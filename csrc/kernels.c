@@ -1,18 +1,28 @@
 /* kernels: every loop of the library, compiled once for each floating dtype and SIMD level, and
  * those that integers have once for int64. The build defines TT_KERNELS, TT_F32, TT_F64 or TT_I64,
- * and TT_LEVEL. */
+ * and TT_LEVEL. A development build defines TT_OP_OBJECTS too: each operation's file is then an
+ * object of its own, which this table names. */
 #include "op.h"
 
 #ifdef TT_I64
-#include "ops_include_integers.h" /* the operations that integers have */
+#define EACH_OP TT_EACH_INTEGER_OP /* the operations that integers have */
+#else
+#define EACH_OP TT_EACH_OP
+#endif
+
+#if defined TT_OP_OBJECTS
+#define DECLARE(name) extern const tt_kernels TT_NAME_HERE(name);
+EACH_OP(DECLARE)
+#elif defined TT_I64
+#include "ops_include_integers.h"
 #else
 #include "ops_include.h" /* every operation's loops: its file, read with TT_KERNELS */
-
-#include "loops/optim_kernels.h"
-#include "loops/philox.h"
 #endif
 
 #ifndef TT_I64
+#include "loops/optim_kernels.h"
+#include "loops/philox.h"
+
 static void accumulate(void *dst, const void *src, int64_t n)
 {
     T *restrict y = dst;
@@ -21,23 +31,11 @@ static void accumulate(void *dst, const void *src, int64_t n)
 }
 #endif
 
-#define JOIN_(a, b, c) a##b##_##c
-#define JOIN(a, b, c) JOIN_(a, b, c)
-#if defined TT_F32
-#define TABLE_NAME JOIN(tt_kernels_, TT_LEVEL, f32)
-#elif defined TT_F64
-#define TABLE_NAME JOIN(tt_kernels_, TT_LEVEL, f64)
-#else
-#define TABLE_NAME JOIN(tt_kernels_, TT_LEVEL, i64)
-#endif
-
-#define TT_ENTRY(name) [TT_OP_##name] = &name##_kernels,
-extern const tt_kernel_set TABLE_NAME;
-const tt_kernel_set TABLE_NAME = {
-#ifdef TT_I64
-    .ops = {TT_EACH_INTEGER_OP(TT_ENTRY)},
-#else
-    .ops = {TT_EACH_OP(TT_ENTRY)},
+#define TT_ENTRY(name) [TT_OP_##name] = &TT_NAME_HERE(name),
+extern const tt_kernel_set TT_NAME_HERE(tt_kernels);
+const tt_kernel_set TT_NAME_HERE(tt_kernels) = {
+    .ops = {EACH_OP(TT_ENTRY)},
+#ifndef TT_I64
     .accumulate = accumulate,
     .adam = adam_range,
     .sgd = sgd_range,

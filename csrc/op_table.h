@@ -66,8 +66,9 @@ typedef enum {
 
 struct tt_op {
     const char *name;
-    int id;              /* its place in tt_ops */
-    int inputs, outputs; /* outputs 0 reads as 1 */
+    int id;                 /* its place in tt_ops */
+    const char *attributes; /* their names; NULL: there are none */
+    int inputs, outputs;    /* outputs 0 reads as 1 */
     unsigned flags;
     tt_layout layout;  /* of the inputs that are no indices */
     unsigned optional; /* bit i: input i may be absent */

@@ -86,8 +86,8 @@ int tt_error_origin(void); /* of the operation that failed, -1: unknown, 0: not 
 /* Contexts. */
 tt_ctx *tt_ctx_new(void);
 void tt_ctx_free(tt_ctx *ctx); /* with every tensor in it; handles must not be used any more */
-/* Frees it now, or with the release of its last handle; from any thread, when nobody else uses it.
- */
+/* Frees it now, or with the release of its last handle; from any thread, when nobody else uses
+ * it. */
 void tt_ctx_close(tt_ctx *ctx);
 tt_status tt_memory_stats(tt_ctx *ctx, tt_memory *out);
 tt_status tt_empty_cache(tt_ctx *ctx);
@@ -99,8 +99,8 @@ int64_t tt_fail_allocation(int64_t k, int how);
 tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data,
                  tt_handle *out);
 /* A value without dimensions (NULL: zero) that stands for a plain number: beside tensors only its
- * kind counts (bool, integer, float), as in torch.result_type, and an integer keeps all its bits.
- */
+ * kind counts (bool, integer, float), as in torch.result_type, and an integer keeps all its
+ * bits. */
 tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out);
 tt_status tt_release(tt_ctx *ctx, tt_handle h);
 /* These two may be called from any thread, as long as nobody lets go of the handle meanwhile: for
@@ -137,6 +137,9 @@ const char *tt_op_name(int op);
 int tt_op_inputs(int op);
 int tt_op_outputs(int op);
 int tt_op_differentiable(int op);
+/* The names of its attributes: integers, the last with [] if it is a list of any length; behind a
+ * bar those that are real: "seed stream offset | p". */
+const char *tt_op_attributes(int op);
 tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_ints,
                    const int64_t *ints, int n_reals, const double *reals, tt_handle *out);
 /* Whether operations are recorded from now on; before (may be NULL): whether they were. */
@@ -170,8 +173,8 @@ uint64_t tt_paused_needs(tt_ctx *ctx); /* bit i: a gradient for input i is of us
 tt_status tt_paused_gradient(tt_ctx *ctx, int k, tt_handle *out); /* of output k; 0: none came */
 tt_status tt_paused_tensor(tt_ctx *ctx, int i,
                            tt_handle *out); /* what a node keeps; ~k: output k */
-/* gradients: of a Function's inputs, 0 for none; or what takes the place of a hook's, 0: nothing.
- */
+/* gradients: of a Function's inputs, 0 for none; or what takes the place of a hook's, 0:
+ * nothing. */
 tt_status tt_backward_resume(tt_ctx *ctx, const char *name, int n, const tt_handle *gradients,
                              tt_handle *results);
 tt_status tt_backward_abort(tt_ctx *ctx);

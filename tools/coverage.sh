@@ -22,18 +22,8 @@ cmake -S . -B "$build" -G Ninja -DTT_PYTHON=ON -DTT_TESTS=ON -DTT_BLAS=bundled -
   -DPython_EXECUTABLE="$build_python" > /dev/null
 cmake --build "$build" -- --quiet
 find "$build" -name '*.gcda' -delete # of an earlier run
-rm -rf "$site" "$build"/.coverage*
-mkdir -p "$site/tinytape/.libs"
-cp -R python/tinytape "$site/"
-rm -f "$site"/tinytape/_core*
-cp "$build"/_core*.so "$site/tinytape/"
-cp "$build"/blas/*.so "$site/tinytape/.libs/"
-# An editable installation would be found before anything on PYTHONPATH.
-cat > "$site/sitecustomize.py" << 'PYTHON'
-import sys
-
-sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "ScikitBuildRedirectingFinder"]
-PYTHON
+rm -f "$build"/.coverage*
+"$python" tools/site_folder.py "$build" "$site"
 
 ctest --test-dir "$build" --output-on-failure --parallel 2
 
@@ -55,5 +45,5 @@ summary() { # of the object folders given, as $build/NAME.json, with pages by li
 }
 summary core "$build"/CMakeFiles/{tt_core,_core}.dir
 summary kernels "$build"/CMakeFiles/tt_kernels_*.dir
-"$python" tools/coverage_report.py "$build"/{core,kernels,library}.json
+"$python" tools/coverage_summary.py "$build"/{core,kernels,library}.json
 exit "${failed:-0}"

@@ -35,15 +35,15 @@ HEAD = """# Operations
 
 Written by `python tools/ops_table.py`; a test fails when this page is out of date.
 
-- **by**: *fused* is one kernel for what could be several operations (`csrc/fused`), *kernel* an
-  operation of the core (`csrc/ops`), *view* an operation that shares its input's storage,
-  *composed* a function that is written with others.
-- **derivatives**: of *any* order, since the gradient of each is made of operations that have
-  gradients themselves; the tests go to the second, against central differences. *none*: asking for
-  a gradient through it is an error that names it. Empty where no input is floating.
-- **integers**: every function of floating inputs takes float32 and float64. Where it takes integers
-  or bools instead, this is the type of the result: *same* as theirs, the one that is named, or
-  *yes*, as the function's own text says. Empty: they are refused, or it takes nothing else.
+- **by**: how it is computed. *fused*: one kernel for what could be several operations
+  (`csrc/fused`). *kernel*: an operation of the core (`csrc/ops`). *view*: an operation that shares
+  its input's storage. *composed*: a function that is written with other functions.
+- **derivatives**: *any*: derivatives of any order, because the gradient of each operation is made
+  of operations that have gradients; the tests check two orders against central differences.
+  *none*: asking for a gradient through it is an error that names it. Empty: no input is floating.
+- **integers**: every function of floating inputs takes float32 and float64. If it also takes
+  integers or bools, this is the type of the result: *same* as the input, the type that is named, or
+  *yes*: its docstring says. Empty: integers are refused, or the function takes nothing else.
 """
 
 
@@ -106,12 +106,12 @@ def line(*cells: str) -> str:
 
 
 def functions(
-    room: ModuleType, prefix: str, table: dict[str, Row], declared: dict[str, Declaration]
+    module: ModuleType, prefix: str, table: dict[str, Row], declared: dict[str, Declaration]
 ) -> Iterator[str]:
     yield line("function", "by", "derivatives", "integers", "what it is")
     yield line(*["---"] * 5)
-    for name in sorted(room.__all__):
-        function = getattr(room, name)
+    for name in sorted(module.__all__):
+        function = getattr(module, name)
         shown = f"`{prefix}.{name}{signature(function)}`"
         if name in ALIASES:
             yield line(shown, "", "", "", f"another name of `{ALIASES[name]}`")

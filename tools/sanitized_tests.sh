@@ -4,26 +4,21 @@
 #   tools/sanitized_tests.sh [arguments of pytest]
 #
 # PYTHON is an interpreter with what the tests need (default: python3), BUILD_PYTHON one with what
-# the build needs (default: the same); gcc, cmake and ninja are on the path. The build stays in
-# build/sanitized, so that the next one is quick.
+# the build needs (default: the same); gcc, cmake and ninja are on the path. The build is that of the
+# preset asan, with Python and the bundled BLAS beside what the C tests need: its kernels are compiled
+# once for both.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
 build_python=$(command -v "${BUILD_PYTHON:-$python}")
-build=$PWD/build/sanitized
+build=$PWD/build/asan
 site=$build/site
 
-cmake -S . -B "$build" -G Ninja -DTT_PYTHON=ON -DTT_BLAS=bundled -DTT_SANITIZE=address,undefined \
-  -DCMAKE_C_FLAGS_RELEASE=-O1 -DPython_EXECUTABLE="$build_python" > /dev/null
+cmake --preset asan -G Ninja -DTT_PYTHON=ON -DTT_BLAS=bundled \
+  -DPython_EXECUTABLE="$build_python" > /dev/null
 cmake --build "$build" --target _core -- --quiet
-rm -rf "$site"
-mkdir -p "$site"
-cp -R python/tinytape "$site/"
-rm -f "$site"/tinytape/_core*
-cp "$build"/_core*.so "$site/tinytape/"
-mkdir -p "$site/tinytape/.libs"
-cp "$build"/blas/*.so "$site/tinytape/.libs/"
+"$python" tools/site_folder.py "$build" "$site"
 
 # What cannot run here, and why.
 skip=(

@@ -1,8 +1,8 @@
-/* A portable matrix product after Goto and van de Geijn ("Anatomy of high-performance matrix
- * multiplication", ACM TOMS 34(3), 2008): pieces of op(A) and op(B) are packed so that the
- * innermost loop reads both in order, and that loop keeps an MR x NR block of the result in
- * registers. Plain loops, which the compiler turns into vectors; the packing space is on the stack,
- * so nothing can fail.
+/* blas_builtin: a portable matrix product after Goto and van de Geijn ("Anatomy of high-performance
+ * matrix multiplication", ACM TOMS 34(3), 2008). Pieces of op(A) and op(B) are packed, so that the
+ * innermost loop reads both in order. That loop keeps an MR x NR block of the result in registers.
+ * The loops are plain C, which the compiler vectorises. The packed pieces are on the stack, so
+ * nothing can fail.
  *
  * This file includes itself once for each float type. */
 #ifndef T

@@ -1,5 +1,5 @@
-/* A portable matrix product, for machines without a BLAS and for sizes past a BLAS's 32-bit
- * integers. The conventions are those of blas_ops.h. */
+/* blas_builtin: a portable matrix product, for machines without a BLAS and for sizes that a BLAS's
+ * 32-bit integers cannot hold. The conventions are those of blas_ops.h. */
 #ifndef TT_BLAS_BUILTIN_H
 #define TT_BLAS_BUILTIN_H
 

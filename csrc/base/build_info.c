@@ -16,12 +16,16 @@
 static const char *compiler(void) { return COMPILER; }
 static const char *version(void) { return TT_VERSION; }
 
+#define LEVEL_NAME(level) " " #level
+static const char *simd_levels(void) { return TT_EACH_LEVEL(LEVEL_NAME) + 1; } /* "v2 v3 v4" */
+
 static const struct {
     const char *key;
     const char *(*value)(void);
 } table[] = {
     {"blas", blas_name},    {"blas_version", blas_version}, {"blas_core", blas_core},
-    {"compiler", compiler}, {"simd", simd_level_name},      {"version", version},
+    {"compiler", compiler}, {"simd", simd_level_name},      {"simd_levels", simd_levels},
+    {"version", version},
 };
 
 /* Keys: those of the table; "" for any other. The string lives as long as the library. */

@@ -1,5 +1,5 @@
-/* How many CPUs this process may use: a container often grants fewer than the machine has, and
- * threads past the grant are throttled together. */
+/* cpu_count: how many CPUs this process may use. A container often allows fewer than the machine
+ * has, and the system then slows all threads down if there are more threads than that. */
 #define _GNU_SOURCE
 #include "cpu_count.h"
 

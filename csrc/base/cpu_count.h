@@ -1,4 +1,4 @@
-/* How many CPUs this process may use. */
+/* cpu_count: how many CPUs this process may use. */
 #ifndef TT_CPU_COUNT_H
 #define TT_CPU_COUNT_H
 

@@ -20,7 +20,7 @@ const char *shape_text(int ndim, const int64_t *shape);
         if (try_status != TT_OK) return try_status; \
     } while (0)
 
-/* What a public function cannot do without; a list of none may be NULL. */
+/* For pointers that a public function needs. A list of length 0 may be NULL. */
 #define TT_NEED(op, pointer)                                                               \
     do {                                                                                   \
         if ((pointer) == NULL)                                                             \

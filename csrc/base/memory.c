@@ -105,8 +105,8 @@ int64_t tt_fail_allocation(int64_t k, int how)
     return atomic_exchange(&mem_fail_countdown, k > 0 ? k : 0);
 }
 
-/* Class c of doubling d holds 64 * 2^d * (4 + c) / 4 bytes: at most a quarter of a block is unused.
- */
+/* Class c of doubling d holds 64 * 2^d * (4 + c) / 4 bytes: at most a quarter of a block is
+ * unused. */
 static int class_of(size_t n, size_t *rounded)
 {
     size_t base = TT_ALIGN;

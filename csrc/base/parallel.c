@@ -1,10 +1,10 @@
-/* One pool of POSIX threads that runs numbered shards.
+/* parallel: one pool of POSIX threads that runs numbered shards.
  *
- * The thread that wins `owner` describes a job, posts it to each worker that it wants, takes shards
- * like everyone else, takes back what no worker has taken up yet, and waits for those that have.
- * Each worker has a state of its own, on a cache line of its own: the owner makes IDLE POSTED, the
- * worker makes that RUNNING and, when it is through, IDLE. The job is only written while all are
- * idle, and only read by those that run. */
+ * The thread that gets the lock `owner` describes a job, posts it to the workers that it wants, and
+ * runs shards like each of them. It then takes the job back from workers that have not begun, and
+ * waits for those that have. Each worker has its own state, on its own cache line: the owner
+ * changes IDLE to POSTED, the worker changes POSTED to RUNNING and, at its end, to IDLE. The job is
+ * written only while all workers are idle, and read only by those that run. */
 #define _GNU_SOURCE
 #include "parallel.h"
 
@@ -24,7 +24,7 @@ enum { IDLE, POSTED, RUNNING };
 #define SPIN_NANOSECONDS 100000
 /* Likewise within a job, before a thread lets others have its core. */
 #define SPINS_BEFORE_YIELD 2000
-/* What products keep on the stack is more than some systems give a thread that does not ask. */
+/* Products need more stack than the default of some systems. */
 #define STACK_BYTES (2 << 20)
 
 static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER; /* held while a job runs */

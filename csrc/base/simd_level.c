@@ -1,4 +1,4 @@
-/* The choice of SIMD level, made once at the first question. */
+/* simd_level: the choice of SIMD level, made once, at the first call. */
 #include "simd_level.h"
 
 #include <pthread.h>
@@ -24,7 +24,7 @@ static bool cpu_runs(int level)
     if (level == SIMD_v4) return __builtin_cpu_supports("x86-64-v4");
     if (level == SIMD_v3) return __builtin_cpu_supports("x86-64-v3");
 #endif
-    return level <= SIMD_v2; /* what the rest of the library is taken to run on */
+    return level <= SIMD_v2; /* the rest of the library assumes it */
 }
 
 static void choose(void)

@@ -1,4 +1,5 @@
-/* Which build of the kernels this CPU runs: x86-64-v2, v3 or v4, and one plain build elsewhere. */
+/* simd_level: which build of the kernels this CPU runs: x86-64-v2, v3 or v4, or the plain build on
+ * other processors. */
 #ifndef TT_SIMD_LEVEL_H
 #define TT_SIMD_LEVEL_H
 

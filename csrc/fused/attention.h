@@ -249,8 +249,8 @@ static int64_t lanes_seen(const attention_plan *p, const attention_tile *t, int6
     return tile_seen(p, t, at_most(i + ATTENTION_LANES, t->n) - 1);
 }
 
-/* Scores become e^(score - most), and what y has of the keys before is scaled to the same `most`.
- */
+/* Scores become e^(score - most), and what y has of the keys before is scaled to the same
+ * `most`. */
 static void tile_softmax(const attention_plan *p, const attention_tile *t, T *s, T *most, T *sum,
                          T *y)
 {

@@ -9,6 +9,8 @@
  * apart so that large logits lose nothing, and the total of those weights. */
 #include "../op.h"
 
+TT_ATTRS(cross_entropy, reduction, ignored, real smoothing)
+
 enum { REDUCE_NONE, REDUCE_MEAN, REDUCE_SUM };
 
 #ifdef TT_KERNELS
@@ -268,9 +270,9 @@ static void cross_entropy_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const
     dx[0] = v_mul(ctx, slope, g);
 }
 
-TT_OP(cross_entropy, .inputs = 3, .indices = 2, .optional = 4, .keeps = 7,
-      .infer = cross_entropy_infer, .vjp = cross_entropy_vjp)
-TT_OP(nll_loss, .inputs = 3, .indices = 2, .optional = 4, .keeps = 6, .infer = cross_entropy_infer,
-      .vjp = cross_entropy_vjp)
+TT_OP(cross_entropy, .inputs = 3, .attributes = cross_entropy_names, .indices = 2, .optional = 4,
+      .keeps = 7, .infer = cross_entropy_infer, .vjp = cross_entropy_vjp)
+TT_OP(nll_loss, .inputs = 3, .attributes = cross_entropy_names, .indices = 2, .optional = 4,
+      .keeps = 6, .infer = cross_entropy_infer, .vjp = cross_entropy_vjp)
 
 #endif

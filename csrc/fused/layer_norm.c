@@ -6,6 +6,9 @@
  * square the latter: it is as small as the numbers of the row are large. */
 #include "../op.h"
 
+TT_ATTRS(layer_norm, axes, real eps)
+TT_ATTRS(layer_norm_backward, axes, centred, real eps)
+
 #ifdef TT_KERNELS
 
 typedef struct {
@@ -275,8 +278,7 @@ static tt_status layer_norm_backward_forward(tt_call *c)
 /* With P(v) = v - mean(v) - h mean(v h), dx = rstd P(g), which is linear in g, and P is its own
  * transpose: dg = rstd P(d), ddy = dg w, dw = sum dg dy. And x is in rstd and h:
  *     -rstd (mean(g h) dg + mean(d h) dx + rstd h (mean(d g) - mean(d) mean(g)
- *                                                            - mean(d h) mean(g h)))
- */
+ *                                                            - mean(d h) mean(g h))) */
 static void layer_norm_bend_row(const layer_norm_plan *p, int64_t r, double *restrict dw)
 {
     int64_t n = p->n;
@@ -459,11 +461,11 @@ static void layer_norm_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor 
     dx[0] = flat != NULL ? v_reshape_like(ctx, flat, node->in[0]) : NULL;
 }
 
-TT_OP(layer_norm, .inputs = 3, .optional = 6, .keeps = 3, .infer = layer_norm_infer,
-      .vjp = normalization_vjp)
-TT_OP(rms_norm, .inputs = 2, .optional = 2, .keeps = 3, .infer = layer_norm_infer,
-      .vjp = normalization_vjp)
-TT_OP(layer_norm_backward, .inputs = 3, .optional = 2, .keeps = 7,
-      .infer = layer_norm_backward_infer, .vjp = layer_norm_backward_vjp)
+TT_OP(layer_norm, .inputs = 3, .attributes = layer_norm_names, .optional = 6, .keeps = 3,
+      .infer = layer_norm_infer, .vjp = normalization_vjp)
+TT_OP(rms_norm, .inputs = 2, .attributes = layer_norm_names, .optional = 2, .keeps = 3,
+      .infer = layer_norm_infer, .vjp = normalization_vjp)
+TT_OP(layer_norm_backward, .inputs = 3, .attributes = layer_norm_backward_names, .optional = 2,
+      .keeps = 7, .infer = layer_norm_backward_infer, .vjp = layer_norm_backward_vjp)
 
 #endif

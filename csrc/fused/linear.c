@@ -5,6 +5,8 @@
 #include "../op.h"
 #include "../loops/activations.h"
 
+TT_ATTRS(linear_activation, activation)
+
 #ifdef TT_KERNELS
 
 /* From x, not from y: a layer without outputs has rows too, and their gradient is zero. */
@@ -51,13 +53,25 @@ static tt_status linear_forward(tt_call *c)
         if (e.slopes == NULL) return TT_ERR_NOMEM;
     }
     /* The product is added to the residual or the bias, with both to the residual. */
-    gemm_parts parts = {.add = residual != NULL ? residual : e.bias,
-                        .add_ld = residual != NULL ? out : 0,
-                        .arg = &e};
+    const T *add = residual != NULL ? residual : e.bias;
+    const gemm_args g = {.tb = true,
+                         .m = rows,
+                         .n = out,
+                         .k = in,
+                         .alpha = 1,
+                         .beta = add != NULL,
+                         .a = c->in[0]->data,
+                         .lda = at_least_one(in),
+                         .b = w->data,
+                         .ldb = at_least_one(in),
+                         .d = add,
+                         .ldd = residual != NULL ? out : 0,
+                         .c = e.y,
+                         .ldc = at_least_one(out)};
+    gemm_parts parts = {.arg = &e};
     if (e.activation != ACTIVATION_NONE) parts.after = apply_activation;
     else if (residual != NULL && e.bias != NULL) parts.after = add_bias;
-    parallel_gemm_tiled(false, true, rows, out, in, 1, c->in[0]->data, at_least_one(in), w->data,
-                        at_least_one(in), 0, e.y, at_least_one(out), &parts);
+    parallel_gemm_tiled(&g, &parts);
     return TT_OK;
 }
 
@@ -112,14 +126,20 @@ static tt_status linear_backward(tt_call *c)
         if (c->dx[0] != NULL && in > 0) dx_parts.before = past_activation, dx_parts.arg = &e;
         else parallel_for(shards_of(rows, e.rows_per_shard), past_activation_shard, &e);
     }
-    if (c->dx[0] != NULL) /* dx (rows, in) = dz W, rows of dz just before those of dx */
-        parallel_gemm_tiled(false, false, rows, in, out, 1, dz, at_least_one(out), w->data,
-                            at_least_one(in), c->acc[0], c->dx[0], at_least_one(in), &dx_parts);
+    if (c->dx[0] != NULL) { /* dx (rows, in) = dz W, rows of dz just before those of dx */
+        const gemm_args g =
+            gemm_args_of(false, false, rows, in, out, 1, dz, at_least_one(out), w->data,
+                         at_least_one(in), c->acc[0], c->dx[0], at_least_one(in));
+        parallel_gemm_tiled(&g, &dx_parts);
+    }
     column_sums_plan sums = {dz, c->dx[2], rows, out, c->acc[2]};
     gemm_parts tiles = {.before = c->dx[2] != NULL ? sum_columns : NULL, .arg = &sums};
-    if (c->dx[1] != NULL) /* dW (out, in) = dz^T x */
-        parallel_gemm_tiled(true, false, out, in, rows, 1, dz, at_least_one(out), x->data,
-                            at_least_one(in), c->acc[1], c->dx[1], at_least_one(in), &tiles);
+    if (c->dx[1] != NULL) { /* dW (out, in) = dz^T x */
+        const gemm_args g =
+            gemm_args_of(true, false, out, in, rows, 1, dz, at_least_one(out), x->data,
+                         at_least_one(in), c->acc[1], c->dx[1], at_least_one(in));
+        parallel_gemm_tiled(&g, &tiles);
+    }
     if (c->dx[2] != NULL && (c->dx[1] == NULL || in == 0))
         column_sums(dz, rows, out, c->dx[2], c->acc[2]);
     return TT_OK;
@@ -205,8 +225,8 @@ static void linear_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
 }
 
 TT_OP(linear, .inputs = 3, .optional = 4, .keeps = 3, .infer = linear_infer, .vjp = linear_vjp)
-TT_OP(linear_activation, .inputs = 3, .optional = 4, .keeps = 7, .infer = linear_infer,
-      .vjp = linear_vjp)
+TT_OP(linear_activation, .inputs = 3, .attributes = linear_activation_names, .optional = 4,
+      .keeps = 7, .infer = linear_infer, .vjp = linear_vjp)
 TT_OP(linear_add, .inputs = 4, .optional = 4, .keeps = 3, .passes = 1 << 3,
       .infer = linear_add_infer, .vjp = linear_vjp)
 

@@ -10,6 +10,8 @@
  * It saves the gates after their functions. */
 #include "../op.h"
 
+TT_ATTRS(lstm, batch_first)
+
 #ifdef TT_KERNELS
 
 #include "lstm_steps.h"
@@ -99,8 +101,10 @@ static tt_status lstm_forward(tt_call *c)
     p.c_prev = carry + 2 * state;
     memcpy(p.c_prev, c->in[2]->data, (size_t)state * sizeof(T));
     gemm_parts parts = {.before = lstm_put_bias, .arg = &p};
-    parallel_gemm_tiled(false, true, z.rows, wide, z.in, 1, c->in[0]->data, at_least_one(z.in),
-                        c->in[3]->data, at_least_one(z.in), 1, p.gates, z.ld_gates, &parts);
+    const gemm_args g =
+        gemm_args_of(false, true, z.rows, wide, z.in, 1, c->in[0]->data, at_least_one(z.in),
+                     c->in[3]->data, at_least_one(z.in), 1, p.gates, z.ld_gates);
+    parallel_gemm_tiled(&g, &parts);
     lstm_steps steps = {.units = lstm_units,
                         .plan = &p,
                         .steps = z.steps,
@@ -375,7 +379,7 @@ static void lstm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     }
 }
 
-TT_OP(lstm, .inputs = 7, .outputs = 2, .optional = 96, .keeps = 127, .infer = lstm_infer,
-      .vjp = lstm_vjp)
+TT_OP(lstm, .inputs = 7, .attributes = lstm_names, .outputs = 2, .optional = 96, .keeps = 127,
+      .infer = lstm_infer, .vjp = lstm_vjp)
 
 #endif

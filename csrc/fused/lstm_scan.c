@@ -3,6 +3,8 @@
  * needs a loop over steps on the tape. */
 #include "../op.h"
 
+TT_ATTRS(lstm_scan, reverse)
+
 #ifdef TT_KERNELS
 
 #include "lstm_steps.h"
@@ -236,7 +238,7 @@ static void lstm_scan_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
     }
 }
 
-TT_OP(lstm_scan, .inputs = 6, .outputs = 2, .keeps = 60, .infer = lstm_scan_infer,
-      .vjp = lstm_scan_vjp)
+TT_OP(lstm_scan, .inputs = 6, .attributes = lstm_scan_names, .outputs = 2, .keeps = 60,
+      .infer = lstm_scan_infer, .vjp = lstm_scan_vjp)
 
 #endif

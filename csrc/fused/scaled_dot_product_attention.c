@@ -8,6 +8,8 @@
 #include "../op.h"
 #include "attention.h"
 
+TT_ATTRS(attention, causal, seed, stream, offset, real scale, real dropout_p)
+
 #ifdef TT_KERNELS
 
 static attention_rows heads_of(const tt_tensor *t, void *data, bool acc)
@@ -165,7 +167,8 @@ static void attention_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
     if (need[1]) dx[1] = v_matmul(ctx, v_transpose(ctx, dscores), q);
 }
 
-TT_OP(scaled_dot_product_attention, .inputs = 4, .layout = TT_STRIDED, .optional = 1 << 3,
-      .keeps = 15, .prepare = attention_prepare, .infer = attention_infer, .vjp = attention_vjp)
+TT_OP(scaled_dot_product_attention, .inputs = 4, .attributes = attention_names,
+      .layout = TT_STRIDED, .optional = 1 << 3, .keeps = 15, .prepare = attention_prepare,
+      .infer = attention_infer, .vjp = attention_vjp)
 
 #endif

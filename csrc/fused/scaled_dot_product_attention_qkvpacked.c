@@ -7,6 +7,8 @@
 #include "../op.h"
 #include "attention.h"
 
+TT_ATTRS(packed_attention, heads, causal, seed, stream, offset, real scale, real dropout_p)
+
 #ifdef TT_KERNELS
 
 /* Queries, keys or values (part 0, 1, 2) of qkv, or of its gradient. */
@@ -135,7 +137,8 @@ static void packed_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
     dx[0] = v_call(ctx, TT_OP_cat, parts, TT_MAX_IN, &last_axis);
 }
 
-TT_OP(scaled_dot_product_attention_qkvpacked, .inputs = 1, .layout = TT_STRIDED, .keeps = 1,
-      .prepare = packed_prepare, .infer = packed_infer, .vjp = packed_vjp)
+TT_OP(scaled_dot_product_attention_qkvpacked, .inputs = 1, .attributes = packed_attention_names,
+      .layout = TT_STRIDED, .keeps = 1, .prepare = packed_prepare, .infer = packed_infer,
+      .vjp = packed_vjp)
 
 #endif

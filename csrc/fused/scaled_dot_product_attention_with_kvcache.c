@@ -7,6 +7,8 @@
 #include "../op.h"
 #include "attention.h"
 
+TT_ATTRS(cached_attention, heads, held, real scale)
+
 #ifdef TT_KERNELS
 
 static tt_status kvcache_forward(tt_call *c)
@@ -72,7 +74,7 @@ static tt_status kvcache_infer(tt_call *c)
     return TT_OK;
 }
 
-TT_OP(scaled_dot_product_attention_with_kvcache, .inputs = 2, .flags = TT_NOGRAD,
-      .prepare = kvcache_prepare, .infer = kvcache_infer)
+TT_OP(scaled_dot_product_attention_with_kvcache, .inputs = 2, .attributes = cached_attention_names,
+      .flags = TT_NOGRAD, .prepare = kvcache_prepare, .infer = kvcache_infer)
 
 #endif

@@ -44,8 +44,8 @@ static void elementwise_shard(void *arg, int64_t shard)
 }
 
 /* Operands are tensors of the shape of `shape`; a NULL stands for a repetition of operand 0. An
- * operand that is a mask, and an output of bool, are bytes: the row function casts their pointers.
- */
+ * operand that is a mask, and an output of bool, are bytes: the row function casts their
+ * pointers. */
 static inline void elementwise_to(row_fn fn, const tt_tensor *shape,
                                   const tt_tensor *const *operands, void *out, int out_dtype,
                                   bool acc)

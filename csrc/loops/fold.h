@@ -114,63 +114,96 @@ static inline SUM *fold_totals(tt_call *c, fold *f)
 #define TT_FOLD(name, OP, START, term) \
     TT_FOLD_NEXT(name, TT_PRAGMA(omp simd reduction(OP : s)), START, s OP(term))
 
-/* The largest or smallest element of each line, in `value`, and where `index` is wanted the first
- * place of it. NaN is larger and smaller than all, as in PyTorch. */
-#define TT_EXTREMUM(name, OP, WHICH)                                                    \
-    static inline bool name##_better(T a, T than)                                       \
-    {                                                                                   \
-        return a OP than || (a != a && than == than);                                   \
-    }                                                                                   \
-    static inline void name##_fold(const fold *f, const T *x, int64_t n, int64_t width, \
-                                   int64_t line, int64_t row, int64_t slot)             \
-    {                                                                                   \
-        T *restrict value = f->value + slot;                                            \
-        int64_t *index = f->index != NULL ? f->index + slot : NULL;                     \
-        (void)line;                                                                     \
-        if (f->s.inner == 1) {                                                          \
-            T m = x[0];                                                                 \
-            int64_t nans = 0, at = 0;                                                   \
-            TT_PRAGMA(omp simd reduction(WHICH : m) reduction(+ : nans))                \
-            for (int64_t i = 0; i < n; i++) {                                           \
-                m = x[i] OP m ? x[i] : m;                                               \
-                nans += x[i] != x[i];                                                   \
-            }                                                                           \
-            if (nans > 0 || index != NULL) {                                            \
-                while (nans > 0 ? x[at] == x[at] : x[at] != m) at++;                    \
-                m = x[at];                                                              \
-            }                                                                           \
-            value[0] = m;                                                               \
-            if (index != NULL) index[0] = row + at;                                     \
-            return;                                                                     \
-        }                                                                               \
-        memcpy(value, x, (size_t)width * sizeof(T));                                    \
-        for (int64_t j = 0; j < width && index != NULL; j++) index[j] = row;            \
-        for (int64_t i = 1; i < n; i++) {                                               \
-            x += f->s.inner;                                                            \
-            if (index == NULL) {                                                        \
-                for (int64_t j = 0; j < width; j++)                                     \
-                    value[j] = name##_better(x[j], value[j]) ? x[j] : value[j];         \
-                continue;                                                               \
-            }                                                                           \
-            for (int64_t j = 0; j < width; j++) {                                       \
-                bool better = name##_better(x[j], value[j]);                            \
-                value[j] = better ? x[j] : value[j];                                    \
-                index[j] = better ? row + i : index[j];                                 \
-            }                                                                           \
-        }                                                                               \
-    }                                                                                   \
-    static inline void name##_join(const fold *f)                                       \
-    {                                                                                   \
-        for (int64_t i = f->lines; i < f->pieces * f->lines; i++) {                     \
-            int64_t first = i % f->lines;                                               \
-            if (!name##_better(f->value[i], f->value[first])) continue;                 \
-            f->value[first] = f->value[i];                                              \
-            if (f->index != NULL) f->index[first] = f->index[i];                        \
-        }                                                                               \
-    }
+/* ---- the largest or smallest element of each line ----
+ *
+ * It goes to `value`, and where `index` is wanted its first place in the line. NaN is larger and
+ * smaller than all, as in PyTorch. `largest` is a constant of each call, so that each of the two
+ * folds is compiled for itself. */
 
-TT_EXTREMUM(largest, >, max)
-TT_EXTREMUM(smallest, <, min)
+TT_INLINE bool replaces(const bool largest, T a, T b)
+{
+    return (largest ? a > b : a < b) || (IS_NAN(a) && !IS_NAN(b));
+}
+
+/* The extremum of n elements side by side, and how many of them are NaN. */
+TT_INLINE T row_extremum(const bool largest, const T *x, int64_t n, int64_t *nans)
+{
+    T m = x[0];
+    int64_t count = 0;
+    if (largest) {
+#pragma omp simd reduction(max : m) reduction(+ : count)
+        for (int64_t i = 0; i < n; i++) {
+            m = x[i] > m ? x[i] : m;
+            count += IS_NAN(x[i]);
+        }
+    } else {
+#pragma omp simd reduction(min : m) reduction(+ : count)
+        for (int64_t i = 0; i < n; i++) {
+            m = x[i] < m ? x[i] : m;
+            count += IS_NAN(x[i]);
+        }
+    }
+    *nans = count;
+    return m;
+}
+
+TT_INLINE void extremum_fold(const bool largest, const fold *f, const T *x, int64_t n,
+                             int64_t width, int64_t row, int64_t slot)
+{
+    T *restrict value = f->value + slot;
+    int64_t *index = f->index != NULL ? f->index + slot : NULL;
+    if (f->s.inner == 1) {
+        int64_t nans, at = 0;
+        T m = row_extremum(largest, x, n, &nans);
+        if (nans > 0 || index != NULL) {
+            while (nans > 0 ? !IS_NAN(x[at]) : x[at] != m) at++;
+            m = x[at];
+        }
+        value[0] = m;
+        if (index != NULL) index[0] = row + at;
+        return;
+    }
+    memcpy(value, x, (size_t)width * sizeof(T));
+    for (int64_t j = 0; j < width && index != NULL; j++) index[j] = row;
+    for (int64_t i = 1; i < n; i++) {
+        x += f->s.inner;
+        if (index == NULL) {
+            for (int64_t j = 0; j < width; j++)
+                value[j] = replaces(largest, x[j], value[j]) ? x[j] : value[j];
+            continue;
+        }
+        for (int64_t j = 0; j < width; j++) {
+            bool better = replaces(largest, x[j], value[j]);
+            value[j] = better ? x[j] : value[j];
+            index[j] = better ? row + i : index[j];
+        }
+    }
+}
+
+static inline void largest_fold(const fold *f, const T *x, int64_t n, int64_t width, int64_t line,
+                                int64_t row, int64_t slot)
+{
+    (void)line;
+    extremum_fold(true, f, x, n, width, row, slot);
+}
+
+static inline void smallest_fold(const fold *f, const T *x, int64_t n, int64_t width, int64_t line,
+                                 int64_t row, int64_t slot)
+{
+    (void)line;
+    extremum_fold(false, f, x, n, width, row, slot);
+}
+
+/* The extrema of the pieces become those of their lines. */
+static inline void extremum_join(bool largest, const fold *f)
+{
+    for (int64_t i = f->lines; i < f->pieces * f->lines; i++) {
+        int64_t first = i % f->lines;
+        if (!replaces(largest, f->value[i], f->value[first])) continue;
+        f->value[first] = f->value[i];
+        if (f->index != NULL) f->index[first] = f->index[i];
+    }
+}
 
 /* ---- back to the elements ---- */
 

@@ -5,6 +5,17 @@
 #ifndef TT_GEMM_H
 #define TT_GEMM_H
 
+/* C (m, n) = alpha op(A) op(B) + beta D. D is C, or overlaps it nowhere; with ldd == 0 all its rows
+ * are one row. */
+typedef struct {
+    bool ta, tb;
+    int64_t m, n, k;
+    T alpha, beta;
+    const T *a, *b, *d;
+    T *c;
+    int64_t lda, ldb, ldd, ldc;
+} gemm_args;
+
 #ifdef TT_GEMM
 #include "gemm_tiles.h"
 #endif
@@ -29,9 +40,14 @@ typedef struct {
     part_fn before, after;
     void *arg;
     bool whole_rows; /* no part begins or ends within a row */
-    const T *add;    /* what is added instead of C: a matrix like it, or one row for all; or NULL */
-    int64_t add_ld;  /* 0: one row */
 } gemm_parts;
+
+static gemm_args gemm_args_of(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha,
+                              const T *a, int64_t lda, const T *b, int64_t ldb, T beta, T *c,
+                              int64_t ldc)
+{
+    return (gemm_args){ta, tb, m, n, k, alpha, beta, a, b, c, c, lda, ldb, ldc, ldc};
+}
 
 static void gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,
                  int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
@@ -39,7 +55,8 @@ static void gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, con
     if (m <= 0 || n <= 0) return;
 #ifdef TT_GEMM
     if (!blas_preferred()) {
-        tiled_gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, c, ldc);
+        const gemm_args g = gemm_args_of(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        tiled_gemm(&g);
         return;
     }
 #endif
@@ -47,43 +64,41 @@ static void gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, con
 }
 
 typedef struct {
-    bool ta, tb, by_rows;
-    int64_t m, n, k, lda, ldb, ldc;
-    T alpha, beta;
-    const T *a, *b;
-    T *c;
+    gemm_args whole;
     gemm_parts parts;
+    bool by_rows;
     int64_t rows, cols, across; /* of a part; parts side by side */
 } gemm_plan;
 
 /* The product of some rows and columns of C. */
 static void gemm_rows(const gemm_plan *p, int64_t row, int64_t rows, int64_t col, int64_t cols)
 {
-    const T *a = p->a + (p->ta ? row : row * p->lda), *b = p->b + (p->tb ? col * p->ldb : col);
-    T *c = p->c + row * p->ldc + col, beta = p->parts.add != NULL ? 1 : p->beta;
-    const T *d = p->parts.add != NULL ? p->parts.add + row * p->parts.add_ld + col : c;
+    gemm_args g = p->whole;
+    g.m = rows, g.n = cols;
+    g.a += g.ta ? row : row * g.lda;
+    g.b += g.tb ? col * g.ldb : col;
+    g.d += row * g.ldd + col;
+    g.c += row * g.ldc + col;
 #ifdef TT_GEMM
-    int64_t ldd = p->parts.add != NULL ? p->parts.add_ld : p->ldc;
     if (p->by_rows) {
-        gemm_by_rows(rows, cols, p->k, p->alpha, a, p->lda, b, p->ldb, beta, d, ldd, c, p->ldc);
+        gemm_by_rows(&g);
         return;
     }
     if (!blas_preferred()) {
-        tiled_gemm(p->ta, p->tb, rows, cols, p->k, p->alpha, a, p->lda, b, p->ldb, beta, d, ldd, c,
-                   p->ldc);
+        tiled_gemm(&g);
         return;
     }
 #endif
-    for (int64_t r = 0; d != c && r < rows; r++)
-        memcpy(c + r * p->ldc, d + r * p->parts.add_ld, (size_t)cols * sizeof(T));
-    blas_gemm(p->ta, p->tb, rows, cols, p->k, p->alpha, a, p->lda, b, p->ldb, beta, c, p->ldc);
+    for (int64_t r = 0; g.d != g.c && r < rows; r++)
+        memcpy(g.c + r * g.ldc, g.d + r * g.ldd, (size_t)cols * sizeof(T));
+    blas_gemm(g.ta, g.tb, rows, cols, g.k, g.alpha, g.a, g.lda, g.b, g.ldb, g.beta, g.c, g.ldc);
 }
 
 static void gemm_part(void *arg, int64_t part)
 {
     const gemm_plan *p = arg;
-    int64_t row = part / p->across * p->rows, end = at_most(row + p->rows, p->m);
-    int64_t col = part % p->across * p->cols, cols = at_most(p->cols, p->n - col);
+    int64_t row = part / p->across * p->rows, end = at_most(row + p->rows, p->whole.m);
+    int64_t col = part % p->across * p->cols, cols = at_most(p->cols, p->whole.n - col);
     int64_t step = end - row;
     if (p->parts.before != NULL || p->parts.after != NULL) {
         step = TILED_ELEMENTS / at_least_one(cols) / TILED_ROWS * TILED_ROWS;
@@ -101,7 +116,7 @@ static void gemm_part(void *arg, int64_t part)
  * not: there the cut must not depend on the number of threads. */
 static int64_t gemm_count_parts(const gemm_plan *p)
 {
-    double work = 2.0 * (double)p->m * (double)p->n * (double)p->k;
+    double work = 2.0 * (double)p->whole.m * (double)p->whole.n * (double)p->whole.k;
     int64_t parts = BLAS_PARTS;
 #ifdef TT_GEMM
     if (!blas_preferred()) parts = parallel_get_threads(); /* more would read A or B more often */
@@ -114,56 +129,44 @@ static int64_t gemm_count_parts(const gemm_plan *p)
  * whole tiles, and the packing of its share of B. */
 static void gemm_choose_parts(gemm_plan *p)
 {
-    int64_t parts = gemm_count_parts(p), panels = (p->n + PART_COLS - 1) / PART_COLS;
+    int64_t parts = gemm_count_parts(p), panels = (p->whole.n + PART_COLS - 1) / PART_COLS;
     double least = INFINITY;
     int64_t most = p->parts.whole_rows ? 1 : at_most(parts, panels);
     for (int64_t across = 1; across <= most; across++) {
         int64_t cols = (panels + across - 1) / across * PART_COLS;
         int64_t down = (parts + across - 1) / across;
-        int64_t rows = (p->m + down - 1) / down;
+        int64_t rows = (p->whole.m + down - 1) / down;
         if (down > 1) rows = (rows + PART_ROWS - 1) / PART_ROWS * PART_ROWS;
-        int64_t made = (p->m + rows - 1) / rows * ((p->n + cols - 1) / cols);
-        double each = (double)cols * ((double)rows + (p->tb ? 2 : 1) * PACKING);
+        int64_t made = (p->whole.m + rows - 1) / rows * ((p->whole.n + cols - 1) / cols);
+        double each = (double)cols * ((double)rows + (p->whole.tb ? 2 : 1) * PACKING);
         double cost = (double)((made + parts - 1) / parts) * each;
         if (cost >= least) continue;
         least = cost;
         p->rows = rows;
         p->cols = cols;
-        p->across = (p->n + cols - 1) / cols;
+        p->across = (p->whole.n + cols - 1) / cols;
     }
 }
 
-static void parallel_gemm_tiled(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha,
-                                const T *a, int64_t lda, const T *b, int64_t ldb, T beta, T *c,
-                                int64_t ldc, const gemm_parts *parts)
+/* D may be NULL for C. */
+static void parallel_gemm_tiled(const gemm_args *g, const gemm_parts *parts)
 {
-    if (m <= 0 || n <= 0) return;
-    gemm_plan p = {.ta = ta,
-                   .tb = tb,
-                   .m = m,
-                   .n = n,
-                   .k = k,
-                   .lda = lda,
-                   .ldb = ldb,
-                   .ldc = ldc,
-                   .alpha = alpha,
-                   .beta = beta,
-                   .a = a,
-                   .b = b,
-                   .c = c,
-                   .parts = *parts};
+    if (g->m <= 0 || g->n <= 0) return;
+    gemm_plan p = {.whole = *g, .parts = *parts};
+    if (g->d == NULL) p.whole.d = g->c, p.whole.ldd = g->ldc;
 #ifdef TT_GEMM
-    p.by_rows = m <= FEW_ROWS && !ta && tb && !blas_preferred();
+    p.by_rows = g->m <= FEW_ROWS && !g->ta && g->tb && !blas_preferred();
 #endif
     gemm_choose_parts(&p);
-    parallel_for((m + p.rows - 1) / p.rows * p.across, gemm_part, &p);
+    parallel_for((g->m + p.rows - 1) / p.rows * p.across, gemm_part, &p);
 }
 
 static void parallel_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,
                           int64_t lda, const T *b, int64_t ldb, T beta, T *c, int64_t ldc)
 {
+    const gemm_args g = gemm_args_of(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     const gemm_parts none = {0};
-    parallel_gemm_tiled(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, &none);
+    parallel_gemm_tiled(&g, &none);
 }
 
 #endif

@@ -210,26 +210,25 @@ static void gemm_copy_tiles(int64_t m, int64_t k, const T *a, int64_t lda, T *ou
         gemm_copies[rows - 1](k, a, lda, out);
 }
 
-/* C (m, cols) for a panel, tile below tile. */
-static void gemm_panel(gemm_layout layout, int64_t m, int64_t cols, int64_t k, T alpha, const T *a,
-                       int64_t lda, const T *panel, T beta, const T *d, int64_t ldd, T *c,
-                       int64_t ldc)
+/* C (m, n) for the n columns of a packed panel of B, tile below tile. */
+static void gemm_panel(gemm_layout layout, const gemm_args *g)
 {
-    gemm_heights heights = gemm_cut(m);
-    T edge[TILE_ROWS * TILE_COLS];
-    for (int64_t rows; (rows = gemm_height(&heights)) > 0; c += rows * ldc, d += rows * ldd) {
+    gemm_heights heights = gemm_cut(g->m);
+    T edge[TILE_ROWS * TILE_COLS], *c = g->c;
+    const T *a = g->a, *d = g->d;
+    for (int64_t rows; (rows = gemm_height(&heights)) > 0; c += rows * g->ldc, d += rows * g->ldd) {
         gemm_tile_fn *run = gemm_tiles[rows - 1][layout];
-        int64_t ld = layout == A_COPIED ? rows : lda;
-        if (cols == TILE_COLS) {
-            run(k, a, ld, panel, alpha, beta, d, ldd, c, ldc);
+        int64_t ld = layout == A_COPIED ? rows : g->lda;
+        if (g->n == TILE_COLS) {
+            run(g->k, a, ld, g->b, g->alpha, g->beta, d, g->ldd, c, g->ldc);
         } else {
-            size_t width = (size_t)cols * sizeof(T);
-            for (int64_t r = 0; beta != 0 && r < rows; r++)
-                memcpy(edge + r * TILE_COLS, d + r * ldd, width);
-            run(k, a, ld, panel, alpha, beta, edge, TILE_COLS, edge, TILE_COLS);
-            for (int64_t r = 0; r < rows; r++) memcpy(c + r * ldc, edge + r * TILE_COLS, width);
+            size_t width = (size_t)g->n * sizeof(T);
+            for (int64_t r = 0; g->beta != 0 && r < rows; r++)
+                memcpy(edge + r * TILE_COLS, d + r * g->ldd, width);
+            run(g->k, a, ld, g->b, g->alpha, g->beta, edge, TILE_COLS, edge, TILE_COLS);
+            for (int64_t r = 0; r < rows; r++) memcpy(c + r * g->ldc, edge + r * TILE_COLS, width);
         }
-        a += layout == A_TRANSPOSED ? rows : rows * (layout == A_COPIED ? k : lda);
+        a += layout == A_TRANSPOSED ? rows : rows * (layout == A_COPIED ? g->k : g->lda);
     }
 }
 
@@ -245,34 +244,33 @@ TT_INLINE vec vec_sums(vec x[LANES])
     return x[0];
 }
 
-/* C (m, n) = alpha A B^T + beta D for few rows, for which packing B is dearer than the product:
+/* C (m, n) = alpha A B^T + beta D for few rows, for which packing B costs more than the product:
  * each element is the product of two rows where they lie. */
-static void gemm_by_rows(int64_t m, int64_t n, int64_t k, T alpha, const T *a, int64_t lda,
-                         const T *b, int64_t ldb, T beta, const T *d, int64_t ldd, T *c,
-                         int64_t ldc)
+static void gemm_by_rows(const gemm_args *g)
 {
-    for (int64_t col = 0; col < n; col += LANES) {
-        int64_t cols = at_most(LANES, n - col);
+    const T alpha = g->alpha, beta = g->beta;
+    int64_t k = g->k;
+    for (int64_t col = 0; col < g->n; col += LANES) {
+        int64_t cols = at_most(LANES, g->n - col);
         const T *row[LANES]; /* those past the end are read again, and dropped */
-        for (int64_t j = 0; j < LANES; j++) row[j] = b + (col + at_most(j, cols - 1)) * ldb;
-        for (int64_t i = 0; i < m; i++) {
+        for (int64_t j = 0; j < LANES; j++) row[j] = g->b + (col + at_most(j, cols - 1)) * g->ldb;
+        for (int64_t i = 0; i < g->m; i++) {
+            const T *a = g->a + i * g->lda, *d = g->d + i * g->ldd + col;
             vec sum[LANES];
-            T out[LANES];
+            T out[LANES], *c = g->c + i * g->ldc + col;
 #pragma GCC unroll 16
             for (int j = 0; j < LANES; j++) sum[j] = (vec){0};
             int64_t p = 0;
             for (; p + LANES <= k; p += LANES) {
-                vec x = vec_load(a + i * lda + p);
+                vec x = vec_load(a + p);
 #pragma GCC unroll 16
                 for (int j = 0; j < LANES; j++) sum[j] += x * vec_load(row[j] + p);
             }
             vec_store(out, vec_sums(sum));
             for (; p < k; p++)
-                for (int64_t j = 0; j < cols; j++) out[j] += a[i * lda + p] * row[j][p];
-            T *y = c + i * ldc + col;
-            const T *add = d + i * ldd + col;
+                for (int64_t j = 0; j < cols; j++) out[j] += a[p] * row[j][p];
             for (int64_t j = 0; j < cols; j++)
-                y[j] = alpha * out[j] + (beta != 0 ? beta * add[j] : 0);
+                c[j] = alpha * out[j] + (beta != 0 ? beta * d[j] : 0);
         }
     }
 }
@@ -334,8 +332,19 @@ static inline void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T 
         for (int i = 0; i < 4; i++) {
             T scale = p > 0 || (i > 0 && c_next == 0) ? 1 : beta, *to = c + i * c_next;
             if (m > FOUR_ROWS) {
-                gemm_panel(A_AS_IT_IS, m, cols, depth, 1, a + i * a_next, lda, b + i * b_next,
-                           scale, to, ldc, to, ldc);
+                const gemm_args product = {.m = m,
+                                           .n = cols,
+                                           .k = depth,
+                                           .alpha = 1,
+                                           .beta = scale,
+                                           .a = a + i * a_next,
+                                           .lda = lda,
+                                           .b = b + i * b_next,
+                                           .d = to,
+                                           .ldd = ldc,
+                                           .c = to,
+                                           .ldc = ldc};
+                gemm_panel(A_AS_IT_IS, &product);
                 continue;
             }
             for (int64_t r = 0; r < m; r++, to += ldc, from += TILE_COLS)
@@ -345,57 +354,53 @@ static inline void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T 
     }
 }
 
-/* A block of C: A and D at its row, B at its start. */
-static void gemm_block(gemm_layout layout, bool tb, int64_t m, int64_t n, int64_t k, T alpha,
-                       const T *a, int64_t lda, const T *b, int64_t ldb, T beta, const T *d,
-                       int64_t ldd, T *c, int64_t ldc)
+/* A block of rows, panel beside panel. */
+static void gemm_block(gemm_layout layout, const gemm_args *g)
 {
     _Alignas(VECTOR_BYTES) T panel[DEPTH * TILE_COLS];
-    for (int64_t col = 0; col < n; col += TILE_COLS) {
-        int64_t cols = at_most(TILE_COLS, n - col);
-        gemm_pack(tb, k, cols, tb ? b + col * ldb : b + col, ldb, panel);
-        gemm_panel(col == 0 && layout == A_AS_IT_IS ? A_NEW : layout, m, cols, k, alpha, a, lda,
-                   panel, beta, d + col, ldd, c + col, ldc);
+    gemm_args columns = *g;
+    columns.b = panel;
+    for (int64_t col = 0; col < g->n; col += TILE_COLS) {
+        columns.n = at_most(TILE_COLS, g->n - col);
+        columns.d = g->d + col;
+        columns.c = g->c + col;
+        gemm_pack(g->tb, g->k, columns.n, g->b + (g->tb ? col * g->ldb : col), g->ldb, panel);
+        gemm_panel(col == 0 && layout == A_AS_IT_IS ? A_NEW : layout, &columns);
     }
 }
 
 /* The terms of a transposed A may lie on a page each, more pages than the processor has at hand:
- * where several panels come past, A is copied for them. */
-static __attribute__((noinline)) void gemm_block_copied(bool tb, int64_t m, int64_t n, int64_t k,
-                                                        T alpha, const T *a, int64_t lda,
-                                                        const T *b, int64_t ldb, T beta, const T *d,
-                                                        int64_t ldd, T *c, int64_t ldc)
+ * where several panels use them, they are copied first. */
+static __attribute__((noinline)) void gemm_block_copied(const gemm_args *g)
 {
     _Alignas(VECTOR_BYTES) T copy[COPY_ROWS * DEPTH];
-    gemm_copy_tiles(m, k, a, lda, copy);
-    gemm_block(A_COPIED, tb, m, n, k, alpha, copy, 0, b, ldb, beta, d, ldd, c, ldc);
+    gemm_args block = *g;
+    gemm_copy_tiles(g->m, g->k, g->a, g->lda, copy);
+    block.a = copy;
+    gemm_block(A_COPIED, &block);
 }
 
-/* C (m, n) = alpha op(A) op(B) + beta D. D is C, or overlaps it nowhere. */
-static void tiled_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T *a,
-                       int64_t lda, const T *b, int64_t ldb, T beta, const T *d, int64_t ldd, T *c,
-                       int64_t ldc)
+static void tiled_gemm(const gemm_args *g)
 {
-    bool copies = ta && lda * (int64_t)sizeof(T) >= PAGE && n >= COPY_PANELS * TILE_COLS;
-    int64_t most = copies ? COPY_ROWS : BLOCK_ROWS, blocks = (m + most - 1) / most;
-    int64_t height = (m + blocks - 1) / blocks; /* nearly equal blocks of whole tiles */
+    bool copies = g->ta && g->lda * (int64_t)sizeof(T) >= PAGE && g->n >= COPY_PANELS * TILE_COLS;
+    int64_t max_rows = copies ? COPY_ROWS : BLOCK_ROWS, blocks = (g->m + max_rows - 1) / max_rows;
+    int64_t height = (g->m + blocks - 1) / blocks; /* nearly equal blocks of whole tiles */
     height = (height + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
-    for (int64_t row = 0; row < m; row += height) {
-        int64_t rows = at_most(height, m - row), p = 0;
-        T *out = c + row * ldc;
+    for (int64_t row = 0; row < g->m; row += height) {
+        gemm_args block = *g;
+        block.m = at_most(height, g->m - row);
+        block.d = g->d + row * g->ldd;
+        block.c = g->c + row * g->ldc;
+        int64_t p = 0;
         do { /* with k == 0 once, for beta D */
-            int64_t depth = at_most(DEPTH, k - p), ld = p == 0 ? ldd : ldc;
-            const T *from = ta ? a + p * lda + row : a + row * lda + p;
-            const T *by = b + (tb ? p : p * ldb), *add = p == 0 ? d + row * ldd : out;
-            T scale = p == 0 ? beta : 1;
-            if (copies)
-                gemm_block_copied(tb, rows, n, depth, alpha, from, lda, by, ldb, scale, add, ld,
-                                  out, ldc);
-            else
-                gemm_block(ta ? A_TRANSPOSED : A_AS_IT_IS, tb, rows, n, depth, alpha, from, lda, by,
-                           ldb, scale, add, ld, out, ldc);
-            p += depth;
-        } while (p < k);
+            block.k = at_most(DEPTH, g->k - p);
+            block.a = g->a + (g->ta ? p * g->lda + row : row * g->lda + p);
+            block.b = g->b + (g->tb ? p : p * g->ldb);
+            if (copies) gemm_block_copied(&block);
+            else gemm_block(g->ta ? A_TRANSPOSED : A_AS_IT_IS, &block);
+            p += block.k;
+            block.beta = 1, block.d = block.c, block.ldd = g->ldc; /* to what is there now */
+        } while (p < g->k);
     }
 }
 

@@ -9,6 +9,7 @@
 #include "blas_ops.h"
 #include "base/parallel.h"
 #include "random.h"
+#include "inline.h"
 
 /* T is the element type, SUM what sums of it are kept in. */
 #if defined TT_F32
@@ -49,6 +50,8 @@ static inline int64_t rows_per_shard(int64_t row_length)
     int64_t rows = GRAIN / (row_length > 0 ? row_length : 1);
     return rows > 0 ? rows : 1;
 }
+
+#define IS_NAN(x) ((x) != (x)) /* of an integer too, which isnan() does not take */
 
 static inline void put(T *dst, T value, bool acc) { *dst = acc ? *dst + value : value; }
 

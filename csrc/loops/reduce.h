@@ -10,7 +10,7 @@
  * lanes are joined by halves. `value` is not worked out beyond n. */
 enum { SUM_LANES = 16 };
 
-static inline __attribute__((always_inline)) T lanes_sum(const T *s)
+TT_INLINE T lanes_sum(const T *s)
 {
     T h[SUM_LANES / 2];
     for (int k = 0; k < 8; k++) h[k] = s[k] + s[k + 8];

@@ -1,8 +1,7 @@
 /* Functions in float32 for the kernel pass: no branches and no calls, so that a plain loop over
  * them becomes vector code at every SIMD level. They are within 2 units in the last place of the
  * exact value, and right for NaN, infinities, overflow and subnormals (tests/c holds them to that).
- * The polynomials are from tools/fit_math.py. The float64 versions are libm's.
- */
+ * The polynomials are from tools/fit_math.py. The float64 versions are libm's. */
 #ifndef TT_SIMD_MATH_H
 #define TT_SIMD_MATH_H
 
@@ -12,9 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A loop with a call in it is no vector code, and with many callers a compiler stops inlining by
- * itself. */
-#define TT_INLINE static inline __attribute__((always_inline))
+#include "inline.h"
 
 static inline uint32_t tt_bits_(float x)
 {

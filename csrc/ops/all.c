@@ -31,7 +31,9 @@ static tt_status all_infer(tt_call *c)
     return TT_OK;
 }
 
-TT_OP(all, .inputs = 1, .flags = TT_INTEGERS | TT_NOGRAD, .own_dtype = 1, .infer = all_infer)
-TT_OP(any, .inputs = 1, .flags = TT_INTEGERS | TT_NOGRAD, .own_dtype = 1, .infer = all_infer)
+TT_OP(all, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS | TT_NOGRAD, .own_dtype = 1,
+      .infer = all_infer)
+TT_OP(any, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS | TT_NOGRAD, .own_dtype = 1,
+      .infer = all_infer)
 
 #endif

@@ -3,6 +3,8 @@
  * ints[0]: the axis. */
 #include "../op.h"
 
+TT_ATTRS(cat, axis)
+
 static bool cat_skips(const tt_tensor *t) { return t == NULL || (t->ndim == 1 && t->numel == 0); }
 
 /* The first input that is not skipped says what shape the others must have; NULL: all are. */
@@ -16,8 +18,8 @@ static inline const tt_tensor *cat_model(const tt_call *c)
 
 #ifdef TT_KERNELS
 
-/* The output as rows of all that precedes the axis; begin[k] to begin[k + 1] of a row is input k.
- */
+/* The output as rows of all that precedes the axis; begin[k] to begin[k + 1] of a row is input
+ * k. */
 typedef struct {
     const tt_call *c;
     char *out;
@@ -119,7 +121,7 @@ static void cat_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
     }
 }
 
-TT_OP(cat, .inputs = TT_MAX_IN, .flags = TT_ANY_DTYPE | TT_PROMOTES, .optional = ~1u,
-      .infer = cat_infer, .vjp = cat_vjp)
+TT_OP(cat, .inputs = TT_MAX_IN, .attributes = cat_names, .flags = TT_ANY_DTYPE | TT_PROMOTES,
+      .optional = ~1u, .infer = cat_infer, .vjp = cat_vjp)
 
 #endif

@@ -6,6 +6,9 @@
  * k], with K in ints[0]. Gradients of the two are the two again. */
 #include "../op.h"
 
+TT_ATTRS(causal_conv1d, reverse)
+TT_ATTRS(causal_conv1d_weight, taps)
+
 #ifdef TT_KERNELS
 
 typedef struct {
@@ -181,9 +184,9 @@ static void causal_conv1d_weight_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor
         if (need[i]) dx[i] = conv1d_call(ctx, node->in[1 - i], dy[0], i == 0);
 }
 
-TT_OP(causal_conv1d, .inputs = 3, .optional = 4, .keeps = 3, .infer = causal_conv1d_infer,
-      .vjp = causal_conv1d_vjp)
-TT_OP(causal_conv1d_weight, .inputs = 2, .keeps = 3, .infer = causal_conv1d_weight_infer,
-      .vjp = causal_conv1d_weight_vjp)
+TT_OP(causal_conv1d, .inputs = 3, .attributes = causal_conv1d_names, .optional = 4, .keeps = 3,
+      .infer = causal_conv1d_infer, .vjp = causal_conv1d_vjp)
+TT_OP(causal_conv1d_weight, .inputs = 2, .attributes = causal_conv1d_weight_names, .keeps = 3,
+      .infer = causal_conv1d_weight_infer, .vjp = causal_conv1d_weight_vjp)
 
 #endif

@@ -2,6 +2,8 @@
  * is the gradient. Integers give int64. */
 #include "../op.h"
 
+TT_ATTRS(cumsum, axis, from_end)
+
 #ifdef TT_KERNELS
 
 enum { CUMSUM_WIDTH = 64 };
@@ -79,6 +81,7 @@ static void cumsum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
     dx[0] = v_call(ctx, TT_OP_cumsum, &g, 1, &attrs);
 }
 
-TT_OP(cumsum, .inputs = 1, .flags = TT_INTEGERS, .infer = cumsum_infer, .vjp = cumsum_vjp)
+TT_OP(cumsum, .inputs = 1, .attributes = cumsum_names, .flags = TT_INTEGERS, .infer = cumsum_infer,
+      .vjp = cumsum_vjp)
 
 #endif

@@ -3,6 +3,8 @@
  * again. reals[0]: p; ints: seed, stream, offset. */
 #include "../op.h"
 
+TT_ATTRS(dropout, seed, stream, offset, real p)
+
 #ifdef TT_KERNELS
 
 typedef struct {
@@ -76,6 +78,6 @@ static void dropout_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, 
     dx[0] = v_call(ctx, TT_OP_dropout, &g, 1, &node->attrs);
 }
 
-TT_OP(dropout, .inputs = 1, .infer = dropout_infer, .vjp = dropout_vjp)
+TT_OP(dropout, .inputs = 1, .attributes = dropout_names, .infer = dropout_infer, .vjp = dropout_vjp)
 
 #endif

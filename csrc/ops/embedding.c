@@ -6,6 +6,9 @@
 #include "../tensor/copy.h"
 #include "../op.h"
 
+TT_ATTRS(embedding, axis, count)
+TT_ATTRS(embedding_backward, axis, sizes[])
+
 static inline int embedding_axis(const tt_attrs *a) { return (int)a->ints[0]; }
 static inline int embedding_count(const tt_attrs *a) { return a->n_ints > 0 ? (int)a->ints[1] : 1; }
 
@@ -201,9 +204,10 @@ static void embedding_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *
     dx[0] = v_call(ctx, TT_OP_embedding, in, 2, &attrs);
 }
 
-TT_OP(embedding, .inputs = 2, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED, .indices = 2, .keeps = 2,
-      .infer = embedding_infer, .vjp = embedding_vjp)
-TT_OP(embedding_backward, .inputs = 2, .indices = 2, .keeps = 2, .infer = embedding_backward_infer,
-      .vjp = embedding_backward_vjp)
+TT_OP(embedding, .inputs = 2, .attributes = embedding_names, .flags = TT_ANY_DTYPE,
+      .layout = TT_STRIDED, .indices = 2, .keeps = 2, .infer = embedding_infer,
+      .vjp = embedding_vjp)
+TT_OP(embedding_backward, .inputs = 2, .attributes = embedding_backward_names, .indices = 2,
+      .keeps = 2, .infer = embedding_backward_infer, .vjp = embedding_backward_vjp)
 
 #endif

@@ -3,6 +3,8 @@
  * new shape; -1 keeps a size. */
 #include "../op.h"
 
+TT_ATTRS(expand, sizes[])
+
 #ifdef TT_KERNELS
 
 static tt_status expand_backward(tt_call *c)
@@ -63,7 +65,7 @@ static void expand_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
     dx[0] = sum != NULL ? v_reshape_like(ctx, sum, x) : NULL;
 }
 
-TT_OP(expand, .inputs = 1, .flags = TT_VIEW | TT_ANY_DTYPE, .layout = TT_STRIDED,
-      .infer = expand_infer, .vjp = expand_vjp)
+TT_OP(expand, .inputs = 1, .attributes = expand_names, .flags = TT_VIEW | TT_ANY_DTYPE,
+      .layout = TT_STRIDED, .infer = expand_infer, .vjp = expand_vjp)
 
 #endif

@@ -16,8 +16,7 @@ static tt_status extremum_run(tt_call *c, bool least, T *value, int64_t *index)
     f.index = f.pieces == 1 || index == NULL ? index : call_scratch(c, n * sizeof(int64_t));
     if (f.value == NULL || (f.index == NULL && index != NULL)) return TT_ERR_NOMEM;
     fold_run(&f, least ? smallest_fold : largest_fold);
-    if (least) smallest_join(&f);
-    else largest_join(&f);
+    extremum_join(!least, &f);
     n = (size_t)f.lines;
     if (value != NULL && value != f.value) memcpy(value, f.value, n * sizeof(T));
     if (index != NULL && index != f.index) memcpy(index, f.index, n * sizeof(int64_t));
@@ -98,15 +97,17 @@ static void extremum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
     dx[0] = v_mul(ctx, g, v_weights(ctx, node));
 }
 
-TT_OP(amax, .inputs = 1, .flags = TT_INTEGERS, .keeps = 1, .infer = infer_span_nonempty,
-      .vjp = extremum_vjp)
-TT_OP(amin, .inputs = 1, .flags = TT_INTEGERS, .keeps = 1, .infer = infer_span_nonempty,
-      .vjp = extremum_vjp)
-TT_OP(max, .inputs = 1, .outputs = 2, .flags = TT_INTEGERS, .own_dtype = 2, .infer = max_infer,
-      .vjp = extremum_vjp)
-TT_OP(min, .inputs = 1, .outputs = 2, .flags = TT_INTEGERS, .own_dtype = 2, .infer = max_infer,
-      .vjp = extremum_vjp)
-TT_OP(argmax, .inputs = 1, .flags = TT_INTEGERS | TT_NOGRAD, .own_dtype = 1, .infer = argmax_infer)
-TT_OP(argmin, .inputs = 1, .flags = TT_INTEGERS | TT_NOGRAD, .own_dtype = 1, .infer = argmax_infer)
+TT_OP(amax, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS, .keeps = 1,
+      .infer = infer_span_nonempty, .vjp = extremum_vjp)
+TT_OP(amin, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS, .keeps = 1,
+      .infer = infer_span_nonempty, .vjp = extremum_vjp)
+TT_OP(max, .inputs = 1, .attributes = span_names, .outputs = 2, .flags = TT_INTEGERS,
+      .own_dtype = 2, .infer = max_infer, .vjp = extremum_vjp)
+TT_OP(min, .inputs = 1, .attributes = span_names, .outputs = 2, .flags = TT_INTEGERS,
+      .own_dtype = 2, .infer = max_infer, .vjp = extremum_vjp)
+TT_OP(argmax, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS | TT_NOGRAD,
+      .own_dtype = 1, .infer = argmax_infer)
+TT_OP(argmin, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS | TT_NOGRAD,
+      .own_dtype = 1, .infer = argmax_infer)
 
 #endif

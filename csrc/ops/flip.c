@@ -3,10 +3,12 @@
 #include "../op.h"
 #include "../tensor/copy.h"
 
+TT_ATTRS(flip, axes[])
+
 #ifdef TT_KERNELS
 
-/* The same elements read from the other end: a view with negative strides, which only kernels see.
- */
+/* The same elements read from the other end: a view with negative strides, which only kernels
+ * see. */
 static tt_tensor flip_view(const tt_tensor *t, const tt_attrs *attrs)
 {
     tt_tensor view = *t;
@@ -62,7 +64,7 @@ static void flip_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[0] = v_call(ctx, TT_OP_flip, &g, 1, &node->attrs);
 }
 
-TT_OP(flip, .inputs = 1, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED, .infer = flip_infer,
-      .vjp = flip_vjp)
+TT_OP(flip, .inputs = 1, .attributes = flip_names, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED,
+      .infer = flip_infer, .vjp = flip_vjp)
 
 #endif

@@ -4,6 +4,8 @@
 #include "../tensor/copy.h"
 #include "../op.h"
 
+TT_ATTRS(gather, axis)
+
 #ifdef TT_KERNELS
 
 /* Rows are runs along the last axis of the index, which src and y share. */
@@ -200,9 +202,9 @@ static void scatter_add_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *
     dx[2] = v_call(ctx, TT_OP_gather, in, 2, &node->attrs);
 }
 
-TT_OP(gather, .inputs = 2, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED, .indices = 2, .keeps = 2,
-      .infer = gather_infer, .vjp = gather_vjp)
-TT_OP(scatter_add, .inputs = 3, .flags = TT_INTEGERS, .indices = 2, .keeps = 2, .passes = 1,
-      .infer = scatter_add_infer, .vjp = scatter_add_vjp)
+TT_OP(gather, .inputs = 2, .attributes = gather_names, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED,
+      .indices = 2, .keeps = 2, .infer = gather_infer, .vjp = gather_vjp)
+TT_OP(scatter_add, .inputs = 3, .attributes = gather_names, .flags = TT_INTEGERS, .indices = 2,
+      .keeps = 2, .passes = 1, .infer = scatter_add_infer, .vjp = scatter_add_vjp)
 
 #endif

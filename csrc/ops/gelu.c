@@ -5,6 +5,8 @@
 
 #include "../loops/activations.h"
 
+TT_ATTRS(gelu, by_tanh)
+
 #ifdef TT_KERNELS
 
 TT_PLAIN_ROW(gelu_row, gelu_of(a))
@@ -105,8 +107,9 @@ static void gelu_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const
     dx[1] = v_mul(ctx, v_mul(ctx, node->in[0], dy[0]), bend);
 }
 
-TT_OP(gelu, .inputs = 1, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same, .vjp = gelu_vjp)
-TT_OP(gelu_backward, .inputs = 2, .layout = TT_STRIDED, .keeps = 3, .infer = infer_same,
-      .vjp = gelu_backward_vjp)
+TT_OP(gelu, .inputs = 1, .attributes = gelu_names, .layout = TT_STRIDED, .keeps = 1,
+      .infer = infer_same, .vjp = gelu_vjp)
+TT_OP(gelu_backward, .inputs = 2, .attributes = gelu_names, .layout = TT_STRIDED, .keeps = 3,
+      .infer = infer_same, .vjp = gelu_backward_vjp)
 
 #endif

@@ -20,7 +20,7 @@ static tt_status logsumexp_forward(tt_call *c)
         return TT_ERR_NOMEM;
     if (f.s.n > 0) {
         fold_run(&f, largest_fold);
-        largest_join(&f);
+        extremum_join(true, &f);
     }
     /* An infinite m would make inf - inf of the terms; without it they are 0 or inf. */
     for (int64_t i = 0; i < f.lines; i++) {
@@ -72,7 +72,7 @@ static void logsumexp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
     dx[0] = v_mul(ctx, v_span_expand(ctx, dy[0], x, attrs), shares);
 }
 
-TT_OP(logsumexp, .inputs = 1, .flags = TT_TO_FLOAT, .keeps = 1, .infer = infer_span,
-      .vjp = logsumexp_vjp)
+TT_OP(logsumexp, .inputs = 1, .attributes = span_names, .flags = TT_TO_FLOAT, .keeps = 1,
+      .infer = infer_span, .vjp = logsumexp_vjp)
 
 #endif

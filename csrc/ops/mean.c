@@ -52,6 +52,6 @@ static void mean_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[0] = v_span_expand(ctx, v_scale(ctx, dy[0], 1 / n), x, &node->attrs);
 }
 
-TT_OP(mean, .inputs = 1, .infer = infer_span, .vjp = mean_vjp)
+TT_OP(mean, .inputs = 1, .attributes = span_names, .infer = infer_span, .vjp = mean_vjp)
 
 #endif

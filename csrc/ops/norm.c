@@ -3,6 +3,8 @@
  * The gradient is taken to be zero where x or the norm is. */
 #include "../op.h"
 
+TT_ATTRS(norm, keepdim, first, count, real p)
+
 #ifdef TT_KERNELS
 
 /* Without vectors, which might lose a NaN among the largest. */
@@ -195,6 +197,6 @@ static void norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[0] = v_mul(ctx, v_mul(ctx, sign, power), v_span_expand(ctx, g, x, attrs));
 }
 
-TT_OP(norm, .inputs = 1, .keeps = 1, .infer = norm_infer, .vjp = norm_vjp)
+TT_OP(norm, .inputs = 1, .attributes = norm_names, .keeps = 1, .infer = norm_infer, .vjp = norm_vjp)
 
 #endif

@@ -2,6 +2,8 @@
  * input. */
 #include "../op.h"
 
+TT_ATTRS(permute, order[])
+
 #ifdef TT_KERNELS
 
 TT_ROW(permute_row, a)
@@ -51,7 +53,7 @@ static void permute_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, 
     dx[0] = v_call(ctx, TT_OP_permute, &g, 1, &inverse);
 }
 
-TT_OP(permute, .inputs = 1, .flags = TT_VIEW | TT_ANY_DTYPE, .layout = TT_STRIDED,
-      .infer = permute_infer, .vjp = permute_vjp)
+TT_OP(permute, .inputs = 1, .attributes = permute_names, .flags = TT_VIEW | TT_ANY_DTYPE,
+      .layout = TT_STRIDED, .infer = permute_infer, .vjp = permute_vjp)
 
 #endif

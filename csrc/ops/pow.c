@@ -4,6 +4,8 @@
  * pow_number: reals[0] is p for floats, ints[0] for integers. */
 #include "../op.h"
 
+TT_ATTRS(pow_number, integer, real number)
+
 #ifdef TT_KERNELS
 
 #ifdef TT_I64
@@ -36,8 +38,8 @@ TT_BINARY(pow, tt_pow(a, b), b == 0 ? 0 : d * (b * tt_pow(a, b - 1)),
           a == 0 && b >= 0 ? 0 : d * (tt_pow(a, b) * tt_log(a)))
 
 /* For the power `power`, times(f) being f a^power: y = times(1), and d times the slope of a^b where
- * b = power + 1. One factor after the other: a power alone may overflow where the product does not.
- */
+ * b = power + 1. One factor after the other: a power alone may overflow where the product does
+ * not. */
 #define POWER(name, times)         \
     TT_ROW(power_##name, times(1)) \
     TT_ROW(slope_##name, times(d *b))
@@ -165,7 +167,7 @@ static void pow_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
 
 TT_OP(pow, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
       .keeps = 3, .prepare = prepare_broadcast, .infer = infer_same, .vjp = pow_vjp)
-TT_OP(pow_number, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED, .keeps = 1,
-      .infer = pow_number_infer, .vjp = pow_number_vjp)
+TT_OP(pow_number, .inputs = 1, .attributes = pow_number_names, .flags = TT_INTEGERS | TT_NO_BOOL,
+      .layout = TT_STRIDED, .keeps = 1, .infer = pow_number_infer, .vjp = pow_number_vjp)
 
 #endif

@@ -71,8 +71,8 @@ static tt_status prod_infer(tt_call *c)
     return TT_OK;
 }
 
-/* x (outer, n, inner) moved by `by` places along n, towards the end or the beginning; ones move in.
- */
+/* x (outer, n, inner) moved by `by` places along n, towards the end or the beginning; ones move
+ * in. */
 static tt_tensor *prod_moved(tt_ctx *ctx, tt_tensor *x, int64_t by, bool to_end)
 {
     if (x == NULL) return NULL;
@@ -105,8 +105,8 @@ static void prod_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
         return;
     }
     int64_t shape[3] = {s.outer, s.n, s.inner};
-    /* In double, as the kernels have it: a part of a product may overflow where the whole does not.
-     */
+    /* In double, as the kernels have it: a part of a product may overflow where the whole does
+     * not. */
     tt_tensor *lines = v_to(ctx, v_reshape(ctx, x, 3, shape), TT_FLOAT64);
     tt_tensor *others =
         v_mul(ctx, prod_of_others(ctx, lines, s.n, true), prod_of_others(ctx, lines, s.n, false));
@@ -115,6 +115,7 @@ static void prod_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[0] = slopes != NULL ? v_reshape_like(ctx, slopes, x) : NULL;
 }
 
-TT_OP(prod, .inputs = 1, .flags = TT_INTEGERS, .keeps = 1, .infer = prod_infer, .vjp = prod_vjp)
+TT_OP(prod, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS, .keeps = 1,
+      .infer = prod_infer, .vjp = prod_vjp)
 
 #endif

@@ -3,6 +3,8 @@
  * gradient is dy itself. */
 #include "../op.h"
 
+TT_ATTRS(reshape, sizes[], real no_copy)
+
 #ifdef TT_KERNELS
 
 TT_KERNELS_OF(reshape, NULL, NULL)
@@ -83,7 +85,7 @@ static tt_status reshape_infer(tt_call *c)
     return TT_OK;
 }
 
-TT_OP(reshape, .inputs = 1, .flags = TT_VIEW | TT_ANY_DTYPE, .layout = TT_STRIDED, .passes = 1,
-      .prepare = reshape_prepare, .infer = reshape_infer)
+TT_OP(reshape, .inputs = 1, .attributes = reshape_names, .flags = TT_VIEW | TT_ANY_DTYPE,
+      .layout = TT_STRIDED, .passes = 1, .prepare = reshape_prepare, .infer = reshape_infer)
 
 #endif

@@ -2,6 +2,8 @@
  * gradient is rolled back. ints: for each axis, by how many places. */
 #include "../op.h"
 
+TT_ATTRS(roll, shifts[])
+
 static inline int64_t roll_places(int64_t shift, int64_t size)
 {
     return size > 0 ? (shift % size + size) % size : 0;
@@ -105,6 +107,7 @@ static void roll_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[0] = v_call(ctx, TT_OP_roll, &g, 1, &back);
 }
 
-TT_OP(roll, .inputs = 1, .flags = TT_ANY_DTYPE, .infer = roll_infer, .vjp = roll_vjp)
+TT_OP(roll, .inputs = 1, .attributes = roll_names, .flags = TT_ANY_DTYPE, .infer = roll_infer,
+      .vjp = roll_vjp)
 
 #endif

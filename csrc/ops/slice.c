@@ -3,6 +3,9 @@
  * slice_backward adds the full size. */
 #include "../op.h"
 
+TT_ATTRS(slice, axis, start, step, length)
+TT_ATTRS(slice_backward, axis, start, step, length, size)
+
 #ifdef TT_KERNELS
 
 /* A row of the full tensor is everything from the axis on. Of each the slice takes `runs` runs of
@@ -149,8 +152,9 @@ static void slice_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *cons
     dx[0] = v_call(ctx, TT_OP_slice, &g, 1, &attrs);
 }
 
-TT_OP(slice, .inputs = 1, .flags = TT_VIEW | TT_ANY_DTYPE, .layout = TT_STRIDED,
-      .infer = slice_infer, .vjp = slice_vjp)
-TT_OP(slice_backward, .inputs = 1, .infer = slice_backward_infer, .vjp = slice_backward_vjp)
+TT_OP(slice, .inputs = 1, .attributes = slice_names, .flags = TT_VIEW | TT_ANY_DTYPE,
+      .layout = TT_STRIDED, .infer = slice_infer, .vjp = slice_vjp)
+TT_OP(slice_backward, .inputs = 1, .attributes = slice_backward_names,
+      .infer = slice_backward_infer, .vjp = slice_backward_vjp)
 
 #endif

@@ -3,6 +3,8 @@
  * NaN, and passes no gradient: all keys of an attention are masked. */
 #include "../op.h"
 
+TT_ATTRS(softmax, axis, masked)
+
 #ifdef TT_KERNELS
 
 /* The tensor as (outer, n, inner); one line is n elements with stride inner. */
@@ -131,7 +133,8 @@ static void log_softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *
     dx[0] = v_sub(ctx, dy[0], v_mul(ctx, v_unary(ctx, TT_OP_exp, y), total));
 }
 
-TT_OP(softmax, .inputs = 1, .infer = softmax_infer, .vjp = softmax_vjp)
-TT_OP(log_softmax, .inputs = 1, .infer = softmax_infer, .vjp = log_softmax_vjp)
+TT_OP(softmax, .inputs = 1, .attributes = softmax_names, .infer = softmax_infer, .vjp = softmax_vjp)
+TT_OP(log_softmax, .inputs = 1, .attributes = softmax_names, .infer = softmax_infer,
+      .vjp = log_softmax_vjp)
 
 #endif

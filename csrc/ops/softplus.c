@@ -2,6 +2,8 @@
  * dx = dy sigmoid(beta x), and dy. reals: beta, threshold. */
 #include "../op.h"
 
+TT_ATTRS(softplus, real beta, real threshold)
+
 #ifdef TT_KERNELS
 
 /* p1: beta and threshold. The larger of 0 and z is taken out of the logarithm: e^z may overflow. */
@@ -67,6 +69,7 @@ static void softplus_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
     dx[0] = v_where(ctx, linear, dy[0], v_mul(ctx, dy[0], v_unary(ctx, TT_OP_sigmoid, z)));
 }
 
-TT_OP(softplus, .inputs = 1, .keeps = 1, .infer = softplus_infer, .vjp = softplus_vjp)
+TT_OP(softplus, .inputs = 1, .attributes = softplus_names, .keeps = 1, .infer = softplus_infer,
+      .vjp = softplus_vjp)
 
 #endif

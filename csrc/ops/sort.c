@@ -4,6 +4,9 @@
  * indices. */
 #include "../op.h"
 
+TT_ATTRS(sort, axis, descending)
+TT_ATTRS(topk, axis, descending, k)
+
 #ifdef TT_KERNELS
 
 /* An element as a number whose order is the one that is wanted, and where it was. */
@@ -219,11 +222,11 @@ static void sort_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[0] = x->ndim > 0 ? v_call(ctx, TT_OP_scatter_add, in, 3, &axis) : dy[0];
 }
 
-TT_OP(sort, .inputs = 1, .outputs = 2, .flags = TT_INTEGERS, .own_dtype = 2, .infer = sort_infer,
-      .vjp = sort_vjp)
-TT_OP(topk, .inputs = 1, .outputs = 2, .flags = TT_INTEGERS, .own_dtype = 2, .infer = topk_infer,
-      .vjp = sort_vjp)
-TT_OP(argsort, .inputs = 1, .flags = TT_INTEGERS | TT_NOGRAD, .own_dtype = 1,
-      .infer = argsort_infer)
+TT_OP(sort, .inputs = 1, .attributes = sort_names, .outputs = 2, .flags = TT_INTEGERS,
+      .own_dtype = 2, .infer = sort_infer, .vjp = sort_vjp)
+TT_OP(topk, .inputs = 1, .attributes = topk_names, .outputs = 2, .flags = TT_INTEGERS,
+      .own_dtype = 2, .infer = topk_infer, .vjp = sort_vjp)
+TT_OP(argsort, .inputs = 1, .attributes = sort_names, .flags = TT_INTEGERS | TT_NOGRAD,
+      .own_dtype = 1, .infer = argsort_infer)
 
 #endif

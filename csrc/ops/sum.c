@@ -1,6 +1,8 @@
 /* sum: over any axes, all of them when none is named. ints[0]: keepdim; ints[1..]: the axes. */
 #include "../op.h"
 
+TT_ATTRS(sum, keepdim, axes[])
+
 /* Which axes go; the same reading of the attributes for the shape rule, the kernels and the vjp. */
 #ifndef TT_SUM_AXES
 #define TT_SUM_AXES
@@ -98,7 +100,7 @@ static void sum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
     dx[0] = v_expand_like(ctx, v_reshape(ctx, dy[0], x->ndim, kept), x);
 }
 
-TT_OP(sum, .inputs = 1, .flags = TT_INTEGERS, .layout = TT_STRIDED, .infer = sum_infer,
-      .vjp = sum_vjp)
+TT_OP(sum, .inputs = 1, .attributes = sum_names, .flags = TT_INTEGERS, .layout = TT_STRIDED,
+      .infer = sum_infer, .vjp = sum_vjp)
 
 #endif

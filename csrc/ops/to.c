@@ -1,6 +1,8 @@
 /* to: the values in another type. The gradient is converted back. ints[0]: the type. */
 #include "../op.h"
 
+TT_ATTRS(to, dtype)
+
 #ifdef TT_KERNELS
 
 static tt_status to_forward(tt_call *c)
@@ -40,6 +42,7 @@ static void to_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const
     dx[0] = v_to(ctx, dy[0], node->in[0]->dtype);
 }
 
-TT_OP(to, .inputs = 1, .flags = TT_ANY_DTYPE, .own_dtype = 1, .infer = to_infer, .vjp = to_vjp)
+TT_OP(to, .inputs = 1, .attributes = to_names, .flags = TT_ANY_DTYPE, .own_dtype = 1,
+      .infer = to_infer, .vjp = to_vjp)
 
 #endif

@@ -2,6 +2,8 @@
  * The gradient is cut the same way. ints[0]: the diagonal, 0 for the main one, 1 for that above. */
 #include "../op.h"
 
+TT_ATTRS(tril, diagonal)
+
 #ifdef TT_KERNELS
 
 /* Matrices of rows by cols, all their rows one after the other. */
@@ -88,7 +90,9 @@ static void triangle_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
     dx[0] = v_call(ctx, node->op->id, &g, 1, &node->attrs);
 }
 
-TT_OP(tril, .inputs = 1, .flags = TT_ANY_DTYPE, .infer = triangle_infer, .vjp = triangle_vjp)
-TT_OP(triu, .inputs = 1, .flags = TT_ANY_DTYPE, .infer = triangle_infer, .vjp = triangle_vjp)
+TT_OP(tril, .inputs = 1, .attributes = tril_names, .flags = TT_ANY_DTYPE, .infer = triangle_infer,
+      .vjp = triangle_vjp)
+TT_OP(triu, .inputs = 1, .attributes = tril_names, .flags = TT_ANY_DTYPE, .infer = triangle_infer,
+      .vjp = triangle_vjp)
 
 #endif

@@ -4,6 +4,8 @@
  * NaN or infinite. Saves the means. */
 #include "../op.h"
 
+TT_ATTRS(var, keepdim, first, count, real correction)
+
 #ifdef TT_KERNELS
 
 TT_FOLD(var_sum_fold, +, 0, a - b)
@@ -142,7 +144,7 @@ static void std_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
     dx[0] = v_mul(ctx, direction, v_span_expand(ctx, g, x, attrs));
 }
 
-TT_OP(var, .inputs = 1, .keeps = 1, .infer = var_infer, .vjp = var_vjp)
-TT_OP(std, .inputs = 1, .keeps = 1, .infer = var_infer, .vjp = std_vjp)
+TT_OP(var, .inputs = 1, .attributes = var_names, .keeps = 1, .infer = var_infer, .vjp = var_vjp)
+TT_OP(std, .inputs = 1, .attributes = var_names, .keeps = 1, .infer = var_infer, .vjp = std_vjp)
 
 #endif

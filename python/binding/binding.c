@@ -176,8 +176,8 @@ static PyObject *tensor_wrap(PyObject *type, PyObject *args)
     return wrap((PyTypeObject *)type, (Context *)context, (tt_handle)handle);
 }
 
-/* One hold goes. Only the thread that owns a context may release: another leaves the handle to it.
- */
+/* One hold goes. Only the thread that owns a context may release: another leaves the handle to
+ * it. */
 static void let_go(Tensor *self)
 {
     Context *context = self->context;

@@ -14,8 +14,8 @@ PyObject *tensor_promise(PyObject *type, PyObject *values)
     return (PyObject *)self;
 }
 
-/* Has the calling thread make the tensor if that is still to be done. `_keep_promise` calls back.
- */
+/* Has the calling thread make the tensor if that is still to be done. `_keep_promise` calls
+ * back. */
 int tensor_make(Tensor *self)
 {
     if (self->context != NULL) return 0;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,7 +14,7 @@ from tinytape._core import ffi, lib
 if TYPE_CHECKING:
     import tinytape._binding as binding
 
-__all__ = ["OPS", "binding", "check", "ffi", "lib", "raise_last", "text"]
+__all__ = ["OPS", "WITH_ATTRIBUTES", "binding", "check", "ffi", "lib", "raise_last", "text"]
 
 
 def _load_binding() -> Any:
@@ -65,3 +66,29 @@ def check(status: int) -> None:
 
 
 OPS: dict[str, int] = {text(lib.tt_op_name(i)): i for i in range(lib.tt_op_count())}
+
+
+def _with_attributes(name: str, number: int) -> Callable[..., Any]:
+    """A function of the inputs of an operation and, by name, of all its attributes.
+
+    Each is compiled for its names: ``lambda inputs, *, seed, stream, offset, p: apply(23, inputs,
+    (seed, stream, offset), (p,))``. Any other way of sorting arguments takes longer than many an
+    operation does.
+    """
+    ints, _, reals = (kind.split() for kind in text(lib.tt_op_attributes(number)).partition("|"))
+    given = ", ".join(["inputs", "*", *(x.removesuffix("[]") for x in ints), *reals])
+    in_order = ["*" + x.removesuffix("[]") if x.endswith("[]") else x for x in ints]
+    values = ", ".join(f"({''.join(x + ', ' for x in kind)})" for kind in (in_order, reals))
+    source = compile(f"lambda {given}: apply({number}, inputs, {values})", __file__, "eval")
+    function: Callable[..., Any] = eval(source, {"__name__": __name__, "apply": binding.apply})
+    function.__name__ = function.__qualname__ = name
+    return function
+
+
+#: Of each operation that has attributes, a function that takes them by the names that its C file
+#: gives them: ``WITH_ATTRIBUTES["slice"]((x,), axis=1, start=0, step=1, length=3)``.
+WITH_ATTRIBUTES: dict[str, Callable[..., Any]] = {
+    name: _with_attributes(name, number)
+    for name, number in OPS.items()
+    if lib.tt_op_attributes(number)[0] != b"\0"
+}

@@ -1,11 +1,11 @@
-"""Files that survive a crash: whole and synced before they get their name.
+"""Files that survive a crash: they are complete and synced before they get their name.
 
-The order is always the same: write, fsync the file, rename, fsync the folder. A rename without the
-first fsync can leave a correctly named file of zeros after a power loss; a rename without the
-second can be forgotten. Modes are what the user's umask says.
+The order is always the same: write, fsync the file, rename, fsync the folder. After a power loss, a
+rename without the first fsync can leave a file of zeros under the right name, and a rename without
+the second fsync can be lost. File modes follow the user's umask.
 
-Reading is for files that somebody else may have put there: regular ones only, and no more of them
-than is expected.
+Files to read may come from anybody: only regular files are opened, and no more of a file is read
+than the caller expects.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-# What a file is to hold: all of it, or piece by piece, so that it need not be in memory at once.
+# The content of a file: all at once, or in pieces, so that memory need not hold all of it.
 Content = bytes | Iterable[bytes | memoryview]
 
-# What a killed process can leave behind; never read. All of it may be removed but a folder that
-# was moved out of the way and whose successor never got its name: see remove_leftovers.
+# A killed process can leave files and folders with this prefix. Nobody reads them, and all may be
+# removed but one kind: an old folder whose replacement never got its name (see remove_leftovers).
 TEMPORARY_PREFIX = ".tmp-"
-# "." and ".." are names of no folder of ours, whatever a leftover is called.
+# Never rename a leftover to "." or "..", whatever its own name says.
 _ASIDE = re.compile(re.escape(TEMPORARY_PREFIX) + r"old-(?!\.{1,2}-[0-9]+$)(.+)-[0-9]+")
 _BEGUN = re.compile(re.escape(TEMPORARY_PREFIX) + r"(.+)-[0-9]+")
-# What a file system says that cannot sync a folder. SQLite and PostgreSQL go on then as well: it
-# keeps names as it does, and there is nothing else that a program could do.
+# Errors of a file system that cannot sync a folder. The program then continues, as SQLite and
+# PostgreSQL do: it can do nothing else to make names durable.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-_NO_FOLDER_OPEN = {errno.EACCES, errno.EISDIR}  # one that may be written but not listed
+_NO_FOLDER_OPEN = {errno.EACCES, errno.EISDIR}  # a folder that may be written but not listed
 
 
 def replace_file(path: str | os.PathLike[str], content: Content) -> None:
     """Give ``path`` the content, or leave it as it was and raise OSError.
 
-    A link is refused: neither what it leads to nor the link itself is ours to write over.
+    A link is refused: tinytape overwrites neither links nor their targets.
     """
     path = Path(path)
     if path.is_symlink():
@@ -56,34 +56,34 @@ def replace_file(path: str | os.PathLike[str], content: Content) -> None:
 def publish_folder(path: str | os.PathLike[str], files: Mapping[str, Content]) -> None:
     """Create the folder ``path`` with ``files``, contents by name, or raise OSError.
 
-    A reader sees the whole folder or none of it. A folder that is there already is replaced when
-    all of the new one is written, so whatever an iterator of pieces raises, a MemoryError among
-    others, loses nothing; a kill while it is can leave it under another name, which
-    ``remove_leftovers`` puts right. The files are written one after the other, in this order.
+    A reader sees the whole folder or none of it. An existing folder is replaced only after all of
+    the new one is written, so an error of an iterator of pieces, such as a MemoryError, loses
+    nothing. A kill during the replacement can leave the old folder under another name;
+    ``remove_leftovers`` gives its name back. The files are written in the order of ``files``.
     """
     path = Path(path)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
     old = path.with_name(f"{TEMPORARY_PREFIX}old-{path.name}-{os.getpid()}")
     try:
-        _put_back(old, path)  # of a killed process that had this one's number
+        _put_back(old, path)  # left by a killed process with the same id
         _remove(temporary)
         temporary.mkdir()
         for name, content in files.items():
             write_file(temporary / name, content)
         sync_folder(temporary)
-        if path.exists():  # rename cannot replace a folder that holds something
+        if path.exists():  # rename cannot replace a folder that is not empty
             os.rename(path, old)
         os.rename(temporary, path)
         sync_folder(path.parent)
     finally:
-        # Whatever stopped it, an interrupt as well: the old folder goes only when the new one is
-        # there. What cannot be moved back is kept for remove_leftovers.
+        # After any error, also an interrupt: the old folder is removed only if the new one exists.
+        # A folder that cannot be moved back stays for remove_leftovers.
         _put_back(old, path)
         _remove(temporary)
 
 
 def discard_folder(path: Path) -> None:
-    """Remove a folder. A kill on the way leaves all of it, or leftovers that nobody reads."""
+    """Remove a folder. A kill meanwhile leaves all of it, or leftovers that nobody reads."""
     doomed = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
     _remove(doomed)
     os.rename(path, doomed)
@@ -91,7 +91,7 @@ def discard_folder(path: Path) -> None:
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Create a folder, and what is missing above it, so that a crash does not forget it."""
+    """Create a folder and its missing parents, synced so that a crash does not lose them."""
     path = Path(path)
     if not path.is_dir():
         make_folder(path.parent)
@@ -108,7 +108,7 @@ def write_file(path: Path, content: Content) -> None:
 
 
 def write_all(descriptor: int, piece: bytes | memoryview) -> None:
-    """Write all of the bytes: the system may take less at a time."""
+    """Write all of the bytes; one call of the system may write only some of them."""
     rest = memoryview(piece)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
@@ -134,7 +134,7 @@ def sync_folder(path: Path) -> None:
 
 @contextmanager
 def opened(path: Path, flags: int) -> Iterator[int]:
-    """A descriptor. What fails with it names the path, which the system does not do."""
+    """A descriptor. Errors with it name the path, which the system's own errors do not."""
     with _naming(path):
         descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
         with _closing(descriptor):
@@ -160,10 +160,11 @@ def _closing(descriptor: int) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path, names: re.Pattern[str] | None = None) -> None:
-    """Remove what a killed process left half written in ``folder``, of these names alone if given.
+    """Remove what a killed process left half written in ``folder``; if given, only of these names.
 
-    A kill between the two renames of a replacement leaves the old folder aside and nothing under
-    its name: it is the last one that was whole for certain, so it gets its name back.
+    A kill between the two renames of a replacement leaves the old folder under a temporary name
+    and nothing under its own. It is the last folder that is certainly complete, so it gets its name
+    back.
     """
     for entry in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
         aside = _ASIDE.fullmatch(entry.name)
@@ -177,9 +178,10 @@ def remove_leftovers(folder: Path, names: re.Pattern[str] | None = None) -> None
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file for reading. OSError when it is something else that has the name.
+    """Open a regular file for reading; OSError for anything else.
 
-    A pipe would be waited for, a device may never end, and opening one can have effects.
+    Reading a pipe could wait for ever, a device may never end, and opening a device can have
+    effects.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
@@ -194,16 +196,16 @@ def read_file(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise OSError(errno.EFBIG, f"{size} bytes, expected at most {limit}", os.fspath(path))
-        return file.read(size + 1)  # a file that grows meanwhile shows it, and no more
+        return file.read(size + 1)  # one byte more: shows that a file grew meanwhile
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Without waiting, should a pipe have taken the file's place since it was looked at."""
+    """Open without waiting, in case a pipe has replaced the file since it was checked."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _put_back(old: Path, path: Path) -> None:
-    """Give ``old`` its name ``path`` again, or remove it when another has the name."""
+    """Rename ``old`` back to ``path``, or remove it if something else has that name."""
     if path.exists() or path.is_symlink():
         _remove(old)
     elif old.exists():
@@ -212,7 +214,7 @@ def _put_back(old: Path, path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or folder, if there is one; what cannot be removed stays."""
+    """Remove a file or folder if it exists; ignore errors."""
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""JSON read with distrust: bounded before it is parsed, and with one meaning only."""
+"""A strict JSON reader: sizes are checked before parsing, and a text has one meaning only."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import json
 import math
 from typing import Any
 
-# Each value costs some hundred bytes of memory and begins after one of these, a key's among them.
+# Each value costs some hundred bytes of memory, and one of these bytes stands before it.
 VALUES = 1 << 18
 _BEFORE_VALUES = (b"[", b"{", b",")
-DEPTH = 32  # ours are 6 deep; what goes through a tree calls itself for each level
+DEPTH = 32  # our files have 6 levels; functions over a tree recurse once for each level
 DIGITS = 20  # of 2**64 - 1, the largest number that is saved
-_FLOAT_DIGITS = 400  # of any that is written out in full
+_FLOAT_DIGITS = 400  # more than any float needs, even written out without an exponent
 
 
 def parse(data: bytes, limit: int) -> Any:
-    """What a JSON text of at most ``limit`` bytes says.
+    """The value of a JSON text of at most ``limit`` bytes.
 
     Raises:
         ValueError: longer, not UTF-8, not JSON, too many values, a tree too deep, a key that is
@@ -27,7 +27,7 @@ def parse(data: bytes, limit: int) -> Any:
     if values > VALUES:
         raise ValueError(f"about {values} values, expected at most {VALUES}")
     try:
-        # Decoded here: json.loads would try other encodings, and let lone surrogates pass.
+        # Decode here: json.loads would try other encodings and accept lone surrogates.
         tree = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_distinct,
@@ -43,7 +43,7 @@ def parse(data: bytes, limit: int) -> Any:
 
 
 def about_values(data: bytes) -> int:
-    """No fewer than the values in a JSON text, found without reading it."""
+    """An upper bound for the number of values in a JSON text, found without parsing it."""
     return sum(map(data.count, _BEFORE_VALUES))
 
 
@@ -63,7 +63,7 @@ def _refused(name: str) -> Any:
 
 
 def _whole_number(digits: str) -> int:
-    if len(digits.lstrip("-")) > DIGITS:  # converting takes time that grows with their square
+    if len(digits.lstrip("-")) > DIGITS:  # converting takes quadratic time
         raise ValueError(f"a whole number of {len(digits)} digits, expected at most {DIGITS}")
     return int(digits)
 

@@ -1,4 +1,4 @@
-"""Paths as users write them, and words as a shell reads them back."""
+"""Paths as users write them, and quoting of words for a shell."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import shlex
 
 
 def expanded(path: str) -> str:
-    """A path as the system knows it: ``~`` and ``~user`` are home folders, as in a shell.
+    """The path with ``~`` and ``~user`` replaced by home folders, as a shell does it.
 
     Raises:
-        ValueError: no such home folder, or a text that no path can be.
+        ValueError: there is no such home folder, or no path can have this text.
     """
     if "\0" in path:
         raise ValueError(f"expected a path, got one with a NUL: {reprlib.repr(path)}")
@@ -31,10 +31,11 @@ def expanded(path: str) -> str:
 
 
 def quoted(word: str | int | os.PathLike[str]) -> str:
-    """One word of a command, as bash and its relatives read it back.
+    """One word of a command, quoted for bash and similar shells.
 
-    A path with a dash in front is given as a ``Path``, so that it is not taken for an option. What
-    is not printable is spelled: it neither breaks the line nor reaches the terminal.
+    Give a path as a ``Path``: if it begins with a dash, ``./`` is put before it, so that it is not
+    taken for an option. Characters that are not printable are escaped, so they neither break the
+    line nor reach the terminal.
     """
     text = os.fspath(word) if isinstance(word, os.PathLike) else str(word)
     if isinstance(word, os.PathLike) and text.startswith("-"):

@@ -1,4 +1,4 @@
-"""Pictures by matplotlib, which is an optional dependency."""
+"""Drawing with matplotlib, which is an optional dependency."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ._files import replace_file
 from ._terminal import printable
 from .training.errors import MissingExtraError
 
-_LONGEST = 120  # characters of a title that are looked at
-_LOGARITHMIC = 2.5  # how many times the least value the greatest is, where an axis is logarithmic
+_LONGEST = 120  # characters of a title that are considered
+_LOGARITHMIC = 2.5  # an axis is logarithmic from this ratio of the largest to the smallest value
 
 
 def require_matplotlib() -> None:
@@ -42,7 +42,7 @@ def picture(path: str | os.PathLike[str], width: float, height: float) -> Iterat
     from matplotlib.figure import Figure
 
     content = io.BytesIO()
-    with rc_context({"text.usetex": False}):  # whatever the user has for texts of his own
+    with rc_context({"text.usetex": False}):  # whatever the user's own settings say
         # Figure without pyplot: no window system, no global state.
         figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
@@ -52,7 +52,7 @@ def picture(path: str | os.PathLike[str], width: float, height: float) -> Iterat
 
 
 def plain(text: str) -> str:
-    """Text of any kind, as matplotlib shows it: without mathematics, with glyphs that there are."""
+    """Any text so that matplotlib shows it as it is: no mathematics, only glyphs of the font."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     font = get_font(findfont(FontProperties()))
@@ -64,12 +64,12 @@ def plain(text: str) -> str:
 
 
 def number(value: float) -> str:
-    """With three decimals, or as a power of ten where it would be long."""
+    """Three decimals, or with a power of ten if that would be long."""
     return f"{value:.3f}" if abs(value) < 1e6 else f"{value:.3e}"
 
 
 def set_title(figure: Any, title: str) -> None:
-    """A title at the left, cut where the figure ends."""
+    """A title at the left, shortened to the width of the figure."""
     text = figure.suptitle(plain(title[:_LONGEST]), x=0.01, ha="left")
     renderer = figure.canvas.get_renderer()
     length = min(len(title), _LONGEST)
@@ -78,10 +78,10 @@ def set_title(figure: Any, title: str) -> None:
         text.set_text(plain(title[:length]) + "…")
 
 
-def legend_above(axes: Any, room: Any, columns: int) -> None:
-    """A legend of ``axes`` in a room of its own, where no line can run through it."""
-    room.set_axis_off()
-    room.legend(
+def legend_above(axes: Any, above: Any, columns: int) -> None:
+    """The legend of ``axes``, drawn in the separate axes ``above``, where no line crosses it."""
+    above.set_axis_off()
+    above.legend(
         *axes.get_legend_handles_labels(),
         loc="lower left",
         ncols=columns,
@@ -93,7 +93,7 @@ def legend_above(axes: Any, room: Any, columns: int) -> None:
 
 
 def steps_along(axes: Any, last: float) -> None:
-    """Steps along the x axis, from 0: whole numbers, also where they are few."""
+    """An x axis of steps from 0, marked at whole numbers even if there are few steps."""
     from matplotlib.ticker import MaxNLocator
 
     last = max(1, last)
@@ -103,7 +103,7 @@ def steps_along(axes: Any, last: float) -> None:
 
 
 def numbers_along(axis: Any, values: Sequence[float]) -> None:
-    """An axis of these values: logarithmic where they are far from each other."""
+    """An axis for these values, logarithmic if they differ by a large factor."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     if 0 < min(values) * _LOGARITHMIC < max(values):

@@ -1,7 +1,7 @@
-"""Options of PyTorch's that have one value here.
+"""Options of PyTorch for which tinytape accepts only the default.
 
-Programs say ``device=device``, ``foreach=None``, ``pin_memory=False``: they run as they are. What
-would ask for something else is refused by name, so that nothing is ignored that was meant.
+A program with ``device=device``, ``foreach=None`` or ``pin_memory=False`` runs unchanged. Any other
+value is an error that names the option, so no request is silently ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tinytape.dtypes import check_dtype
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError
 
-#: What each may be: PyTorch's default, and what means the same here.
+#: The accepted values: PyTorch's default, and values that mean the same here.
 _ACCEPTED: dict[str, tuple[Any, ...]] = {
     "amsgrad": (False,),
     "assign": (False,),
@@ -27,7 +27,7 @@ _ACCEPTED: dict[str, tuple[Any, ...]] = {
     "is_grads_batched": (False,),
     "layout": (None,),
     "max_norm": (None,),
-    "non_blocking": (False, True),  # nothing is waited for
+    "non_blocking": (False, True),  # copies never wait here
     "norm_type": (2.0,),
     "only_inputs": (True,),
     "padding_idx": (None,),
@@ -36,12 +36,12 @@ _ACCEPTED: dict[str, tuple[Any, ...]] = {
     "sparse": (False,),
     "sparse_grad": (False,),
 }
-#: Those of the functions that make a tensor.
+#: Options of the functions that create a tensor.
 OF_MAKERS = ("device", "layout", "pin_memory")
 
 
 def is_default(name: str, value: Any) -> bool:
-    """Whether an option of PyTorch's has a value that asks for nothing."""
+    """Whether the value of a PyTorch option is accepted because it changes nothing here."""
     for one in _ACCEPTED.get(name, ()):
         if value is one or (type(value) is type(one) and value == one):
             return True
@@ -49,7 +49,7 @@ def is_default(name: str, value: Any) -> bool:
 
 
 def refuse_others(who: str, options: dict[str, Any], *names: str) -> None:
-    """Let pass what ``who`` is given of the options with these names, if it asks for nothing.
+    """Raise unless ``who`` got only options with these names, with values that change nothing.
 
     Raises:
         TypeError: an option that ``who`` does not have.
@@ -66,14 +66,14 @@ def refuse_others(who: str, options: dict[str, Any], *names: str) -> None:
 
 
 def read_to(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[DType | None, bool]:
-    """What ``to(...)`` asks for: a type, if any, and whether it must be a copy.
+    """The requests of ``to(...)``: a type, or None, and whether the result must be a copy.
 
     Args:
         args: a type or a tensor that has it, or a device and perhaps a type; then ``non_blocking``
             and ``copy``.
 
     Raises:
-        DTypeError: what is no type of tinytape's.
+        DTypeError: a type that tinytape does not have.
     """
     names = ["device", "dtype", "non_blocking", "copy"]
     if args and not (args[0] is None or names_device(args[0])):

@@ -77,7 +77,8 @@ static void check_parts(int64_t m, int64_t n)
     for (int64_t i = 0; i < m + n; i++) ones[i] = 1;
     marked mark = {c, n};
     gemm_parts parts = {.before = put_five, .after = twice, .arg = &mark};
-    parallel_gemm_tiled(false, false, m, n, 1, 3, ones, 1, ones + m, n, 1, c, n, &parts);
+    const gemm_args g = gemm_args_of(false, false, m, n, 1, 3, ones, 1, ones + m, n, 1, c, n);
+    parallel_gemm_tiled(&g, &parts);
     for (int64_t i = 0; i < m * n; i++)
         CHECK(c[i] == 16, "%d x %d: element %d is %g", (int)m, (int)n, (int)i, (double)c[i]);
     free(ones), free(c);
@@ -122,9 +123,11 @@ static void check_add(int64_t m, int64_t n, int64_t k, bool one_row)
     T *a = RANDOM(1, m * k), *b = RANDOM(2, n * k), *d = RANDOM(3, m * n);
     T *want = malloc((size_t)(m * n) * sizeof(T)), *c = malloc((size_t)(m * n) * sizeof(T));
     for (int64_t i = 0; i < m * n; i++) want[i] = d[one_row ? i % n : i], c[i] = (T)NAN;
-    gemm_parts parts = {.add = d, .add_ld = one_row ? 0 : n};
+    const gemm_parts none = {0};
+    gemm_args g = gemm_args_of(false, true, m, n, k, 1, a, k, b, k, 1, c, n);
+    g.d = d, g.ldd = one_row ? 0 : n;
     parallel_gemm(false, true, m, n, k, 1, a, k, b, k, 1, want, n);
-    parallel_gemm_tiled(false, true, m, n, k, 1, a, k, b, k, 0, c, n, &parts);
+    parallel_gemm_tiled(&g, &none);
     CHECK(memcmp(want, c, (size_t)(m * n) * sizeof(T)) == 0, "%d x %d x %d: another sum", (int)m,
           (int)n, (int)k);
     free(a), free(b), free(c), free(d), free(want);

@@ -1,5 +1,5 @@
-/* The check of a matrix product against a naive one: every transpose, scale, stride and empty size.
- */
+/* The check of a matrix product against a naive one: every transpose, scale, stride and empty
+ * size. */
 #ifndef PRODUCT_CHECK_H
 #define PRODUCT_CHECK_H
 

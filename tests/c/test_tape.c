@@ -95,8 +95,8 @@ static tt_tensor *product_of(tt_ctx *ctx, tt_tensor *const *inputs)
 }
 
 /* The caller's array is on the stack of this function, which returns before backward. On its way
- * out it writes other tensors into the array, through volatile so that no compiler leaves it out.
- */
+ * out it writes other tensors into the array, through volatile so that no compiler leaves it
+ * out. */
 __attribute__((noinline)) static tt_tensor *product_from_a_frame(tt_ctx *ctx, tt_tensor *a,
                                                                  tt_tensor *b, tt_tensor *decoy)
 {
@@ -503,8 +503,8 @@ static void test_pauses_that_end_badly(void)
 }
 
 /* Looking for what is dead costs no more than recording did, where everything lives and every
- * tensor is tiny: all sweeps together visit a bounded number of nodes for each that was recorded.
- */
+ * tensor is tiny: all sweeps together visit a bounded number of nodes for each that was
+ * recorded. */
 static void test_sweeps_of_a_long_graph_are_few(void)
 {
     enum { NODES = 100000 };

@@ -143,7 +143,7 @@ def test_the_tables_of_the_documents_are_those_of_the_results(name: str) -> None
         assert labels == [v.label for v in study.variants]
         assert {len(row["seeds"]) for row in rows} == {3}
     _, table = markdown(name, study, rows).split("\n\n")
-    assert f"{table}\n![](studies/{name}.png)\n" in (DOCS / "nested.md").read_text()
+    assert f"{table}\n![](studies/{name}.png)\n" in (DOCS / "nested-results.md").read_text()
     assert (DOCS / "studies" / f"{name}.png").is_file()
 
 

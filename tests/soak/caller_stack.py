@@ -121,10 +121,10 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 
 PROMISE = Promise(
-    words="the caller's stack may go",
-    how="random graphs whose arrays of inputs are written over before backward, gradients against "
-    "those by hand; tape_add_op on a frame that is gone, under AddressSanitizer "
-    "(tools/sanitizers.sh)",
+    words="tape_add_op keeps its own copy of the caller's arrays",
+    how="random graphs whose arrays of inputs are overwritten before backward, compared with "
+    "gradients derived by hand; tape_add_op on a stack frame that has ended, under "
+    "AddressSanitizer (tools/sanitizers.sh)",
     wanted="right gradients, no report",
     quick=300,
     full=20_000,

@@ -116,9 +116,9 @@ def missed(path: Path) -> list[str]:
 
 
 PROMISE = Promise(
-    words="corruption is noticed",
-    how="flip a bit, cut, extend, zero, shift, delete, swap files of a checkpoint",
-    wanted="100 % detected, the checkpoint before serves",
+    words="Corrupt checkpoints are detected",
+    how="flip a bit; cut, extend, zero, shift, delete or swap files of a checkpoint",
+    wanted="100 % detected, and the previous checkpoint is used",
     quick=300,
     full=10_000,
     run=run,

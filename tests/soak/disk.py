@@ -187,11 +187,11 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 
 PROMISE = Promise(
-    words="A disk that is full or fails leaves the previous checkpoint whole",
+    words="A full or failing disk leaves the previous checkpoint complete",
     how="ENOSPC and EIO, once and for ever, and short writes at every call that changes a run's "
-    "folder, also the system's own file size limit; then one line with the file's name, exit code "
-    "1, no litter, and the same final weights from there",
-    wanted="every point",
+    "folder, and the system's own file size limit. Expected: one line with the file's name, exit "
+    "code 1, no leftover files, and the same final weights from there",
+    wanted="every place",
     quick=12,
     full=10_000,  # more than there are: each is tried once
     run=run,

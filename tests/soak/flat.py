@@ -51,7 +51,7 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 
 PROMISE = Promise(
-    words="memory is flat",
+    words="Memory is flat",
     how=f"loops in a process each, {', '.join(LOOPS)}: all of memory_stats() and the resident "
     f"bytes after {SETTLED} steps and at the end",
     wanted="blocks, bytes and system allocations equal; resident growth at most 1 MB",

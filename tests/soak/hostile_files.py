@@ -236,9 +236,9 @@ def _another_text(data: bytes, random: np.random.Generator) -> tuple[str, bytes]
 
 
 PROMISE = Promise(
-    words="loading is safe",
+    words="Loading is safe",
     how="spoiled checkpoints (with right manifests), settings, tokenizers, texts, metrics, weights",
-    wanted="documented errors alone; none takes 1 s; no growth",
+    wanted="only documented errors; none takes 1 s; no growth",
     quick=3_000,
     full=1_000_000,
     run=run,

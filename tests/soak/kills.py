@@ -163,9 +163,9 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 PROMISE = Promise(
     words="A kill costs at most one checkpoint interval",
-    how="SIGKILL at random instants of training and saving, and at every call of a saving; up to "
-    "three in one run, one try in ten from real commands; then completed, and compared with a run "
-    "that nothing happened to: weights by SHA-256, metrics, files",
+    how="SIGKILL at random instants of training and saving, and at every call of a save; up to "
+    "three in one run; one try in ten uses the real commands. The run is then completed and "
+    "compared with an undisturbed one: weights by SHA-256, metrics, files",
     wanted="500 of 500 resumable, 0 unreadable",
     quick=4,
     full=500,

@@ -80,7 +80,7 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 
 PROMISE = Promise(
-    words="a state that lasts is carried for ever",
+    words="A carried state lasts for any number of steps",
     how="consecutive steps of a nested model, never reset; memory at every evaluation after the "
     "first tenth; stopped anywhere and resumed, SHA-256 of the final weights",
     wanted="50,000 steps, flat, the same weights, all finite",

@@ -109,7 +109,7 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 
 PROMISE = Promise(
-    words="out of memory is an exception",
+    words="Out of memory is an exception",
     how="each allocation refused, once and for ever, in every operation (forward, backward, vjp, "
     "second order), hooks and Functions, record, backward, clip, step, save, load and build",
     wanted="MemoryError with pool, bytes asked, in use and peak; nothing leaked; same bits after",

@@ -123,7 +123,7 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 
 PROMISE = Promise(
-    words="resume is exact",
+    words="Resume is exact",
     how="signals in random batches x kinds of run x thread counts; SHA-256 of the final weights",
     wanted="100 of 100 equal",
     quick=9,

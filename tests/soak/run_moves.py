@@ -130,8 +130,8 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 PROMISE = Promise(
     words="A run whose folder is moved or removed loses nothing more, and writes nowhere else",
     how="at each call that writes to a run's folder: the folder is moved, removed, either with "
-    "another run in its place, or its checkpoints or its settings are removed; then the weights, "
-    "metrics and files of a run that nothing happened to, or exit code 1 and no trace of a run",
+    "another run in its place, or its checkpoints or its settings are removed. Expected: the "
+    "weights, metrics and files of an undisturbed run, or exit code 1 and no trace of a run",
     wanted="all",
     quick=6,
     full=1_000,

@@ -328,11 +328,12 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 
 PROMISE = Promise(
-    words="Nothing is lost that was not asked for",
-    how="every state of a folder (runs whole, stopped, damaged, with steps renamed or on a disk "
-    "that is not there, other people's folders, mixtures) x every command that writes a run: a "
-    "refusal changes no byte and no time, and each command that it names works; whatever goes on "
-    "has all that was there before; an overwriting killed at each of its calls",
+    words="A command never removes what it was not asked to remove",
+    how="every state of a folder (complete, stopped and damaged runs, renamed steps, steps on a "
+    "disk that is absent, other people's folders, mixtures) x every command that writes a run. "
+    "Expected: a refusal changes no byte and no time, and each command that it names works; a run"
+    " that continues has everything that was there before. An overwrite is also killed at each of"
+    " its calls",
     wanted="all",
     quick=16,
     full=10_000,  # more than there are: each is tried once

@@ -247,10 +247,10 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 
 PROMISE = Promise(
-    words="A signal in any phase: saved and gone within one step and one save",
+    words="A signal in any phase: the run saves and ends within one step and one save",
     how="SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGXCPU in 14 phases of a run, alone and "
-    "in pairs; closed pipes and terminals; exit codes, the work done after the signal, what was "
-    "saved; then completed, and compared with a run that nothing happened to",
+    "in pairs; closed pipes and terminals. Checked: exit codes, the work done after the signal, "
+    "and what was saved. The run is then completed and compared with an undisturbed one",
     wanted="all",
     quick=8,
     full=2 * len(cases()),  # forked, and as a user starts it

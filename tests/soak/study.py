@@ -129,11 +129,11 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 
 PROMISE = Promise(
-    words="A study that is stopped, however, takes its training along and goes on",
-    how="SIGKILL, SIGTERM, SIGHUP, SIGINT and SIGUSR1 to the study or to its whole group at random "
-    "instants, up to three in one study, some started again at once; nobody trains on; then "
-    "completed, and compared with a study that nothing happened to: weights by SHA-256, metrics, "
-    "files",
+    words="A stopped study stops its training run too, and can continue",
+    how="SIGKILL, SIGTERM, SIGHUP, SIGINT and SIGUSR1 to the study or to its whole group at "
+    "random instants, up to three in one study, some started again at once; no process may go on "
+    "training. The study is then completed and compared with an undisturbed one: weights by "
+    "SHA-256, metrics, files",
     wanted="all",
     quick=1,
     full=60,

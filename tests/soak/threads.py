@@ -143,10 +143,10 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
 
 
 PROMISE = Promise(
-    words="threads and processes do not disturb each other",
+    words="Threads and processes do not disturb each other",
     how=f"{THREADS} threads with contexts of their own; one context from other threads; forks of a "
     "process with a pool and other threads; spawn; exits with tensors, a graph, a thread, a pass",
-    wanted="serial results bit for bit; ThreadError; no hang; exit 0 and nothing said",
+    wanted="serial results bit for bit; ThreadError; no hang; exit 0 and no output",
     quick=20,
     full=1000,
     run=run,

@@ -1,7 +1,7 @@
-"""How many examples the property tests draw: the one place that reads TINYTAPE_EXAMPLES.
+"""How many examples the property tests draw: the only file that reads TINYTAPE_EXAMPLES.
 
-Examples are derived from the test alone, so that a failure is there again the next time; more of
-them (TINYTAPE_EXAMPLES=5000) are for a longer look.
+Examples depend on the test alone, so a failure comes again in the next run. TINYTAPE_EXAMPLES=5000
+draws more of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests of errors call functions with."""
+"""Arguments for the tests of errors."""
 
 from __future__ import annotations
 

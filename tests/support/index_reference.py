@@ -1,7 +1,7 @@
-"""What x[index] is by PyTorch's rules, in numpy; and indices of every kind to ask it about.
+"""x[index] by PyTorch's rules, written in numpy, and indices of every kind to test it with.
 
-numpy differs in one thing: there an integer among arrays is an array too, and so is an array
-without dimensions. Here, as in PyTorch, all of these are integers, which are applied first.
+numpy differs in one rule: among arrays, it treats an integer, or an array without dimensions, as an
+array. PyTorch and tinytape treat all of these as integers, which are applied first.
 """
 
 from __future__ import annotations

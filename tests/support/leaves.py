@@ -1,4 +1,4 @@
-"""Leaves to differentiate by, for the tests of gradients."""
+"""Leaves for the tests of gradients."""
 
 from __future__ import annotations
 

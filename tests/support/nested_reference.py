@@ -1,4 +1,4 @@
-"""A nested model in numpy, with a backward pass derived by hand; for float64."""
+"""A nested model in numpy and float64, with a backward pass derived by hand."""
 
 from __future__ import annotations
 

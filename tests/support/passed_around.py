@@ -1,6 +1,6 @@
 """Passes tensors and models between processes: python -m tests.support.passed_around METHOD
 
-Prints "done", or ends with a traceback; whatever hangs is ended after a hundred seconds.
+Prints "done", or ends with a traceback. If it hangs, it is ended after a hundred seconds.
 """
 
 from __future__ import annotations

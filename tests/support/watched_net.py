@@ -1,4 +1,4 @@
-"""A network that writes down what its matrices are given."""
+"""A network that notes the inputs of its matrices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinytape.nn import functional as F
 
 
 class Net(nn.Module):
-    """A weight on every path that there is: linear, fused, recurrent; and some that are not."""
+    """Has matrices of every kind (linear, fused, recurrent), and parameters of other kinds."""
 
     def __init__(self, dtype=tt.float64) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Net(nn.Module):
         self.seen: dict[str, list[np.ndarray]] = {}
 
     def forward(self, tokens):
-        """Also writes down, for each matrix, the rows that it was multiplied with."""
+        """Also notes, for each matrix, the rows that it was multiplied with."""
         x = self.embedding(tokens)
         batch = x.shape[0]
         zeros = np.zeros((batch, 1, 5))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from tinytape._ffi import OPS, binding, ffi, lib, raise_last, text
+from tinytape._ffi import OPS, WITH_ATTRIBUTES, binding, ffi, lib, raise_last, text
 from tinytape.dtypes import (
     BY_CODE,
     as_array,
@@ -72,6 +72,12 @@ def _apply_slowly(
 apply: Callable[..., Tensor] = binding.apply
 #: The same, for an operation that has several outputs.
 apply_many: Callable[..., tuple[Tensor, ...]] = binding.apply
+
+#: The same, of each operation that has attributes, which it takes by name:
+#: ``run["slice"]((x,), axis=1, start=0, step=1, length=3)``. The names are those of the operation's
+#: C file, ``TT_ATTRS(slice, axis, start, step, length)``.
+run: dict[str, Callable[..., Tensor]] = WITH_ATTRIBUTES
+run_many: dict[str, Callable[..., tuple[Tensor, ...]]] = WITH_ATTRIBUTES
 
 
 def set_up(tensor: type[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""What the coverage run found: tools/coverage_report.py CORE.json KERNELS.json LIBRARY.json
+"""What the coverage run found: tools/coverage_summary.py CORE.json KERNELS.json LIBRARY.json
 
 CORE is gcovr's summary of the C core and the binding, KERNELS that of the loops of the operations,
 LIBRARY coverage.py's of the package. Below each figure stand the files that lack most.
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-MOST = 15  # files that are named
+LISTED = 15  # files that are named
 
 File = tuple[str, int, int]  # name, branches that were taken, branches that there are
 
@@ -31,7 +31,7 @@ def of_library(report: dict[str, Any]) -> list[File]:
 def show(what: str, files: list[File]) -> None:
     taken, there = (sum(f[k] for f in files) for k in (1, 2))
     print(f"{what}: {100 * taken / max(1, there):.1f} % of branches ({taken:,} of {there:,})")
-    for name, covered, total in sorted(files, key=lambda f: f[1] - f[2])[:MOST]:
+    for name, covered, total in sorted(files, key=lambda f: f[1] - f[2])[:LISTED]:
         if covered < total:
             print(f"  {total - covered:4d} of {total:4d} not taken in {name}")
 

@@ -1,7 +1,7 @@
-"""The faults that tools/planted_faults.py plants: each breaks one backward rule, and nothing else.
+"""The mutations of tools/mutation_testing.py: each breaks one backward rule and nothing else.
 
 ``right`` is text that stands exactly once in the file: an expression, or statements that end with a
-semicolon. Only one fault is alive at a time, so several may break the same operation.
+semicolon. Only one mutation is active at a time, so several may break the same operation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Fault:
+class Mutation:
     row: str  # the row of the test table that has to find it
     rule: str  # what is broken
     file: str  # under csrc/
@@ -18,15 +18,15 @@ class Fault:
     wrong: str
 
 
-def kernel(row: str, file: str, right: str, wrong: str) -> Fault:
-    return Fault(row, "kernel", file, right, wrong)
+def kernel(row: str, file: str, right: str, wrong: str) -> Mutation:
+    return Mutation(row, "kernel", file, right, wrong)
 
 
-def vjp(row: str, file: str, right: str, wrong: str) -> Fault:
-    return Fault(row, "vjp", file, right, wrong)
+def vjp(row: str, file: str, right: str, wrong: str) -> Mutation:
+    return Mutation(row, "vjp", file, right, wrong)
 
 
-FAULTS = (
+MUTATIONS = (
     kernel("exp", "ops/exp.c", "d *b", "d *a"),
     vjp("exp", "ops/exp.c", "v_mul(ctx, dy[0], node->out[0])", "v_mul(ctx, dy[0], node->in[0])"),
     kernel("mul", "ops/mul.c", "d *a", "d *b"),
@@ -84,19 +84,19 @@ FAULTS = (
     vjp("layer_norm_backward", "fused/layer_norm.c", "v_mul(ctx, dg, node->in[2])", "dg"),
     kernel(
         "gelu",
-        "activations.h",
+        "loops/activations.h",
         "x * (T)INVERSE_SQRT_2PI * bell",
         "x * (T)INVERSE_SQRT_2PI * bell * bell",
     ),
     kernel(
         "gelu",
-        "activations.h",
+        "loops/activations.h",
         "3 * (T)GELU_TANH_CUBIC * x * x",
         "2 * (T)GELU_TANH_CUBIC * x * x",
     ),
     vjp("gelu", "ops/gelu.c", "times_slope(ctx, node, dy[0], node->in[0])", "dy[0]"),
-    kernel("gelu_backward", "activations.h", "2 - x2", "1 - x2"),
-    kernel("gelu_backward", "activations.h", "1 - 2 * s", "1 - s"),
+    kernel("gelu_backward", "loops/activations.h", "2 - x2", "1 - x2"),
+    kernel("gelu_backward", "loops/activations.h", "1 - 2 * s", "1 - s"),
     vjp("gelu_backward", "ops/gelu.c", "v_mul(ctx, node->in[0], dy[0])", "dy[0]"),
     vjp("gelu_backward", "ops/gelu.c", "v_mul(ctx, steep, odd)", "steep"),
     kernel("matmul", "ops/matmul.c", "c->acc[0]", "false"),
@@ -118,8 +118,8 @@ FAULTS = (
         "column_sums(dz, rows, out, c->dx[2], c->acc[2]);",
         "column_sums(dz, rows, out, c->dx[2], true);",
     ),
-    kernel("linear_activation", "activations.h", "s * (1 + x * (1 - s))", "s * (1 + x * s)"),
-    kernel("linear_activation", "activations.h", "y[i] <= 0 ? 0 : dy[i]", "dy[i]"),
+    kernel("linear_activation", "loops/activations.h", "s * (1 + x * (1 - s))", "s * (1 + x * s)"),
+    kernel("linear_activation", "loops/activations.h", "y[i] <= 0 ? 0 : dy[i]", "dy[i]"),
     vjp(
         "linear",
         "fused/linear.c",

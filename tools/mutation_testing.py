@@ -1,13 +1,13 @@
-"""Does the test table find a broken backward rule? Break them, one at a time, and see.
+"""Mutation testing of the backward rules: break them, one at a time; the test table must notice.
 
-    python tools/planted_faults.py          needs what the tests need, cmake and ninja
+    python tools/mutation_testing.py          needs what the tests need, cmake and ninja
 
-A copy of the core is built in which every fault of tools/faults.py stands beside what is right, and
-a number chooses which of the two is computed; 0 is the core as it is. Beside these, the tape of the
-copy can spoil the gradient of any input of any operation, whatever its rule: what the kernel found,
-what the vjp found, both alike (which only the central difference can tell), and the kernel of
-float32 alone. Each time the operation's row has to fail. A fault whose text is no longer in its
-file, one that no row meets and one that no check finds end the run with an error.
+A copy of the core is built that holds every mutation of tools/mutations.py beside the right code; a
+number chooses which of the two is computed, and 0 is the core as it is. The tape of the copy can
+also add an error to the gradient of any input of any operation, whatever its rule: to what the
+kernel found, to what the vjp found, to both alike (which only the central difference can tell), and
+to the float32 kernel alone. Each time the operation's row has to fail. The run ends with an error
+if a mutation's text is no longer in its file, or if a mutation is never computed or never noticed.
 """
 
 from __future__ import annotations
@@ -27,51 +27,52 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from faults import FAULTS, Fault
+from mutations import MUTATIONS, Mutation
+from site_folder import make_site_folder
 
 ROOT = Path(__file__).parents[1]
 WAYS = ("kernel", "vjp", "both", "float32 kernel")
 
-# ---- the seam, in the copy only ------------------------------------------------------------------
+# ---- what the copy has besides -------------------------------------------------------------------
 
 DECLARATIONS = """
-extern int tt_planted, tt_planted_op, tt_planted_input, tt_planted_way, tt_planted_hits;
-#define PLANTED(number, wrong, right) (tt_planted == (number) ? (wrong) : (right))
+extern int tt_mutation, tt_mutation_op, tt_mutation_input, tt_mutation_way, tt_mutation_hits;
+#define MUTATED(number, wrong, right) (tt_mutation == (number) ? (wrong) : (right))
 """
 
 TAPE = """
 #define SEEN __attribute__((visibility("default")))
-SEEN int tt_planted, tt_planted_op = -1, tt_planted_input, tt_planted_way, tt_planted_hits;
+SEEN int tt_mutation, tt_mutation_op = -1, tt_mutation_input, tt_mutation_way, tt_mutation_hits;
 
-/* Has this input a gradient to spoil? */
-SEEN int tt_plantable(int op, int input)
+/* Has this input a gradient? */
+SEEN int tt_has_gradient(int op, int input)
 {
     const tt_op *o = tt_ops[op];
     return !(o->flags & TT_NOGRAD) && input < o->inputs && !((o->indices | o->masks) >> input & 1);
 }
 
-static bool planted_here(const tt_node *node, int input, bool kernel)
+static bool mutated_here(const tt_node *node, int input, bool kernel)
 {
-    if (tt_planted_op != node->op->id || tt_planted_input != input) return false;
-    if (tt_planted_way == 3) return kernel && node->in[input]->dtype == TT_FLOAT32;
-    return tt_planted_way == 2 || tt_planted_way == !kernel;
+    if (tt_mutation_op != node->op->id || tt_mutation_input != input) return false;
+    if (tt_mutation_way == 3) return kernel && node->in[input]->dtype == TT_FLOAT32;
+    return tt_mutation_way == 2 || tt_mutation_way == !kernel;
 }
 
-static void spoil_kernel(const tt_node *node, int input, void *dx)
+static void add_to_kernel(const tt_node *node, int input, void *dx)
 {
     const tt_tensor *t = node->in[input];
-    if (dx == NULL || !planted_here(node, input, true)) return;
+    if (dx == NULL || !mutated_here(node, input, true)) return;
     for (int64_t i = 0; i < t->numel; i++) {
-        tt_planted_hits++;
+        tt_mutation_hits++;
         if (t->dtype == TT_FLOAT32) ((float *)dx)[i] += 1e-2f;
         else ((double *)dx)[i] += 1e-2;
     }
 }
 
-static tt_tensor *spoil_vjp(tt_ctx *ctx, const tt_node *node, int input, tt_tensor *dx)
+static tt_tensor *add_to_vjp(tt_ctx *ctx, const tt_node *node, int input, tt_tensor *dx)
 {
-    if (dx == NULL || !planted_here(node, input, false)) return dx;
-    if (dx->numel > 0) tt_planted_hits++;
+    if (dx == NULL || !mutated_here(node, input, false)) return dx;
+    if (dx->numel > 0) tt_mutation_hits++;
     return v_shift(ctx, dx, 1e-2);
 }
 """
@@ -79,14 +80,14 @@ static tt_tensor *spoil_vjp(tt_ctx *ctx, const tt_node *node, int input, tt_tens
 HOOKS = (  # text of walk.c, and what the copy has after it
     (
         "if (kernel) TT_TRY(run_backward_kernel(&c));",
-        "for (int i = 0; i < node->n_in; i++) spoil_kernel(node, i, c.dx[i]);",
+        "for (int i = 0; i < node->n_in; i++) add_to_kernel(node, i, c.dx[i]);",
     ),
     (
         "if (rule) node->op->vjp(p->ctx, node, dy, need, dx);",
-        "for (int i = 0; i < node->n_in; i++) dx[i] = spoil_vjp(p->ctx, node, i, dx[i]);",
+        "for (int i = 0; i < node->n_in; i++) dx[i] = add_to_vjp(p->ctx, node, i, dx[i]);",
     ),
-    ("if (takes_over) {", "spoil_kernel(node, i, dy);"),
-    ("else memcpy(dx, dy, tensor_bytes(t));", "spoil_kernel(node, i, dx);"),
+    ("if (takes_over) {", "add_to_kernel(node, i, dy);"),
+    ("else memcpy(dx, dy, tensor_bytes(t));", "add_to_kernel(node, i, dx);"),
 )
 
 CONSTANTS = {("cross_entropy", 2), ("nll_loss", 2)}
@@ -101,23 +102,23 @@ def once(text: str, part: str, where: str) -> tuple[int, int]:
     return found[0].span()
 
 
-def planted(number: int, fault: Fault) -> str:
-    if fault.right.endswith(";"):
-        return f"if (tt_planted == {number}) {{ {fault.wrong} }} else {{ {fault.right} }}"
-    row = re.fullmatch(r"TT_ROW\((\w+), (.*)\)", fault.right)
+def mutated(number: int, mutation: Mutation) -> str:
+    if mutation.right.endswith(";"):
+        return f"if (tt_mutation == {number}) {{ {mutation.wrong} }} else {{ {mutation.right} }}"
+    row = re.fullmatch(r"TT_ROW\((\w+), (.*)\)", mutation.right)
     if row:
-        other = re.fullmatch(r"TT_ROW\((\w+), (.*)\)", fault.wrong)
-        return f"TT_ROW({row[1]}, PLANTED({number}, {other[2]}, {row[2]}))"
-    return f"PLANTED({number}, {fault.wrong}, {fault.right})"
+        other = re.fullmatch(r"TT_ROW\((\w+), (.*)\)", mutation.wrong)
+        return f"TT_ROW({row[1]}, MUTATED({number}, {other[2]}, {row[2]}))"
+    return f"MUTATED({number}, {mutation.wrong}, {mutation.right})"
 
 
-def plant(csrc: Path) -> None:
-    """Every fault into the copy, behind its number."""
-    for number, fault in enumerate(FAULTS, 1):
-        file = csrc / fault.file
+def mutate(csrc: Path) -> None:
+    """Every mutation into the copy, behind its number."""
+    for number, mutation in enumerate(MUTATIONS, 1):
+        file = csrc / mutation.file
         text = file.read_text("utf-8")
-        begin, end = once(text, fault.right, fault.file)
-        text = text[:begin] + planted(number, fault) + text[end:]
+        begin, end = once(text, mutation.right, mutation.file)
+        text = text[:begin] + mutated(number, mutation) + text[end:]
         file.write_text(text, "utf-8")
     header = csrc / "op.h"
     text = header.read_text("utf-8")
@@ -133,13 +134,13 @@ def plant(csrc: Path) -> None:
 
 
 def build(work: Path) -> Path:
-    """The site folder with the package and the core that has the faults."""
+    """The folder for PYTHONPATH with the package and the core that has the mutations."""
     tree, out, site = work / "tree", work / "build", work / "site"
     for folder in ("csrc", "cmake", "python/binding"):
         shutil.copytree(ROOT / folder, tree / folder)
     for file in ("CMakeLists.txt", "pyproject.toml"):
         shutil.copy(ROOT / file, tree / file)
-    plant(tree / "csrc")
+    mutate(tree / "csrc")
     options = {
         "TT_PYTHON": "ON",
         "TT_BLAS": "builtin",
@@ -155,14 +156,11 @@ def build(work: Path) -> Path:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
-    shutil.copytree(ROOT / "python" / "tinytape", site / "tinytape")
-    for old in (site / "tinytape").glob("_core*"):
-        old.unlink()
-    shutil.copy(next(out.glob("_core*.so")), site / "tinytape")
+    make_site_folder(out, site)
     return site
 
 
-# ---- in a process of its own: the checks, against the core with the faults -----------------------
+# ---- in a process of its own: the checks, with the core that has the mutations -------------------
 
 
 def first_text(value: object) -> str:
@@ -173,7 +171,7 @@ def first_text(value: object) -> str:
 
 
 class Table:
-    """The rows, run against the core as a fault changes it."""
+    """The rows, run against the core as a mutation changes it."""
 
     def __init__(self) -> None:
         from hypothesis import Phase, settings
@@ -188,13 +186,13 @@ class Table:
 
         self.ops, self.lib = OPS, lib
         self.core = ctypes.CDLL(_core.__file__)
-        assert str(ROOT) not in _core.__file__, "this is not the core with the faults"
+        assert str(ROOT) not in _core.__file__, "this is not the core with the mutations"
 
     def set(self, name: str, value: int) -> None:
         ctypes.c_int.in_dll(self.core, name).value = value
 
     def hits(self) -> int:
-        return ctypes.c_int.in_dll(self.core, "tt_planted_hits").value
+        return ctypes.c_int.in_dll(self.core, "tt_mutation_hits").value
 
     def found_by(self, row: str) -> str:
         """The label of the check that fails; "" when the row passes."""
@@ -207,32 +205,35 @@ class Table:
         return ""
 
     def places(self) -> Iterator[tuple[str, int, int]]:
-        """(operation, input, way) of every gradient that can be spoilt."""
+        """(operation, input, way) of every gradient that there is."""
         for op, number in self.ops.items():
             for i in range(self.lib.tt_op_inputs(number)):
-                if self.core.tt_plantable(number, i) and (op, i) not in CONSTANTS:
+                if self.core.tt_has_gradient(number, i) and (op, i) not in CONSTANTS:
                     yield from ((op, i, way) for way in range(len(WAYS)))
 
 
 def check() -> int:
     table, wrong = Table(), 0
     print(f"{'row':<30}{'rule':<10}{'found by':<40}what is broken")
-    for row in sorted({fault.row for fault in FAULTS}):
+    for row in sorted({mutation.row for mutation in MUTATIONS}):
         if found := table.found_by(row):
-            print(f"{row:<30}{'none':<10}{found:<40}FAILS WITHOUT A FAULT")
+            print(f"{row:<30}{'none':<10}{found:<40}FAILS WITHOUT A MUTATION")
             wrong += 1
-    for number, fault in enumerate(FAULTS, 1):
-        table.set("tt_planted", number)
-        found = table.found_by(fault.row)
+    for number, mutation in enumerate(MUTATIONS, 1):
+        table.set("tt_mutation", number)
+        found = table.found_by(mutation.row)
         wrong += not found
-        print(f"{fault.row:<30}{fault.rule:<10}{found or 'NOTHING':<40}{fault.right}", flush=True)
-    table.set("tt_planted", 0)
+        print(
+            f"{mutation.row:<30}{mutation.rule:<10}{found or 'NOTHING':<40}{mutation.right}",
+            flush=True,
+        )
+    table.set("tt_mutation", 0)
 
     found_by: Counter[tuple[str, str]] = Counter()
     operations = set()
     for op, i, way in table.places():
         for name, value in (("op", table.ops[op]), ("input", i), ("way", way), ("hits", 0)):
-            table.set(f"tt_planted_{name}", value)
+            table.set(f"tt_mutation_{name}", value)
         found = table.found_by(op)
         if not table.hits() or not found:
             what = "is never asked for" if not table.hits() else "may be wrong unnoticed"
@@ -240,12 +241,12 @@ def check() -> int:
             wrong += 1
         found_by[WAYS[way], found] += 1
         operations.add(op)
-    table.set("tt_planted_op", -1)
-    print(f"\n{len(operations)} operations, the gradient of each input spoilt:")
+    table.set("tt_mutation_op", -1)
+    print(f"\n{len(operations)} operations, an error in the gradient of each input:")
     for (way, found), times in sorted(found_by.items()):
         print(f"{way:<30}{times:>6} times found by: {found or 'NOTHING'}")
     print(
-        f"\n{len(FAULTS)} rules broken and {found_by.total()} gradients spoilt, {wrong} unnoticed"
+        f"\n{len(MUTATIONS)} rules broken and {found_by.total()} wrong gradients, {wrong} unnoticed"
     )
     return 1 if wrong else 0
 
