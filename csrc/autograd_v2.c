@@ -6,8 +6,7 @@
 #include "tape.h"
 #include "tensor/hooks.h"
 
-/* A node keeps its inputs alive: pool tensors themselves, and the storage that a step view shows.
- */
+/* A node keeps its inputs alive: pool tensors themselves, and the storage behind step views. */
 static void retain_input(tt_tensor *input)
 {
     if (input->place == PLACE_POOL) input->refs += 1;

@@ -1,4 +1,4 @@
-/* Philox4x32-10 and the two distributions that are made from it. */
+/* random: Philox4x32-10 and the two distributions that are made from it. */
 #include "random.h"
 
 #include <math.h>

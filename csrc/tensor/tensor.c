@@ -1,4 +1,4 @@
-/* tensor: shape, strides, dtype, storage; and the handles by which the outside names tensors. */
+/* tensor: shape, strides, dtype, storage; and the handles by which the caller names tensors. */
 #include "tensor.h"
 
 #include <string.h>
