@@ -4,7 +4,8 @@ A model is one file with a config, a module and a ``ModelSpec``, which :func:`re
 those that come with tinytape. ``docs/tutorial-model.md`` shows one.
 """
 
-from . import gpt, nested, spec
+from . import files, gpt, nested, spec
+from .files import register_files
 from .gpt import GPT, GPTConfig
 from .nested import NestedConfig, NestedLM
 from .registry import (
@@ -38,11 +39,13 @@ __all__ = [
     "count_parameters",
     "create",
     "describe",
+    "files",
     "from_config",
     "gpt",
     "nested",
     "presets",
     "register",
+    "register_files",
     "spec",
     "spec_of",
     "spec_of_preset",

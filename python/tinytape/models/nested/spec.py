@@ -65,7 +65,7 @@ class NestedSpec(ModelSpec):
                 )
 
     def config_options(self, train: Any) -> dict[str, Any]:
-        options = {**super().config_options(train), "wiring": train.wiring}
+        options = super().config_options(train)
         if train.level_memory != "off":
             medium, slow = map(float, train.level_memory.split(","))
             options |= {"medium_memory": medium, "slow_memory": slow}

@@ -33,7 +33,8 @@ class ModelSpec:
             :class:`LanguageModel` for what it is to have.
         presets: by name, all of a config but ``vocab_size``.
         settings: a frozen dataclass whose fields are made by ``tinytape.settings.setting``: the
-            model's own settings, which become flags and TOML keys.
+            model's own settings, which become flags and TOML keys. One that has the name of a field
+            of the config fills it in.
         task: how the model is fed and judged: windows at random places, unless told.
         updates: what a step does with gradients: one optimiser, unless told.
         shown_defaults: by setting, what its help says about this model's default.
@@ -84,6 +85,7 @@ class ModelSpec:
         for name, value in given.items():
             if value and name not in known:
                 raise ConfigError(f"{name}: {self.name} models have none, got {value!r}")
+        given |= {name: getattr(train, name) for name in self.own_settings()}
         return {name: x for name, x in given.items() if name in known and x is not None}
 
     def why_fixed(self, train: TrainSettings, name: str, value: Any) -> str | None:
@@ -98,6 +100,8 @@ class ModelSpec:
             return f"the weights are those of {before}"
         if name == "context":
             return f"the model knows {before} positions"
+        if name in self.own_settings() and name in self.config_options(train):
+            return f"the model was made with {before!r}"
         return None
 
     def report(self, train: TrainSettings, model: Any) -> list[tuple[str, str]]:
