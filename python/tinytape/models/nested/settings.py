@@ -63,6 +63,10 @@ def _weights(text: str) -> str:
 class NestedSettings:
     """How states are carried, what surprise costs, and when each level is updated."""
 
+    hidden: int = setting(
+        None, int, _GROUP, "channels between the two layers of a level", low=1, optional=True,
+        shown="the preset's",
+    )  # fmt: skip
     reset: str = setting(
         "never", str, _GROUP, "when a row's state begins anew: never, document or every N steps",
         form=_when, metavar="WHEN", measures=True,

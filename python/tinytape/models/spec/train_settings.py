@@ -24,7 +24,7 @@ class TrainSettings:
 
     A default of None is a value that ``resolve`` chooses from the others; nothing else sees it.
     Those that are ``optional`` may stay None: ``threads`` is the engine's own number then, and
-    ``context`` that of the preset, until the model is made.
+    sizes of the model are those of the preset, until the model is made.
     """
 
     model: str = setting(DEFAULT_MODEL, str, DATA, "model preset, see below", metavar="PRESET")
@@ -37,6 +37,16 @@ class TrainSettings:
     )  # fmt: skip
     context: int = setting(
         None, int, DATA, "characters of a window", low=1, optional=True, shown="the preset's"
+    )  # fmt: skip
+    width: int = setting(
+        None, int, DATA, "channels of the model", low=1, optional=True, shown="the preset's"
+    )
+    layers: int = setting(
+        None, int, DATA, "blocks of the model", low=1, optional=True, shown="the preset's"
+    )
+    heads: int = setting(
+        None, int, DATA, "heads of attention; they divide the width", low=1, optional=True,
+        shown="the preset's",
     )  # fmt: skip
     dtype: str = setting("float32", str, DATA, "type of weights", choices=("float32", "float64"))
     dropout: float = setting(0.0, float, DATA, "dropout probability", low=0.0, below=1.0)
