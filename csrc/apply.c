@@ -1,4 +1,4 @@
-/* apply: how an operation is run, and recorded where a gradient may be wanted. */
+/* apply: runs an operation, and records it where a gradient may be wanted. */
 #include "apply.h"
 
 #include <string.h>

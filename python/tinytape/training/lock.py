@@ -21,8 +21,13 @@ from .errors import RunError
 # The errors of a file system without locks: a network's without a lock service, or one of FUSE;
 # EBADF and EINVAL where only files have locks. SQLite continues then as well.
 _NO_LOCKS = {
-    errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF,
-}  # fmt: skip
+    errno.ENOLCK,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EINVAL,
+    errno.EBADF,
+}
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 
 

@@ -31,10 +31,25 @@ _HANGUP = "SIGHUP"
 # Not stop requests: faults of the program itself, signals that do not end a process, and signals
 # that cannot be handled.
 _OTHERS = (
-    "SIGABRT", "SIGBUS", "SIGEMT", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP",
-    "SIGCHLD", "SIGCONT", "SIGINFO", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH",
-    "SIGKILL", "SIGSTOP",
-)  # fmt: skip
+    "SIGABRT",
+    "SIGBUS",
+    "SIGEMT",
+    "SIGFPE",
+    "SIGILL",
+    "SIGSEGV",
+    "SIGSYS",
+    "SIGTRAP",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGINFO",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGWINCH",
+    "SIGKILL",
+    "SIGSTOP",
+)
 # Time between the soft limit of processor time and the hard one, where there is none: enough to
 # finish the current step and to save.
 _CPU_ROOM = 30  # seconds, of at least ten times as many

@@ -76,8 +76,8 @@ class WindowTask:
     def rewind(self, snapshot: Any) -> None:
         """Go back to a snapshot, as if nothing had been read since."""
 
-    def figures(self) -> dict[str, Any]:
-        """The entries of the metrics about the state."""
+    def metrics(self) -> dict[str, Any]:
+        """The entries about the state in the line of metrics."""
         return {}
 
     def about_text(self) -> list[tuple[str, str]]:

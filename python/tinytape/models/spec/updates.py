@@ -82,8 +82,8 @@ class Updates:
         """The learning rate that was set last."""
         return self.scheduler.get_last_lr()[0]
 
-    def figures(self) -> dict[str, Any]:
-        """The entries of the metrics about the updates."""
+    def metrics(self) -> dict[str, Any]:
+        """The entries about the updates in the line of metrics."""
         return {}
 
     def state(self) -> dict[str, Any]:
