@@ -1,7 +1,8 @@
 /* anomaly: finding the first value that is not finite, while the caller asks for it.
  *
- * Each node has the number that the caller gave the line which led to it; what a vjp records has
- * that of the node being differentiated. An error carries the number back. */
+ * The caller gives each line of its code a number. A node has the number of the line that recorded
+ * it, and a node that a vjp records has the number of the node being differentiated. An error
+ * returns the number. */
 #include "anomaly.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* function: the caller's Functions: operations whose rules are not of this library. */
+/* function: the caller's Functions: operations whose backward rules are the caller's code. */
 #include <string.h>
 
 #include "anomaly.h"

@@ -1,5 +1,5 @@
-/* pass: what lies around the walk of a backward pass: roots and seeds, pauses in which the caller
- * answers for its hooks and Functions, results, and taking everything back.
+/* pass: one backward pass around the walk over its nodes: roots and their gradients, pauses in
+ * which the caller runs its hooks and Functions, results, and undoing everything after a failure.
  *
  * The core never calls its caller. A pass that meets a hook or a Function returns TT_PAUSED and
  * waits for an answer, with what it needs in the step arena. So an exception in the caller's code

@@ -1,5 +1,5 @@
-/* pass: one backward pass, from its call to its end: roots and seeds, pauses, results, and taking
- * everything back. walk.c goes over the nodes. */
+/* pass: one backward pass, from its call to its end: roots and their gradients, pauses, results,
+ * and undoing everything after a failure. walk.c goes over the nodes. */
 #ifndef TT_PASS_H
 #define TT_PASS_H
 

@@ -1,7 +1,7 @@
 /* tinytape: the one public header of the C core.
  *
  * The text between the two marker comments is also the cffi declaration of the Python binding, so
- * the two cannot drift; it keeps to what cffi parses (no preprocessor lines, no attributes). Every
+ * the two cannot differ. It has only what cffi parses (no preprocessor lines, no attributes). Every
  * function that can fail returns a tt_status; the message is in the calling thread's last-error
  * record. No function prints, aborts or exits. */
 #ifndef TINYTAPE_H

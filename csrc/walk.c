@@ -1,9 +1,9 @@
 /* walk: the loop over the nodes in a backward pass.
  *
- * A pass walks the tape from the root to its beginning. Without a graph it calls the backward
- * kernels, which write cotangents as plain memory; with one (create_graph) it calls the vjps, which
- * record ordinary operations, so that what they return can be differentiated again. There is no
- * recursion: a chain of any length is walked in a loop. */
+ * The walk goes over the tape from the root to its beginning. Without a graph it calls the backward
+ * kernels, which write cotangents as plain memory. With a graph (create_graph) it calls the vjps,
+ * which record ordinary operations, so that their results can be differentiated again. There is no
+ * recursion: a loop walks a chain of any length. */
 #include "walk.h"
 
 #include <string.h>

@@ -1,5 +1,4 @@
-/* memory: the one seam to the system allocator, and reference-counted blocks with free lists above
- * it. */
+/* memory: the only calls of the system allocator, and reference-counted blocks with free lists. */
 #include "memory.h"
 
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /* assign: writing in place: into a whole tensor or a view of it, where a mask is true, or at the
- * places that an index names. It costs what is written, and is never recorded: the version of the
- * storage goes up, so that a backward pass which needs what was there notices. */
+ * places that an index names. The cost depends on what is written. Writing is never recorded; it
+ * raises the version of the storage, so that a backward pass notices that a value has changed. */
 #include "assign.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
-/* copy: elements from one strided place to another, as they are, whatever their type.
+/* copy: copies elements of any type between strided places, without converting them.
  *
- * What is copied is walked in rows: axes that continue each other in all operands are one, and the
- * last is the row. */
+ * The copy goes row by row: axes that continue each other in all operands count as one axis, and
+ * the last axis is the row. */
 #include "copy.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* copy: elements from one strided place to another, as they are, whatever their type. */
+/* copy: copies elements of any type between strided places, without converting them. */
 #ifndef TT_COPY_H
 #define TT_COPY_H
 
