@@ -1,4 +1,4 @@
-/* vjp: the words in which backward rules are written as operations of the tape.
+/* vjp: the functions with which backward rules are written as operations of the tape.
  *
  * A NULL among the arguments gives NULL, so that a rule is a formula with one check at its end. */
 #include "vjp.h"
