@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tinytape._ffi import OPS
 from tinytape.autograd.anomaly_mode import unchecked
 from tinytape.dtypes import bool_, float32
 from tinytape.errors import ArgumentError, DTypeError, ShapeError
-from tinytape.functional._apply import apply, check_tensor, integers_of, run
+from tinytape.functional._apply import check_tensor, integers_of, run
 from tinytape.functional.elementwise import log
 from tinytape.functional.shape import expand, flatten, reshape, unsqueeze
 from tinytape.random import Generator, default_generator
@@ -98,13 +97,19 @@ def scaled_dot_product_attention(
     heads = (query, key, value)
     if len(lead) != 2:
         heads = (_as_heads(query), _as_heads(key), _as_heads(value))
-    ints: tuple[int, ...] = (int(is_causal),)
-    reals: tuple[float, ...] = (scale,)
+    seed = stream = offset = 0
     if dropout_p > 0.0:
         source = generator if generator is not None else default_generator
-        ints += source._draw(math.prod(shape[:-1]) * key.shape[-2])
-        reals += (dropout_p,)
-    out = apply(OPS[_NAME], (*heads, mask), ints, reals)
+        seed, stream, offset = source._draw(math.prod(shape[:-1]) * key.shape[-2])
+    out = run[_NAME](
+        (*heads, mask),
+        causal=bool(is_causal),
+        seed=seed,
+        stream=stream,
+        offset=offset,
+        scale=scale,
+        dropout_p=dropout_p,
+    )
     return out if len(lead) == 2 else reshape(out, [*lead, *out.shape[-2:]])
 
 
@@ -141,13 +146,21 @@ def scaled_dot_product_attention_qkvpacked(
     if not 0.0 <= dropout_p <= 1.0:
         raise ArgumentError(f"{_PACKED}: dropout_p must be between 0 and 1, got {dropout_p}")
     heads, scale = _heads_and_scale(_PACKED, qkv, heads, scale)
-    ints: tuple[int, ...] = (heads, bool(is_causal))
-    if dropout_p == 0.0:
-        return apply(OPS[_PACKED], (qkv,), ints, (scale,))
-    source = generator if generator is not None else default_generator
-    B, T, _ = qkv.shape
-    ints += source._draw(B * heads * T * T)
-    return apply(OPS[_PACKED], (qkv,), ints, (scale, dropout_p))
+    seed = stream = offset = 0
+    if dropout_p > 0.0:
+        source = generator if generator is not None else default_generator
+        B, T, _ = qkv.shape
+        seed, stream, offset = source._draw(B * heads * T * T)
+    return run[_PACKED](
+        (qkv,),
+        heads=heads,
+        causal=bool(is_causal),
+        seed=seed,
+        stream=stream,
+        offset=offset,
+        scale=scale,
+        dropout_p=dropout_p,
+    )
 
 
 def scaled_dot_product_attention_with_kvcache(
