@@ -106,9 +106,12 @@ def _of_checkpoint(checkpoint: Checkpoint) -> Weights:
                 f"{checkpoint.path}: a checkpoint of version 1 has no tokenizer of its own: {error}"
             ) from error
     return Weights(
-        checkpoint.path, checkpoint.model, checkpoint.path / "config.json", checkpoint.config,
+        checkpoint.path,
+        checkpoint.model,
+        checkpoint.path / "config.json",
+        checkpoint.config,
         tokenizer,
-    )  # fmt: skip
+    )
 
 
 def run_above(checkpoint: Path) -> Path:

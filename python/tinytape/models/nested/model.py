@@ -91,8 +91,10 @@ class NestedConfig:
                     f"got {getattr(self, name)!r}"
                 )
         for name, above in (
-            ("forget_bias", -math.inf), ("medium_memory", 0.0), ("slow_memory", 0.0),
-        ):  # fmt: skip
+            ("forget_bias", -math.inf),
+            ("medium_memory", 0.0),
+            ("slow_memory", 0.0),
+        ):
             value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if value is not None and not (number and math.isfinite(value) and value > above):

@@ -101,7 +101,7 @@ class LevelUpdates(Updates):
     def rate(self) -> float:
         return self._rate
 
-    def figures(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         return {"level_updates": dict(self.levels.scheduler.update_counts)}
 
     def state(self) -> dict[str, Any]:

@@ -76,8 +76,8 @@ class WindowTask:
     def rewind(self, snapshot: Any) -> None:
         """As if nothing had been read since the snapshot."""
 
-    def figures(self) -> dict[str, Any]:
-        """What the metrics say about the state."""
+    def metrics(self) -> dict[str, Any]:
+        """What the line of metrics says about the state."""
         return {}
 
     def about_text(self) -> list[tuple[str, str]]:

@@ -82,8 +82,8 @@ class Updates:
         """The learning rate that was set last."""
         return self.scheduler.get_last_lr()[0]
 
-    def figures(self) -> dict[str, Any]:
-        """What the metrics say about the updates."""
+    def metrics(self) -> dict[str, Any]:
+        """What the line of metrics says about the updates."""
         return {}
 
     def state(self) -> dict[str, Any]:
