@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import sampling
+from .models import register_files
 from .settings import check_all, setting
 from .training.arguments import CommandParser, add_settings, path
 from .training.command import run_command, text_writer
@@ -71,9 +72,9 @@ def parser() -> CommandParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-
     def body() -> int:
+        register_files()
+        arguments = parser().parse_args(argv)
         write = text_writer()
         wanted = TextConfig(**{name: getattr(arguments, name) for name in _SETTINGS})
         model, tokenizer = load_run(arguments.run, best=arguments.best, threads=wanted.threads)

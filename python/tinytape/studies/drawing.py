@@ -26,7 +26,7 @@ from .._pictures import (
     set_title,
     steps_along,
 )
-from .catalogue import Study
+from ..models.spec import Study
 from .report import Finished
 
 _COLOURS = (

@@ -11,9 +11,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from ..models.spec import perplexity
+from ..models.spec import Study, perplexity
 from ..training.run_folder import RunFolder
-from .catalogue import Study
 from .runs import Run
 
 Finished = Sequence[tuple[Run, list[dict[str, Any]]]]

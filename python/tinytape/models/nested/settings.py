@@ -1,4 +1,9 @@
-"""The settings that nested models add to those of every training run."""
+"""The settings that nested models add to those of every training run.
+
+>>> from tinytape.training import TrainConfig
+>>> TrainConfig(model="nested-state", chunk_sizes="1, 2, 4").chunk_sizes
+'1,2,4'
+"""
 
 from __future__ import annotations
 
@@ -63,6 +68,15 @@ def _weights(text: str) -> str:
 class NestedSettings:
     """How states are carried, what surprise costs, and when each level is updated."""
 
+    hidden: int = setting(
+        None,
+        int,
+        _GROUP,
+        "channels between the two layers of a level",
+        low=1,
+        optional=True,
+        shown="the preset's",
+    )
     reset: str = setting(
         "never",
         str,

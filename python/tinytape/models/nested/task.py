@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ...nested import LEVELS, SurpriseLossComputer
 from ...nn import Module
 from ...tensor import Tensor
 from ..spec import StreamTask, as_saved, cross_entropy, remembered, stream_loss
+from ..spec.state_types import COUNT, NamesTo
 from ..spec.tasks import Array
 from .model import NestedLM
 from .settings import NestedTrainSettings
@@ -30,6 +31,8 @@ class NestedTask(StreamTask):
     Raises:
         ConfigError: more rows than the text has places to begin at.
     """
+
+    state_types: ClassVar = {"surprise": NamesTo(COUNT)}
 
     model: NestedLM
     windows: ContiguousStreams

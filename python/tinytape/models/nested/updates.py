@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ..._foreach import grad_norm
 from ...errors import MissingGradientError
@@ -13,6 +13,7 @@ from ...nn import utils
 from ...optim import LayerInputs
 from ...tensor import Tensor
 from ..spec import WITH_INPUTS, Updates, build_optimizer, keep_settings, learning_rate
+from ..spec.state_types import COUNT, LEAF, OPTIMIZER, WHOLE, NamesTo
 from .model import NestedLM
 from .settings import NestedTrainSettings
 
@@ -21,6 +22,14 @@ class LevelUpdates(Updates):
     """One optimiser a level of a nested model; a level is updated when its chunk is full."""
 
     waits = True
+    state_types: ClassVar = {
+        "levels": {
+            "levels": NamesTo(OPTIMIZER),
+            "pending": NamesTo(COUNT),
+            "scheduler": {"last_update_step": NamesTo(WHOLE), "update_counts": NamesTo(COUNT)},
+            "starts": NamesTo(LEAF),
+        }
+    }
 
     def __init__(self, model: NestedLM, config: NestedTrainSettings) -> None:
         self.model = model
