@@ -42,7 +42,6 @@ from tinytape.creation import (
     linspace,
     ones,
     ones_like,
-    tensor,
     zeros,
     zeros_like,
 )
@@ -64,6 +63,9 @@ from tinytape.random_tensors import (
     randperm,
 )
 from tinytape.tensor import Tensor
+
+# The function has the name of a module: it comes after the first import of that.
+from tinytape.creation import tensor  # isort: skip
 
 if TYPE_CHECKING:
     from tinytape import autograd, cuda, func, linalg, nested, nn, optim
