@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "anomaly.h"
+#include "attributes.h"
 #include "kernel_set.h"
 #include "release.h"
 #include "tape.h"
@@ -75,8 +76,8 @@ static int common_dtype(const tt_call *c)
 
 static tt_status convert_input(tt_call *c, int i, int dtype)
 {
-    tt_attrs attrs = {.n_ints = 1, .ints = {dtype}};
-    return apply_op(c->ctx, TT_OP_to, &c->in[i], 1, &attrs, call_place(c), &c->in[i]);
+    return apply_op(c->ctx, TT_OP_to, &c->in[i], 1, ATTRS(to, .dtype = dtype), call_place(c),
+                    &c->in[i]);
 }
 
 static tt_status check_inputs(tt_call *c)

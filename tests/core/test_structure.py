@@ -45,7 +45,7 @@ PREFIXES = {  # of the functions that a .c file gives to others; other files: th
     "vjp": "v vjp",
 }
 
-GENERATED = {"levels_gen.h", "ops_attrs.h", "ops_gen.h"}
+GENERATED = {"ops_gen.h", "ops_attrs.h", "levels_gen.h"}
 INCLUDES_OPERATIONS = {"ops_include.h", "ops_include_integers.h"}
 
 

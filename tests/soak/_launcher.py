@@ -1,8 +1,9 @@
 """Commands in separate processes: as a user starts them, or forked after the imports are done.
 
 A short command spends most of its time in imports. A ``Launcher`` is a process that has done them.
-Each of its commands runs in a fork, so it can be killed or signalled, and can end in any way. A hook is a function ``module:name(**arguments)`` of this folder that returns a context
-manager, in which the command runs.
+Each of its commands runs in a fork, so it can be killed or signalled, and can end in any way. A
+hook is a function ``module:name(**arguments)`` of this folder that returns a context manager, in
+which the command runs.
 """
 
 from __future__ import annotations

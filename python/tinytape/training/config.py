@@ -2,6 +2,12 @@
 
 Precedence: the defaults, then the TOML file of ``--config``, then the flags. The resolved settings
 are written to the run folder, so that a run can be repeated from what it left behind.
+
+>>> from tinytape.training.config import SETTINGS, TrainConfig, flag
+>>> TrainConfig(model="tiny", iters=10).batch_size
+12
+>>> flag("batch_size"), SETTINGS["batch_size"].default
+('--batch-size', 12)
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ class Session:
                 "next_batch": self.next_batch,
             },
             "counters": dataclasses.asdict(self.counters),
-        }, arrays  # fmt: skip
+        }, arrays
 
     def restore(self, checkpoint: Checkpoint, *, allowed: Collection[str] = ()) -> bool:
         """Take over the state of a checkpoint: compare everything first, then assign.

@@ -1,7 +1,12 @@
 """What a model brings: its config and module, and how it wants to be trained.
 
 Nothing in training asks which model it has. It asks the model's :class:`ModelSpec`, in which all
-but five things have a default.
+but name, config, module and presets have a default.
+
+>>> from tinytape import models
+>>> from tinytape.models.spec import TrainSettings
+>>> models.spec_of_preset("tiny").defaults(TrainSettings(optimizer="muon"))
+{'lr': 0.008, 'weight_decay': 0.1}
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from typing import Any, ClassVar
 
 from ...errors import ConfigError
 from ...settings import Option
+from .study import Study
 from .tasks import WindowTask
 from .train_settings import TrainSettings
 from .updates import Updates
@@ -33,10 +39,12 @@ class ModelSpec:
             :class:`LanguageModel` for what it is to have.
         presets: by name, all of a config but ``vocab_size``.
         settings: a frozen dataclass whose fields are made by ``tinytape.settings.setting``: the
-            model's own settings, which become flags and TOML keys.
+            model's own settings, which become flags and TOML keys. One that has the name of a field
+            of the config fills it in.
         task: how the model is fed and judged: windows at random places, unless told.
         updates: what a step does with gradients: one optimiser, unless told.
         shown_defaults: by setting, what its help says about this model's default.
+        studies: by name, those of ``tinytape.study`` that are about this model.
     """
 
     name: str
@@ -47,6 +55,7 @@ class ModelSpec:
     task: type[WindowTask] = WindowTask
     updates: type[Updates] = Updates
     shown_defaults: Mapping[str, str] = field(default_factory=dict)
+    studies: Mapping[str, Study] = field(default_factory=dict)
 
     #: Which settings of every run fill in fields of the config that have the same name.
     config_settings: ClassVar[tuple[str, ...]] = ("context", "dropout")
@@ -55,7 +64,7 @@ class ModelSpec:
     def comes_with_tinytape(self) -> bool:
         """Whether every tinytape of this version knows the model."""
         package: str = __name__.partition(".")[0]
-        return str(self.module.__module__).partition(".")[0] == package
+        return str(getattr(self.module, "__module__", "")).partition(".")[0] == package
 
     def own_settings(self) -> dict[str, Option[Any]]:
         """The settings that this model alone has, by name."""
@@ -84,6 +93,7 @@ class ModelSpec:
         for name, value in given.items():
             if value and name not in known:
                 raise ConfigError(f"{name}: {self.name} models have none, got {value!r}")
+        given |= {name: getattr(train, name) for name in self.own_settings()}
         return {name: x for name, x in given.items() if name in known and x is not None}
 
     def why_fixed(self, train: TrainSettings, name: str, value: Any) -> str | None:
@@ -98,6 +108,8 @@ class ModelSpec:
             return f"the weights are those of {before}"
         if name == "context":
             return f"the model knows {before} positions"
+        if name in self.own_settings() and name in self.config_options(train):
+            return f"the model was made with {before!r}"
         return None
 
     def report(self, train: TrainSettings, model: Any) -> list[tuple[str, str]]:
