@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from comparison import growth, machine, measure, report, works
+from comparison import cases, growth, machine, measure, report
 from comparison.measure import Run
 
-ENGINES = ("tinytape", *works.PEERS)
+ENGINES = ("tinytape", *cases.PEERS)
 
 
 def _numbers(text: str) -> list[int]:
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--only", metavar="NAMES", help="works or groups, by comma: small-b12,lstm,ops; see --list")
+    add("--only", metavar="NAMES", help="cases or groups, by comma: small-b12,lstm,ops; see --list")
     add("--engines", type=_engines, default=list(ENGINES), metavar="NAMES",
         help=f"by comma; default: {','.join(ENGINES)}")  # fmt: skip
     add("--threads", type=_numbers, default=None, metavar="N,N", help="default: 1,2")
@@ -78,13 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--quick", action="store_true", help="one short turn each, fewer points: a test, no figures"
     )
-    add("--list", action="store_true", help="name the works and stop")
+    add("--list", action="store_true", help="name the cases and stop")
     return parser
 
 
 def _list() -> None:
-    for work in works.TIMED:
-        print(f"{work.name:<26} {work.group}")
+    for case in cases.TIMED:
+        print(f"{case.name:<26} {case.group}")
     print(f"{'memory':<26} peak resident memory of small-b12")
     print(f"{'growth':<26} time and memory against context and layers")
 
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         _list()
         return 0
     try:
-        chosen, extra = works.select(args.only.split(",") if args.only else None)
+        chosen, extra = cases.select(args.only.split(",") if args.only else None)
     except ValueError as error:
         parser.error(str(error))
     threads = args.threads or [n for n in (1, 2) if n <= machine.cpu_count()]
@@ -116,8 +116,8 @@ def main(argv: list[str] | None = None) -> int:
         ids, corpus = _tokens(args.data)
     except ValueError as error:
         parser.error(str(error))
-    if len(ids) < works.SHORTEST_TEXT:
-        parser.error(f"--data: expected {works.SHORTEST_TEXT} characters, got {len(ids)}")
+    if len(ids) < cases.SHORTEST_TEXT:
+        parser.error(f"--data: expected {cases.SHORTEST_TEXT} characters, got {len(ids)}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ids.npy"
         np.save(path, ids)
@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
         interrupted = False
         try:
             if chosen:
-                measure.time_works(run, chosen, result["works"])
+                measure.time_cases(run, chosen, result["works"])
             if "memory" in extra:
                 growth.peak_memory(run, result["memory"])
             if "growth" in extra:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import works
-from .crew import Worker, WorkerError
+from . import cases
+from .cases import Case
+from .engine_process import Worker, WorkerError
 from .measure import Run, summary
-from .works import Work
 
 MEMORY_STEPS_SECONDS = 1.0
 TURN_SHARE = 0.5
@@ -20,14 +20,14 @@ TURN_SHARE = 0.5
 def peak_memory(run: Run, out: list[dict[str, Any]]) -> None:
     """Adds to out, for each engine: of a worker that trains `small` at batch 12, no more."""
     for engine in run.engines:
-        with run.crew([engine], max(run.threads)) as workers:
+        with run.start_workers([engine], max(run.threads)) as workers:
             if engine not in workers:
                 continue
             entry: dict[str, Any] = {"engine": engine, "base": workers[engine].base_bytes}
             try:
-                workers[engine].prepare(works.MEMORY.to_dict())
+                workers[engine].prepare(cases.MEMORY.to_dict())
                 seconds = run.seconds if run.quick else MEMORY_STEPS_SECONDS
-                workers[engine].burst(works.MEMORY.name, seconds)
+                workers[engine].burst(cases.MEMORY.name, seconds)
                 entry.update(workers[engine].ask(do="memory"))
             except WorkerError as error:
                 entry["error"] = str(error)
@@ -42,17 +42,17 @@ def growth(run: Run, series: list[dict[str, Any]]) -> None:
     """
     engines = [engine for engine in ("tinytape", "eager") if engine in run.engines]
     threads = max(run.threads)
-    for what, values in (("context", works.GROWTH_CONTEXTS), ("layers", works.GROWTH_LAYERS)):
+    for what, values in (("context", cases.GROWTH_CONTEXTS), ("layers", cases.GROWTH_LAYERS)):
         points = [
-            (engine, works.growth(what, value))
+            (engine, cases.growth(what, value))
             for value in (values[:3] if run.quick else values)
             for engine in engines
         ]
         measured = _points(run, points, threads, f"growth with {what}")
         for engine in engines:
             found = [
-                {"value": work.sizes[what], **point}
-                for (of, work), point in zip(points, measured, strict=True)
+                {"value": case.sizes[what], **point}
+                for (of, case), point in zip(points, measured, strict=True)
                 if of == engine and "min" in point
             ]
             if found:
@@ -61,34 +61,34 @@ def growth(run: Run, series: list[dict[str, Any]]) -> None:
 
 
 def _points(
-    run: Run, points: list[tuple[str, Work]], threads: int, title: str
+    run: Run, points: list[tuple[str, Case]], threads: int, title: str
 ) -> list[dict[str, Any]]:
     """Each of them in a process of its own; one that fails is said, and has no time."""
     out: list[dict[str, Any]] = []
     workers: list[Worker | None] = []
 
     def attempt(i: int, ask: Callable[[Worker], Any]) -> Any:
-        worker, (engine, work) = workers[i], points[i]
+        worker, (engine, case) = workers[i], points[i]
         if worker is None:
             return None
         try:
             return ask(worker)
         except WorkerError as error:
-            run.say(f"{work.name}, {engine}: {error}")
+            run.say(f"{case.name}, {engine}: {error}")
             worker.close()
             workers[i] = None
             return None
 
     try:
-        for i, (engine, work) in enumerate(tqdm(points, desc=title)):
+        for i, (engine, case) in enumerate(tqdm(points, desc=title)):
             workers.append(run.start(engine, threads))
-            tokens = work.sizes["batch"] * work.sizes["context"]
+            tokens = case.sizes["batch"] * case.sizes["context"]
             out.append({"tokens": tokens, "rounds": []})
-            attempt(i, lambda worker, work=work: worker.prepare(work.to_dict()))
+            attempt(i, lambda worker, case=case: worker.prepare(case.to_dict()))
         share = run.seconds * TURN_SHARE
         for _ in range(run.rounds):
-            for i, (_, work) in enumerate(points):
-                burst = attempt(i, lambda worker, work=work: worker.burst(work.name, share))
+            for i, (_, case) in enumerate(points):
+                burst = attempt(i, lambda worker, case=case: worker.burst(case.name, share))
                 out[i]["rounds"] += [burst] if burst else []
         for i, point in enumerate(out):
             memory = attempt(i, lambda worker: {"base": worker.base_bytes, **_memory(worker)})

@@ -1,4 +1,4 @@
-"""The works in JAX: the whole step in one jit, the buffers of parameters and moments donated."""
+"""The cases in JAX: the whole step in one jit, the buffers of parameters and moments donated."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import jaxlib
 import numpy as np
 from jax import lax
 
-from .material import Arrays, Tokens, adam_weights, gpt_weights, lstm_weights, op_inputs
-from .works import ALPHABET, LSTM_PARAMETERS
+from .cases import ALPHABET, LSTM_PARAMETERS
+from .inputs import Arrays, Tokens, adam_weights, gpt_weights, lstm_weights, op_inputs
 
 Step = Callable[[], Any]
 Tree = dict[str, jax.Array]

@@ -1,4 +1,4 @@
-"""The works in tinytape, as a user would write them."""
+"""The cases in tinytape, as a user would write them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import tinytape as tt
 from tinytape import models, nn, optim, sampling
 from tinytape.nn import functional as F
 
-from .material import Tokens, adam_weights, gpt_weights, lstm_weights, op_inputs
-from .works import ALPHABET, LSTM_PARAMETERS
+from .cases import ALPHABET, LSTM_PARAMETERS
+from .inputs import Tokens, adam_weights, gpt_weights, lstm_weights, op_inputs
 
 Step = Callable[[], Any]
 

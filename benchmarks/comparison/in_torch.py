@@ -1,4 +1,4 @@
-"""The works in PyTorch at its best: fused AdamW, fused attention, gradients set to None."""
+"""The cases in PyTorch at its best: fused AdamW, fused attention, gradients set to None."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .material import Arrays, Tokens, adam_weights, gpt_weights, lstm_weights, op_inputs
-from .works import ALPHABET, LSTM_PARAMETERS
+from .cases import ALPHABET, LSTM_PARAMETERS
+from .inputs import Arrays, Tokens, adam_weights, gpt_weights, lstm_weights, op_inputs
 
 Step = Callable[[], Any]
 _compiled = False
@@ -37,7 +37,7 @@ def _maybe_compiled(function: Any, wrapper: bool = True) -> Any:
     """Compiled if this is that engine; `wrapper`: glue in C++ too, quicker but slow to build."""
     if not _compiled:
         return function
-    torch._dynamo.reset()  # nothing is carried over from the work before
+    torch._dynamo.reset()  # nothing is carried over from the case before
     return torch.compile(function, dynamic=False, options={"cpp_wrapper": wrapper})
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from . import works
-from .crew import AbsentError, Worker, WorkerError
-from .works import Work
+from . import cases
+from .cases import Case
+from .engine_process import AbsentError, Worker, WorkerError
 
 OPS_SHARE = 0.3  # of a turn: single operations are many and short
 LOSS_TOLERANCE = 1e-3  # relative, between engines in their first steps
@@ -58,7 +58,7 @@ class Run:
         return worker
 
     @contextlib.contextmanager
-    def crew(self, engines: Sequence[str], threads: int) -> Iterator[dict[str, Worker]]:
+    def start_workers(self, engines: Sequence[str], threads: int) -> Iterator[dict[str, Worker]]:
         workers: dict[str, Worker] = {}
         try:
             for engine in engines:
@@ -75,23 +75,23 @@ def summary(samples: Sequence[float]) -> dict[str, float]:
     return {"min": min(samples), "median": statistics.median(samples)}
 
 
-def time_works(run: Run, chosen: Sequence[Work], rows: list[dict[str, Any]]) -> None:
-    """Adds to rows: each work in each engine at each number of threads."""
+def time_cases(run: Run, chosen: Sequence[Case], rows: list[dict[str, Any]]) -> None:
+    """Adds to rows: each case in each engine at each number of threads."""
     total = len(chosen) * len(run.threads)
-    with tqdm(total=total, desc="timing", unit="work") as bar:
+    with tqdm(total=total, desc="timing", unit="case") as bar:
         for threads in run.threads:
-            with run.crew([*run.engines, "floor"], threads) as workers:
-                for work in chosen:
-                    bar.set_postfix_str(f"{work.name}, {threads} threads")
-                    rows.append(_time_one(run, work, threads, workers))
+            with run.start_workers([*run.engines, "floor"], threads) as workers:
+                for case in chosen:
+                    bar.set_postfix_str(f"{case.name}, {threads} threads")
+                    rows.append(_time_one(run, case, threads, workers))
                     bar.update()
     _compare_losses(run, rows)
 
 
-def _time_one(run: Run, work: Work, threads: int, workers: dict[str, Worker]) -> dict[str, Any]:
-    with_floor = work.group == "steps"
+def _time_one(run: Run, case: Case, threads: int, workers: dict[str, Worker]) -> dict[str, Any]:
+    with_roofline = case.group == "steps"
     entries: dict[str, dict[str, Any]] = {
-        engine: {"rounds": []} for engine in workers if with_floor or engine != "floor"
+        engine: {"rounds": []} for engine in workers if with_roofline or engine != "floor"
     }
 
     def attempt(engine: str, ask: Callable[[Worker], Any]) -> Any:
@@ -101,19 +101,19 @@ def _time_one(run: Run, work: Work, threads: int, workers: dict[str, Worker]) ->
         try:
             return ask(workers[engine])
         except WorkerError as error:
-            entries[engine]["error"] = _failed(run, work, threads, engine, workers, error)
+            entries[engine]["error"] = _failed(run, case, threads, engine, workers, error)
             return None
 
     for engine, entry in entries.items():
-        prepared = attempt(engine, lambda worker: worker.prepare(work.to_dict()))
+        prepared = attempt(engine, lambda worker: worker.prepare(case.to_dict()))
         entry["first"] = prepared["first"] if prepared else []
-    seconds = run.seconds * (OPS_SHARE if work.group == "ops" else 1.0)
+    seconds = run.seconds * (OPS_SHARE if case.group == "ops" else 1.0)
     for _ in range(run.rounds):
         for engine, entry in entries.items():
             if engine == "floor":
                 turn = attempt(engine, lambda worker: worker.turn(do="ask", what="measure"))
             else:
-                turn = attempt(engine, lambda worker: worker.burst(work.name, seconds))
+                turn = attempt(engine, lambda worker: worker.burst(case.name, seconds))
             if turn:
                 entry["rounds"].append(turn)
     floor = entries.pop("floor", None)
@@ -121,7 +121,7 @@ def _time_one(run: Run, work: Work, threads: int, workers: dict[str, Worker]) ->
         if entry["rounds"]:
             entry.update(summary([s for burst in entry["rounds"] for s in burst]))
     return {
-        **works.describe(work),
+        **cases.describe(case),
         "threads": threads,
         "engines": entries,
         "floor": _floor(floor) if floor and floor["rounds"] else floor,
@@ -129,10 +129,10 @@ def _time_one(run: Run, work: Work, threads: int, workers: dict[str, Worker]) ->
 
 
 def _failed(
-    run: Run, work: Work, threads: int, engine: str, workers: dict[str, Worker], error: Exception
+    run: Run, case: Case, threads: int, engine: str, workers: dict[str, Worker], error: Exception
 ) -> str:
-    """Says so; a process that has ended is replaced, so that the next work can be tried."""
-    run.say(f"{work.name}, {engine}, {threads} threads: {error}")
+    """Says so; a process that has ended is replaced, so that the next case can be tried."""
+    run.say(f"{case.name}, {engine}, {threads} threads: {error}")
     if "ended with status" in str(error) or "no answer" in str(error):
         workers.pop(engine).close()
         again = run.start(engine, threads)
@@ -178,4 +178,4 @@ def _compare_losses(run: Run, rows: list[dict[str, Any]]) -> None:
                 run.say(f"{row['name']}: losses of {engine} are others: {first}, not {reference}")
     if len(run.threads) > 1 and bits and not any("losses differ" in note for note in run.notes):
         steps, counts = len(bits), ", ".join(map(str, run.threads))
-        run.say(f"tinytape's first losses have the same bits at {counts} threads ({steps} works)")
+        run.say(f"tinytape's first losses have the same bits at {counts} threads ({steps} cases)")

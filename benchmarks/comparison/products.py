@@ -1,4 +1,4 @@
-"""Matrix products for the floor, by whatever can do them: a table of providers.
+"""Matrix products for the roofline, by whatever can do them: a table of providers.
 
 A provider turns a list of products and a number of threads into one function a thread.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .works import MEMORY_TARGET, PEERS
+from .cases import MEMORY_TARGET, PEERS
 
 TARGET_THREADS = 2
 NAMES = {"tinytape": "tinytape", "eager": "PyTorch", "compile": "torch.compile", "jax": "JAX"}
@@ -77,15 +77,15 @@ def _timed(result: dict[str, Any], threads: int, group: str, title: str) -> Tabl
     if not rows:
         return None
     engines = [e for e in result["engines"] if any(e in r["engines"] for r in rows)]
-    heading = ["work", *(NAMES[e] for e in engines), "x best peer"]
-    with_floor = any(r["floor"] for r in rows)
-    heading += ["(medians)", *(["floor", "share"] if with_floor else []), "wanted"]
+    heading = ["case", *(NAMES[e] for e in engines), "x best peer"]
+    with_roofline = any(r["floor"] for r in rows)
+    heading += ["(medians)", *(["floor", "share"] if with_roofline else []), "wanted"]
     cells = []
     for row in rows:
         share = _share(row)
         line = [row["name"], *(_cell(row, e) for e in engines)]
         line += [_number(_against(row, PEERS, key), "{:.2f}") for key in ("min", "median")]
-        if with_floor:
+        if with_roofline:
             seconds = (row["floor"] or {}).get("seconds")
             line += ["" if seconds is None else duration(seconds), _number(share, "{:.0%}")]
         cells.append([*line, _verdict(row, share)])
@@ -113,7 +113,7 @@ def _floors(result: dict[str, Any]) -> Table | None:
                 duration(floor["seconds"]),
             ]
         )
-    heading = ["work", "threads", "GFLOP", "products by", "GFLOP/s", "MB", "GB/s", "bytes", "floor"]
+    heading = ["case", "threads", "GFLOP", "products by", "GFLOP/s", "MB", "GB/s", "bytes", "floor"]
     return ("The floor: products, and bytes over bandwidth", heading, cells) if cells else None
 
 
@@ -141,7 +141,7 @@ def _speed_ups(result: dict[str, Any]) -> Table | None:
             cells.append([name, NAMES[engine], *line, verdict])
     if not cells:
         return None
-    heading = ["work", "engine", *(f"{n} threads" for n in threads[1:]), "wanted"]
+    heading = ["case", "engine", *(f"{n} threads" for n in threads[1:]), "wanted"]
     return "Times as fast as with one thread", heading, cells
 
 

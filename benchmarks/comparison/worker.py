@@ -2,7 +2,8 @@
 
     python -m comparison.worker ENGINE THREADS IDS.npy CPU,CPU
 
-Started by crew.py, which also sets the environment that must be there before an engine is imported.
+Started by engine_process.py, which also sets the environment that an engine reads when it is
+imported.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ENGINES = {
     "eager": ("in_torch", False),
     "compile": ("in_torch", True),
     "jax": ("in_jax", False),
-    "floor": ("floor", False),
+    "floor": ("roofline", False),
 }
 CHECKED_STEPS = 3  # whose losses are compared between engines and thread counts
 WARM_SECONDS = 0.2
@@ -46,7 +47,7 @@ def peak_bytes() -> int:
 
 
 class Task:
-    """A prepared work, which knows how many units make a sample."""
+    """A prepared case, which knows how many units make a sample."""
 
     def __init__(self, step: Callable[[], Any]) -> None:
         self.step = step
@@ -84,11 +85,11 @@ class Task:
 def answer(request: dict[str, Any], engine: Any, ids: Any, tasks: dict[str, Task]) -> Any:
     do = request["do"]
     if do == "prepare":
-        work = request["work"]
+        case = request["case"]
         tasks.clear()
         gc.collect()
-        step = getattr(engine, work["kind"])(work["sizes"], ids)
-        task = tasks[work["name"]] = Task(step)
+        step = getattr(engine, case["kind"])(case["sizes"], ids)
+        task = tasks[case["name"]] = Task(step)
         return {"first": task.first, "inner": task.inner}
     if do == "burst":
         return {"samples": tasks[request["name"]].burst(request["length"])}

@@ -74,7 +74,7 @@ def test_memory_is_that_of_a_fresh_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["--only", "smal-b1"], "no work 'smal-b1'"),
+        (["--only", "smal-b1"], "no case 'smal-b1'"),
         (["--engines", "tinytape,theano"], "no engine 'theano'"),
         (["--threads", "0"], "at least 1, got '0'"),
         (["--threads", "100000"], "CPUs"),
@@ -134,18 +134,18 @@ def test_the_products_of_the_floor_are_products(
 
 def test_the_floor_counts_what_a_step_multiplies(parts: Any) -> None:
     """6 FLOP a weight and token in the linear layers; attention's half, seven products in all."""
-    floor, works = parts("floor"), parts("works")
-    sizes = {**works.SMALL, "batch": 12}
+    roofline, cases = parts("roofline"), parts("cases")
+    sizes = {**cases.SMALL, "batch": 12}
     tokens, width, T = 12 * 64, 128, 64
     weights = 2 * 12 * width**2 + 65 * width
-    blocks = range(floor.ATTENTION_BLOCK, T + 1, floor.ATTENTION_BLOCK)
-    seen = sum(floor.ATTENTION_BLOCK * last for last in blocks)
+    blocks = range(roofline.ATTENTION_BLOCK, T + 1, roofline.ATTENTION_BLOCK)
+    seen = sum(roofline.ATTENTION_BLOCK * last for last in blocks)
     attention = 2 * 12 * 7 * 2 * seen * width
-    assert sum(p.flop for p in floor.gpt_products(sizes)) == 6 * tokens * weights + attention
+    assert sum(p.flop for p in roofline.gpt_products(sizes)) == 6 * tokens * weights + attention
     tokens = 32 * 256
     weights = 1_197_339 - 283 * 256 - 2 * 1024 - 2 * (512 + 256) - 283  # neither table nor biases
     sizes = {"batch": 32, "length": 256}
-    assert sum(p.flop for p in floor.lstm_products(sizes)) == 6 * tokens * weights
+    assert sum(p.flop for p in roofline.lstm_products(sizes)) == 6 * tokens * weights
 
 
 def test_growth_is_fitted_by_the_powers_it_should_have(parts: Any) -> None:

@@ -62,6 +62,7 @@ def refuse_what_would_do_nothing(config: TrainConfig) -> None:
             )
     spec = models.spec_of_preset(config.model)
     if spec is not None:
+        spec.require_known(config)
         spec.check(config, changed)
 
 

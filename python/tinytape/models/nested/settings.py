@@ -68,6 +68,15 @@ def _weights(text: str) -> str:
 class NestedSettings:
     """How states are carried, what surprise costs, and when each level is updated."""
 
+    hidden: int = setting(
+        None,
+        int,
+        _GROUP,
+        "channels between the two layers of a level",
+        low=1,
+        optional=True,
+        shown="the preset's",
+    )
     reset: str = setting(
         "never",
         str,

@@ -28,7 +28,7 @@ class TrainSettings:
 
     A default of None is a value that ``resolve`` chooses from the others; nothing else sees it.
     Those that are ``optional`` may stay None: ``threads`` is the engine's own number then, and
-    ``context`` that of the preset, until the model is made.
+    sizes of the model are those of the preset, until the model is made.
     """
 
     model: str = setting(DEFAULT_MODEL, str, DATA, "model preset, see below", metavar="PRESET")
@@ -43,6 +43,21 @@ class TrainSettings:
     )
     context: int = setting(
         None, int, DATA, "characters of a window", low=1, optional=True, shown="the preset's"
+    )
+    width: int = setting(
+        None, int, DATA, "channels of the model", low=1, optional=True, shown="the preset's"
+    )
+    layers: int = setting(
+        None, int, DATA, "blocks of the model", low=1, optional=True, shown="the preset's"
+    )
+    heads: int = setting(
+        None,
+        int,
+        DATA,
+        "heads of attention; they divide the width",
+        low=1,
+        optional=True,
+        shown="the preset's",
     )
     dtype: str = setting("float32", str, DATA, "type of weights", choices=("float32", "float64"))
     dropout: float = setting(0.0, float, DATA, "dropout probability", low=0.0, below=1.0)

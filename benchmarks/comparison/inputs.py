@@ -99,7 +99,7 @@ def adam_weights(of: str) -> list[np.ndarray]:
     """Parameters for the optimiser alone."""
     if of == "10M":
         return [np.full((1000, 1000), 0.1, np.float32) for _ in range(10)]
-    from .works import SMALL
+    from .cases import SMALL
 
     return list(gpt_weights(SMALL).values())
 

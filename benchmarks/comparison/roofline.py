@@ -1,11 +1,12 @@
-"""The floor of a training step: what its arithmetic and its memory traffic take at least.
+"""The roofline of a training step ("floor" in the tables): the least time that its arithmetic and
+its memory traffic can take.
 
 Two parts, measured in the same run with the same threads. The products, each at its own shape and
 transposes, back to back and without the barriers that a step has between them; and the bytes that
 all other kernels must move, over the bandwidth of a plain stream of about that size. The arithmetic
 of the other kernels (exp, erf, ...) is not in it: it can hide behind memory.
 
-This module stands where an engine does: a worker asks it to prepare a work, then to measure.
+This module stands where an engine does: a worker asks it to prepare a case, then to measure.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from . import products
+from .cases import ALPHABET, LSTM_PARAMETERS
+from .inputs import gpt_weights
 from .machine import cache_bytes
-from .material import gpt_weights
 from .products import Product
-from .works import ALPHABET, LSTM_PARAMETERS
 
 SAMPLE_SECONDS = 0.005  # threads that start a little apart must run together for most of it
 HOPELESS = 2.0  # times the best; below a second it may be noise

@@ -68,8 +68,8 @@ class Worker:
             raise WorkerError(self._last_words()) from None
         return self._answer(timeout)
 
-    def prepare(self, work: dict[str, Any]) -> Any:
-        return self.ask(PREPARE_TIMEOUT, do="prepare", work=work)
+    def prepare(self, case: dict[str, Any]) -> Any:
+        return self.ask(PREPARE_TIMEOUT, do="prepare", case=case)
 
     def turn(self, seconds: float = 0.0, **request: Any) -> Any:
         """Ask for what is timed."""

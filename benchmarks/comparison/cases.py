@@ -1,4 +1,9 @@
-"""What is measured: names, sizes, and what the issue wants of them."""
+"""What is measured: the cases, their sizes, and the targets that the tables hold them to.
+
+A case is one training step, one generation or one operation at given sizes. A target is what
+tinytape wants to reach on two threads of the machine of benchmarks/README.md: how many times faster
+than the fastest of PyTorch, torch.compile and JAX, and how close to the roofline of roofline.py.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +20,17 @@ LSTM_PARAMETERS = 1_197_339
 
 @dataclass(frozen=True)
 class Target:
-    """At two threads: how many times faster than the best peer, and which share of the floor."""
+    """At two threads. None: no target."""
 
-    ratio: float | None = None
-    share: float | None = None
+    ratio: float | None = None  # times faster than the best peer
+    share: float | None = None  # the roofline's time divided by the step's
     speed_up: float | None = None  # from one thread to two
     peers: tuple[str, ...] = PEERS
 
 
 @dataclass(frozen=True)
-class Work:
-    """One thing to be timed. ``kind`` says which function of an engine prepares it."""
+class Case:
+    """One thing to time. ``kind`` says which function of an engine prepares it."""
 
     name: str
     group: str
@@ -41,17 +46,17 @@ SMALL = {"vocab_size": VOCABULARY, "context": 64, "width": 128, "heads": 4, "lay
 MEDIUM = {"vocab_size": VOCABULARY, "context": 256, "width": 256, "heads": 8, "layers": 4}
 
 
-def _step(name: str, model: dict[str, int], batch: int, *target: float | None) -> Work:
-    return Work(f"{name}-b{batch}", "steps", "gpt", {**model, "batch": batch}, Target(*target))
+def _step(name: str, model: dict[str, int], batch: int, *target: float | None) -> Case:
+    return Case(f"{name}-b{batch}", "steps", "gpt", {**model, "batch": batch}, Target(*target))
 
 
-def _lstm(batch: int, length: int, *target: float | None) -> Work:
+def _lstm(batch: int, length: int, *target: float | None) -> Case:
     sizes = {"batch": batch, "length": length}
-    return Work(f"lstm-{batch}x{length}", "steps", "lstm", sizes, Target(*target))
+    return Case(f"lstm-{batch}x{length}", "steps", "lstm", sizes, Target(*target))
 
 
-def _op(name: str, op: str, ratio: float | None = None, **sizes: Any) -> Work:
-    return Work(name, "ops", "op", {"op": op, **sizes}, Target(ratio, peers=PYTORCH))
+def _op(name: str, op: str, ratio: float | None = None, **sizes: Any) -> Case:
+    return Case(name, "ops", "op", {"op": op, **sizes}, Target(ratio, peers=PYTORCH))
 
 
 STEPS = [
@@ -66,7 +71,7 @@ STEPS = [
 
 # The cache is full after as many tokens as the context holds: no refilling is in it.
 GENERATE = [
-    Work(
+    Case(
         "generate-small", "generate", "generate", {**SMALL, "batch": 1}, Target(5.0, peers=PYTORCH)
     )
 ]
@@ -101,43 +106,43 @@ OPS = [
     _op("adam-10M", "adam", of="10M"),
 ]
 
-MEMORY = Work("memory-small-b12", "memory", "gpt", {**SMALL, "batch": 12})
+MEMORY = Case("memory-small-b12", "memory", "gpt", {**SMALL, "batch": 12})
 MEMORY_TARGET = 0.25  # of PyTorch's
 
 GROWTH_CONTEXTS = (64, 128, 256, 512, 1024)
 GROWTH_LAYERS = (1, 2, 4, 8, 12, 24)
 
 
-def growth(what: str, value: int) -> Work:
+def growth(what: str, value: int) -> Case:
     """`small` with another context or another number of layers."""
     sizes = {**SMALL, what: value, "batch": 4}
-    return Work(f"{what}-{value}", "growth", "gpt", sizes)
+    return Case(f"{what}-{value}", "growth", "gpt", sizes)
 
 
 TIMED = [*STEPS, *GENERATE, *OPS]
 GROUPS = ("steps", "generate", "ops", "memory", "growth")
 
 
-def select(names: list[str] | None) -> tuple[list[Work], list[str]]:
-    """The timed works of these names or groups, and the other groups wanted.
+def select(names: list[str] | None) -> tuple[list[Case], list[str]]:
+    """The timed cases of these names or groups, and the other groups wanted.
 
     Raises:
         ValueError: a name that is neither.
     """
     if names is None:
         return list(TIMED), ["memory", "growth"]
-    known = {work.name for work in TIMED} | set(GROUPS)
+    known = {case.name for case in TIMED} | set(GROUPS)
     for name in names:
-        if name not in known and not any(work.name.startswith(f"{name}-") for work in TIMED):
-            raise ValueError(f"there is no work {name!r}; --list names them")
+        if name not in known and not any(case.name.startswith(f"{name}-") for case in TIMED):
+            raise ValueError(f"there is no case {name!r}; --list names them")
     chosen = [
-        work
-        for work in TIMED
-        if any(n in (work.name, work.group) or work.name.startswith(f"{n}-") for n in names)
+        case
+        for case in TIMED
+        if any(n in (case.name, case.group) or case.name.startswith(f"{n}-") for n in names)
     ]
     return chosen, [group for group in ("memory", "growth") if group in names]
 
 
-def describe(work: Work) -> dict[str, Any]:
+def describe(case: Case) -> dict[str, Any]:
     """For JSON."""
-    return asdict(work)
+    return asdict(case)
