@@ -1,7 +1,8 @@
-/* anomaly: finding the first value that is not finite, while the outside asks for it.
+/* anomaly: finding the first value that is not finite, while the caller asks for it.
  *
- * Each node has the number that the outside gave the line which led to it; what a vjp records has
- * that of the node being differentiated. An error carries the number back. */
+ * The caller gives each line of its code a number. A node has the number of the line that recorded
+ * it, and a node that a vjp records has the number of the node being differentiated. An error
+ * returns the number. */
 #include "anomaly.h"
 
 #include <math.h>
@@ -41,7 +42,7 @@ tt_status anomaly_name_line(const tt_ctx *ctx, int origin, tt_status status)
     return status;
 }
 
-/* Where in memory element i of a tensor of these strides lies, and its index as text. */
+/* The offset of element i of a tensor of these strides, and its index as text. */
 static int64_t locate(const tt_tensor *t, int64_t i, const char **text)
 {
     int64_t index[TT_MAX_DIMS], offset = 0;
@@ -84,8 +85,8 @@ static const char *direction(const tt_pass *p)
     return p != NULL && p->order > 0 ? "double backward" : "backward";
 }
 
-/* Whether the value came from outside, such as a mask of infinities: then the operation is only the
- * first that met it. */
+/* Whether an input had such a value already, such as a mask of infinities: then the operation is
+ * only the first that met it. */
 static void describe_source(char *text, const tt_call *c)
 {
     text[0] = '\0';

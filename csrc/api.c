@@ -1,5 +1,5 @@
-/* api: the public functions on contexts and single tensors. Those that run operations, walk back
- * over them, write in place or update parameters are in the files of these names. */
+/* api: the public functions on contexts and single tensors. Those that run operations, go backward,
+ * write in place or update parameters are in apply.c, pass.c, assign.c and optim.c. */
 #include <string.h>
 
 #include "pass.h"
@@ -38,8 +38,8 @@ void tt_ctx_close(tt_ctx *ctx)
     if (last) tt_ctx_free(ctx);
 }
 
-/* One hold goes; with the last on anything recorded goes the tape. */
-static tt_status let_go(tt_ctx *ctx, tt_handle h)
+/* Releases one handle; the tape is released with the last handle to a step tensor. */
+static tt_status release_hold(tt_ctx *ctx, tt_handle h)
 {
     TT_TRY(handle_release(ctx, h));
     release_if_unheld(ctx);
@@ -51,10 +51,10 @@ tt_status tt_release(tt_ctx *ctx, tt_handle h)
     TT_NEED("release", ctx);
     if (!ctx->closing) {
         TT_TRY(ctx_enter(ctx, "release"));
-        return let_go(ctx, h);
+        return release_hold(ctx, h);
     }
     ctx_lock_closing();
-    tt_status status = let_go(ctx, h);
+    tt_status status = release_hold(ctx, h);
     bool last = ctx->handles.live == 0;
     ctx_unlock_closing();
     if (last) tt_ctx_free(ctx);
@@ -101,7 +101,7 @@ tt_status tt_empty_cache(tt_ctx *ctx)
 
 /* ---- tensors ---- */
 
-/* A handle for a new pool tensor: it takes over the one reference that this has. */
+/* A handle to a new pool tensor, which takes over its one reference. */
 static tt_status new_handle(tt_ctx *ctx, tt_tensor *t, tt_handle *out)
 {
     if (t == NULL) return (tt_status)tt_error_code();

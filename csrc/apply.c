@@ -1,9 +1,10 @@
-/* apply: how an operation is run, and recorded where a gradient may be wanted. */
+/* apply: runs an operation, and records it where a gradient may be wanted. */
 #include "apply.h"
 
 #include <string.h>
 
 #include "anomaly.h"
+#include "attributes.h"
 #include "kernel_set.h"
 #include "release.h"
 #include "tape.h"
@@ -75,8 +76,8 @@ static int common_dtype(const tt_call *c)
 
 static tt_status convert_input(tt_call *c, int i, int dtype)
 {
-    tt_attrs attrs = {.n_ints = 1, .ints = {dtype}};
-    return apply_op(c->ctx, TT_OP_to, &c->in[i], 1, &attrs, call_place(c), &c->in[i]);
+    return apply_op(c->ctx, TT_OP_to, &c->in[i], 1, ATTRS(to, .dtype = dtype), call_place(c),
+                    &c->in[i]);
 }
 
 static tt_status check_inputs(tt_call *c)
@@ -108,8 +109,8 @@ static tt_status check_inputs(tt_call *c)
     bool to_float = op->flags & TT_TO_FLOAT && !dtype_is_float(c->dtype);
     if (!mixed && !(to_float && dtype >= 0)) return TT_OK;
     c->dtype = common_dtype(c);
-    /* What integers compute they compute in int64, so a single one of them is not cut down
-     * before. */
+    /* Integers compute in int64, so an integer without dimensions is not converted to a narrower
+     * type before. */
     bool whole = !dtype_is_float(c->dtype) && !(op->flags & TT_ANY_DTYPE);
     for (int i = 0; i < c->n_in; i++) {
         const tt_tensor *t = c->in[i];
@@ -168,8 +169,8 @@ static tt_tensor *make_view(tt_call *c, tt_place place)
     view.block = base->block;
     as_view(&view, spec, base);
     if (base->block != NULL) return tensor_new_view(ctx, &view);
-    /* The base lies in the step arena and this view is not recorded: it would outlive its
-     * storage. */
+    /* The base lies in the step arena and this view is not recorded: it would outlive its storage,
+     * so it is a copy. */
     tt_tensor *t =
         tensor_new_pool(ctx, c->op->name, TT_POOL_DATA, spec->dtype, spec->ndim, spec->shape);
     if (t != NULL) copy_gather(t->data, &view);
@@ -235,7 +236,7 @@ static tt_status run(tt_call *c)
         c->out[k] = make_output(c, k, c->recording ? PLACE_STEP : c->place);
         if (c->out[k] == NULL) return (tt_status)tt_error_code();
     }
-    /* A view computes nothing: what is not finite in it was looked at where it was computed. */
+    /* A view computes nothing: its values were checked where they were computed. */
     if (!(c->op->flags & TT_VIEW) && tensor_any_elements(c->out, c->n_out)) {
         TT_TRY(run_kernel(c));
         if (c->ctx->anomaly.checks) TT_TRY(anomaly_check_outputs(c));
@@ -244,18 +245,18 @@ static tt_status run(tt_call *c)
     return tape_add_op(c->ctx, c->op, c->in, c->n_in, c->out, c->n_out, c->attrs, c->saved);
 }
 
-/* Outputs through which no gradient passes remember the operation that is the reason, so that an
- * error can name it. */
-static void mark_cut(const tt_call *c, tt_tensor *const *in)
+/* Outputs without a gradient remember the operation that is the reason, so that an error can name
+ * it. */
+static void mark_blocked(const tt_call *c, tt_tensor *const *in)
 {
-    const tt_op *cut = NULL;
+    const tt_op *blocked_by = NULL;
     for (int i = 0; i < c->n_in && c->ctx->grad_enabled; i++) {
         if (in[i] == NULL) continue;
-        if (in[i]->requires_grad) cut = c->op;
-        else if (cut == NULL) cut = in[i]->cut;
+        if (in[i]->requires_grad) blocked_by = c->op;
+        else if (blocked_by == NULL) blocked_by = in[i]->blocked_by;
     }
-    for (int k = 0; k < c->n_out && cut != NULL; k++) {
-        if (!c->out[k]->requires_grad) c->out[k]->cut = cut;
+    for (int k = 0; k < c->n_out && blocked_by != NULL; k++) {
+        if (!c->out[k]->requires_grad) c->out[k]->blocked_by = blocked_by;
     }
 }
 
@@ -266,7 +267,7 @@ tt_status apply_op(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_attrs
     tt_tensor *inputs[TT_MAX_IN] = {NULL};
     /* `out` may be the caller's input array, so it is written last. */
     tt_tensor *made[TT_MAX_OUT] = {NULL};
-    tt_spec spec[TT_MAX_OUT]; /* the shape rule's to fill */
+    tt_spec spec[TT_MAX_OUT]; /* the shape rule fills it */
     tt_call c = {.ctx = ctx,
                  .op = op,
                  .attrs = attrs,
@@ -290,8 +291,8 @@ tt_status apply_op(tt_ctx *ctx, int id, tt_tensor **in, int n_in, const tt_attrs
         for (int k = 0; k < c.n_out; k++) tensor_unref(ctx, made[k]);
         tape_rewind(ctx, mark);
     } else {
-        mark_cut(&c, in);
-        /* What was done to the inputs on the way, such as broadcasting, leads nowhere. */
+        mark_blocked(&c, in);
+        /* What was recorded for the inputs, such as broadcasting, is not used by any node. */
         if (!c.recording && place == PLACE_POOL && ctx->tape.newest != mark.newest)
             tape_rewind(ctx, mark);
         for (int k = 0; k < c.n_out; k++) out[k] = made[k];
@@ -332,7 +333,7 @@ tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_int
     TT_NEED_LIST(name, n_reals, reals);
     TT_NEED(name, out);
     const bool full = ctx->step.chunks > 1 && ctx->step.used > ctx->tape.sweep_above;
-    if ((full || ctx->tape.untidy) && ctx->tape.pass == NULL) release_sweep(ctx);
+    if ((full || ctx->tape.sweep_wanted) && ctx->tape.pass == NULL) release_sweep(ctx);
     tt_attrs attrs = {.n_ints = n_ints, .n_reals = n_reals};
     if (n_ints > 0) memcpy(attrs.ints, ints, (size_t)n_ints * sizeof ints[0]);
     if (n_reals > 0) memcpy(attrs.reals, reals, (size_t)n_reals * sizeof reals[0]);
@@ -345,7 +346,7 @@ tt_status tt_apply(tt_ctx *ctx, int op, int n_in, const tt_handle *in, int n_int
     TT_TRY(handle_reserve(ctx, name, TT_MAX_OUT));
     TT_TRY(apply_op(ctx, op, inputs, n_in, &attrs, PLACE_POOL, outputs));
     for (int k = 0; k < tt_op_outputs(op); k++) out[k] = handle_for(ctx, outputs[k]);
-    /* Once per call, not per product: scratch that had to grow becomes one chunk. */
+    /* Once per call: a scratch arena that had to grow becomes one chunk. */
     if (ctx->scratch.chunks > 1) arena_reset(&ctx->scratch);
     return TT_OK;
 }

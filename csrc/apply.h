@@ -1,4 +1,4 @@
-/* apply: how an operation is run. */
+/* apply: runs an operation. */
 #ifndef TT_APPLY_H
 #define TT_APPLY_H
 

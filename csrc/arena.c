@@ -3,10 +3,7 @@
 
 static char *chunk_data(arena_chunk *c) { return (char *)c + TT_ALIGN; }
 
-void arena_init(arena *a, size_t least_chunk)
-{
-    *a = (arena){.least_chunk = align_up(least_chunk)};
-}
+void arena_init(arena *a, size_t min_chunk) { *a = (arena){.min_chunk = align_up(min_chunk)}; }
 
 static void chunk_free(arena *a, arena_chunk *c)
 {
@@ -29,14 +26,14 @@ void arena_free(arena *a)
 /* A new chunk after the current one: as large as all before it, and from some size on an eighth of
  * that, so that their number grows slowly, but none is so large that it would never be free of
  * everything that lives. */
-enum { MOST_DOUBLING = 16 << 20 };
+enum { MAX_DOUBLING = 16 << 20 };
 
 static arena_chunk *chunk_add(arena *a, size_t n)
 {
-    size_t size = a->least_chunk;
+    size_t size = a->min_chunk;
     if (size < a->capacity) size = align_up(a->capacity);
-    size_t most = a->capacity / 8 > MOST_DOUBLING ? align_up(a->capacity / 8) : MOST_DOUBLING;
-    if (size > most) size = most;
+    size_t largest = a->capacity / 8 > MAX_DOUBLING ? align_up(a->capacity / 8) : MAX_DOUBLING;
+    if (size > largest) size = largest;
     if (a->first == NULL && size < a->high_water) size = a->high_water;
     if (size < n) size = n;
     arena_chunk *c = mem_alloc(size + TT_ALIGN);

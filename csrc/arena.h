@@ -14,7 +14,7 @@ typedef struct {
     arena_chunk *first, *current;
     size_t used, high_water; /* bytes handed out; unused ends of chunks do not count */
     size_t capacity, chunks;
-    size_t least_chunk;
+    size_t min_chunk;
     block_pool *spare; /* emptied when the system refuses a chunk; may be NULL */
 } arena;
 
@@ -23,7 +23,7 @@ typedef struct {
     size_t chunk_used, used;
 } arena_mark;
 
-void arena_init(arena *a, size_t least_chunk);
+void arena_init(arena *a, size_t min_chunk);
 void arena_free(arena *a);
 void *arena_alloc(arena *a, size_t n); /* 64-byte aligned, not zeroed; NULL when refused */
 arena_mark arena_here(const arena *a);

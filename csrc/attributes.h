@@ -45,7 +45,7 @@ enum { A = 0, B = 1 };
 enum { Y = 0 };
 enum { VALUES = 0, INDICES = 1 };
 
-/* Reductions over adjacent axes share these. */
+/* Reductions over adjacent axes share these; some have one more behind them. */
 TT_ATTRS(span, keepdim, first, count)
 
 #include "ops_attrs.h"

@@ -1,13 +1,12 @@
-/* autograd_v2: the tape: the record of what was computed, and tape_add_op, which appends to it. The
- * name is that of the second design of autograd in this project. What is recorded is run by apply.c
- * and walked backwards by walk.c. */
+/* autograd_v2: the tape, which lists the recorded operations, and tape_add_op, which appends to it.
+ * The name is that of the second design of autograd in this project. apply.c runs and records
+ * operations; walk.c goes backwards over the tape. */
 #include <string.h>
 
 #include "tape.h"
 #include "tensor/hooks.h"
 
-/* A node keeps its inputs alive: pool tensors themselves, and the storage that a step view shows.
- */
+/* A node keeps its inputs alive: pool tensors themselves, and the storage behind step views. */
 static void retain_input(tt_tensor *input)
 {
     if (input->place == PLACE_POOL) input->refs += 1;

@@ -1,11 +1,11 @@
-/* The border to the BLAS.
+/* blas_ops: matrix products by the BLAS; the only file that calls one.
  *
  * The build defines exactly one of TT_BLAS_BUNDLED, TT_BLAS_SYSTEM, TT_BLAS_ACCELERATE and
  * TT_BLAS_BUILTIN. With the first two it may define TT_BLAS_OPENBLAS (or _BLIS, _MKL), which says
  * how to set the number of threads, and BLAS_SYMBOL_PREFIX (the bundled library has "scipy_").
  *
- * The bundled library is loaded with the first product that goes to it: it is large, and it starts
- * threads of its own as soon as it is there, which nobody uses. */
+ * The bundled library is loaded with the first product that needs it: it is large, and at once
+ * starts threads that tinytape does not use. */
 #define _GNU_SOURCE /* OpenBLAS's header names cpu_set_t */
 #include "blas_ops.h"
 

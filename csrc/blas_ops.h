@@ -1,4 +1,4 @@
-/* Matrix products. blas_ops.c is the only file that includes a BLAS header.
+/* blas_ops: matrix products by the BLAS. blas_ops.c is the only file that includes a BLAS header.
  *
  * All matrices are row-major: X[r, c] is x[r * ldx + c]. `ta`/`tb` read the stored matrix
  * transposed, so A is stored (m, k) or, with ta, (k, m). Any of m, n, k may be 0; with k == 0 the

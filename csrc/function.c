@@ -1,11 +1,11 @@
-/* function: the caller's Functions: operations whose rules are not of this library. */
+/* function: the caller's Functions: operations whose backward rules are the caller's code. */
 #include <string.h>
 
 #include "anomaly.h"
 #include "tape.h"
 #include "tensor/hooks.h"
 
-enum { MOST_TENSORS = 64 }; /* of a node: the bits of a mask */
+enum { MAX_TENSORS = 64 }; /* of a node: the bits of a mask */
 
 /* The node of a Function has no operation of the table: its rule is the caller's. */
 static const tt_op function_op = {.name = "Function", .id = -1};
@@ -50,7 +50,7 @@ static tt_status record_function(tt_ctx *ctx, const char *name, int64_t id, tt_t
     tt_node *node = ctx->tape.newest;
     node->function = function;
     node->keeps = saved;
-    if (n_in < MOST_TENSORS) node->wants &= ((uint64_t)1 << n_in) - 1;
+    if (n_in < MAX_TENSORS) node->wants &= ((uint64_t)1 << n_in) - 1;
     return TT_OK;
 }
 
@@ -64,13 +64,13 @@ tt_status tt_function(tt_ctx *ctx, const char *name, int64_t id, int n_in, const
     TT_NEED_LIST(name, n_kept, kept);
     TT_NEED(name, values);
     TT_NEED(name, out);
-    if (n_in < 1 || n_kept < 0 || n_out < 1 || n_in > MOST_TENSORS || n_kept > MOST_TENSORS ||
-        n_out > MOST_TENSORS || n_in + n_kept + n_out > MOST_TENSORS)
+    if (n_in < 1 || n_kept < 0 || n_out < 1 || n_in > MAX_TENSORS || n_kept > MAX_TENSORS ||
+        n_out > MAX_TENSORS || n_in + n_kept + n_out > MAX_TENSORS)
         return tt_fail(TT_ERR_ARG, name,
                        "%d inputs, %d outputs and %d further saved tensors are more than %d in all",
-                       n_in, n_out, n_kept, MOST_TENSORS);
+                       n_in, n_out, n_kept, MAX_TENSORS);
     const int n_all = n_in + n_kept + n_out;
-    tt_tensor *tensors[2 * MOST_TENSORS] = {NULL}; /* what the node keeps, then its outputs */
+    tt_tensor *tensors[2 * MAX_TENSORS] = {NULL}; /* what the node keeps, then its outputs */
     for (int i = 0; i < n_all; i++) {
         tt_handle h = i < n_in            ? in[i]
                       : i < n_in + n_kept ? kept[i - n_in]
@@ -78,7 +78,7 @@ tt_status tt_function(tt_ctx *ctx, const char *name, int64_t id, int n_in, const
         tensors[i] = handle_tensor(ctx, h, name);
         if (tensors[i] == NULL) return TT_ERR_STALE;
     }
-    TT_TRY(handle_reserve(ctx, name, MOST_TENSORS));
+    TT_TRY(handle_reserve(ctx, name, MAX_TENSORS));
     tape_mark mark = tape_here(ctx);
     tt_status status = record_function(ctx, name, id, tensors, n_in, n_all, n_out, saved);
     if (status != TT_OK) {

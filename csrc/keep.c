@@ -1,9 +1,8 @@
 /* keep: graphs that are still held when their step ends move to an arena of their own.
  *
- * A tensor of four bytes would otherwise pin all that its step recorded. What moves is copied piece
- * by piece (nodes, tensors, their data, what kernels saved), and whoever points to a piece learns
- * where it is now: nodes, tensors and handles. Data that several tensors show moves as one piece.
- */
+ * A tensor of four bytes would otherwise keep all that its step recorded. What moves is copied
+ * piece by piece (nodes, tensors, their data, what kernels saved), and every pointer to a piece is
+ * updated: in nodes, tensors and handles. Data that several tensors share moves as one piece. */
 #include "keep.h"
 
 #include <stdlib.h>
@@ -17,7 +16,7 @@ typedef struct {
 
 typedef struct {
     const arena *from;
-    piece *pieces; /* sorted, and none overlaps another, once they are merged */
+    piece *pieces; /* sorted and disjoint, once they are merged */
     size_t n;
 } moving;
 
@@ -37,7 +36,7 @@ static void add_tensor(moving *m, tt_tensor *t)
 {
     add(m, t, sizeof *t);
     if (t->block != NULL || t->numel == 0) return;
-    int64_t low = 0, high = 1; /* the places that it shows, in elements */
+    int64_t low = 0, high = 1; /* the range of its elements */
     for (int i = 0; i < t->ndim; i++) {
         const int64_t reach = (t->shape[i] - 1) * t->strides[i];
         if (reach < 0) low += reach;
@@ -81,7 +80,7 @@ static int by_place(const void *a, const void *b)
     return ((uintptr_t)x->at > (uintptr_t)y->at) - ((uintptr_t)x->at < (uintptr_t)y->at);
 }
 
-/* Returns their bytes together. */
+/* Returns their total size. */
 static size_t merge(moving *m)
 {
     size_t n = 0, total = 0;
@@ -102,7 +101,7 @@ static size_t merge(moving *m)
     return total;
 }
 
-/* Elements keep their place in a cache line, as kernels may want it. */
+/* Elements keep their position in a cache line, on which kernels may rely. */
 static bool find_places(const moving *m, arena *to)
 {
     const arena_mark mark = arena_here(to);
@@ -118,7 +117,7 @@ static bool find_places(const moving *m, arena *to)
     return true;
 }
 
-/* Where p is now. */
+/* The new address of p. */
 static void *moved(const moving *m, const void *p)
 {
     size_t low = 0, high = m->n; /* the last piece that begins at p or before */
@@ -137,7 +136,8 @@ static bool is_held_in(const moving *m, const tt_tensor *t)
     return t->handles > 0 && arena_has(m->from, t);
 }
 
-/* The list of what is held would point from new places to old ones: who moves leaves it first. */
+/* Tensors that move leave the lists of tensors with handles first: these would otherwise point from
+ * new addresses to old ones. */
 static void copy(tt_ctx *ctx, const moving *m, const tt_node *stop)
 {
     for (const tt_node *node = ctx->tape.newest; node != stop; node = node->prev) {
@@ -148,13 +148,13 @@ static void copy(tt_ctx *ctx, const moving *m, const tt_node *stop)
     for (size_t i = 0; i < m->n; i++) memcpy(m->pieces[i].to, m->pieces[i].at, m->pieces[i].size);
 }
 
-static void tell_tensor(const moving *m, tt_tensor *t)
+static void update_tensor(const moving *m, tt_tensor *t)
 {
     if (t->block == NULL) t->data = moved(m, t->data);
     if (t->node != NULL) t->node = moved(m, t->node);
 }
 
-static void tell_node(tt_ctx *ctx, const moving *m, tt_node *node)
+static void update_node(tt_ctx *ctx, const moving *m, tt_node *node)
 {
     node->prev = moved(m, node->prev);
     node->next = moved(m, node->next);
@@ -163,12 +163,12 @@ static void tell_node(tt_ctx *ctx, const moving *m, tt_node *node)
     node->versions = moved(m, node->versions);
     for (int i = 0; i < node->n_in; i++) {
         node->in[i] = moved(m, node->in[i]);
-        if (is_loose(node->in[i])) tell_tensor(m, node->in[i]);
+        if (is_loose(node->in[i])) update_tensor(m, node->in[i]);
     }
     for (int k = 0; k < node->n_out; k++) {
         tt_tensor *before = node->out[k], *t = moved(m, before);
         node->out[k] = t;
-        tell_tensor(m, t);
+        update_tensor(m, t);
         if (t == before) continue;
         t->kept = true;
         if (t->handles == 0) continue;
@@ -178,14 +178,14 @@ static void tell_node(tt_ctx *ctx, const moving *m, tt_node *node)
     for (int k = 0; k < TT_MAX_SAVED; k++) node->saved[k] = moved(m, node->saved[k]);
 }
 
-bool keep_move(tt_ctx *ctx, arena *from, arena *to, const tt_node *stop, size_t most)
+bool keep_move(tt_ctx *ctx, arena *from, arena *to, const tt_node *stop, size_t max_bytes)
 {
     const arena_mark scratch = arena_here(&ctx->scratch);
     moving m = {.from = from};
     m.pieces = arena_alloc(&ctx->scratch, most_pieces(ctx, stop) * sizeof *m.pieces);
     if (m.pieces == NULL) return false;
     for (tt_node *node = ctx->tape.newest; node != stop; node = node->prev) add_node(&m, node);
-    const bool done = merge(&m) <= most && find_places(&m, to);
+    const bool done = merge(&m) <= max_bytes && find_places(&m, to);
     if (done) {
         tt_tape *tape = &ctx->tape;
         copy(ctx, &m, stop);
@@ -193,9 +193,9 @@ bool keep_move(tt_ctx *ctx, arena *from, arena *to, const tt_node *stop, size_t 
         ctx_lock_values(ctx);
         tape->newest = moved(&m, tape->newest);
         tape->oldest = moved(&m, tape->oldest);
-        tape->settled = moved(&m, tape->settled);
+        tape->newest_kept = moved(&m, tape->newest_kept);
         for (tt_node *node = tape->newest; node != stop; node = node->prev) {
-            tell_node(ctx, &m, node);
+            update_node(ctx, &m, node);
             last = node;
         }
         if (last != NULL && last->prev != NULL) last->prev->next = last;

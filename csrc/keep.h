@@ -6,7 +6,7 @@
 
 /* Moves all nodes that are newer than `stop` and lie in `from`, with their tensors and what they
  * saved, to the arena `to`, in which they lie closely. All of them live. False: they are more than
- * `most` bytes, or memory was refused, and nothing was moved. */
-bool keep_move(tt_ctx *ctx, arena *from, arena *to, const tt_node *stop, size_t most);
+ * `max_bytes` bytes, or memory was refused, and nothing was moved. */
+bool keep_move(tt_ctx *ctx, arena *from, arena *to, const tt_node *stop, size_t max_bytes);
 
 #endif

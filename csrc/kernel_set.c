@@ -1,4 +1,4 @@
-/* kernel_set: the choice of the loops in use. kernels.c has the loops. */
+/* kernel_set: the choice of the loops in use; kernels.c has the loops. */
 #include "kernel_set.h"
 
 #include "base/simd_level.h"

@@ -1,8 +1,8 @@
 /* op: what an operation's file includes: the contract between an operation and the tape.
  *
- * An operation is one file, read twice. With TT_KERNELS defined it gives its loops, compiled for
- * each dtype and SIMD level; without, its declaration: the shape rule and the vjp, which is the
- * backward rule written with operations of the tape, so that it can be differentiated again. */
+ * An operation is one file, compiled in two ways. With TT_KERNELS it gives its loops, for each
+ * dtype and SIMD level. Without, it gives its declaration: the shape rule, and the vjp, which is
+ * the backward rule written with operations of the tape, so that it can be differentiated again. */
 #ifndef TT_OP_H
 #define TT_OP_H
 

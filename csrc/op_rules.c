@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "apply.h"
+#include "attributes.h"
 
 int normal_axis(int64_t axis, int ndim)
 {
@@ -17,10 +18,10 @@ tt_status fail_axis(const char *op, int64_t axis, const tt_tensor *x)
                    (long long)axis, x->ndim);
 }
 
-tt_status check_axis(const tt_call *c, int n_ints)
+tt_status check_axis(const tt_call *c, bool given, int64_t axis)
 {
-    const tt_tensor *x = c->in[0];
-    int64_t axis = c->attrs->n_ints == n_ints ? c->attrs->ints[0] : -1;
+    const tt_tensor *x = c->in[X];
+    if (!given) axis = -1;
     if (axis >= 0 && axis < (x->ndim > 0 ? x->ndim : 1)) return TT_OK;
     return fail_axis(c->op->name, axis, x);
 }
@@ -34,9 +35,9 @@ tt_spec spec_like(const tt_tensor *x)
 
 tt_status infer_same(tt_call *c)
 {
-    const tt_tensor *x = c->in[0];
-    c->spec[0] = spec_like(x);
-    c->spec[0].dtype = c->dtype;
+    const tt_tensor *x = c->in[X];
+    c->spec[Y] = spec_like(x);
+    c->spec[Y].dtype = c->dtype;
     for (int i = 1; i < c->n_in; i++) {
         if (c->in[i] != NULL && !tensor_same_shape(x, c->in[i]))
             return tt_fail(TT_ERR_SHAPE, c->op->name, "shapes %s and %s must be equal",
@@ -48,7 +49,7 @@ tt_status infer_same(tt_call *c)
 tt_status infer_predicate(tt_call *c)
 {
     TT_TRY(infer_same(c));
-    c->spec[0].dtype = TT_BOOL;
+    c->spec[Y].dtype = TT_BOOL;
     return TT_OK;
 }
 
@@ -59,9 +60,8 @@ tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input)
     tt_tensor *t = c->in[input];
     if (t->ndim == ndim && memcmp(t->shape, shape, (size_t)ndim * sizeof shape[0]) == 0)
         return TT_OK;
-    tt_attrs attrs = {.n_ints = ndim};
-    memcpy(attrs.ints, shape, (size_t)ndim * sizeof shape[0]);
-    return apply_op(c->ctx, TT_OP_expand, &c->in[input], 1, &attrs, call_place(c), &c->in[input]);
+    return apply_op(c->ctx, TT_OP_expand, &c->in[input], 1,
+                    ATTRS(expand, .n_sizes = ndim, .sizes = shape), call_place(c), &c->in[input]);
 }
 
 static tt_status fail_broadcast(const tt_call *c)
@@ -87,7 +87,7 @@ tt_status prepare_broadcast(tt_call *c)
     for (int k = 0; k < c->n_in; k++) {
         const tt_tensor *t = c->in[k];
         if (t == NULL) continue;
-        stretch = stretch || !tensor_same_shape(t, c->in[0]);
+        stretch = stretch || !tensor_same_shape(t, c->in[X]);
         for (int i = 0; i < t->ndim; i++) {
             int64_t n = t->shape[t->ndim - 1 - i], *common = &shape[i];
             if (i >= ndim || *common == 1) *common = n;
@@ -104,39 +104,40 @@ tt_status prepare_broadcast(tt_call *c)
     return TT_OK;
 }
 
-tt_span span_of(const tt_tensor *x, const tt_attrs *attrs)
+tt_span span_of_axes(const tt_tensor *x, int64_t first, int64_t count)
 {
     tt_span s = {1, 1, 1};
-    int first = (int)attrs->ints[1], last = first + (int)attrs->ints[2];
     for (int i = 0; i < x->ndim; i++)
-        *(i < first ? &s.outer : i < last ? &s.n : &s.inner) *= x->shape[i];
+        *(i < first ? &s.outer : i < first + count ? &s.n : &s.inner) *= x->shape[i];
     return s;
 }
 
-tt_span span_of_axis(const tt_tensor *x, int64_t axis)
+tt_span span_of_axis(const tt_tensor *x, int64_t axis) { return span_of_axes(x, axis, 1); }
+
+tt_span span_of(const tt_tensor *x, const tt_attrs *attrs)
 {
-    tt_attrs attrs = {.ints = {0, axis, 1}};
-    return span_of(x, &attrs);
+    const span_attrs a = span_read(attrs);
+    return span_of_axes(x, a.first, a.count);
 }
 
 static tt_status infer_span_of(tt_call *c, bool nonempty)
 {
-    const tt_tensor *x = c->in[0];
-    const int64_t *ints = c->attrs->ints;
-    if (c->attrs->n_ints < 3 || ints[1] < 0 || ints[2] < 0 || ints[1] > x->ndim ||
-        ints[2] > x->ndim - ints[1])
+    const tt_tensor *x = c->in[X];
+    const span_attrs a = span_read(c->attrs);
+    if (c->attrs->n_ints < 3 || a.first < 0 || a.count < 0 || a.first > x->ndim ||
+        a.count > x->ndim - a.first)
         return tt_fail(TT_ERR_INDEX, c->op->name,
                        "the %lld axes from %lld do not exist in a tensor of %d dimensions",
-                       (long long)ints[2], (long long)ints[1], x->ndim);
-    tt_spec *spec = &c->spec[0];
+                       (long long)a.count, (long long)a.first, x->ndim);
+    tt_spec *spec = &c->spec[Y];
     *spec = (tt_spec){.dtype = x->dtype};
     for (int i = 0; i < x->ndim; i++) {
-        bool goes = i >= ints[1] && i < ints[1] + ints[2];
+        bool goes = i >= a.first && i < a.first + a.count;
         if (goes && nonempty && x->shape[i] == 0)
             return tt_fail(TT_ERR_INDEX, c->op->name,
                            "nothing to choose from: axis %d of shape %s has size 0", i,
                            SHAPE_TEXT(x));
-        if (!goes || ints[0]) spec->shape[spec->ndim++] = goes ? 1 : x->shape[i];
+        if (!goes || a.keepdim) spec->shape[spec->ndim++] = goes ? 1 : x->shape[i];
     }
     return TT_OK;
 }

@@ -14,21 +14,20 @@ typedef struct {
     double reals[TT_MAX_REALS];
 } tt_attrs;
 
-/* What an output will be, filled in by the shape rule. A view also says where in its input it lies.
- */
+/* What an output will be, filled in by the shape rule; of a view also where it is in its input. */
 typedef struct {
     int dtype, ndim;
     int64_t shape[TT_MAX_DIMS];
     int64_t strides[TT_MAX_DIMS], offset; /* views only, in elements */
 } tt_spec;
 
-/* One run of an operation, forward or backward. */
+/* One call of an operation, forward or backward. */
 typedef struct {
     tt_ctx *ctx;
     const tt_op *op;
     const tt_attrs *attrs;
     int n_in, n_out;
-    int dtype; /* forward: in which the values meet; int64 where there are none */
+    int dtype; /* forward: the common type of the values; int64 if there are none */
     tt_tensor **in, **out;
     tt_spec *spec;             /* forward: of each output */
     tt_place place;            /* forward: where an output goes that is not recorded */

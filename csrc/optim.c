@@ -1,4 +1,5 @@
-/* optim: one pass over all parameters, cut into ranges that threads share. */
+/* optim: the updates of the optimisers: one pass over all parameters, split into ranges that
+ * threads share. */
 #include <float.h>
 #include <math.h>
 
@@ -10,8 +11,8 @@ enum { RANGE = 32768 };
 /* Lists of leaves of one dtype, each role as long as the list of parameters. */
 enum { PARAM, GRAD, FIRST, SECOND, ROLES };
 
-/* An update asks for no memory, so that it is not refused when others of the same step are done:
- * the plan lies on the stack, for so many tensors at a time. */
+/* An update allocates nothing, so it cannot be refused when others of the same step are done: the
+ * plan is on the stack, for so many tensors at a time. */
 enum { AT_ONCE = 128 };
 
 typedef struct {
@@ -193,16 +194,16 @@ tt_status tt_grad_norm(tt_ctx *ctx, int n, const tt_handle *grads, double norm_t
     const size_t size = (size_t)(ranges + 1) * sizeof(double);
     double *partial = ctx_scratch(ctx, "clip_grad_norm_", size);
     if (partial == NULL) return TT_ERR_NOMEM;
-    double total = sum_powers(ctx, n, lists, norm_type, 1, partial), most = 1;
+    double total = sum_powers(ctx, n, lists, norm_type, 1, partial), largest = 1;
     if (!isinf(norm_type) && !(total >= DBL_MIN / DBL_EPSILON && total <= DBL_MAX)) {
         /* Powers that leave the range of a double: they are taken of numbers up to 1. */
-        most = sum_powers(ctx, n, lists, INFINITY, 1, partial);
-        if (most > DBL_MIN && most <= DBL_MAX)
-            total = sum_powers(ctx, n, lists, norm_type, 1 / most, partial);
-        else most = 1;
+        largest = sum_powers(ctx, n, lists, INFINITY, 1, partial);
+        if (largest > DBL_MIN && largest <= DBL_MAX)
+            total = sum_powers(ctx, n, lists, norm_type, 1 / largest, partial);
+        else largest = 1;
     }
     *out = isinf(norm_type) ? total
-                            : most * (norm_type == 2 ? sqrt(total) : pow(total, 1 / norm_type));
+                            : largest * (norm_type == 2 ? sqrt(total) : pow(total, 1 / norm_type));
     arena_reset(&ctx->scratch);
     return TT_OK;
 }

@@ -1,9 +1,9 @@
-/* pass: what lies around the walk of a backward pass. Roots and seeds, pauses in which the
- * outside answers for its hooks and Functions, results, and taking everything back.
+/* pass: one backward pass around the walk over its nodes: roots and their gradients, pauses in
+ * which the caller runs its hooks and Functions, results, and undoing everything after a failure.
  *
- * The core never calls the outside. A pass that meets a hook or a Function returns with TT_PAUSED
- * and waits, with what it needs in the step arena, for an answer: so an error in the outside's code
- * goes its natural way, and the pass can be given up as if it had failed. */
+ * The core never calls its caller. A pass that meets a hook or a Function returns TT_PAUSED and
+ * waits for an answer, with what it needs in the step arena. So an exception in the caller's code
+ * is an ordinary exception there, and the pass can be given up as if it had failed. */
 #include "pass.h"
 
 #include <string.h>
@@ -16,7 +16,7 @@
 #include "tensor/copy.h"
 
 /* Whether the pass can read the given gradient where it lies: nothing else is added to it, and
- * nobody outside sees it or has a say before the pass ends. */
+ * no code of the caller sees or changes it before the pass ends. */
 static bool can_borrow(const tt_pass *p, const tt_tensor *root, const tt_tensor *gradient)
 {
     return gradient != NULL && gradient->contiguous && gradient->numel > 0 && p->n_roots == 1 &&
@@ -53,11 +53,11 @@ static tt_status seed(tt_pass *p, tt_tensor *root, tt_tensor *gradient)
 
 static tt_status check_root(const tt_tensor *root, const tt_tensor *gradient, int i)
 {
-    if (!root->requires_grad && root->cut != NULL)
+    if (!root->requires_grad && root->blocked_by != NULL)
         return tt_fail(TT_ERR_STATE, "backward",
                        "element %d of tensors does not require grad: it was computed through %s, "
                        "which has no gradient",
-                       i, root->cut->name);
+                       i, root->blocked_by->name);
     if (!root->requires_grad)
         return tt_fail(TT_ERR_STATE, "backward",
                        "element %d of tensors does not require grad and does not have a grad_fn",
@@ -79,8 +79,7 @@ static tt_status check_root(const tt_tensor *root, const tt_tensor *gradient, in
     return TT_OK;
 }
 
-/* The gradient of t as the outside gets it: the tensor on the tape that carries a graph, or a copy.
- */
+/* A handle to the gradient of t: to the tensor on the tape that carries a graph, or to a copy. */
 static tt_status gradient_handle(const tt_pass *p, const tt_tensor *t, tt_handle *out)
 {
     *out = 0;
@@ -98,9 +97,9 @@ static tt_status gradient_handle(const tt_pass *p, const tt_tensor *t, tt_handle
     return TT_ERR_NOMEM;
 }
 
-/* The end of a pass into leaves: where a gradient was made it becomes grad, or goes if the pass
- * failed; where one was there before, what the pass found is added to it. */
-static void settle_leaf(const tt_pass *p, tt_tensor *t, bool failed)
+/* The end of a pass into leaves. A gradient that the pass made becomes grad, or is dropped if the
+ * pass failed; where the leaf had a grad, the result is added to it. */
+static void finish_leaf(const tt_pass *p, tt_tensor *t, bool failed)
 {
     if (t == NULL || t->node != NULL || !pass_has_cot(p, t) || t->cot == NULL) return;
     if (t->fresh != NULL) {
@@ -111,17 +110,17 @@ static void settle_leaf(const tt_pass *p, tt_tensor *t, bool failed)
         kernel_set_for(t->dtype)->accumulate(t->grad->data, t->cot, t->numel);
         t->grad->block->version += 1;
     }
-    t->cot = NULL; /* done, however often the leaf was used */
+    t->cot = NULL; /* once, however often the leaf was used */
 }
 
-static void settle_leaves(const tt_pass *p, bool failed)
+static void finish_leaves(const tt_pass *p, bool failed)
 {
     ctx_lock_values(p->ctx);
-    for (int i = 0; i < p->n_roots; i++) settle_leaf(p, p->roots[i], failed);
+    for (int i = 0; i < p->n_roots; i++) finish_leaf(p, p->roots[i], failed);
     const tt_node *behind = p->oldest != NULL ? p->oldest->prev : p->ctx->tape.newest;
     for (tt_node *node = p->ctx->tape.newest; node != behind; node = node->prev) {
         if (node->visited != p->epoch) continue;
-        for (int i = 0; i < node->n_in; i++) settle_leaf(p, node->in[i], failed);
+        for (int i = 0; i < node->n_in; i++) finish_leaf(p, node->in[i], failed);
     }
     ctx_unlock_values(p->ctx);
 }
@@ -150,7 +149,7 @@ static tt_status start(tt_pass *p, tt_tensor **gradients)
     return TT_OK;
 }
 
-static void let_go(tt_pass *p)
+static void drop_references(const tt_pass *p)
 {
     for (int i = 0; i < p->n_roots && p->interrupted; i++) tensor_unref(p->ctx, p->roots[i]);
     for (int i = 0; i < p->n_inputs && p->interrupted; i++) tensor_unref(p->ctx, p->inputs[i]);
@@ -169,24 +168,27 @@ static tt_status finish(tt_pass *p, tt_status status, tt_handle *results)
         if (results[i] != 0) handle_release(ctx, results[i]);
         results[i] = 0;
     }
-    if (p->into_leaves) settle_leaves(p, failed);
+    if (p->into_leaves) finish_leaves(p, failed);
     if (failed && p->release) release_cancel(ctx, p->oldest, p->epoch);
-    let_go(p);
+    drop_references(p);
     ctx->tape.pass = NULL;
-    /* Cotangents end with the pass, the tape stays. What the outside recorded in a pause and still
-     * holds stays too, and keeps all of it until it goes. */
+    /* Cotangents end with the pass, the tape stays. If the caller recorded something in a pause and
+     * still has handles to it, it stays too, with all that the pass recorded. */
     const bool held = rewind && interrupted && tape_held_since(ctx, mark);
-    ctx->tape.untidy = ctx->tape.untidy || held;
+    ctx->tape.sweep_wanted = ctx->tape.sweep_wanted || held;
     if (rewind && !held) tape_rewind(ctx, mark);
     if (release) release_planned(ctx);
     else if (interrupted) release_if_unheld(ctx);
     return status;
 }
 
-/* The vjps of a pass with a graph are recorded whatever the outside has set. */
-static void begin_walking(const tt_pass *p) { p->ctx->grad_enabled = p->grad_enabled || p->graph; }
+/* The vjps of a pass with a graph are recorded whatever the caller has set. */
+static void enable_recording(const tt_pass *p)
+{
+    p->ctx->grad_enabled = p->grad_enabled || p->graph;
+}
 
-/* From where the pass is to its next pause or its end. */
+/* Goes on to the next pause or to the end. */
 static tt_status advance(tt_pass *p, tt_status status, tt_handle *results)
 {
     tt_ctx *ctx = p->ctx;
@@ -200,15 +202,15 @@ static tt_status advance(tt_pass *p, tt_status status, tt_handle *results)
 }
 
 /* Lists come from Python; with this bound their sizes cannot overflow. */
-enum { MOST_ROOTS = 4096 };
+enum { MAX_ROOTS = 4096 };
 
 static tt_status check_call(const tt_ctx *ctx, int n_roots, int n_inputs, int create_graph)
 {
     if (ctx->tape.pass != NULL)
         return tt_fail(TT_ERR_STATE, "backward",
                        "a backward pass is under way: a hook or Function cannot start another");
-    if (n_roots < 1 || n_inputs < 0 || n_roots > MOST_ROOTS)
-        return tt_fail(TT_ERR_ARG, "backward", "expected 1 to %d outputs, got %d", MOST_ROOTS,
+    if (n_roots < 1 || n_inputs < 0 || n_roots > MAX_ROOTS)
+        return tt_fail(TT_ERR_ARG, "backward", "expected 1 to %d outputs, got %d", MAX_ROOTS,
                        n_roots);
     if (create_graph && n_inputs == 0)
         return tt_fail(TT_ERR_ARG, "backward",
@@ -273,7 +275,7 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
     p->epoch = ++ctx->tape.epoch;
     ctx->tape.pass = p;
     p->grad_enabled = ctx->grad_enabled;
-    begin_walking(p);
+    enable_recording(p);
     return advance(p, start(p, seeds), results);
 }
 
@@ -357,8 +359,9 @@ tt_status tt_paused_tensor(tt_ctx *ctx, int i, tt_handle *out)
     return handle_hold(ctx, i >= 0 ? node->in[i] : node->out[~i], out);
 }
 
-/* Without a graph the values are copied; with one the tensor itself goes on. */
-static tt_status take(tt_pass *p, tt_tensor *g)
+/* A gradient with a graph is used itself, so it must stay alive; without a graph its values are
+ * copied. */
+static tt_status hold_gradient(tt_pass *p, tt_tensor *g)
 {
     if (!p->graph || g->place != PLACE_POOL) return TT_OK;
     kept_tensor *kept = arena_alloc(&p->ctx->step, sizeof *kept);
@@ -387,7 +390,7 @@ static tt_status answer_hook(tt_pass *p, const char *name, tt_tensor *g)
     tt_tensor *t = p->waiting;
     if (g == NULL) return TT_OK;
     TT_TRY(check_answer(p, name, "the gradient of tensor", 0, t, g));
-    TT_TRY(take(p, g));
+    TT_TRY(hold_gradient(p, g));
     if (p->graph) t->cot_var = g;
     else copy_gather(t->cot, g);
     return TT_OK;
@@ -395,7 +398,7 @@ static tt_status answer_hook(tt_pass *p, const char *name, tt_tensor *g)
 
 static tt_status add_gradient(tt_pass *p, const char *name, tt_tensor *t, tt_tensor *g)
 {
-    TT_TRY(take(p, g));
+    TT_TRY(hold_gradient(p, g));
     if (p->graph) return walk_add(p, t, g, name);
     void *dx = NULL;
     bool acc = false;
@@ -430,9 +433,9 @@ static tt_status answer_function(tt_pass *p, const char *name, int n, tt_tensor 
 
 static tt_status answer(tt_pass *p, const char *name, int n, const tt_handle *handles)
 {
-    enum { MOST = 64 };
-    tt_tensor *gradients[MOST] = {NULL};
-    if (n < 1 || n > MOST) return tt_fail(TT_ERR_ARG, name, "got %d gradients", n);
+    enum { MAX_GRADIENTS = 64 };
+    tt_tensor *gradients[MAX_GRADIENTS] = {NULL};
+    if (n < 1 || n > MAX_GRADIENTS) return tt_fail(TT_ERR_ARG, name, "got %d gradients", n);
     for (int i = 0; i < n; i++) {
         if (handles[i] == 0) continue;
         gradients[i] = handle_tensor(p->ctx, handles[i], name);
@@ -451,7 +454,7 @@ tt_status tt_backward_resume(tt_ctx *ctx, const char *name, int n, const tt_hand
     TT_NEED("backward", name);
     TT_NEED_LIST(name, n, gradients);
     TT_NEED_LIST(name, p->n_inputs, results);
-    begin_walking(p);
+    enable_recording(p);
     return advance(p, answer(p, name, n, gradients), results);
 }
 

@@ -1,39 +1,39 @@
-/* pass: one backward pass, from its call to its end: roots and seeds, pauses, results, and taking
- * everything back. walk.c goes over the nodes. */
+/* pass: one backward pass, from its call to its end: roots and their gradients, pauses, results,
+ * and undoing everything after a failure. walk.c goes over the nodes. */
 #ifndef TT_PASS_H
 #define TT_PASS_H
 
 #include "tape.h"
 #include "tensor/hooks.h"
 
-/* A cotangent is dead once its node was visited. Its memory, still in the cache, serves the next of
- * the same size. */
+/* The memory of a cotangent that is no longer needed, still in the cache: the next cotangent of its
+ * size takes it. */
 enum { SPARE_BUFFERS = 32 };
 typedef struct {
     void *data;
     size_t size;
 } spare_buffer;
 
-/* A pool tensor that the outside gave and may have dropped since. */
+/* A pool tensor that the caller gave and may have released since. */
 typedef struct kept_tensor {
     struct kept_tensor *next;
     tt_tensor *tensor;
 } kept_tensor;
 
 /* It lies in the step arena, before everything that it makes: a pause may last as long as the
- * outside likes. */
+ * caller likes. */
 typedef struct tt_pass {
     tt_ctx *ctx;
     uint64_t epoch;
     bool into_leaves;   /* gradients go to the leaves' grad; otherwise to the captured tensors */
     bool graph;         /* create_graph */
-    bool release;       /* the graph ends with the pass */
-    bool grad_enabled;  /* whether operations were recorded before the pass, and are after it */
-    bool watched;       /* there are hooks or Functions on the way */
-    bool interrupted;   /* it has paused: the outside may have changed what was recorded */
-    int order;          /* the highest of the nodes on the way: 0 where none came from a vjp */
+    bool release;       /* the graph is released at the end of the pass */
+    bool grad_enabled;  /* the grad mode before the pass, which is put back after it */
+    bool watched;       /* the pass meets hooks or Functions */
+    bool interrupted;   /* it has paused: the caller may have changed what was recorded */
+    int order;          /* the highest order of the nodes that it goes through */
     bool delivered;     /* `at` has given its inputs their gradients */
-    int64_t pending;    /* nodes that the survey has reached and not come to yet */
+    int64_t pending;    /* nodes that the survey has reached and not yet visited */
     tt_node *at;        /* where the walk is; NULL: at its end */
     tt_node *oldest;    /* the last node that the pass goes through; NULL: it goes through none */
     tt_tensor *waiting; /* paused for a hook of this; NULL: for the Function `at` */

@@ -1,4 +1,4 @@
-/* Philox4x32-10 and the two distributions that are made from it. */
+/* random: Philox4x32-10 and the two distributions that are made from it. */
 #include "random.h"
 
 #include <math.h>
@@ -29,8 +29,8 @@ static inline normal_pair box_muller(double u, double v)
 }
 
 /* Walks the elements offset .. offset + n - 1 batch by batch; a block holds PER_BLOCK elements, and
- * STORE makes y[0 .. PER_BLOCK - 1] of block j of `words`. A batch that is not wanted whole goes
- * through memory of its own. */
+ * STORE makes y[0 .. PER_BLOCK - 1] of block j of `words`. An incomplete batch goes through
+ * separate memory. */
 #define DEFINE_FILL(NAME, T, PER_BLOCK, STORE)                                              \
     void NAME(uint64_t seed, uint64_t stream, uint64_t offset, int64_t n, T *out)           \
     {                                                                                       \

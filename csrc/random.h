@@ -1,8 +1,8 @@
-/* Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random
+/* random: counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random
  * numbers: as easy as 1, 2, 3", SC 2011). key = seed, counter = (stream : 64, block : 64).
  *
  * There is no state: element i of a fill depends only on (seed, stream, offset + i), so a fill may
- * be cut anywhere, and resuming needs three integers. */
+ * be split anywhere, and resuming needs three integers. */
 #ifndef TT_RANDOM_H
 #define TT_RANDOM_H
 

@@ -1,13 +1,12 @@
-/* release: how what was recorded is let go: taken back by a failed call, given up by a pass, swept
- * when nothing can reach it. */
+/* release: releasing what was recorded: at the end of a pass, or when nothing can reach it. */
 #include "release.h"
 
 #include "keep.h"
 #include "tensor/copy.h"
 
-enum { SWEEP_LEAST = 8 << 20, TIDY_LEAST = 1 << 20 };
+enum { MIN_SWEEP = 8 << 20, MIN_COMPACT = 1 << 20 };
 
-/* As much as a step takes may stay for the next time. */
+/* The arena of kept graphs keeps at most as much memory as a step takes. */
 static void clear_kept(tt_ctx *ctx)
 {
     if (ctx->kept.capacity <= ctx->step.high_water) {
@@ -16,19 +15,19 @@ static void clear_kept(tt_ctx *ctx)
         arena_free(&ctx->kept);
         ctx->kept.high_water = 0;
     }
-    ctx->tape.tidied_used = 0;
-    ctx->tape.tidied_count = 0;
+    ctx->tape.compacted_used = 0;
+    ctx->tape.compacted_count = 0;
 }
 
 void release_all(tt_ctx *ctx)
 {
     tt_tape *tape = &ctx->tape;
     for (tt_node *node = tape->newest; node != NULL; node = node->prev) tape_end_node(ctx, node);
-    tape->oldest = tape->newest = tape->settled = NULL;
+    tape->oldest = tape->newest = tape->newest_kept = NULL;
     tape->nodes = 0;
     arena_reset(&ctx->step);
     clear_kept(ctx);
-    tape->sweep_above = ctx->step.high_water > SWEEP_LEAST ? ctx->step.high_water : SWEEP_LEAST;
+    tape->sweep_above = ctx->step.high_water > MIN_SWEEP ? ctx->step.high_water : MIN_SWEEP;
 }
 
 void release_if_unheld(tt_ctx *ctx)
@@ -38,8 +37,8 @@ void release_if_unheld(tt_ctx *ctx)
         release_all(ctx);
 }
 
-/* What the outside holds keeps its value in storage of its own, and has no way back any more. */
-static tt_status prepare_outside(tt_ctx *ctx, tt_tensor *t)
+/* A tensor with handles keeps its value in storage of its own, without a graph behind it. */
+static tt_status make_successor(tt_ctx *ctx, tt_tensor *t)
 {
     tt_tensor *to = NULL;
     if (t->block != NULL) {
@@ -51,12 +50,12 @@ static tt_status prepare_outside(tt_ctx *ctx, tt_tensor *t)
     if (to == NULL) return (tt_status)tt_error_code();
     to->requires_grad = t->requires_grad;
     to->graph_freed = true;
-    t->outside = to;
+    t->successor = to;
     return TT_OK;
 }
 
-/* Something held may have been computed from what is given up, now or earlier: no pass can go
- * through it either. */
+/* A tensor with handles may have been computed from a node that was released, now or earlier: no
+ * pass can go through its node either. */
 static void spread_release(tt_node *from, uint64_t epoch)
 {
     for (tt_node *node = from; node != NULL; node = node->next) {
@@ -69,34 +68,34 @@ static void spread_release(tt_node *from, uint64_t epoch)
     }
 }
 
-static tt_status plan_outside(tt_ctx *ctx, const tt_held *list)
+static tt_status make_successors(tt_ctx *ctx, const tt_held *list)
 {
     for (tt_tensor *t = list->first; t != NULL; t = t->held_next) {
-        if (t->node->released != 0) TT_TRY(prepare_outside(ctx, t));
+        if (t->node->released != 0) TT_TRY(make_successor(ctx, t));
     }
     return TT_OK;
 }
 
-static void cancel_outside(tt_ctx *ctx, const tt_held *list)
+static void drop_successors(tt_ctx *ctx, const tt_held *list)
 {
     for (tt_tensor *t = list->first; t != NULL; t = t->held_next) {
-        tensor_unref(ctx, t->outside);
-        t->outside = NULL;
+        tensor_unref(ctx, t->successor);
+        t->successor = NULL;
     }
 }
 
-static void move_outside(tt_ctx *ctx, const tt_held *list)
+static void move_to_successors(tt_ctx *ctx, const tt_held *list)
 {
     for (tt_tensor *t = list->first, *next = NULL; t != NULL; t = next) {
         next = t->held_next;
-        if (t->outside != NULL) handle_move(ctx, t, t->outside);
+        if (t->successor != NULL) handle_move(ctx, t, t->successor);
     }
 }
 
-/* Whether node is among those that outlived their step, all of which are older than the others. */
-static bool is_settled(const tt_ctx *ctx, const tt_node *node)
+/* Whether a node outlived its step: these are older than all others. */
+static bool is_kept(const tt_ctx *ctx, const tt_node *node)
 {
-    return ctx->tape.settled != NULL && node->sequence <= ctx->tape.settled->sequence;
+    return ctx->tape.newest_kept != NULL && node->sequence <= ctx->tape.newest_kept->sequence;
 }
 
 tt_status release_plan(tt_ctx *ctx, tt_node *oldest, uint64_t epoch)
@@ -104,32 +103,32 @@ tt_status release_plan(tt_ctx *ctx, tt_node *oldest, uint64_t epoch)
     for (tt_node *node = oldest; node != NULL; node = node->next) {
         if (node->visited == epoch) node->released = epoch;
     }
-    ctx->tape.kept_planned = oldest != NULL && is_settled(ctx, oldest);
-    tt_node *first = ctx->tape.settled != NULL ? ctx->tape.settled->next : ctx->tape.oldest;
+    ctx->tape.kept_planned = oldest != NULL && is_kept(ctx, oldest);
+    tt_node *first = ctx->tape.newest_kept != NULL ? ctx->tape.newest_kept->next : ctx->tape.oldest;
     spread_release(ctx->tape.kept_planned ? oldest : first, epoch);
-    TT_TRY(plan_outside(ctx, &ctx->tape.held));
-    return ctx->tape.kept_planned ? plan_outside(ctx, &ctx->tape.kept) : TT_OK;
+    TT_TRY(make_successors(ctx, &ctx->tape.held));
+    return ctx->tape.kept_planned ? make_successors(ctx, &ctx->tape.kept) : TT_OK;
 }
 
 void release_cancel(tt_ctx *ctx, tt_node *oldest, uint64_t epoch)
 {
-    tt_node *first = ctx->tape.settled != NULL ? ctx->tape.settled->next : ctx->tape.oldest;
+    tt_node *first = ctx->tape.newest_kept != NULL ? ctx->tape.newest_kept->next : ctx->tape.oldest;
     for (tt_node *node = ctx->tape.kept_planned ? oldest : first; node != NULL; node = node->next) {
         if (node->released == epoch) node->released = 0;
     }
-    cancel_outside(ctx, &ctx->tape.held);
-    if (ctx->tape.kept_planned) cancel_outside(ctx, &ctx->tape.kept);
+    drop_successors(ctx, &ctx->tape.held);
+    if (ctx->tape.kept_planned) drop_successors(ctx, &ctx->tape.kept);
 }
 
 void release_planned(tt_ctx *ctx)
 {
-    move_outside(ctx, &ctx->tape.held);
-    if (ctx->tape.kept_planned) move_outside(ctx, &ctx->tape.kept);
+    move_to_successors(ctx, &ctx->tape.held);
+    if (ctx->tape.kept_planned) move_to_successors(ctx, &ctx->tape.kept);
     release_if_unheld(ctx);
-    if (ctx->tape.newest != NULL) release_sweep(ctx); /* another graph is held: it, and no more */
+    if (ctx->tape.newest != NULL) release_sweep(ctx); /* another graph has handles: free the rest */
 }
 
-/* What a tensor brought into the arena: itself, and its data unless it shows another's. */
+/* The bytes that a tensor takes in an arena: its struct, and its data unless it is a view. */
 static size_t arena_bytes(const tt_tensor *t)
 {
     bool view =
@@ -137,12 +136,13 @@ static size_t arena_bytes(const tt_tensor *t)
     return sizeof *t + (view ? 0 : tensor_bytes(t));
 }
 
-static void keep_tensor(tt_ctx *ctx, tt_tensor *t, uint64_t settled, size_t *live)
+static void keep_tensor(tt_ctx *ctx, tt_tensor *t, uint64_t last_kept, size_t *live)
 {
     if (t == NULL || t->place == PLACE_POOL || t->marked) return;
-    if (t->node != NULL && t->node->sequence <= settled) return; /* lives, and nobody looks there */
+    if (t->node != NULL && t->node->sequence <= last_kept)
+        return; /* in the kept arena, which is not swept here */
     *live += arena_bytes(t);
-    t->marked = t->node != NULL; /* which takes the mark back; a copy of an input has none */
+    t->marked = t->node != NULL; /* its node takes the mark back; a copy of an input has no node */
     arena_keep(&ctx->step, t);
     arena_keep(&ctx->step, t->data);
 }
@@ -155,17 +155,17 @@ static void unlink_node(tt_ctx *ctx, tt_node *node)
     else tape->oldest = node->next;
     if (node->next != NULL) node->next->prev = node->prev;
     else tape->newest = node->prev;
-    if (tape->settled == node) tape->settled = node->prev;
+    if (tape->newest_kept == node) tape->newest_kept = node->prev;
     tape->nodes -= 1;
 }
 
-/* Takes out the nodes after `stop` that nothing held can reach; returns about how many bytes the
- * others take, and marks the chunks of the step arena in which something of theirs lies. */
+/* Unlinks the nodes after `stop` that no handle leads to. Returns about how many bytes the others
+ * take, and marks the chunks of the step arena that they use. */
 static size_t find_live(tt_ctx *ctx, const tt_node *stop)
 {
     arena_sweep_begin(&ctx->step);
     size_t live_bytes = 0;
-    const uint64_t settled = stop != NULL ? stop->sequence : 0;
+    const uint64_t last_kept = stop != NULL ? stop->sequence : 0;
     /* Consumers are newer than what they consume: one walk from new to old sees every use before
      * its maker. */
     for (tt_node *node = ctx->tape.newest, *older = NULL; node != stop; node = older) {
@@ -181,37 +181,38 @@ static size_t find_live(tt_ctx *ctx, const tt_node *stop)
         arena_keep(&ctx->step, node);
         arena_keep(&ctx->step, node->in);
         for (int k = 0; k < node->n_out; k++) {
-            keep_tensor(ctx, node->out[k], settled, &live_bytes);
+            keep_tensor(ctx, node->out[k], last_kept, &live_bytes);
             node->out[k]->marked = false;
         }
-        for (int i = 0; i < node->n_in; i++) keep_tensor(ctx, node->in[i], settled, &live_bytes);
+        for (int i = 0; i < node->n_in; i++) keep_tensor(ctx, node->in[i], last_kept, &live_bytes);
         for (int k = 0; k < TT_MAX_SAVED; k++) arena_keep(&ctx->step, node->saved[k]);
     }
     return live_bytes;
 }
 
-/* Where little of what lies in the step arena lives, that moves to where it pins nothing, and the
- * arena starts again. Where much does, it stays: the rest costs no more than twice as much. */
+/* If little of the step arena is still used, that moves to the kept arena, and the step arena
+ * starts again. If much is used, it stays: the unused rest is less than twice as much. */
 static bool leave_step(tt_ctx *ctx, size_t live_bytes)
 {
-    const size_t most = ctx->step.used / 8 * 3;
-    if (live_bytes > most || !keep_move(ctx, &ctx->step, &ctx->kept, ctx->tape.settled, most))
+    const size_t max_bytes = ctx->step.used / 8 * 3;
+    if (live_bytes > max_bytes ||
+        !keep_move(ctx, &ctx->step, &ctx->kept, ctx->tape.newest_kept, max_bytes))
         return false;
-    ctx->tape.settled = ctx->tape.newest;
+    ctx->tape.newest_kept = ctx->tape.newest;
     arena_reset(&ctx->step);
     return true;
 }
 
-/* What moved there has been let go of since, or some of it: when there is twice as much as there
- * was, or half as much of it is held, what lives moves together. */
-static void tidy_kept(tt_ctx *ctx)
+/* Graphs in the kept arena may have been released since they moved there. When it has doubled, or
+ * half of its tensors with handles are gone, what is left moves to a new arena. */
+static void compact_kept(tt_ctx *ctx)
 {
     tt_tape *tape = &ctx->tape;
-    const bool grown = ctx->kept.used > 2 * tape->tidied_used + TIDY_LEAST;
-    if (!grown && 2 * tape->kept.count >= tape->tidied_count) return;
+    const bool grown = ctx->kept.used > 2 * tape->compacted_used + MIN_COMPACT;
+    if (!grown && 2 * tape->kept.count >= tape->compacted_count) return;
     find_live(ctx, NULL);
     arena to;
-    arena_init(&to, ctx->kept.least_chunk);
+    arena_init(&to, ctx->kept.min_chunk);
     to.spare = ctx->kept.spare;
     if (keep_move(ctx, &ctx->kept, &to, NULL, ctx->kept.used / 2)) {
         arena_free(&ctx->kept);
@@ -219,19 +220,19 @@ static void tidy_kept(tt_ctx *ctx)
     } else {
         arena_free(&to);
     }
-    tape->tidied_used = ctx->kept.used;
-    tape->tidied_count = tape->kept.count;
+    tape->compacted_used = ctx->kept.used;
+    tape->compacted_count = tape->kept.count;
 }
 
 void release_sweep(tt_ctx *ctx)
 {
-    const size_t live_bytes = find_live(ctx, ctx->tape.settled);
+    const size_t live_bytes = find_live(ctx, ctx->tape.newest_kept);
     if (!leave_step(ctx, live_bytes)) arena_sweep(&ctx->step);
-    tidy_kept(ctx);
-    /* The next sweep comes when as much as twice what lives was added, nodes and all, so that
-     * sweeping costs no more than recording did, however small the tensors are. */
-    size_t room = 2 * live_bytes > SWEEP_LEAST ? 2 * live_bytes : SWEEP_LEAST;
+    compact_kept(ctx);
+    /* The next sweep comes when twice as many bytes as are now used have been added, nodes
+     * included: so sweeping costs no more than recording, however small the tensors are. */
+    size_t room = 2 * live_bytes > MIN_SWEEP ? 2 * live_bytes : MIN_SWEEP;
     if (ctx->step.used == 0 && room < ctx->step.high_water) room = ctx->step.high_water;
     ctx->tape.sweep_above = ctx->step.used + room;
-    ctx->tape.untidy = false;
+    ctx->tape.sweep_wanted = false;
 }

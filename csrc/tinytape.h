@@ -1,7 +1,7 @@
 /* tinytape: the one public header of the C core.
  *
  * The text between the two marker comments is also the cffi declaration of the Python binding, so
- * the two cannot drift; it keeps to what cffi parses (no preprocessor lines, no attributes). Every
+ * the two cannot differ. It has only what cffi parses (no preprocessor lines, no attributes). Every
  * function that can fail returns a tt_status; the message is in the calling thread's last-error
  * record. No function prints, aborts or exits. */
 #ifndef TINYTAPE_H
@@ -20,7 +20,7 @@ extern "C" {
  * it. */
 typedef struct tt_ctx tt_ctx;
 
-/* A tensor as the outside sees it: a slot number and the generation of its use. A handle whose
+/* A tensor as the caller sees it: a slot number and the generation of its use. A handle whose
  * tensor is gone is refused (TT_ERR_STALE), never followed. 0 is no handle. */
 typedef int64_t tt_handle;
 
@@ -86,8 +86,7 @@ int tt_error_origin(void); /* of the operation that failed, -1: unknown, 0: not 
 /* Contexts. */
 tt_ctx *tt_ctx_new(void);
 void tt_ctx_free(tt_ctx *ctx); /* with every tensor in it; handles must not be used any more */
-/* Frees it now, or with the release of its last handle; from any thread, when nobody else uses
- * it. */
+/* Frees it now, or with the release of its last handle; from any thread, if no other uses it. */
 void tt_ctx_close(tt_ctx *ctx);
 tt_status tt_memory_stats(tt_ctx *ctx, tt_memory *out);
 tt_status tt_empty_cache(tt_ctx *ctx);
@@ -99,8 +98,7 @@ int64_t tt_fail_allocation(int64_t k, int how);
 tt_status tt_new(tt_ctx *ctx, int pool, int dtype, int ndim, const int64_t *shape, const void *data,
                  tt_handle *out);
 /* A value without dimensions (NULL: zero) that stands for a plain number: beside tensors only its
- * kind counts (bool, integer, float), as in torch.result_type, and an integer keeps all its
- * bits. */
+ * kind counts (bool, integer, float), as in torch.result_type; an integer keeps all its bits. */
 tt_status tt_number(tt_ctx *ctx, int dtype, const void *value, tt_handle *out);
 tt_status tt_release(tt_ctx *ctx, tt_handle h);
 /* These two may be called from any thread, as long as nobody lets go of the handle meanwhile: for
@@ -111,7 +109,7 @@ tt_status tt_info(tt_ctx *ctx, tt_handle h, int64_t *out);
 tt_status tt_read(tt_ctx *ctx, tt_handle h, void *dst, int64_t nbytes);
 tt_status tt_write(tt_ctx *ctx, tt_handle h, const void *src,
                    int64_t nbytes); /* in place; leaves and their views */
-/* In-place writing for an operation of the outside, whose name errors bear: is it allowed here; of
+/* In-place writing for an operation of the caller, whose name errors bear: is it allowed here; of
  * src, broadcast and converted, where a mask of bool is true (0: everywhere); of src at a vector of
  * places, int64, in `count` axes from `axis` on, which they stand for. */
 tt_status tt_check_in_place(tt_ctx *ctx, tt_handle h, const char *name);
@@ -156,8 +154,8 @@ tt_status tt_backward(tt_ctx *ctx, int n_roots, const tt_handle *roots, const tt
  * which it does not look. */
 int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *known);
 
-/* Hooks and Functions belong to the outside, which knows them by numbers of its own (> 0). A
- * backward pass that meets one stops with TT_PAUSED; the outside looks at what the pass waits for,
+/* Hooks and Functions belong to the caller, which knows them by numbers of its own (> 0). A
+ * backward pass that meets one stops with TT_PAUSED; the caller looks at what the pass waits for,
  * and answers or gives up. In between it may do anything but start another pass; operations are
  * recorded under create_graph only. However the pass ends, they are recorded afterwards as they
  * were before it. */
@@ -173,8 +171,7 @@ uint64_t tt_paused_needs(tt_ctx *ctx); /* bit i: a gradient for input i is of us
 tt_status tt_paused_gradient(tt_ctx *ctx, int k, tt_handle *out); /* of output k; 0: none came */
 tt_status tt_paused_tensor(tt_ctx *ctx, int i,
                            tt_handle *out); /* what a node keeps; ~k: output k */
-/* gradients: of a Function's inputs, 0 for none; or what takes the place of a hook's, 0:
- * nothing. */
+/* gradients: of a Function's inputs, 0 for none; or what replaces a hook's, 0: nothing does. */
 tt_status tt_backward_resume(tt_ctx *ctx, const char *name, int n, const tt_handle *gradients,
                              tt_handle *results);
 tt_status tt_backward_abort(tt_ctx *ctx);

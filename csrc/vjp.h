@@ -1,6 +1,6 @@
-/* vjp: the words in which backward rules are written as operations of the tape.
+/* vjp: the functions with which backward rules are written as operations of the tape.
  *
- * A NULL goes in and a NULL comes out, so that a formula needs one check at its end. Unrecorded
+ * A NULL among the arguments gives NULL, so that a formula needs one check at its end. Unrecorded
  * results live in the step arena. */
 #ifndef TT_VJP_H
 #define TT_VJP_H

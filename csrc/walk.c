@@ -1,9 +1,9 @@
 /* walk: the loop over the nodes in a backward pass.
  *
- * A pass walks the tape from the root to its beginning. Without a graph it calls the backward
- * kernels, which write cotangents as plain memory; with one (create_graph) it calls the vjps, which
- * record ordinary operations, so that what they return can be differentiated again. There is no
- * recursion: a chain of any length is walked in a loop. */
+ * The walk goes over the tape from the root to its beginning. Without a graph it calls the backward
+ * kernels, which write cotangents as plain memory. With a graph (create_graph) it calls the vjps,
+ * which record ordinary operations, so that their results can be differentiated again. There is no
+ * recursion: a loop walks a chain of any length. */
 #include "walk.h"
 
 #include <string.h>
@@ -42,8 +42,8 @@ static tt_status fail_freed(const char *op)
                    "by an earlier backward(); pass retain_graph=True there if you need it again");
 }
 
-/* A tensor that outlived its tape has no way back, unless its own gradient is all that was asked
- * for. */
+/* The graph behind a tensor whose tape was released cannot be walked; a pass may still ask for the
+ * gradient of the tensor itself. */
 tt_status walk_refuse_freed(const tt_tensor *t, const char *op)
 {
     return t->graph_freed && !t->captured ? fail_freed(op) : TT_OK;
@@ -62,7 +62,7 @@ tt_status walk_receive(tt_pass *p, tt_tensor *t, const char *op, void **dx, bool
         if (t->fresh == NULL) return (tt_status)tt_error_code();
         t->cot = t->fresh->data;
     } else {
-        /* Also where a leaf has a gradient: it is added when nothing can fail any more. */
+        /* Also for a leaf with a grad: the result is added to it at the end of the pass. */
         t->cot = cot_new(p, t, op);
         if (t->cot == NULL) return TT_ERR_NOMEM;
     }
@@ -138,7 +138,7 @@ static tt_status backward_node(tt_pass *p, tt_node *node)
         if (pass_has_cot(p, node->out[k])) c.dy[k] = node->out[k]->cot;
     }
     memcpy(c.saved, node->saved, sizeof c.saved);
-    /* The same tensor twice: the kernel must not see one buffer under two names. */
+    /* If a tensor is two inputs, the kernel must not get one buffer under two names. */
     bool repeated[TT_MAX_IN] = {false};
     bool kernel = false;
     for (int i = 0; i < node->n_in; i++) {
@@ -210,7 +210,7 @@ void walk_reach(tt_pass *p, const tt_tensor *t)
     p->pending += 1;
 }
 
-/* The oldest node behind the roots: what is older does not matter, however much there is of it. */
+/* The oldest node that the roots depend on: older nodes do not matter, however many there are. */
 static tt_node *oldest_behind(const tt_pass *p)
 {
     tt_pass look = {.epoch = ++p->ctx->tape.epoch};
@@ -227,8 +227,8 @@ static tt_node *oldest_behind(const tt_pass *p)
     return oldest;
 }
 
-/* Only what leads from the captured tensors is visited. What lies behind a tensor that outlived its
- * tape nobody knows: it counts as leading there, and is then refused. */
+/* Only nodes that depend on the captured tensors are visited. What a tensor whose tape was released
+ * depends on is not known: it counts as depending on them, and is then refused. */
 void walk_mark_needed(const tt_pass *p)
 {
     for (tt_node *node = oldest_behind(p); node != NULL; node = node->next) {
@@ -251,8 +251,8 @@ static tt_status fail_retired(const tt_node *node, const tt_tensor *t)
                    dtype_text(t->dtype), SHAPE_TEXT(t));
 }
 
-/* Which nodes the pass goes through: those between the roots and what is wanted. Whatever forbids
- * it is found here, before a gradient is touched. */
+/* Finds the nodes that the pass goes through: those between the roots and what is wanted. Every
+ * reason to refuse the pass is found here, before a gradient is touched. */
 tt_status walk_survey(tt_pass *p)
 {
     for (tt_node *node = p->at; p->pending > 0; node = node->prev) {
@@ -292,7 +292,7 @@ static bool hook_due(const tt_pass *p, const tt_tensor *t)
 /* Stops for a hook of `hooked`; NULL: for the Function that the walk has come to. */
 static tt_status pause_for(tt_pass *p, tt_tensor *hooked)
 {
-    if (!p->interrupted) { /* the outside may drop what it asked about */
+    if (!p->interrupted) { /* the caller may release what it asked about */
         for (int i = 0; i < p->n_roots; i++) tensor_ref(p->roots[i]);
         for (int i = 0; i < p->n_inputs; i++) tensor_ref(p->inputs[i]);
     }
@@ -302,9 +302,8 @@ static tt_status pause_for(tt_pass *p, tt_tensor *hooked)
     return TT_PAUSED;
 }
 
-/* Hooks see a gradient when nothing more is added to it: that of a recorded tensor before its node
- * uses it, that of a tensor behind which the pass does not go after the last node that adds to it.
- */
+/* Hooks are called when a gradient is complete. If the pass goes through the node of a tensor, that
+ * is before this node; otherwise it is after the last node that adds to the gradient. */
 static tt_status pause_before(tt_pass *p, tt_node *node)
 {
     for (int k = 0; k < node->n_out; k++) {
@@ -343,7 +342,7 @@ static tt_status run_node(tt_pass *p, tt_node *node)
     return TT_OK;
 }
 
-/* One node of a pass in which the outside has a say. */
+/* One node of a pass that has hooks or Functions. */
 static tt_status walk_watched(tt_pass *p, tt_node *node)
 {
     if (!p->delivered) {

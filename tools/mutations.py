@@ -28,11 +28,11 @@ def vjp(row: str, file: str, right: str, wrong: str) -> Mutation:
 
 MUTATIONS = (
     kernel("exp", "ops/exp.c", "d *b", "d *a"),
-    vjp("exp", "ops/exp.c", "v_mul(ctx, dy[0], node->out[0])", "v_mul(ctx, dy[0], node->in[0])"),
+    vjp("exp", "ops/exp.c", "v_mul(ctx, dy[Y], node->out[Y])", "v_mul(ctx, dy[Y], node->in[X])"),
     kernel("mul", "ops/mul.c", "d *a", "d *b"),
-    vjp("mul", "ops/mul.c", "v_mul(ctx, dy[0], node->in[1])", "dy[0]"),
+    vjp("mul", "ops/mul.c", "v_mul(ctx, dy[Y], node->in[B])", "dy[Y]"),
     kernel("div", "ops/div.c", "-((SUM)d / (SUM)b)", "((SUM)d / (SUM)b)"),
-    vjp("div", "ops/div.c", "v_mul(ctx, da, node->out[0])", "da"),
+    vjp("div", "ops/div.c", "v_mul(ctx, da, node->out[Y])", "da"),
     kernel("tanh", "ops/tanh.c", "1 - b * b", "1 - a * b"),
     kernel(
         "softmax",
@@ -40,7 +40,7 @@ MUTATIONS = (
         "y[i * stride] * (dy[i * stride] - s)",
         "y[i * stride] * dy[i * stride]",
     ),
-    vjp("softmax", "ops/softmax.c", "v_mul(ctx, y, v_sub(ctx, dy[0], total))", "weighted"),
+    vjp("softmax", "ops/softmax.c", "v_mul(ctx, y, v_sub(ctx, dy[Y], total))", "weighted"),
     kernel(
         "log_softmax",
         "ops/softmax.c",
@@ -60,28 +60,32 @@ MUTATIONS = (
         "(x[r * p->n + i] - mean[r]) * rstd[r]",
         "(x[r * p->n + i] - mean[r])",
     ),
-    vjp("layer_norm", "fused/layer_norm.c", "v_mul(ctx, dy[0], full)", "full"),
+    vjp("layer_norm", "fused/layer_norm.c", "v_mul(ctx, dy[Y], full)", "full"),
     vjp(
         "layer_norm",
         "fused/layer_norm.c",
-        "norm_sum(ctx, dy[0], &r)",
-        "v_scale(ctx, norm_sum(ctx, dy[0], &r), 1.001)",
+        "norm_sum(ctx, dy[Y], &r)",
+        "v_scale(ctx, norm_sum(ctx, dy[Y], &r), 1.001)",
     ),
     vjp(
         "rms_norm",
         "fused/layer_norm.c",
-        "v_call(ctx, TT_OP_rms_norm, in, 2, &attrs)",
-        "v_call(ctx, TT_OP_layer_norm, in, 3, &attrs)",
+        "v_call(ctx, TT_OP_rms_norm, INPUTS(rows, NULL), attrs)",
+        "v_call(ctx, TT_OP_layer_norm, INPUTS(rows, NULL, NULL), attrs)",
     ),
-    kernel("layer_norm_backward", "fused/layer_norm.c", "of_dh * dx + bend * h", "of_dh * dx"),
-    kernel("layer_norm_backward", "fused/layer_norm.c", "d[i] - of_d - h * of_dh", "d[i] - of_d"),
+    kernel(
+        "layer_norm_backward", "fused/layer_norm.c", "mean_dh * dx + h_factor * h", "mean_dh * dx"
+    ),
+    kernel(
+        "layer_norm_backward", "fused/layer_norm.c", "d[i] - mean_d - h * mean_dh", "d[i] - mean_d"
+    ),
     vjp(
         "layer_norm_backward",
         "fused/layer_norm.c",
-        "v_mul(ctx, h, v_mul(ctx, bend, rstd))",
-        "v_mul(ctx, h, bend)",
+        "v_mul(ctx, h, v_mul(ctx, h_factor, rstd))",
+        "v_mul(ctx, h, h_factor)",
     ),
-    vjp("layer_norm_backward", "fused/layer_norm.c", "v_mul(ctx, dg, node->in[2])", "dg"),
+    vjp("layer_norm_backward", "fused/layer_norm.c", "v_mul(ctx, dg, norm_dy)", "dg"),
     kernel(
         "gelu",
         "loops/activations.h",
@@ -94,17 +98,22 @@ MUTATIONS = (
         "3 * (T)GELU_TANH_CUBIC * x * x",
         "2 * (T)GELU_TANH_CUBIC * x * x",
     ),
-    vjp("gelu", "ops/gelu.c", "times_slope(ctx, node, dy[0], node->in[0])", "dy[0]"),
+    vjp("gelu", "ops/gelu.c", "times_slope(ctx, node, dy[Y], node->in[X])", "dy[Y]"),
     kernel("gelu_backward", "loops/activations.h", "2 - x2", "1 - x2"),
     kernel("gelu_backward", "loops/activations.h", "1 - 2 * s", "1 - s"),
-    vjp("gelu_backward", "ops/gelu.c", "v_mul(ctx, node->in[0], dy[0])", "dy[0]"),
-    vjp("gelu_backward", "ops/gelu.c", "v_mul(ctx, steep, odd)", "steep"),
-    kernel("matmul", "ops/matmul.c", "c->acc[0]", "false"),
+    vjp(
+        "gelu_backward",
+        "ops/gelu.c",
+        "v_mul(ctx, node->in[GELU_BACKWARD_DY], dy[Y])",
+        "dy[Y]",
+    ),
+    vjp("gelu_backward", "ops/gelu.c", "v_mul(ctx, ds_du2, odd)", "ds_du2"),
+    kernel("matmul", "ops/matmul.c", "c->acc[A]", "false"),
     vjp(
         "matmul",
         "ops/matmul.c",
-        "v_matmul(ctx, v_transpose(ctx, a), dy[0])",
-        "v_neg(ctx, v_matmul(ctx, v_transpose(ctx, a), dy[0]))",
+        "v_matmul(ctx, v_transpose(ctx, a), dy[Y])",
+        "v_neg(ctx, v_matmul(ctx, v_transpose(ctx, a), dy[Y]))",
     ),
     kernel(
         "linear",
@@ -115,8 +124,8 @@ MUTATIONS = (
     kernel(
         "linear",
         "fused/linear.c",
-        "column_sums(dz, rows, out, c->dx[2], c->acc[2]);",
-        "column_sums(dz, rows, out, c->dx[2], true);",
+        "column_sums(dz, rows, out, db, c->acc[LINEAR_BIAS]);",
+        "column_sums(dz, rows, out, db, true);",
     ),
     kernel("linear_activation", "loops/activations.h", "s * (1 + x * (1 - s))", "s * (1 + x * s)"),
     kernel("linear_activation", "loops/activations.h", "y[i] <= 0 ? 0 : dy[i]", "dy[i]"),
@@ -130,14 +139,14 @@ MUTATIONS = (
     kernel(
         "expand",
         "ops/expand.c",
-        "reduce_sum(&dy, reduced, c->dx[0], x->numel, total, c->acc[0]);",
-        "reduce_sum(&dy, reduced, c->dx[0], x->numel, total, false);",
+        "reduce_sum(&dy, reduced, c->dx[X], x->numel, total, c->acc[X]);",
+        "reduce_sum(&dy, reduced, c->dx[X], x->numel, total, false);",
     ),
     vjp(
         "expand",
         "ops/expand.c",
-        "v_sum(ctx, dy[0], n, dims, true)",
-        "v_scale(ctx, v_sum(ctx, dy[0], n, dims, true), 0.5)",
+        "v_sum(ctx, dy[Y], n, dims, true)",
+        "v_scale(ctx, v_sum(ctx, dy[Y], n, dims, true), 0.5)",
     ),
     kernel(
         "slice",
@@ -151,13 +160,20 @@ MUTATIONS = (
         "dst[j] += src[i * p->run + j];",
         "dst[j] = src[i * p->run + j];",
     ),
-    vjp("slice", "ops/slice.c", "attrs.n_ints = 5;", "attrs.n_ints = 5, attrs.ints[1] = 0;"),
+    vjp(
+        "slice",
+        "ops/slice.c",
+        "ATTRS(slice_backward, .axis = a.axis, .start = a.start, .step = a.step,\n"
+        "                         .length = a.length, .size = size)",
+        "ATTRS(slice_backward, .axis = a.axis, .start = 0, .step = a.step, .length = a.length, "
+        ".size = size)",
+    ),
     kernel("embedding", "ops/embedding.c", "dst[i] += src[i];", "dst[i] = src[i];"),
     vjp(
         "embedding",
         "ops/embedding.c",
-        "v_call(ctx, TT_OP_embedding_backward, in, 2, &attrs)",
-        "v_scale(ctx, v_call(ctx, TT_OP_embedding_backward, in, 2, &attrs), -1.0)",
+        "v_call(ctx, TT_OP_embedding_backward, INPUTS(dy[Y], index), attrs)",
+        "v_scale(ctx, v_call(ctx, TT_OP_embedding_backward, INPUTS(dy[Y], index), attrs), -1.0)",
     ),
     kernel(
         "scaled_dot_product_attention",
@@ -210,7 +226,7 @@ MUTATIONS = (
     kernel(
         "scaled_dot_product_attention_qkvpacked",
         "fused/scaled_dot_product_attention_qkvpacked.c",
-        "p.dy.data = as_writable(c->dy[0]);",
+        "p.dy.data = as_writable(c->dy[Y]);",
         ";",
     ),
     vjp(
@@ -229,14 +245,14 @@ MUTATIONS = (
     kernel(
         "cross_entropy",
         "fused/cross_entropy.c",
-        "share * p->w_sum * g",
-        "share * (SUM)p->n * g",
+        "smoothing_each * p->w_sum * g",
+        "smoothing_each * (SUM)p->n * g",
     ),
     vjp(
         "cross_entropy",
         "fused/cross_entropy.c",
-        "v_sub(ctx, v_mul(ctx, share, v_softmax(ctx, x, 1)), certain)",
-        "v_mul(ctx, share, v_softmax(ctx, x, 1))",
+        "v_sub(ctx, v_mul(ctx, row_weight, v_softmax(ctx, x, 1)), soft_target)",
+        "v_mul(ctx, row_weight, v_softmax(ctx, x, 1))",
     ),
     kernel(
         "nll_loss",
@@ -244,13 +260,13 @@ MUTATIONS = (
         "weight_of_row(p, r) * row_gradient(p, r)",
         "row_gradient(p, r)",
     ),
-    vjp("nll_loss", "fused/cross_entropy.c", "v_neg(ctx, certain)", "certain"),
+    vjp("nll_loss", "fused/cross_entropy.c", "v_neg(ctx, soft_target)", "soft_target"),
     kernel("gather", "ops/gather.c", "*at += part[i];", "*at = part[0];"),
     vjp(
         "scatter_add",
         "ops/gather.c",
-        "v_call(ctx, TT_OP_gather, in, 2, &node->attrs)",
-        "v_scale(ctx, v_call(ctx, TT_OP_gather, in, 2, &node->attrs), 2.0)",
+        "v_call(ctx, TT_OP_gather, INPUTS(dy[Y], index), &node->attrs)",
+        "v_scale(ctx, v_call(ctx, TT_OP_gather, INPUTS(dy[Y], index), &node->attrs), 2.0)",
     ),
     kernel(
         "causal_conv1d",

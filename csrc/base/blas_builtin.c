@@ -11,7 +11,7 @@
 
 enum { MR = 4, MC = 64, KC = 128, NC = 64 }; /* at most 132 KB of stack */
 
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 #define T float
 #define NR 8
@@ -64,23 +64,23 @@ void NAME(builtin_gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alp
     int64_t b_row = tb ? 1 : ldb, b_col = tb ? ldb : 1;
     T packed_a[MC * KC], packed_b[KC * NC];
     for (int64_t l = 0; l < k; l += KC) {
-        int64_t depth = least(KC, k - l);
+        int64_t depth = smaller(KC, k - l);
         T scale = l == 0 ? beta : 1;
         for (int64_t j = 0; j < n; j += NC) {
-            int64_t width = least(NC, n - j);
+            int64_t width = smaller(NC, n - j);
             for (int64_t jj = 0; jj < width; jj += NR)
-                NAME(pack)(b + l * b_row + (j + jj) * b_col, b_col, b_row, least(NR, width - jj),
+                NAME(pack)(b + l * b_row + (j + jj) * b_col, b_col, b_row, smaller(NR, width - jj),
                            depth, NR, packed_b + jj * depth);
             for (int64_t i = 0; i < m; i += MC) {
-                int64_t height = least(MC, m - i);
+                int64_t height = smaller(MC, m - i);
                 for (int64_t ii = 0; ii < height; ii += MR)
                     NAME(pack)(a + (i + ii) * a_row + l * a_col, a_row, a_col,
-                               least(MR, height - ii), depth, MR, packed_a + ii * depth);
+                               smaller(MR, height - ii), depth, MR, packed_a + ii * depth);
                 for (int64_t jj = 0; jj < width; jj += NR)
                     for (int64_t ii = 0; ii < height; ii += MR)
                         NAME(block)(depth, alpha, packed_a + ii * depth, packed_b + jj * depth,
-                                    scale, c + (i + ii) * ldc + j + jj, ldc, least(MR, height - ii),
-                                    least(NR, width - jj));
+                                    scale, c + (i + ii) * ldc + j + jj, ldc,
+                                    smaller(MR, height - ii), smaller(NR, width - jj));
             }
         }
     }

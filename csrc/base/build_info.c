@@ -1,4 +1,4 @@
-/* What this library was built from and with. The build defines TT_VERSION. */
+/* build_info: the version and the tools of this build. The build defines TT_VERSION. */
 #include <string.h>
 
 #include "blas_ops.h"

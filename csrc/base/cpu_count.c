@@ -49,19 +49,19 @@ static double quota_of(const char *dir, int v2)
     return numbers[0] > 0 && numbers[1] > 0 ? numbers[0] / numbers[1] : INFINITY;
 }
 
-/* The least quota from the group `path` up to the root. A container may see its own group as the
+/* The lowest quota from the group `path` up to the root. A container may see its own group as the
  * root while `path` is still the host's; the walk then reads only the directories that exist. */
 static double quota_up(const char *mount, const char *path, int v2)
 {
     char dir[768];
     int length = snprintf(dir, sizeof dir, "%s%s", mount, path);
     if (length < 0 || (size_t)length >= sizeof dir) return INFINITY;
-    double least = INFINITY;
+    double lowest = INFINITY;
     size_t root = strlen(mount);
     for (;;) {
-        least = fmin(least, quota_of(dir, v2));
+        lowest = fmin(lowest, quota_of(dir, v2));
         char *slash = strrchr(dir + root, '/');
-        if (!slash) return least;
+        if (!slash) return lowest;
         *slash = '\0';
     }
 }
@@ -71,7 +71,7 @@ static double cgroup_quota(void)
 {
     FILE *file = fopen("/proc/self/cgroup", "r");
     if (!file) return INFINITY;
-    double least = INFINITY;
+    double lowest = INFINITY;
     char line[512];
     while (fgets(line, sizeof line, file)) {
         line[strcspn(line, "\n")] = '\0';
@@ -81,17 +81,17 @@ static double cgroup_quota(void)
         *controllers++ = '\0';
         *path++ = '\0';
         if (*controllers == '\0') {
-            least = fmin(least, quota_up("/sys/fs/cgroup", path, 1));
+            lowest = fmin(lowest, quota_up("/sys/fs/cgroup", path, 1));
         } else {
             for (char *save, *name = strtok_r(controllers, ",", &save); name;
                  name = strtok_r(NULL, ",", &save)) {
                 if (strcmp(name, "cpu") == 0)
-                    least = fmin(least, quota_up("/sys/fs/cgroup/cpu", path, 0));
+                    lowest = fmin(lowest, quota_up("/sys/fs/cgroup/cpu", path, 0));
             }
         }
     }
     fclose(file);
-    return least;
+    return lowest;
 }
 #else
 static double cgroup_quota(void) { return INFINITY; }

@@ -1,5 +1,4 @@
-/* memory: the one seam to the system allocator, and reference-counted blocks with free lists above
- * it. */
+/* memory: the only calls of the system allocator, and reference-counted blocks with free lists. */
 #include "memory.h"
 
 #include <stdatomic.h>
@@ -8,7 +7,7 @@
 
 /* Large blocks come from the kernel and go straight back to it: the allocator of libc would keep
  * what it can, and a merged arena would then be resident twice. */
-enum { MAP_LEAST = 1 << 20 };
+enum { MIN_MAP = 1 << 20 };
 
 /* Each system block begins with its own size, so that accounting is exact on free. */
 typedef struct {
@@ -21,14 +20,14 @@ static atomic_int fail_how;
 static void *system_alloc(size_t n)
 {
     void *p = NULL;
-    if (n < MAP_LEAST) return posix_memalign(&p, TT_ALIGN, n) == 0 ? p : NULL;
+    if (n < MIN_MAP) return posix_memalign(&p, TT_ALIGN, n) == 0 ? p : NULL;
     p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p != MAP_FAILED ? p : NULL;
 }
 
 static void system_free(void *p, size_t n)
 {
-    if (n < MAP_LEAST) free(p);
+    if (n < MIN_MAP) free(p);
     else munmap(p, n);
 }
 
@@ -105,8 +104,7 @@ int64_t tt_fail_allocation(int64_t k, int how)
     return atomic_exchange(&mem_fail_countdown, k > 0 ? k : 0);
 }
 
-/* Class c of doubling d holds 64 * 2^d * (4 + c) / 4 bytes: at most a quarter of a block is
- * unused. */
+/* Class c of doubling d has 64 * 2^d * (4 + c) / 4 bytes; at most a quarter of them are unused. */
 static int class_of(size_t n, size_t *rounded)
 {
     size_t base = TT_ALIGN;

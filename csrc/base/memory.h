@@ -1,5 +1,4 @@
-/* memory: the one seam to the system allocator, and reference-counted blocks with free lists above
- * it. */
+/* memory: the only calls of the system allocator, and reference-counted blocks with free lists. */
 #ifndef TT_MEMORY_H
 #define TT_MEMORY_H
 
@@ -31,8 +30,7 @@ void mem_stats(tt_memory *out);
 /* The error of a refused allocation, with the pool, the bytes asked and what is in use. */
 tt_status mem_exhausted(const char *op, const char *pool, size_t asked);
 
-/* Whether the test seam (tt_fail_allocation) refuses what arenas and free lists give from their
- * own. */
+/* Whether the test seam (tt_fail_allocation) refuses what arenas and free lists give. */
 extern atomic_int_least64_t mem_fail_countdown; /* 0: off */
 bool mem_fails_inside(void);
 static inline bool mem_refused_inside(void)

@@ -16,8 +16,7 @@ typedef void (*parallel_fn)(void *arg, int64_t shard);
 void parallel_for(int64_t n_shards, parallel_fn fn, void *arg);
 
 /* The same on at most n_threads threads, so that parallel_worker() stays below n_threads: for
- * shards that each need scratch memory of their thread, whatever another thread does to the
- * knob. */
+ * shards that each need scratch memory of their thread, whatever other threads do to the knob. */
 void parallel_for_on(int n_threads, int64_t n_shards, parallel_fn fn, void *arg);
 
 /* Runs fn(arg, step, part) for each of n_parts parts of each of n_steps steps, all parts of a step

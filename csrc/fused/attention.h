@@ -1,36 +1,43 @@
-/* attention: the loops that scaled_dot_product_attention and its packed form share.
+/* attention: the loops of scaled_dot_product_attention, of its packed form and of decoding.
  *
- * A tile is the scores of QUERY_TILE queries against KEY_TILE keys: what is computed of the L x S
- * matrix at a time, so that it stays in the cache. Forward goes along the keys with the largest
- * score so far and the sum of e^(score - largest), and scales what it has when a larger one comes
- * (online softmax; Milakov and Gimelshein, 2018; Dao et al., 2022). Both are saved for backward,
- * which computes the weights again. What a causal mask hides is left out, but for the corner of the
- * last tile of each query.
+ * The L x S matrix of scores is computed in tiles of QUERY_TILE queries and KEY_TILE keys, which
+ * stay in the cache. Forward goes along the keys and keeps the running maximum of each query's
+ * scores and the sum of e^(score - maximum); when the maximum grows, it scales the sum and the
+ * output so far (online softmax; Milakov and Gimelshein, 2018; Dao et al., 2022). The maximum and
+ * 1 / sum are saved: backward computes the weights again from them. Tiles that a causal mask hides
+ * are not computed; only the last tile of a query is computed in part.
  *
- * A tile lies transposed, a key to a row: the largest score and the sum of each query are then
- * those of a lane, and a product packs few queries and not many keys. A few queries alone would
- * leave most lanes empty, so theirs lie the other way. */
+ * A tile is stored transposed, one row for each key. The maximum and the sum of a query then belong
+ * to one lane of a vector, and a product packs the few queries and not the many keys. With few
+ * queries most lanes would be empty: then a tile has one row for each query. */
 #ifndef TT_ATTENTION_H
 #define TT_ATTENTION_H
 
+/* The inputs of scaled_dot_product_attention. */
+enum { ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_MASK, ATTENTION_INPUTS };
+
 #ifdef TT_KERNELS
+
+enum { ATTENTION_SAVED_MAX, ATTENTION_SAVED_INVERSE_SUM };
 
 enum {
     QUERY_TILE = 32,
     KEY_TILE = 128,
     FEW_QUERIES = 8,
-    ATTENTION_LANES = 16,      /* rows of a tile are this many elements, or a multiple */
-    ATTENTION_SHARD = 1 << 20, /* multiplications worth waking a thread for */
-    ATTENTION_EXP = 16,        /* as many multiplications as e^x costs */
-    ATTENTION_HEADS = 16,      /* fewer than these, and long: threads share the keys of a head */
-    ATTENTION_SPAN = 256       /* the fewest keys then of a thread */
+    ATTENTION_LANES = 16, /* the length of a tile's row is a multiple of this */
+    ATTENTION_SHARD = 1
+        << 20,            /* the least multiplications of a shard: fewer are not worth a thread */
+    ATTENTION_EXP = 16,   /* e^x costs as much as so many multiplications */
+    ATTENTION_HEADS = 16, /* of fewer heads, each is split by its keys if these are many */
+    ATTENTION_SPAN = 256  /* the least keys of a split */
 };
 
-/* Rows of every head in one tensor: row i of head h of text b is at b batch + h head + i row. */
+/* The rows of all heads in one tensor: row i of head h of batch element b is at
+ * data + b batch + h head + i row. */
 typedef struct {
-    T *data; /* NULL: not wanted */
+    T *data; /* NULL: a gradient that is not wanted */
     int64_t batch, head, row;
-    bool acc; /* a gradient: added to what is there */
+    bool acc; /* the gradient is added to what is there */
 } attention_rows;
 
 typedef struct {
@@ -39,31 +46,28 @@ typedef struct {
     T *dmask;              /* contiguous, or NULL */
     int64_t pairs, heads;  /* B H, H */
     int64_t queries, keys, dim, out_dim;
-    int64_t sees; /* causal: how many keys the first query sees, and each one more; else 0 */
+    int64_t first_sees; /* causal: the first query sees so many keys, each next one more; else 0 */
     T scale;
     bool acc_mask, drops;
     uint64_t seed, stream, offset;
-    T p, kept;       /* dropout makes 0 of a one with probability p, else this */
-    T *most, *share; /* (B, H, L): the largest score, and 1 / sum e^(score - largest) */
-    T *scratch;      /* for each thread the tiles that it needs */
+    T p, kept;            /* dropout multiplies a weight by 0 with probability p, else by `kept` */
+    T *max, *inverse_sum; /* (B, H, L): of the scores, and 1 / sum e^(score - max) */
+    T *scratch;           /* the tiles of each thread */
     int64_t scratch_each;
     int threads;
     int64_t each;  /* tiles of queries, or spans of keys, in a shard */
-    int64_t spans; /* backward: of a head's keys */
+    int64_t spans; /* backward: into so many the keys of a head are split */
     T *partial;    /* dq of each span (B H, spans, L, D), where there are several */
 } attention_plan;
 
-/* What the attributes say: `ints` are nothing, or seed, stream and offset of a dropout. */
-static inline void attention_drops(attention_plan *p, const tt_attrs *attrs, int ints)
+static inline void attention_set_dropout(attention_plan *p, attention_attrs attrs)
 {
-    p->scale = (T)attrs->reals[0];
-    p->drops = attrs->n_ints > ints;
-    if (!p->drops) return;
-    p->seed = (uint64_t)attrs->ints[ints];
-    p->stream = (uint64_t)attrs->ints[ints + 1];
-    p->offset = (uint64_t)attrs->ints[ints + 2];
-    p->p = (T)attrs->reals[1];
-    p->kept = (T)(attrs->reals[1] < 1 ? 1 / (1 - attrs->reals[1]) : 0);
+    p->drops = attrs.dropout_p > 0;
+    p->seed = (uint64_t)attrs.seed;
+    p->stream = (uint64_t)attrs.stream;
+    p->offset = (uint64_t)attrs.offset;
+    p->p = (T)attrs.dropout_p;
+    p->kept = (T)(attrs.dropout_p < 1 ? 1 / (1 - attrs.dropout_p) : 0);
 }
 
 static T *attention_at(const attention_plan *p, const attention_rows *of, int64_t pair, int64_t row)
@@ -73,15 +77,15 @@ static T *attention_at(const attention_plan *p, const attention_rows *of, int64_
 
 static int64_t keys_seen(const attention_plan *p, int64_t query)
 {
-    return p->sees > 0 ? at_most(query + p->sees, p->keys) : p->keys;
+    return p->first_sees > 0 ? at_most(query + p->first_sees, p->keys) : p->keys;
 }
 
 static int64_t in_lanes(int64_t n) { return (n + ATTENTION_LANES - 1) & -(int64_t)ATTENTION_LANES; }
 
-/* One tile: the queries first..first+n against the keys key..key+keys of a head. */
+/* One tile: the queries first..first+n and the keys key..key+keys of a head. */
 typedef struct {
     int64_t pair, first, n, key, keys;
-    bool by_query; /* a query to a row; else a key */
+    bool by_query; /* one row for each query; else one for each key */
     int64_t width; /* of a row */
 } attention_tile;
 
@@ -91,7 +95,7 @@ static attention_tile tile_of(int64_t pair, int64_t first, int64_t n, int64_t ke
     return (attention_tile){pair, first, n, key, keys, by_query, in_lanes(by_query ? keys : n)};
 }
 
-/* How many keys of the tile query i of it sees. */
+/* How many keys of the tile its query i sees. */
 static int64_t tile_seen(const attention_plan *p, const attention_tile *t, int64_t i)
 {
     int64_t seen = keys_seen(p, t->first + i) - t->key;
@@ -132,7 +136,7 @@ static void tile_mask(const attention_plan *p, const attention_tile *t, T *s)
             s[i * down + j * along] = mask[i * strides[2] + j * strides[3]];
 }
 
-/* s = alpha a b^T + beta s, for rows a of the queries of the tile and b of its keys. */
+/* s = alpha a b^T + beta s, where a are rows of the tile's queries and b of its keys. */
 static void tile_product(const attention_plan *p, const attention_tile *t, int64_t dim, T alpha,
                          const attention_rows *of_queries, const attention_rows *of_keys, T beta,
                          T *s)
@@ -152,8 +156,9 @@ static void tile_scores(const attention_plan *p, const attention_tile *t, T *s)
     tile_product(p, t, p->dim, p->scale, &p->q, &p->k, p->mask != NULL, s);
 }
 
-/* By what dropout multiplies the weights; returns the row stride. A draw works in batches: where
- * keys are few the rows are drawn together, also what no query sees. */
+/* The factors by which dropout multiplies the weights, one row for each query; returns the stride
+ * of the rows. The generator works in batches: with few keys all rows are drawn at once, hidden
+ * weights included. */
 static int64_t tile_keep(const attention_plan *p, const attention_tile *t, T *keep)
 {
     bool together = p->keys <= KEY_TILE;
@@ -167,7 +172,7 @@ static int64_t tile_keep(const attention_plan *p, const attention_tile *t, T *ke
     return stride;
 }
 
-/* The tile s times what dropout keeps. */
+/* Multiplies the tile s by the factors of dropout. */
 static void tile_drop(const attention_tile *t, T *restrict s, const T *restrict keep,
                       int64_t stride)
 {
@@ -182,41 +187,43 @@ static void attention_scale(T *x, T factor, int64_t n)
     for (int64_t i = 0; i < n; i++) x[i] *= factor;
 }
 
-static void hide(T *row, int64_t from, int64_t to, T value)
+/* row[from..to] = value */
+static void fill_row(T *row, int64_t from, int64_t to, T value)
 {
     for (int64_t j = from; j < to; j++) row[j] = value;
 }
 
-/* e^-inf - -inf is to be 0 where all is masked, not NaN. */
-static T finite_most(T most) { return most == -INFINITY ? 0 : most; }
+/* Where all scores of a query are masked, e^(-inf - max) has to be 0 and not NaN. */
+static T finite_max(T max) { return max == -INFINITY ? 0 : max; }
 
-/* Scores of one query become e^(score - *most) and are added to *sum, which is scaled to the same.
- * Returns by what. What is hidden at the end of a row is -inf up to whole lanes. */
-static T row_softmax(T *x, int64_t n, T *most, T *sum)
+/* The next n scores x of one query become e^(x - *max), with *max the running maximum, and are
+ * added to *sum. Returns the factor that takes *sum, and the output so far, to the new maximum.
+ * Hidden scores at the end of the row are -inf up to whole lanes. */
+static T row_softmax(T *x, int64_t n, T *max, T *sum)
 {
-    T m = line_max(x, n, 1), before = *most, here;
-    *most = m > before ? m : before;
-    m = finite_most(*most);
+    T m = line_max(x, n, 1), before = *max, here;
+    *max = m > before ? m : before;
+    m = finite_max(*max);
     T factor = tt_exp_negative(before - m);
     TT_LANES_SUM(here, n, x[i] = tt_exp_negative(x[i] - m));
     *sum = *sum * factor + here;
     return factor;
 }
 
-/* The same for the queries of ATTENTION_LANES columns and n keys. */
-static void lanes_softmax(T *x, int64_t width, int64_t n, T *most, T *sum, T *factor)
+/* The same for ATTENTION_LANES queries, a column each, and n keys. */
+static void lanes_softmax(T *x, int64_t width, int64_t n, T *max, T *sum, T *factor)
 {
     T m[ATTENTION_LANES], total[ATTENTION_LANES];
-    for (int k = 0; k < ATTENTION_LANES; k++) m[k] = most[k];
+    for (int k = 0; k < ATTENTION_LANES; k++) m[k] = max[k];
     for (int64_t j = 0; j < n; j++) {
         const T *row = x + j * width;
 #pragma omp simd
         for (int k = 0; k < ATTENTION_LANES; k++) m[k] = row[k] > m[k] ? row[k] : m[k];
     }
     for (int k = 0; k < ATTENTION_LANES; k++) {
-        T before = most[k];
-        most[k] = m[k];
-        m[k] = finite_most(m[k]);
+        T before = max[k];
+        max[k] = m[k];
+        m[k] = finite_max(m[k]);
         factor[k] = tt_exp_negative(before - m[k]);
         total[k] = sum[k] * factor[k];
     }
@@ -232,26 +239,26 @@ static void lanes_softmax(T *x, int64_t width, int64_t n, T *most, T *sum, T *fa
     for (int k = 0; k < ATTENTION_LANES; k++) sum[k] = total[k];
 }
 
-/* Of a tile with a key to a row: what queries do not see becomes `value`, and columns without a
- * query 0. */
+/* In a tile with one row for each key, what a query does not see becomes `value`; columns without a
+ * query become 0. */
 static void tile_hide(const attention_plan *p, const attention_tile *t, T *s, T value)
 {
-    int64_t all = tile_seen(p, t, 0); /* the keys that all queries see */
+    int64_t all = tile_seen(p, t, 0); /* so many keys every query sees */
     for (int64_t j = all; j < t->keys; j++)
-        hide(s + j * t->width, 0, at_most(j + 1 - all, t->n), value);
+        fill_row(s + j * t->width, 0, at_most(j + 1 - all, t->n), value);
     if (t->n < t->width)
-        for (int64_t j = 0; j < t->keys; j++) hide(s + j * t->width, t->n, t->width, 0);
+        for (int64_t j = 0; j < t->keys; j++) fill_row(s + j * t->width, t->n, t->width, 0);
 }
 
-/* How many keys of the tile any query of the lanes from i on sees. */
+/* How many keys of the tile the queries of the lanes from i on see, at most. */
 static int64_t lanes_seen(const attention_plan *p, const attention_tile *t, int64_t i)
 {
     return tile_seen(p, t, at_most(i + ATTENTION_LANES, t->n) - 1);
 }
 
-/* Scores become e^(score - most), and what y has of the keys before is scaled to the same
- * `most`. */
-static void tile_softmax(const attention_plan *p, const attention_tile *t, T *s, T *most, T *sum,
+/* The scores s become e^(s - max) with the running maximum of each query; the sums and the output y
+ * of the keys before are scaled to it. */
+static void tile_softmax(const attention_plan *p, const attention_tile *t, T *s, T *max, T *sum,
                          T *y)
 {
     T factor[QUERY_TILE];
@@ -259,17 +266,17 @@ static void tile_softmax(const attention_plan *p, const attention_tile *t, T *s,
         for (int64_t i = 0; i < t->n; i++) {
             T *row = s + i * t->width;
             int64_t seen = tile_seen(p, t, i), lanes = in_lanes(seen);
-            hide(row, seen, lanes, -INFINITY);
-            hide(row, lanes, t->keys, 0);
-            factor[i] = seen > 0 ? row_softmax(row, lanes, most + i, sum + i) : 1;
+            fill_row(row, seen, lanes, -INFINITY);
+            fill_row(row, lanes, t->keys, 0);
+            factor[i] = seen > 0 ? row_softmax(row, lanes, max + i, sum + i) : 1;
         }
     } else {
         tile_hide(p, t, s, -INFINITY);
         for (int64_t i = 0; i < t->n; i += ATTENTION_LANES) {
             int64_t seen = lanes_seen(p, t, i);
-            lanes_softmax(s + i, t->width, seen, most + i, sum + i, factor + i);
+            lanes_softmax(s + i, t->width, seen, max + i, sum + i, factor + i);
             for (int64_t j = seen; j < t->keys; j++)
-                hide(s + j * t->width + i, 0, ATTENTION_LANES, 0);
+                fill_row(s + j * t->width + i, 0, ATTENTION_LANES, 0);
         }
     }
     for (int64_t i = 0; t->key > 0 && i < t->n; i++)
@@ -278,25 +285,25 @@ static void tile_softmax(const attention_plan *p, const attention_tile *t, T *s,
 
 static void attention_queries(const attention_plan *p, int64_t pair, int64_t first, T *s)
 {
-    T most[QUERY_TILE], sum[QUERY_TILE], *keep = p->drops ? s + QUERY_TILE * KEY_TILE : NULL;
+    T max[QUERY_TILE], sum[QUERY_TILE], *keep = p->drops ? s + QUERY_TILE * KEY_TILE : NULL;
     T *y = attention_at(p, &p->y, pair, first);
     int64_t n = at_most(QUERY_TILE, p->queries - first), last = keys_seen(p, first + n - 1);
-    hide(most, 0, QUERY_TILE, -INFINITY);
-    hide(sum, 0, QUERY_TILE, 0);
+    fill_row(max, 0, QUERY_TILE, -INFINITY);
+    fill_row(sum, 0, QUERY_TILE, 0);
     for (int64_t key = 0; key < last; key += KEY_TILE) {
         int64_t keys = at_most(KEY_TILE, last - key);
         attention_tile t = tile_of(pair, first, n, key, keys);
         tile_scores(p, &t, s);
-        tile_softmax(p, &t, s, most, sum, y);
+        tile_softmax(p, &t, s, max, sum, y);
         if (keep != NULL) tile_drop(&t, s, keep, tile_keep(p, &t, keep));
         gemm(!t.by_query, false, n, p->out_dim, keys, 1, s, t.width,
              attention_at(p, &p->v, pair, key), p->v.row, key > 0, y, p->y.row);
     }
     for (int64_t i = 0; i < n; i++) {
         int64_t query = pair * p->queries + first + i;
-        p->most[query] = finite_most(most[i]);
-        p->share[query] = sum[i] == 0 ? 0 : 1 / sum[i];
-        attention_scale(y + i * p->y.row, p->share[query], p->out_dim);
+        p->max[query] = finite_max(max[i]);
+        p->inverse_sum[query] = sum[i] == 0 ? 0 : 1 / sum[i];
+        attention_scale(y + i * p->y.row, p->inverse_sum[query], p->out_dim);
     }
 }
 
@@ -310,7 +317,7 @@ static void attention_forward_shard(void *arg, int64_t shard)
         attention_queries(p, tile / of_pair, tile % of_pair * QUERY_TILE, scratch);
 }
 
-/* Memory for `tiles` tiles, and one more with dropout, of each thread. */
+/* Memory for `tiles` tiles of each thread, and for one more with dropout. */
 static tt_status attention_take_scratch(tt_call *c, attention_plan *p, int tiles)
 {
     p->scratch_each = (int64_t)QUERY_TILE * KEY_TILE * (tiles + p->drops);
@@ -319,10 +326,10 @@ static tt_status attention_take_scratch(tt_call *c, attention_plan *p, int tiles
     return p->scratch != NULL ? TT_OK : TT_ERR_NOMEM;
 }
 
-/* The multiplications of the queries of one head, `products` of a tile of either width. */
+/* How many multiplications the queries of one head cost, with `products` products of a tile. */
 static double attention_work(const attention_plan *p, double products)
 {
-    double seen = (double)p->queries * (double)p->keys * (p->sees > 0 ? 0.5 : 1);
+    double seen = (double)p->queries * (double)p->keys * (p->first_sees > 0 ? 0.5 : 1);
     return seen * (products / 2 * (double)(p->dim + p->out_dim) + ATTENTION_EXP);
 }
 
@@ -331,12 +338,12 @@ static int64_t attention_each(double work) { return 1 + (int64_t)(ATTENTION_SHAR
 static tt_status attention_forward(tt_call *c, attention_plan *p)
 {
     size_t lines = (size_t)(p->pairs * p->queries) * sizeof(T);
-    p->most = call_save(c, 0, lines);
-    p->share = call_save(c, 1, lines);
-    if (p->most == NULL || p->share == NULL) return TT_ERR_NOMEM;
+    p->max = call_save(c, ATTENTION_SAVED_MAX, lines);
+    p->inverse_sum = call_save(c, ATTENTION_SAVED_INVERSE_SUM, lines);
+    if (p->max == NULL || p->inverse_sum == NULL) return TT_ERR_NOMEM;
     TT_TRY(attention_take_scratch(c, p, 1));
     if (p->keys == 0 || p->queries == 0) {
-        memset(p->y.data, 0, tensor_bytes(c->out[0]));
+        memset(p->y.data, 0, tensor_bytes(c->out[Y]));
         return TT_OK;
     }
     int64_t of_pair = shards_of(p->queries, QUERY_TILE);
@@ -347,7 +354,7 @@ static tt_status attention_forward(tt_call *c, attention_plan *p)
 
 /* ---- backward ---- */
 
-/* dmask is dS; nothing comes to what is not seen, which is everything from key `last` on. */
+/* The gradient of the mask is dS, the gradient of the scores. */
 static void tile_dmask(const attention_plan *p, const attention_tile *t, const T *ds)
 {
     T *dmask = p->dmask + (t->pair * p->queries + t->first) * p->keys + t->key;
@@ -373,32 +380,34 @@ static T attention_dot(const T *a, const T *b, int64_t n)
     return sum;
 }
 
-/* The weights of the scores x of one query, and of their gradients g those of the scores. */
-static void row_softmax_gradient(T *restrict x, T *restrict g, T most, T share, T dot, int64_t n)
+/* For one query the scores x become weights, and the gradients g of the weights those of the
+ * scores. */
+static void row_softmax_gradient(T *restrict x, T *restrict g, T max, T inverse_sum, T dot,
+                                 int64_t n)
 {
     for (int64_t j = 0; j < (n & -(int64_t)ATTENTION_LANES); j++) {
-        x[j] = tt_exp_negative(x[j] - most) * share;
+        x[j] = tt_exp_negative(x[j] - max) * inverse_sum;
         g[j] = x[j] * (g[j] - dot);
     }
 }
 
-/* The same for the queries of ATTENTION_LANES columns and n keys. */
+/* The same for ATTENTION_LANES queries, a column each, and n keys. */
 static void lanes_softmax_gradient(T *restrict x, T *restrict g, int64_t width, int64_t n,
-                                   const T *restrict most, const T *restrict share,
+                                   const T *restrict max, const T *restrict inverse_sum,
                                    const T *restrict dot)
 {
     for (int64_t j = 0; j < n; j++, x += width, g += width) {
 #pragma omp simd
         for (int k = 0; k < ATTENTION_LANES; k++) {
-            x[k] = tt_exp_negative(x[k] - most[k]) * share[k];
+            x[k] = tt_exp_negative(x[k] - max[k]) * inverse_sum[k];
             g[k] = x[k] * (g[k] - dot[k]);
         }
     }
 }
 
-/* What backward needs of each query of a tile. */
+/* What backward needs of each query of a tile: what was saved, and the product of dy and y. */
 typedef struct {
-    T most[QUERY_TILE], share[QUERY_TILE], dot[QUERY_TILE]; /* dot: of dy and y */
+    T max[QUERY_TILE], inverse_sum[QUERY_TILE], dot[QUERY_TILE];
 } attention_lines;
 
 static void attention_lines_of(const attention_plan *p, int64_t pair, int64_t first, int64_t n,
@@ -407,13 +416,13 @@ static void attention_lines_of(const attention_plan *p, int64_t pair, int64_t fi
     const T *g = attention_at(p, &p->dy, pair, first), *y = attention_at(p, &p->y, pair, first);
     memset(of, 0, sizeof *of);
     for (int64_t i = 0; i < n; i++, g += p->dy.row, y += p->y.row) {
-        of->most[i] = p->most[pair * p->queries + first + i];
-        of->share[i] = p->share[pair * p->queries + first + i];
+        of->max[i] = p->max[pair * p->queries + first + i];
+        of->inverse_sum[i] = p->inverse_sum[pair * p->queries + first + i];
         of->dot[i] = attention_dot(g, y, p->out_dim);
     }
 }
 
-/* Of a tile with gradients ds of its weights: the weights, and dS in place of ds. */
+/* The scores in `weights` become weights, and the gradients ds of weights those of the scores. */
 static void tile_softmax_gradient(const attention_plan *p, const attention_tile *t, T *weights,
                                   T *ds, const attention_lines *of)
 {
@@ -421,11 +430,11 @@ static void tile_softmax_gradient(const attention_plan *p, const attention_tile 
         for (int64_t i = 0; i < t->n; i++) {
             T *row = weights + i * t->width, *ds_row = ds + i * t->width;
             int64_t seen = tile_seen(p, t, i), lanes = in_lanes(seen);
-            hide(row, seen, lanes, -INFINITY);
-            hide(ds_row, seen, lanes, 0);
-            row_softmax_gradient(row, ds_row, of->most[i], of->share[i], of->dot[i], lanes);
-            hide(row, lanes, t->keys, 0);
-            hide(ds_row, lanes, t->keys, 0);
+            fill_row(row, seen, lanes, -INFINITY);
+            fill_row(ds_row, seen, lanes, 0);
+            row_softmax_gradient(row, ds_row, of->max[i], of->inverse_sum[i], of->dot[i], lanes);
+            fill_row(row, lanes, t->keys, 0);
+            fill_row(ds_row, lanes, t->keys, 0);
         }
         return;
     }
@@ -433,21 +442,23 @@ static void tile_softmax_gradient(const attention_plan *p, const attention_tile 
     tile_hide(p, t, ds, 0);
     for (int64_t i = 0; i < t->n; i += ATTENTION_LANES) {
         int64_t seen = lanes_seen(p, t, i);
-        lanes_softmax_gradient(weights + i, ds + i, t->width, seen, of->most + i, of->share + i,
-                               of->dot + i);
+        lanes_softmax_gradient(weights + i, ds + i, t->width, seen, of->max + i,
+                               of->inverse_sum + i, of->dot + i);
         for (int64_t j = seen; j < t->keys; j++) {
-            hide(weights + j * t->width + i, 0, ATTENTION_LANES, 0);
-            hide(ds + j * t->width + i, 0, ATTENTION_LANES, 0);
+            fill_row(weights + j * t->width + i, 0, ATTENTION_LANES, 0);
+            fill_row(ds + j * t->width + i, 0, ATTENTION_LANES, 0);
         }
     }
 }
 
-/* With P the weights, R what dropout multiplies them by and g = dy:  dv = (P R)^T g,  dS = P (R g
- * v^T - rowsum(g y)),  dmask = dS,  dq = scale dS k,  dk = scale dS^T q. P and R are computed
- * again, from what was saved and from the seed.
+/* The gradients of the keys from..to of a head. With P the weights, R the factors of dropout and
+ * g = dy:
+ *     dS = P (R g v^T - rowsum(g y)),  dmask = dS
+ *     dv = (P R)^T g,  dq = scale dS k,  dk = scale dS^T q
+ * P is computed again from what was saved, R from the seed.
  *
- * For the keys from..to of a head. The last queries come first: they see all the keys that any
- * query sees, so that they begin each row of dk and dv and the others add to it. */
+ * The last queries come first. They see every key that any query sees, so they write each row of dk
+ * and dv, and the other queries add to it. */
 static void attention_keys_backward(const attention_plan *p, int64_t pair, int64_t from, int64_t to,
                                     const attention_rows *dq, T *scratch)
 {
@@ -482,12 +493,12 @@ static void attention_keys_backward(const attention_plan *p, int64_t pair, int64
                 gemm(t.by_query, false, keys, p->out_dim, n, 1, weights, t.width, g, p->dy.row,
                      first < begin || p->dv.acc, attention_at(p, &p->dv, pair, key), p->dv.row);
         }
-        int64_t hidden = last > from ? last : from;
+        int64_t hidden = last > from ? last : from; /* from this key on none is seen */
         if (p->dmask != NULL && !p->acc_mask)
             clear_rows(p->dmask + (pair * p->queries + first) * p->keys + hidden, p->keys, n,
                        to - hidden);
         if (first < begin) continue;
-        if (p->dk.data != NULL && !p->dk.acc) /* of keys that no query sees */
+        if (p->dk.data != NULL && !p->dk.acc) /* no query sees these keys */
             clear_rows(attention_at(p, &p->dk, pair, hidden), p->dk.row, to - hidden, p->dim);
         if (p->dv.data != NULL && !p->dv.acc)
             clear_rows(attention_at(p, &p->dv, pair, hidden), p->dv.row, to - hidden, p->out_dim);
@@ -521,7 +532,7 @@ static void attention_backward_shard(void *arg, int64_t shard)
     }
 }
 
-/* dq of a tile of queries from what the spans of keys give, in their order. */
+/* dq of a tile of queries: the sum over the spans of keys, in their order. */
 static void attention_sum_spans(void *arg, int64_t shard)
 {
     const attention_plan *p = arg;
@@ -537,11 +548,11 @@ static void attention_sum_spans(void *arg, int64_t shard)
     }
 }
 
-/* With queries and keys; dy and the gradients wanted are in the plan. */
+/* The plan has dy and the gradients that are wanted, at least one query and one key. */
 static tt_status attention_backward(tt_call *c, attention_plan *p)
 {
-    p->most = c->saved[0];
-    p->share = c->saved[1];
+    p->max = c->saved[ATTENTION_SAVED_MAX];
+    p->inverse_sum = c->saved[ATTENTION_SAVED_INVERSE_SUM];
     TT_TRY(attention_take_scratch(c, p, 2));
     p->spans = at_least_one(at_most(ATTENTION_HEADS / p->pairs, p->keys / ATTENTION_SPAN));
     if (p->spans > 1 && p->dq.data != NULL) {
@@ -560,18 +571,14 @@ static tt_status attention_backward(tt_call *c, attention_plan *p)
 
 #else
 
-/* What the op's attributes say of dropout, `ints` others before it. */
-static tt_status attention_check_drops(const tt_call *c, int ints)
+static tt_status attention_check_dropout(const tt_call *c, double p)
 {
-    const tt_attrs *a = c->attrs;
-    bool drops = a->n_ints == ints + 3 && a->n_reals == 2 && a->reals[1] >= 0 && a->reals[1] <= 1;
-    if (!drops && !(a->n_ints == ints && a->n_reals == 1))
-        return tt_fail(TT_ERR_ARG, c->op->name,
-                       "dropout takes seed, stream, offset and a probability between 0 and 1");
-    return TT_OK;
+    if (p >= 0 && p <= 1) return TT_OK;
+    return tt_fail(TT_ERR_ARG, c->op->name,
+                   "dropout takes seed, stream, offset and a probability between 0 and 1");
 }
 
-/* Products read rows: the last axis must be dense and rows must not overlap. */
+/* A product reads rows: the last axis must be dense and rows must not overlap. */
 static tt_status attention_need_rows(tt_call *c, int input)
 {
     const tt_tensor *t = c->in[input];

@@ -1,7 +1,8 @@
 /* binary_cross_entropy_with_logits: -t ln p - (1 - t) ln(1 - p) with p = 1 / (1 + e^-x), in nats,
- * for logits x and targets t in [0, 1]. As max(x, 0) - x t + ln(1 + e^-|x|) it neither overflows
- * nor loses a small loss; and what is certain and true costs nothing, at infinity too. dx = p - t,
- * which the parts of that sum would not give at 0. */
+ * for logits x (input A) and targets t in [0, 1] (input B). It is computed as
+ * max(x, 0) - x t + ln(1 + e^-|x|), which does not overflow and keeps a small loss; a logit of
+ * infinity that is right has loss 0. dx = p - t; the derivatives of the terms of that sum would not
+ * give it at x = 0. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -22,13 +23,13 @@ static void binary_cross_entropy_with_logits_vjp(tt_ctx *ctx, const tt_node *nod
                                                  tt_tensor *const *dy, const bool *need,
                                                  tt_tensor **dx)
 {
-    tt_tensor *x = node->in[0], *t = node->in[1];
-    if (need[0]) dx[0] = v_mul(ctx, dy[0], v_sub(ctx, v_unary(ctx, TT_OP_sigmoid, x), t));
-    if (need[1]) dx[1] = v_neg(ctx, v_mul(ctx, dy[0], x));
+    tt_tensor *x = node->in[A], *t = node->in[B];
+    if (need[A]) dx[A] = v_mul(ctx, dy[Y], v_sub(ctx, v_unary(ctx, TT_OP_sigmoid, x), t));
+    if (need[B]) dx[B] = v_neg(ctx, v_mul(ctx, dy[Y], x));
 }
 
 TT_OP(binary_cross_entropy_with_logits, .inputs = 2, .flags = TT_PROMOTES, .layout = TT_STRIDED,
-      .keeps = 3, .prepare = prepare_broadcast, .infer = infer_same,
+      .keeps = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same,
       .vjp = binary_cross_entropy_with_logits_vjp)
 
 #endif

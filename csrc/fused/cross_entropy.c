@@ -1,30 +1,32 @@
 /* cross_entropy: -ln softmax(x)[target] for each row of logits x (N, C) and class indices (N), in
- * nats; and nll_loss, -x[target], for x that holds logarithms already. The third input, weights w
- * of the classes (C), may be absent, which means ones; it is a constant.
+ * nats. nll_loss: -x[target], where x holds logarithms already. The weights w of the classes (C)
+ * are constant; absent weights are ones.
  *
- * ints: reduction (0 none, 1 mean, 2 sum), the index that is ignored. reals[0]: label smoothing s,
- * for cross_entropy: a share s of each target goes to all classes alike (Szegedy et al., 2016), so
- * that a row that counts loses (1 - s) w[t] (-ln p[t]) + s/C sum_k w[k] (-ln p[k]). The mean is
- * over the weights of the targets. Saves of each row its largest logit m and ln sum e^(x - m),
- * apart so that large logits lose nothing, and the total of those weights. */
+ * A target that is `ignored` has no loss. Label smoothing s (Szegedy et al., 2016; cross_entropy
+ * only) spreads the part s of each target evenly over all classes: the loss of a row is
+ * (1 - s) w[t] (-ln p[t]) + s/C sum_k w[k] (-ln p[k]). The mean divides by the sum of the targets'
+ * weights. Saved are that sum and, of each row, the largest logit m and ln sum e^(x - m): one
+ * number instead of the two would lose digits of large logits. */
 #include "../op.h"
 
+enum { CROSS_ENTROPY_X, CROSS_ENTROPY_TARGET, CROSS_ENTROPY_WEIGHT };
+enum { CROSS_ENTROPY_SAVED_LOG_SUM, CROSS_ENTROPY_SAVED_MAX, CROSS_ENTROPY_SAVED_TOTAL };
 TT_ATTRS(cross_entropy, reduction, ignored, real smoothing)
 
-enum { REDUCE_NONE, REDUCE_MEAN, REDUCE_SUM };
+enum { REDUCE_NONE, REDUCE_MEAN, REDUCE_SUM }; /* reduction */
 
 #ifdef TT_KERNELS
 
 typedef struct {
     const T *x; /* (rows, n) */
     const int64_t *target;
-    const T *w;        /* (n), or NULL */
-    T *most, *log_sum; /* (rows) */
-    SUM *loss;         /* (rows); a weight times a loss may be no T, and yet their mean one */
+    const T *w;       /* (n), or NULL */
+    T *max, *log_sum; /* (rows) */
+    SUM *loss;        /* (rows); a weight times a loss may overflow T while their mean does not */
     T *dx;
     const T *dy; /* one, or one for each row */
     int64_t rows, n, ignored, rows_per_shard;
-    double total; /* of the weights of the targets that count */
+    double total; /* of the weights of the targets that are not ignored */
     SUM smoothing, w_sum;
     int reduction;
     bool acc;
@@ -32,32 +34,33 @@ typedef struct {
 
 static cross_entropy_plan cross_entropy_plan_of(const tt_call *c)
 {
-    const tt_tensor *x = c->in[0];
+    const tt_tensor *x = c->in[CROSS_ENTROPY_X];
+    const cross_entropy_attrs a = cross_entropy_read(c->attrs);
     cross_entropy_plan p = {.x = x->data,
-                            .target = c->in[1]->data,
-                            .w = data_of(c->in[2]),
+                            .target = c->in[CROSS_ENTROPY_TARGET]->data,
+                            .w = data_of(c->in[CROSS_ENTROPY_WEIGHT]),
                             .rows = x->shape[0],
                             .n = x->shape[1],
-                            .ignored = c->attrs->ints[1],
+                            .ignored = a.ignored,
                             .rows_per_shard = rows_per_shard(x->shape[1]),
-                            .smoothing = c->attrs->reals[0],
-                            .reduction = (int)c->attrs->ints[0]};
+                            .smoothing = a.smoothing,
+                            .reduction = (int)a.reduction};
     p.w_sum = p.w != NULL ? row_sum(p.w, p.n, 1) : (SUM)p.n;
     return p;
 }
 
-/* The weight of a row: that of its class. */
+/* The weight of a row is that of its target. */
 static inline SUM weight_of_row(const cross_entropy_plan *p, int64_t r)
 {
     if (p->target[r] == p->ignored) return 0;
     return p->w != NULL ? (SUM)p->w[p->target[r]] : 1;
 }
 
-/* What the losses of the rows become: their mean, their sum, or themselves. */
+/* The output: the losses of the rows, which `shard` computes, or their mean or sum. */
 static tt_status losses_of_rows(tt_call *c, cross_entropy_plan *p, parallel_fn shard)
 {
-    double *total = call_save(c, 2, sizeof *total), sum = 0;
-    T *y = c->out[0]->data;
+    double *total = call_save(c, CROSS_ENTROPY_SAVED_TOTAL, sizeof *total), sum = 0;
+    T *y = c->out[Y]->data;
     p->loss = call_scratch(c, (size_t)p->rows * sizeof(SUM));
     if (total == NULL || p->loss == NULL) return TT_ERR_NOMEM;
     parallel_for(shards_of(p->rows, p->rows_per_shard), shard, p);
@@ -73,10 +76,10 @@ static tt_status losses_of_rows(tt_call *c, cross_entropy_plan *p, parallel_fn s
 
 static tt_status gradients_of_rows(const tt_call *c, cross_entropy_plan *p, parallel_fn shard)
 {
-    p->total = *(const double *)c->saved[2];
-    p->dy = c->dy[0];
-    p->dx = c->dx[0];
-    p->acc = c->acc[0];
+    p->total = *(const double *)c->saved[CROSS_ENTROPY_SAVED_TOTAL];
+    p->dy = c->dy[Y];
+    p->dx = c->dx[CROSS_ENTROPY_X];
+    p->acc = c->acc[CROSS_ENTROPY_X];
     parallel_for(shards_of(p->rows, p->rows_per_shard), shard, p);
     return TT_OK;
 }
@@ -89,7 +92,7 @@ static inline SUM row_gradient(const cross_entropy_plan *p, int64_t r)
 }
 
 /* sum_k w[k] (m - x[k]) */
-static SUM weighted_fall(const T *x, const T *w, int64_t n, SUM m)
+static SUM weighted_distance(const T *x, const T *w, int64_t n, SUM m)
 {
     SUM s = 0;
     if (w != NULL) {
@@ -108,29 +111,29 @@ static void cross_entropy_shard(void *arg, int64_t shard)
     int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows);
     for (int64_t r = begin; r < end; r++) {
         const T *x = p->x + r * p->n;
-        p->most[r] = line_max(x, p->n, 1);
-        p->log_sum[r] = line_exp_sum(x, p->n, 1, p->most[r]);
+        p->max[r] = line_max(x, p->n, 1);
+        p->log_sum[r] = line_exp_sum(x, p->n, 1, p->max[r]);
     }
     for (int64_t r = begin; r < end; r++) p->log_sum[r] = tt_log(p->log_sum[r]);
     for (int64_t r = begin; r < end; r++) {
         const T *x = p->x + r * p->n;
-        SUM m = (SUM)p->most[r], log_sum = (SUM)p->log_sum[r];
+        SUM m = (SUM)p->max[r], log_sum = (SUM)p->log_sum[r];
         p->loss[r] = 0;
         if (p->target[r] == p->ignored) continue;
         p->loss[r] = weight_of_row(p, r) * (log_sum - ((SUM)x[p->target[r]] - m));
         if (p->smoothing > 0)
-            p->loss[r] =
-                (1 - p->smoothing) * p->loss[r] +
-                p->smoothing / (SUM)p->n * (p->w_sum * log_sum + weighted_fall(x, p->w, p->n, m));
+            p->loss[r] = (1 - p->smoothing) * p->loss[r] +
+                         p->smoothing / (SUM)p->n *
+                             (p->w_sum * log_sum + weighted_distance(x, p->w, p->n, m));
     }
 }
 
 static tt_status cross_entropy_forward(tt_call *c)
 {
     cross_entropy_plan p = cross_entropy_plan_of(c);
-    p.log_sum = call_save(c, 0, (size_t)p.rows * sizeof(T));
-    p.most = call_save(c, 1, (size_t)p.rows * sizeof(T));
-    if (p.log_sum == NULL || p.most == NULL) return TT_ERR_NOMEM;
+    p.log_sum = call_save(c, CROSS_ENTROPY_SAVED_LOG_SUM, (size_t)p.rows * sizeof(T));
+    p.max = call_save(c, CROSS_ENTROPY_SAVED_MAX, (size_t)p.rows * sizeof(T));
+    if (p.log_sum == NULL || p.max == NULL) return TT_ERR_NOMEM;
     return losses_of_rows(c, &p, cross_entropy_shard);
 }
 
@@ -139,18 +142,19 @@ static void cross_entropy_backward_shard(void *arg, int64_t shard)
 {
     const cross_entropy_plan *p = arg;
     int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows);
-    SUM share = p->smoothing / (SUM)p->n;
+    SUM smoothing_each = p->smoothing / (SUM)p->n; /* of each class */
     for (int64_t r = begin; r < end; r++) {
         const T *x = p->x + r * p->n;
-        T *dx = p->dx + r * p->n, most = p->most[r], log_sum = p->log_sum[r];
+        T *dx = p->dx + r * p->n, max = p->max[r], log_sum = p->log_sum[r];
         if (p->target[r] == p->ignored) {
             if (!p->acc) memset(dx, 0, (size_t)p->n * sizeof(T));
             continue;
         }
-        SUM g = row_gradient(p, r), certain = (1 - p->smoothing) * weight_of_row(p, r) * g;
-        T at_target = (T)certain, all = (T)(certain + share * p->w_sum * g), each = (T)(share * g);
+        SUM g = row_gradient(p, r), hard = (1 - p->smoothing) * weight_of_row(p, r) * g;
+        T at_target = (T)hard, softmax_scale = (T)(hard + smoothing_each * p->w_sum * g),
+          each = (T)(smoothing_each * g);
         for (int64_t i = 0; i < p->n; i++)
-            put(dx + i, tt_exp_negative(x[i] - most - log_sum) * all, p->acc);
+            put(dx + i, tt_exp_negative(x[i] - max - log_sum) * softmax_scale, p->acc);
         if (p->smoothing > 0)
             for (int64_t i = 0; i < p->n; i++) dx[i] -= p->w != NULL ? each * p->w[i] : each;
         dx[p->target[r]] -= at_target;
@@ -160,8 +164,8 @@ static void cross_entropy_backward_shard(void *arg, int64_t shard)
 static tt_status cross_entropy_backward(tt_call *c)
 {
     cross_entropy_plan p = cross_entropy_plan_of(c);
-    p.log_sum = c->saved[0];
-    p.most = c->saved[1];
+    p.log_sum = c->saved[CROSS_ENTROPY_SAVED_LOG_SUM];
+    p.max = c->saved[CROSS_ENTROPY_SAVED_MAX];
     return gradients_of_rows(c, &p, cross_entropy_backward_shard);
 }
 TT_KERNELS_OF(cross_entropy, cross_entropy_forward, cross_entropy_backward)
@@ -205,7 +209,9 @@ TT_KERNELS_OF(nll_loss, nll_loss_forward, nll_loss_backward)
 
 static tt_status cross_entropy_infer(tt_call *c)
 {
-    const tt_tensor *x = c->in[0], *target = c->in[1], *w = c->in[2];
+    const tt_tensor *x = c->in[CROSS_ENTROPY_X], *target = c->in[CROSS_ENTROPY_TARGET],
+                    *w = c->in[CROSS_ENTROPY_WEIGHT];
+    const cross_entropy_attrs a = cross_entropy_read(c->attrs);
     if (x->ndim != 2 || target->ndim != 1 || x->shape[0] != target->shape[0] || x->shape[1] < 1)
         return tt_fail(TT_ERR_SHAPE, c->op->name,
                        "expected an input (N, C) and targets (N), got %s and %s", SHAPE_TEXT(x),
@@ -219,13 +225,13 @@ static tt_status cross_entropy_infer(tt_call *c)
                        "the weight of the classes is a constant, got one that requires grad");
     for (int64_t i = 0; i < target->numel; i++) {
         int64_t t = ((const int64_t *)target->data)[i];
-        if ((t < 0 || t >= x->shape[1]) && t != c->attrs->ints[1])
+        if ((t < 0 || t >= x->shape[1]) && t != a.ignored)
             return tt_fail(TT_ERR_INDEX, c->op->name,
                            "target %lld at position %lld is out of range for %lld classes",
                            (long long)t, (long long)i, (long long)x->shape[1]);
     }
-    c->spec[0] = (tt_spec){
-        .dtype = x->dtype, .ndim = c->attrs->ints[0] == REDUCE_NONE, .shape = {x->shape[0]}};
+    c->spec[Y] =
+        (tt_spec){.dtype = x->dtype, .ndim = a.reduction == REDUCE_NONE, .shape = {x->shape[0]}};
     return TT_OK;
 }
 
@@ -235,44 +241,50 @@ static void add_to_element(tt_tensor *t, int64_t i, double value)
     else ((double *)t->data)[i] += value;
 }
 
-/* dx = (share softmax(x) - certain) dy, where two constants say what the rows count: share (N, 1),
- * which nll_loss does not have, and certain (N, C). */
+/* dx = (row_weight softmax(x) - soft_target) dy, or -soft_target dy for nll_loss. Both are
+ * constants: soft_target (N, C) is the target of each row, smoothed and weighted, and row_weight
+ * (N, 1) its sum over the classes. */
 static void cross_entropy_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
                               const bool *need, tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *x = node->in[0], *w = node->in[2];
-    const int64_t *target = node->in[1]->data, reduction = node->attrs.ints[0];
+    tt_tensor *x = node->in[CROSS_ENTROPY_X], *w = node->in[CROSS_ENTROPY_WEIGHT];
+    const int64_t *target = node->in[CROSS_ENTROPY_TARGET]->data;
+    const cross_entropy_attrs a = cross_entropy_read(&node->attrs);
     int64_t rows = x->shape[0], classes = x->shape[1], column[2] = {rows, 1};
-    double smoothing = node->attrs.reals[0];
-    double scale = reduction == REDUCE_MEAN ? 1.0 / *(const double *)node->saved[2] : 1.0;
-    tt_tensor *certain = v_constant(ctx, x->dtype, 2, x->shape, 0.0);
-    tt_tensor *share = v_constant(ctx, x->dtype, 2, column, 0.0);
-    if (certain == NULL || share == NULL) return;
+    const double *total_weight = node->saved[CROSS_ENTROPY_SAVED_TOTAL];
+    double scale = a.reduction == REDUCE_MEAN ? 1.0 / *total_weight : 1.0;
+    tt_tensor *soft_target = v_constant(ctx, x->dtype, 2, x->shape, 0.0);
+    tt_tensor *row_weight = v_constant(ctx, x->dtype, 2, column, 0.0);
+    if (soft_target == NULL || row_weight == NULL) return;
     for (int64_t r = 0; r < rows; r++) {
-        if (target[r] == node->attrs.ints[1]) continue;
+        if (target[r] == a.ignored) continue;
         double at_target =
-            (1 - smoothing) * (w != NULL ? dtype_float_at(w->dtype, w->data, target[r]) : 1.0);
+            (1 - a.smoothing) * (w != NULL ? dtype_float_at(w->dtype, w->data, target[r]) : 1.0);
         double total = at_target;
-        add_to_element(certain, r * classes + target[r], scale * at_target);
-        for (int64_t i = 0; smoothing > 0 && i < classes; i++) {
-            double each = smoothing / (double)classes *
+        add_to_element(soft_target, r * classes + target[r], scale * at_target);
+        for (int64_t i = 0; a.smoothing > 0 && i < classes; i++) {
+            double each = a.smoothing / (double)classes *
                           (w != NULL ? dtype_float_at(w->dtype, w->data, i) : 1.0);
             total += each;
-            add_to_element(certain, r * classes + i, scale * each);
+            add_to_element(soft_target, r * classes + i, scale * each);
         }
-        add_to_element(share, r, scale * total);
+        add_to_element(row_weight, r, scale * total);
     }
-    tt_tensor *g = reduction == REDUCE_NONE ? v_reshape(ctx, dy[0], 2, column) : dy[0];
+    tt_tensor *g = a.reduction == REDUCE_NONE ? v_reshape(ctx, dy[Y], 2, column) : dy[Y];
     tt_tensor *slope = node->op->id == TT_OP_nll_loss
-                           ? v_neg(ctx, certain)
-                           : v_sub(ctx, v_mul(ctx, share, v_softmax(ctx, x, 1)), certain);
-    dx[0] = v_mul(ctx, slope, g);
+                           ? v_neg(ctx, soft_target)
+                           : v_sub(ctx, v_mul(ctx, row_weight, v_softmax(ctx, x, 1)), soft_target);
+    dx[CROSS_ENTROPY_X] = v_mul(ctx, slope, g);
 }
 
-TT_OP(cross_entropy, .inputs = 3, .attributes = cross_entropy_names, .indices = 2, .optional = 4,
-      .keeps = 7, .infer = cross_entropy_infer, .vjp = cross_entropy_vjp)
-TT_OP(nll_loss, .inputs = 3, .attributes = cross_entropy_names, .indices = 2, .optional = 4,
-      .keeps = 6, .infer = cross_entropy_infer, .vjp = cross_entropy_vjp)
+TT_OP(cross_entropy, .inputs = 3, .attributes = cross_entropy_names,
+      .indices = BIT(CROSS_ENTROPY_TARGET), .optional = BIT(CROSS_ENTROPY_WEIGHT),
+      .keeps = BIT(CROSS_ENTROPY_X) | BIT(CROSS_ENTROPY_TARGET) | BIT(CROSS_ENTROPY_WEIGHT),
+      .infer = cross_entropy_infer, .vjp = cross_entropy_vjp)
+TT_OP(nll_loss, .inputs = 3, .attributes = cross_entropy_names,
+      .indices = BIT(CROSS_ENTROPY_TARGET), .optional = BIT(CROSS_ENTROPY_WEIGHT),
+      .keeps = BIT(CROSS_ENTROPY_TARGET) | BIT(CROSS_ENTROPY_WEIGHT), .infer = cross_entropy_infer,
+      .vjp = cross_entropy_vjp)
 
 #endif

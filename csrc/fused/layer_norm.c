@@ -1,11 +1,15 @@
-/* layer_norm: y = (x - mean) / sqrt(var + eps) * w + b over the last axes (Ba, Kiros and Hinton,
- * 2016); and rms_norm, which does not take the mean away: y = x / sqrt(mean(x^2) + eps) * w (Zhang
- * and Sennrich, 2019). w, b may be absent. ints[0]: how many axes; reals[0]: eps.
- * layer_norm_backward: the gradient at x of either, of (x, w, dy); ints[1]: whether the mean was
- * taken away. All save of each row the mean (zero for rms_norm) and 1/sqrt(var + eps), and never
- * square the latter: it is as small as the numbers of the row are large. */
+/* layer_norm: y = (x - mean) / sqrt(var + eps) * w + b over the last `axes` axes (Ba, Kiros and
+ * Hinton, 2016). rms_norm: y = x / sqrt(mean(x^2) + eps) * w, without a mean (Zhang and Sennrich,
+ * 2019). w and b may be absent. layer_norm_backward: dx of layer_norm (`centred`) or of rms_norm,
+ * from x, w and dy.
+ *
+ * All three save the mean of each row (0 for rms_norm) and rstd = 1 / sqrt(var + eps). None squares
+ * rstd: it is small where the numbers of the row are large, and the square could be 0. */
 #include "../op.h"
 
+enum { LAYER_NORM_X, LAYER_NORM_WEIGHT, LAYER_NORM_BIAS };
+enum { LAYER_NORM_BACKWARD_X, LAYER_NORM_BACKWARD_WEIGHT, LAYER_NORM_BACKWARD_DY };
+enum { LAYER_NORM_SAVED_MEAN, LAYER_NORM_SAVED_RSTD };
 TT_ATTRS(layer_norm, axes, real eps)
 TT_ATTRS(layer_norm_backward, axes, centred, real eps)
 
@@ -15,42 +19,50 @@ typedef struct {
     const T *x, *w, *b, *dy; /* x, dy (rows, n); w, b (n) */
     T *y, *dx;               /* (rows, n) */
     T *mean, *rstd;          /* (rows) */
-    const T *d;              /* layer_norm_backward's: d, the gradient of its dx, */
-    T *ddy;                  /* and that of its dy, both (rows, n) */
-    double *partial;         /* (shards, 2, n): the share of a shard in dw and db */
+    const T *d;              /* of layer_norm_backward: d, the gradient of its output, */
+    T *ddy;                  /* and ddy, that of its input dy, both (rows, n) */
+    double *partial;         /* (shards, 2, n): the sums of dw and db over a shard's rows */
     int64_t rows, n, rows_per_shard;
     T eps;
     bool centred, acc, acc_dy;
 } layer_norm_plan;
 
-/* rms_norm has no bias, and thus no third input. */
-static layer_norm_plan layer_norm_plan_of(const tt_call *c, bool centred)
+/* Inputs X and WEIGHT are the same of all three operations. */
+static layer_norm_plan normalization_plan_of(const tt_call *c, int64_t axes, double eps,
+                                             bool centred)
 {
-    const tt_tensor *x = c->in[0];
+    const tt_tensor *x = c->in[LAYER_NORM_X];
     layer_norm_plan p = {.x = x->data,
-                         .w = data_of(c->in[1]),
-                         .b = centred ? data_of(c->in[2]) : NULL,
-                         .n = inner_size(x, (int)c->attrs->ints[0]),
-                         .eps = (T)c->attrs->reals[0],
+                         .w = data_of(c->in[LAYER_NORM_WEIGHT]),
+                         .n = inner_size(x, (int)axes),
+                         .eps = (T)eps,
                          .centred = centred};
     p.rows = p.n > 0 ? x->numel / p.n : 0;
     p.rows_per_shard = rows_per_shard(p.n);
     return p;
 }
 
-/* Between these a sum of squares, over how many there are, has lost nothing. */
+static layer_norm_plan layer_norm_plan_of(const tt_call *c, bool centred)
+{
+    const layer_norm_attrs a = layer_norm_read(c->attrs);
+    layer_norm_plan p = normalization_plan_of(c, a.axes, a.eps, centred);
+    if (centred) p.b = data_of(c->in[LAYER_NORM_BIAS]); /* rms_norm has no such input */
+    return p;
+}
+
+/* A variance between these lost nothing to overflow or underflow. */
 #ifdef TT_F32
-#define LEAST_VAR 1e-30f
-#define MOST_VAR 1e36f
+#define MIN_VAR 1e-30f
+#define MAX_VAR 1e36f
 #define T_MAX_EXP FLT_MAX_EXP
 #else
-#define LEAST_VAR 1e-280
-#define MOST_VAR 1e300
+#define MIN_VAR 1e-280
+#define MAX_VAR 1e300
 #define T_MAX_EXP DBL_MAX_EXP
 #endif
 
-/* The sum of value, an expression in x[i], over a row, in pieces: so none of its elements is added
- * to many others one by one. */
+/* The sum of value, an expression in x[i], over a row. It is taken in pieces, so that no element is
+ * added to a sum of many others. */
 enum { NORM_PIECE = 256 };
 #define PIECEWISE_SUM(total, value)                                      \
     do {                                                                 \
@@ -63,9 +75,9 @@ enum { NORM_PIECE = 256 };
         }                                                                \
     } while (0)
 
-/* The mean and the variance of a row times a factor. Where the mean is large beside the deviation,
- * what its sum lost counts: what is left of the row says how much that was, so that equal elements
- * have exactly their value for mean, and no variance. */
+/* The mean and the variance of a row times a factor. Where the mean is large compared with the
+ * deviation, the rounding error of its sum matters. The mean of what is left of the row is that
+ * error, and corrects both: equal elements have exactly their value as mean, and variance 0. */
 TT_INLINE void moments_of_row(const layer_norm_plan *p, const T *row, T factor, T *mean, T *var)
 {
     T each = 1 / (T)p->n, m = 0, square, rest;
@@ -84,16 +96,17 @@ TT_INLINE void moments_of_row(const layer_norm_plan *p, const T *row, T factor, 
     }
 }
 
-/* The same where squares of x overflow, or underflow and eps does not cover that: of x over a power
- * of 2 near the largest, which rounds nothing. */
+/* The same where squares of x overflow, or underflow while eps is too small to hide that. x is
+ * first divided by a power of 2 near its largest element, which is exact. */
 static __attribute__((noinline)) void layer_norm_scaled_moments(const layer_norm_plan *p, int64_t r)
 {
     const T *x = p->x + r * p->n;
-    double most = 0;
-    for (int64_t i = 0; i < p->n; i++) most = fabs((double)x[i]) > most ? fabs((double)x[i]) : most;
-    if (!(most > 0 && most <= DBL_MAX)) return; /* there is nothing better */
+    double max_abs = 0;
+    for (int64_t i = 0; i < p->n; i++)
+        max_abs = fabs((double)x[i]) > max_abs ? fabs((double)x[i]) : max_abs;
+    if (!(max_abs > 0 && max_abs <= DBL_MAX)) return; /* no scale would help */
     int exponent;
-    frexp(most, &exponent);
+    frexp(max_abs, &exponent);
     exponent = exponent > 2 - T_MAX_EXP ? exponent - 1 : 1 - T_MAX_EXP;
     T mean, var;
     double down = ldexp(1, -exponent);
@@ -109,7 +122,7 @@ TT_INLINE void layer_norm_moments(const layer_norm_plan *p, int64_t r)
     var += p->eps;
     p->mean[r] = mean;
     p->rstd[r] = 1 / tt_sqrt(var);
-    if (!(var >= (T)LEAST_VAR && var <= (T)MOST_VAR)) layer_norm_scaled_moments(p, r);
+    if (!(var >= (T)MIN_VAR && var <= (T)MAX_VAR)) layer_norm_scaled_moments(p, r);
 }
 
 static void layer_norm_shard(void *arg, int64_t shard)
@@ -132,11 +145,11 @@ static void layer_norm_shard(void *arg, int64_t shard)
     }
 }
 
-/* Run over shards of rows, which find the moments. */
+/* Runs over shards of rows, which write the moments. */
 static tt_status layer_norm_run(tt_call *c, layer_norm_plan *p, void (*shard)(void *, int64_t))
 {
-    p->mean = call_save(c, 0, (size_t)p->rows * sizeof(T));
-    p->rstd = call_save(c, 1, (size_t)p->rows * sizeof(T));
+    p->mean = call_save(c, LAYER_NORM_SAVED_MEAN, (size_t)p->rows * sizeof(T));
+    p->rstd = call_save(c, LAYER_NORM_SAVED_RSTD, (size_t)p->rows * sizeof(T));
     if (p->mean == NULL || p->rstd == NULL) return TT_ERR_NOMEM;
     parallel_for(shards_of(p->rows, p->rows_per_shard), shard, p);
     return TT_OK;
@@ -145,12 +158,13 @@ static tt_status layer_norm_run(tt_call *c, layer_norm_plan *p, void (*shard)(vo
 static tt_status normalize(tt_call *c, bool centred)
 {
     layer_norm_plan p = layer_norm_plan_of(c, centred);
-    p.y = c->out[0]->data;
+    p.y = c->out[Y]->data;
     return layer_norm_run(c, &p, layer_norm_shard);
 }
 
-/* With h = (x - mean) rstd and g = dy w:  dx = rstd (g - mean(g) - h mean(g h)),  dw = sum dy h, db
- * = sum dy. Where no mean was taken away, none of g is. */
+/* With h = (x - mean) rstd and g = dy w:
+ *     dx = rstd (g - mean(g) - h mean(g h)),  dw = sum dy h,  db = sum dy
+ * In rms_norm the term mean(g) is absent. */
 static void layer_norm_backward_row(const layer_norm_plan *p, int64_t r)
 {
     int64_t n = p->n;
@@ -172,7 +186,7 @@ static void layer_norm_backward_row(const layer_norm_plan *p, int64_t r)
     }
 }
 
-/* Adds to dw and db what `rows` rows have for them. */
+/* Adds the terms of `rows` rows to dw and db. */
 TT_INLINE void layer_norm_backward_columns(const layer_norm_plan *p, int64_t row, int rows,
                                            double *restrict dw, double *restrict db)
 {
@@ -191,7 +205,7 @@ TT_INLINE void layer_norm_backward_columns(const layer_norm_plan *p, int64_t row
     }
 }
 
-enum { NORM_ROWS = 4 }; /* so few are summed in T, which loses nothing */
+enum { NORM_ROWS = 4 }; /* so few rows may be summed in T before they are added in double */
 
 static void layer_norm_backward_shard(void *arg, int64_t shard)
 {
@@ -217,28 +231,32 @@ static void layer_norm_gather(T *dst, const double *partial, int64_t shards, int
     }
 }
 
-/* Run over shards of rows with the moments of the forward; what each has for dw is added up. */
+/* Runs over shards of rows with the moments of the forward, and adds up their sums for dw. */
 static tt_status layer_norm_run_back(tt_call *c, layer_norm_plan *p, void (*shard)(void *, int64_t))
 {
-    p->mean = c->saved[0];
-    p->rstd = c->saved[1];
-    p->dx = c->dx[0];
-    p->acc = c->acc[0];
+    p->mean = c->saved[LAYER_NORM_SAVED_MEAN];
+    p->rstd = c->saved[LAYER_NORM_SAVED_RSTD];
+    p->dx = c->dx[LAYER_NORM_X];
+    p->acc = c->acc[LAYER_NORM_X];
     int64_t shards = shards_of(p->rows, p->rows_per_shard);
     p->partial = call_scratch(c, (size_t)(shards * 2 * p->n) * sizeof(double));
     if (p->partial == NULL) return TT_ERR_NOMEM;
     parallel_for(shards, shard, p);
-    if (c->dx[1] != NULL) layer_norm_gather(c->dx[1], p->partial, shards, p->n, c->acc[1]);
+    if (c->dx[LAYER_NORM_WEIGHT] != NULL)
+        layer_norm_gather(c->dx[LAYER_NORM_WEIGHT], p->partial, shards, p->n,
+                          c->acc[LAYER_NORM_WEIGHT]);
     return TT_OK;
 }
 
 static tt_status normalize_backward(tt_call *c, bool centred)
 {
     layer_norm_plan p = layer_norm_plan_of(c, centred);
-    p.dy = c->dy[0];
+    p.dy = c->dy[Y];
     TT_TRY(layer_norm_run_back(c, &p, layer_norm_backward_shard));
     int64_t shards = shards_of(p.rows, p.rows_per_shard);
-    if (c->dx[2] != NULL) layer_norm_gather(c->dx[2], p.partial + p.n, shards, p.n, c->acc[2]);
+    if (c->dx[LAYER_NORM_BIAS] != NULL)
+        layer_norm_gather(c->dx[LAYER_NORM_BIAS], p.partial + p.n, shards, p.n,
+                          c->acc[LAYER_NORM_BIAS]);
     return TT_OK;
 }
 
@@ -252,9 +270,9 @@ TT_KERNELS_OF(rms_norm, rms_norm_forward, rms_norm_backward)
 
 static layer_norm_plan layer_norm_backward_plan_of(const tt_call *c)
 {
-    layer_norm_plan p = layer_norm_plan_of(c, false);
-    p.centred = c->attrs->ints[1];
-    p.dy = c->in[2]->data;
+    const layer_norm_backward_attrs a = layer_norm_backward_read(c->attrs);
+    layer_norm_plan p = normalization_plan_of(c, a.axes, a.eps, a.centred);
+    p.dy = c->in[LAYER_NORM_BACKWARD_DY]->data;
     return p;
 }
 
@@ -271,61 +289,65 @@ static void layer_norm_gradient_shard(void *arg, int64_t shard)
 static tt_status layer_norm_backward_forward(tt_call *c)
 {
     layer_norm_plan p = layer_norm_backward_plan_of(c);
-    p.dx = c->out[0]->data;
+    p.dx = c->out[Y]->data;
     return layer_norm_run(c, &p, layer_norm_gradient_shard);
 }
 
-/* With P(v) = v - mean(v) - h mean(v h), dx = rstd P(g), which is linear in g, and P is its own
- * transpose: dg = rstd P(d), ddy = dg w, dw = sum dg dy. And x is in rstd and h:
- *     -rstd (mean(g h) dg + mean(d h) dx + rstd h (mean(d g) - mean(d) mean(g)
- *                                                            - mean(d h) mean(g h))) */
-static void layer_norm_bend_row(const layer_norm_plan *p, int64_t r, double *restrict dw)
+/* The backward of dx = rstd P(g) with P(v) = v - mean(v) - h mean(v h), for the gradient d of dx. P
+ * is linear and its own transpose, so
+ *     dg = rstd P(d),  ddy = dg w,  dw = sum dg dy
+ * and the gradient at x, on which rstd and h depend, is
+ *     -rstd (mean(g h) dg + mean(d h) dx + h h_factor),
+ *     h_factor = rstd (mean(d g) - mean(d) mean(g) - mean(d h) mean(g h)) */
+static void layer_norm_double_backward_row(const layer_norm_plan *p, int64_t r, double *restrict dw)
 {
     int64_t n = p->n;
     const T *x = p->x + r * n, *dy = p->dy + r * n, *d = p->d + r * n, *w = p->w;
-    T mean = p->mean[r], rstd = p->rstd[r], of_g = 0, of_d = 0, of_gh = 0, of_dh = 0, of_dg = 0;
+    T mean = p->mean[r], rstd = p->rstd[r], mean_g = 0, mean_d = 0, mean_gh = 0, mean_dh = 0,
+      mean_dg = 0;
     if (w != NULL) {
-        TT_LANES_SUM(of_g, n, dy[i] * w[i]);
-        TT_LANES_SUM(of_gh, n, dy[i] * w[i] * ((x[i] - mean) * rstd));
-        TT_LANES_SUM(of_dg, n, d[i] * dy[i] * w[i]);
+        TT_LANES_SUM(mean_g, n, dy[i] * w[i]);
+        TT_LANES_SUM(mean_gh, n, dy[i] * w[i] * ((x[i] - mean) * rstd));
+        TT_LANES_SUM(mean_dg, n, d[i] * dy[i] * w[i]);
     } else {
-        TT_LANES_SUM(of_g, n, dy[i]);
-        TT_LANES_SUM(of_gh, n, dy[i] * ((x[i] - mean) * rstd));
-        TT_LANES_SUM(of_dg, n, d[i] * dy[i]);
+        TT_LANES_SUM(mean_g, n, dy[i]);
+        TT_LANES_SUM(mean_gh, n, dy[i] * ((x[i] - mean) * rstd));
+        TT_LANES_SUM(mean_dg, n, d[i] * dy[i]);
     }
-    TT_LANES_SUM(of_d, n, d[i]);
-    TT_LANES_SUM(of_dh, n, d[i] * ((x[i] - mean) * rstd));
-    of_g = p->centred ? of_g / (T)n : 0;
-    of_d = p->centred ? of_d / (T)n : 0;
-    of_gh /= (T)n;
-    of_dh /= (T)n;
-    T bend = rstd * (of_dg / (T)n - of_d * of_g - of_dh * of_gh);
+    TT_LANES_SUM(mean_d, n, d[i]);
+    TT_LANES_SUM(mean_dh, n, d[i] * ((x[i] - mean) * rstd));
+    mean_g = p->centred ? mean_g / (T)n : 0;
+    mean_d = p->centred ? mean_d / (T)n : 0;
+    mean_gh /= (T)n;
+    mean_dh /= (T)n;
+    mean_dg /= (T)n;
+    T h_factor = rstd * (mean_dg - mean_d * mean_g - mean_dh * mean_gh);
     for (int64_t i = 0; i < n; i++) {
         T h = (x[i] - mean) * rstd, g = w != NULL ? dy[i] * w[i] : dy[i];
-        T dg = rstd * (d[i] - of_d - h * of_dh), dx = rstd * (g - of_g - h * of_gh);
+        T dg = rstd * (d[i] - mean_d - h * mean_dh), dx = rstd * (g - mean_g - h * mean_gh);
         if (p->dx != NULL)
-            put(p->dx + r * n + i, -rstd * (of_gh * dg + of_dh * dx + bend * h), p->acc);
+            put(p->dx + r * n + i, -rstd * (mean_gh * dg + mean_dh * dx + h_factor * h), p->acc);
         if (p->ddy != NULL) put(p->ddy + r * n + i, w != NULL ? dg * w[i] : dg, p->acc_dy);
         dw[i] += (double)(dg * dy[i]);
     }
 }
 
-static void layer_norm_bend_shard(void *arg, int64_t shard)
+static void layer_norm_double_backward_shard(void *arg, int64_t shard)
 {
     const layer_norm_plan *p = arg;
     int64_t begin = shard * p->rows_per_shard, end = at_most(begin + p->rows_per_shard, p->rows);
     double *dw = p->partial + shard * 2 * p->n;
     memset(dw, 0, (size_t)p->n * sizeof *dw);
-    for (int64_t r = begin; r < end; r++) layer_norm_bend_row(p, r, dw);
+    for (int64_t r = begin; r < end; r++) layer_norm_double_backward_row(p, r, dw);
 }
 
 static tt_status layer_norm_backward_backward(tt_call *c)
 {
     layer_norm_plan p = layer_norm_backward_plan_of(c);
-    p.d = c->dy[0];
-    p.ddy = c->dx[2];
-    p.acc_dy = c->acc[2];
-    return layer_norm_run_back(c, &p, layer_norm_bend_shard);
+    p.d = c->dy[Y];
+    p.ddy = c->dx[LAYER_NORM_BACKWARD_DY];
+    p.acc_dy = c->acc[LAYER_NORM_BACKWARD_DY];
+    return layer_norm_run_back(c, &p, layer_norm_double_backward_shard);
 }
 TT_KERNELS_OF(layer_norm_backward, layer_norm_backward_forward, layer_norm_backward_backward)
 
@@ -333,45 +355,48 @@ TT_KERNELS_OF(layer_norm_backward, layer_norm_backward_forward, layer_norm_backw
 
 #include <math.h>
 
-static tt_status layer_norm_infer(tt_call *c)
+static tt_status normalization_infer(tt_call *c, int axes, int inputs)
 {
-    const tt_tensor *x = c->in[0];
-    int axes = c->attrs->n_ints >= 1 ? (int)c->attrs->ints[0] : 0;
+    const tt_tensor *x = c->in[LAYER_NORM_X];
     if (axes < 1 || axes > x->ndim)
         return tt_fail(TT_ERR_SHAPE, c->op->name, "cannot normalise over %d axes of shape %s", axes,
                        SHAPE_TEXT(x));
-    for (int i = 1; i < c->n_in; i++) {
+    for (int i = LAYER_NORM_WEIGHT; i < inputs; i++) {
         const tt_tensor *t = c->in[i];
         if (t != NULL && (t->ndim != axes || memcmp(t->shape, x->shape + x->ndim - axes,
                                                     (size_t)axes * sizeof t->shape[0]) != 0))
-            return tt_fail(TT_ERR_SHAPE, c->op->name,
-                           "%s of shape %s does not fit the last %d axes of %s",
-                           i == 1 ? "weight" : "bias", SHAPE_TEXT(t), axes, SHAPE_TEXT(x));
+            return tt_fail(
+                TT_ERR_SHAPE, c->op->name, "%s of shape %s does not fit the last %d axes of %s",
+                i == LAYER_NORM_WEIGHT ? "weight" : "bias", SHAPE_TEXT(t), axes, SHAPE_TEXT(x));
     }
-    c->spec[0] = spec_like(x);
+    c->spec[Y] = spec_like(x);
     return TT_OK;
+}
+
+static tt_status layer_norm_infer(tt_call *c)
+{
+    return normalization_infer(c, (int)layer_norm_read(c->attrs).axes, c->n_in);
 }
 
 static tt_status layer_norm_backward_infer(tt_call *c)
 {
-    tt_call norm = *c;
-    norm.n_in = 2;
-    TT_TRY(layer_norm_infer(&norm));
-    if (c->attrs->n_ints == 2 && tensor_same_shape(c->in[0], c->in[2])) return TT_OK;
+    int axes = (int)layer_norm_backward_read(c->attrs).axes;
+    const tt_tensor *x = c->in[LAYER_NORM_BACKWARD_X], *dy = c->in[LAYER_NORM_BACKWARD_DY];
+    TT_TRY(normalization_infer(c, axes, LAYER_NORM_BACKWARD_WEIGHT + 1));
+    if (layer_norm_backward_complete(c->attrs) && tensor_same_shape(x, dy)) return TT_OK;
     return tt_fail(TT_ERR_SHAPE, c->op->name, "dy of shape %s does not fit x of shape %s",
-                   SHAPE_TEXT(c->in[2]), SHAPE_TEXT(c->in[0]));
+                   SHAPE_TEXT(dy), SHAPE_TEXT(x));
 }
 
-/* What is normalized, a row each. */
+/* x as a matrix whose rows are normalized. */
 typedef struct {
-    int lead; /* axes that are not normalized over */
+    int lead; /* how many axes come before those that are normalized */
     int64_t leading[TT_MAX_DIMS], shape[2];
 } norm_rows;
 
-static norm_rows norm_rows_of(const tt_node *node)
+static norm_rows norm_rows_of(const tt_tensor *x, int64_t axes)
 {
-    const tt_tensor *x = node->in[0];
-    norm_rows r = {.lead = x->ndim - (int)node->attrs.ints[0], .shape = {1, 1}};
+    norm_rows r = {.lead = x->ndim - (int)axes, .shape = {1, 1}};
     for (int i = 0; i < r.lead; i++) r.shape[0] *= x->shape[r.leading[i] = i];
     for (int i = r.lead; i < x->ndim; i++) r.shape[1] *= x->shape[i];
     return r;
@@ -383,50 +408,50 @@ static tt_tensor *norm_sum(tt_ctx *ctx, tt_tensor *x, const norm_rows *r)
     return r->lead > 0 ? v_sum(ctx, x, r->lead, r->leading, false) : x;
 }
 
-/* (x - mean) rstd of the rows of a node. */
-static tt_tensor *norm_of_rows(tt_ctx *ctx, const tt_node *node, const norm_rows *r, bool centred)
+/* (x - mean) rstd, as rows. */
+static tt_tensor *norm_of_rows(tt_ctx *ctx, tt_tensor *x, const norm_rows *r, double eps,
+                               bool centred)
 {
-    tt_tensor *in[3] = {v_reshape(ctx, node->in[0], 2, r->shape)};
-    tt_attrs attrs = {.n_ints = 1, .ints = {1}, .n_reals = 1, .reals = {node->attrs.reals[0]}};
-    return centred ? v_call(ctx, TT_OP_layer_norm, in, 3, &attrs)
-                   : v_call(ctx, TT_OP_rms_norm, in, 2, &attrs);
+    const tt_attrs *attrs = ATTRS(layer_norm, .axes = 1, .eps = eps);
+    tt_tensor *rows = v_reshape(ctx, x, 2, r->shape);
+    return centred ? v_call(ctx, TT_OP_layer_norm, INPUTS(rows, NULL, NULL), attrs)
+                   : v_call(ctx, TT_OP_rms_norm, INPUTS(rows, NULL), attrs);
 }
 
-/* sqrt(n) over the norm of (x - mean, sqrt(n eps)): squares of x might overflow. */
-static tt_tensor *rstd_of_rows(tt_ctx *ctx, const tt_node *node, const norm_rows *r, bool centred)
+/* rstd as sqrt(n) over the norm of (x - mean, sqrt(n eps)), since squares of x might overflow. */
+static tt_tensor *rstd_of_rows(tt_ctx *ctx, tt_tensor *x, const norm_rows *r, double eps,
+                               bool centred)
 {
-    tt_tensor *x = v_reshape(ctx, node->in[0], 2, r->shape), *wide[TT_MAX_IN] = {NULL};
     double n = (double)r->shape[1];
     int64_t column[2] = {r->shape[0], 1};
-    tt_attrs along = {.n_ints = 1, .ints = {1}};
-    tt_attrs norm = {.n_ints = 3, .ints = {true, 1, 1}, .n_reals = 1, .reals = {2}};
-    if (centred) x = v_sub(ctx, x, v_mean_axis(ctx, x, 1));
-    wide[0] = x;
-    wide[1] = v_constant(ctx, node->in[0]->dtype, 2, column, sqrt(n * node->attrs.reals[0]));
+    tt_tensor *rows = v_reshape(ctx, x, 2, r->shape), *wide[TT_MAX_IN] = {NULL};
+    if (centred) rows = v_sub(ctx, rows, v_mean_axis(ctx, rows, 1));
+    wide[0] = rows;
+    wide[1] = v_constant(ctx, x->dtype, 2, column, sqrt(n * eps));
     if (wide[1] == NULL) return NULL;
-    tt_tensor *both = v_call(ctx, TT_OP_cat, wide, TT_MAX_IN, &along);
-    return v_div(ctx, v_number(ctx, both, sqrt(n)), v_call(ctx, TT_OP_norm, &both, 1, &norm));
+    tt_tensor *both = v_call(ctx, TT_OP_cat, wide, TT_MAX_IN, ATTRS(cat, .axis = 1));
+    tt_tensor *norm = v_call(ctx, TT_OP_norm, &both, 1,
+                             ATTRS(norm, .keepdim = true, .first = 1, .count = 1, .p = 2));
+    return v_div(ctx, v_number(ctx, both, sqrt(n)), norm);
 }
 
 static void normalization_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
                               const bool *need, tt_tensor **dx)
 {
     bool centred = node->op->id == TT_OP_layer_norm;
-    norm_rows r = norm_rows_of(node);
-    if (need[0]) {
-        tt_tensor *in[3] = {node->in[0], node->in[1], dy[0]};
-        tt_attrs attrs = {.n_ints = 2,
-                          .ints = {node->attrs.ints[0], centred},
-                          .n_reals = 1,
-                          .reals = {node->attrs.reals[0]}};
-        dx[0] = v_call(ctx, TT_OP_layer_norm_backward, in, 3, &attrs);
+    const layer_norm_attrs a = layer_norm_read(&node->attrs);
+    tt_tensor *x = node->in[LAYER_NORM_X];
+    norm_rows r = norm_rows_of(x, a.axes);
+    if (need[LAYER_NORM_X])
+        dx[LAYER_NORM_X] =
+            v_call(ctx, TT_OP_layer_norm_backward, INPUTS(x, node->in[LAYER_NORM_WEIGHT], dy[Y]),
+                   ATTRS(layer_norm_backward, .axes = a.axes, .centred = centred, .eps = a.eps));
+    if (need[LAYER_NORM_WEIGHT]) {
+        tt_tensor *h = norm_of_rows(ctx, x, &r, a.eps, centred);
+        tt_tensor *full = h != NULL ? v_reshape_like(ctx, h, x) : NULL;
+        dx[LAYER_NORM_WEIGHT] = norm_sum(ctx, v_mul(ctx, dy[Y], full), &r);
     }
-    if (need[1]) {
-        tt_tensor *h = norm_of_rows(ctx, node, &r, centred);
-        tt_tensor *full = h != NULL ? v_reshape_like(ctx, h, node->in[0]) : NULL;
-        dx[1] = norm_sum(ctx, v_mul(ctx, dy[0], full), &r);
-    }
-    if (need[2]) dx[2] = norm_sum(ctx, dy[0], &r);
+    if (need[LAYER_NORM_BIAS]) dx[LAYER_NORM_BIAS] = norm_sum(ctx, dy[Y], &r);
 }
 
 static tt_tensor *mean_product(tt_ctx *ctx, tt_tensor *a, tt_tensor *b)
@@ -434,38 +459,47 @@ static tt_tensor *mean_product(tt_ctx *ctx, tt_tensor *a, tt_tensor *b)
     return v_mean_axis(ctx, v_mul(ctx, a, b), 1);
 }
 
-/* As layer_norm_bend_row has it. */
+/* The formulas are at layer_norm_double_backward_row. */
 static void layer_norm_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
                                     const bool *need, tt_tensor **dx)
 {
-    bool centred = node->attrs.ints[1];
-    norm_rows r = norm_rows_of(node);
-    tt_tensor *w = node->in[1], *plain[3] = {node->in[0], NULL, dy[0]};
-    tt_tensor *dg = v_call(ctx, TT_OP_layer_norm_backward, plain, 3, &node->attrs);
-    if (need[1]) dx[1] = norm_sum(ctx, v_mul(ctx, dg, node->in[2]), &r);
-    if (need[2]) dx[2] = w != NULL ? v_mul(ctx, dg, w) : dg;
-    if (!need[0] || dg == NULL) return;
-    tt_tensor *h = norm_of_rows(ctx, node, &r, centred);
-    tt_tensor *rstd = rstd_of_rows(ctx, node, &r, centred);
-    tt_tensor *g = w != NULL ? v_mul(ctx, node->in[2], w) : node->in[2];
-    tt_tensor *d = v_reshape(ctx, dy[0], 2, r.shape);
+    const layer_norm_backward_attrs a = layer_norm_backward_read(&node->attrs);
+    tt_tensor *x = node->in[LAYER_NORM_BACKWARD_X], *w = node->in[LAYER_NORM_BACKWARD_WEIGHT],
+              *norm_dy = node->in[LAYER_NORM_BACKWARD_DY];
+    norm_rows r = norm_rows_of(x, a.axes);
+    tt_tensor *dg = v_call(ctx, TT_OP_layer_norm_backward, INPUTS(x, NULL, dy[Y]), &node->attrs);
+    if (need[LAYER_NORM_BACKWARD_WEIGHT])
+        dx[LAYER_NORM_BACKWARD_WEIGHT] = norm_sum(ctx, v_mul(ctx, dg, norm_dy), &r);
+    if (need[LAYER_NORM_BACKWARD_DY])
+        dx[LAYER_NORM_BACKWARD_DY] = w != NULL ? v_mul(ctx, dg, w) : dg;
+    if (!need[LAYER_NORM_BACKWARD_X] || dg == NULL) return;
+    tt_tensor *h = norm_of_rows(ctx, x, &r, a.eps, a.centred);
+    tt_tensor *rstd = rstd_of_rows(ctx, x, &r, a.eps, a.centred);
+    tt_tensor *g = w != NULL ? v_mul(ctx, norm_dy, w) : norm_dy;
+    tt_tensor *d = v_reshape(ctx, dy[Y], 2, r.shape);
     g = v_reshape(ctx, g, 2, r.shape);
     tt_tensor *gh = mean_product(ctx, g, h), *dh = mean_product(ctx, d, h);
-    tt_tensor *bend = v_sub(ctx, mean_product(ctx, d, g), v_mul(ctx, dh, gh));
-    if (centred)
-        bend = v_sub(ctx, bend, v_mul(ctx, v_mean_axis(ctx, d, 1), v_mean_axis(ctx, g, 1)));
-    tt_tensor *along = v_add(ctx, v_mul(ctx, gh, v_reshape(ctx, dg, 2, r.shape)),
-                             v_mul(ctx, dh, v_reshape(ctx, node->out[0], 2, r.shape)));
-    along = v_add(ctx, along, v_mul(ctx, h, v_mul(ctx, bend, rstd)));
-    tt_tensor *flat = v_neg(ctx, v_mul(ctx, along, rstd));
-    dx[0] = flat != NULL ? v_reshape_like(ctx, flat, node->in[0]) : NULL;
+    tt_tensor *h_factor = v_sub(ctx, mean_product(ctx, d, g), v_mul(ctx, dh, gh));
+    if (a.centred)
+        h_factor = v_sub(ctx, h_factor, v_mul(ctx, v_mean_axis(ctx, d, 1), v_mean_axis(ctx, g, 1)));
+    tt_tensor *sum = v_add(ctx, v_mul(ctx, gh, v_reshape(ctx, dg, 2, r.shape)),
+                           v_mul(ctx, dh, v_reshape(ctx, node->out[Y], 2, r.shape)));
+    sum = v_add(ctx, sum, v_mul(ctx, h, v_mul(ctx, h_factor, rstd)));
+    tt_tensor *flat = v_neg(ctx, v_mul(ctx, sum, rstd));
+    dx[LAYER_NORM_BACKWARD_X] = flat != NULL ? v_reshape_like(ctx, flat, x) : NULL;
 }
 
-TT_OP(layer_norm, .inputs = 3, .attributes = layer_norm_names, .optional = 6, .keeps = 3,
-      .infer = layer_norm_infer, .vjp = normalization_vjp)
-TT_OP(rms_norm, .inputs = 2, .attributes = layer_norm_names, .optional = 2, .keeps = 3,
-      .infer = layer_norm_infer, .vjp = normalization_vjp)
-TT_OP(layer_norm_backward, .inputs = 3, .attributes = layer_norm_backward_names, .optional = 2,
-      .keeps = 7, .infer = layer_norm_backward_infer, .vjp = layer_norm_backward_vjp)
+TT_OP(layer_norm, .inputs = 3, .attributes = layer_norm_names,
+      .optional = BIT(LAYER_NORM_WEIGHT) | BIT(LAYER_NORM_BIAS),
+      .keeps = BIT(LAYER_NORM_X) | BIT(LAYER_NORM_WEIGHT), .infer = layer_norm_infer,
+      .vjp = normalization_vjp)
+TT_OP(rms_norm, .inputs = 2, .attributes = layer_norm_names, .optional = BIT(LAYER_NORM_WEIGHT),
+      .keeps = BIT(LAYER_NORM_X) | BIT(LAYER_NORM_WEIGHT), .infer = layer_norm_infer,
+      .vjp = normalization_vjp)
+TT_OP(layer_norm_backward, .inputs = 3, .attributes = layer_norm_backward_names,
+      .optional = BIT(LAYER_NORM_BACKWARD_WEIGHT),
+      .keeps = BIT(LAYER_NORM_BACKWARD_X) | BIT(LAYER_NORM_BACKWARD_WEIGHT) |
+               BIT(LAYER_NORM_BACKWARD_DY),
+      .infer = layer_norm_backward_infer, .vjp = layer_norm_backward_vjp)
 
 #endif

@@ -1,8 +1,15 @@
-/* lstm: the words that the rules of lstm and lstm_scan share. What is (T, N, 4H) has the gates i,
+/* lstm: functions that the vjps of lstm and lstm_scan share. A tensor (T, N, 4H) has the gates i,
  * f, g, o side by side. */
 #ifndef TT_LSTM_H
 #define TT_LSTM_H
 
+/* The outputs of both, and the inputs of lstm_scan. */
+enum { LSTM_H, LSTM_C };
+enum { SCAN_S_H, SCAN_S_C, SCAN_K, SCAN_R, SCAN_F, SCAN_W, SCAN_INPUTS };
+
+#ifndef TT_KERNELS
+
+/* (T, N, 4H) from the four gates (T, N, H). */
 static tt_tensor *lstm_gates(tt_ctx *ctx, tt_tensor *i, tt_tensor *f, tt_tensor *g, tt_tensor *o)
 {
     tt_tensor *gate[4] = {i, f, g, o}, *sum = NULL;
@@ -15,7 +22,7 @@ static tt_tensor *lstm_gates(tt_ctx *ctx, tt_tensor *i, tt_tensor *f, tt_tensor 
     return sum;
 }
 
-/* x (T, N, H) one step later; `first` (N, H) at step 0, or zeros. */
+/* x (T, N, H) moved one step later; at step 0 stands `first` (N, H), or zeros. */
 static tt_tensor *lstm_delay(tt_ctx *ctx, tt_tensor *x, tt_tensor *first)
 {
     if (x == NULL || x->shape[0] == 0) return x;
@@ -29,20 +36,21 @@ static tt_tensor *lstm_delay(tt_ctx *ctx, tt_tensor *x, tt_tensor *first)
 
 static tt_tensor *lstm_affine(tt_ctx *ctx, tt_tensor *x, tt_tensor *w, tt_tensor *b)
 {
-    tt_tensor *in[3] = {x, w, b};
-    tt_attrs none = {0};
-    return v_call(ctx, TT_OP_linear, in, 3, &none);
+    const tt_attrs none = {0};
+    return v_call(ctx, TT_OP_linear, INPUTS(x, w, b), &none);
 }
 
-static bool lstm_scan_call(tt_ctx *ctx, tt_tensor *const *in, int64_t reverse, tt_tensor **out)
+static bool lstm_scan_call(tt_ctx *ctx, tt_tensor *const *in, bool reverse, tt_tensor **out)
 {
-    tt_tensor *inputs[6];
-    tt_attrs attrs = {.n_ints = 1, .ints = {reverse}};
-    for (int i = 0; i < 6; i++) {
+    tt_tensor *inputs[SCAN_INPUTS];
+    for (int i = 0; i < SCAN_INPUTS; i++) {
         inputs[i] = in[i];
         if (in[i] == NULL) return false;
     }
-    return apply_op(ctx, TT_OP_lstm_scan, inputs, 6, &attrs, PLACE_STEP, out) == TT_OK;
+    return apply_op(ctx, TT_OP_lstm_scan, inputs, SCAN_INPUTS, ATTRS(lstm_scan, .reverse = reverse),
+                    PLACE_STEP, out) == TT_OK;
 }
+
+#endif
 
 #endif

@@ -1,7 +1,8 @@
-/* lstm_scan: the linear recurrence by which derivatives of an lstm run along its steps, forward or
- * (ints[0]) in reverse. Each direction is the adjoint of the other, so no derivative of any order
- * needs a loop over steps on the tape. */
+/* lstm_scan: the linear recurrence along the steps that derivatives of an lstm have, forward or in
+ * `reverse`. Each direction is the adjoint of the other, so derivatives of every order need no loop
+ * over steps on the tape. */
 #include "../op.h"
+#include "lstm.h"
 
 TT_ATTRS(lstm_scan, reverse)
 
@@ -10,10 +11,11 @@ TT_ATTRS(lstm_scan, reverse)
 #include "lstm_steps.h"
 
 /* With k (T, N, 4H), as wide as the gates, and r, f (T, N, H); lstm_vjp says what they are.
- * Forward, where nothing comes before the first step:
- *     c_t = s_c + f c_(t-1) + sum of k_i, k_f, k_g times those of G_t,   G_t = h_(t-1) W^T
+ * Forward, with zeros before the first step:
+ *     G_t = h_(t-1) W^T
+ *     c_t = s_c + f c_(t-1) + k_i G_i + k_f G_f + k_g G_g
  *     h_t = s_h + k_o G_o + r c_t
- * In reverse, where nothing comes after the last:
+ * In reverse, with zeros after the last:
  *     h_t = s_h + P_(t+1) W,   P_t = k (c_t, c_t, c_t, h_t)
  *     c_t = s_c + r h_t + f_(t+1) c_(t+1) */
 typedef struct {
@@ -82,7 +84,7 @@ static void lstm_scan_units_reverse(const lstm_steps *s, int64_t step, int64_t t
 
 static tt_status lstm_scan_run(tt_call *call, bool reverse, const T *s_h, const T *s_c, T *h, T *c)
 {
-    const tt_tensor *k = call->in[2], *w = call->in[5];
+    const tt_tensor *k = call->in[SCAN_K], *w = call->in[SCAN_W];
     int64_t n = k->shape[1], hidden = w->shape[1], wide = 4 * hidden;
     int64_t product = n * (reverse ? hidden : wide), ld_carry = reverse ? lstm_ld(wide) : hidden;
     T *work = call_scratch(call, (size_t)(hidden + product + 2 * n * ld_carry) * sizeof(T));
@@ -93,8 +95,8 @@ static tt_status lstm_scan_run(tt_call *call, bool reverse, const T *s_h, const 
                         .ld_s_h = s_h != NULL ? hidden : 0,
                         .ld_s_c = s_c != NULL ? hidden : 0,
                         .k = k->data,
-                        .r = data_of(call->in[3]),
-                        .f = data_of(call->in[4]),
+                        .r = data_of(call->in[SCAN_R]),
+                        .f = data_of(call->in[SCAN_F]),
                         .h = h,
                         .c = c,
                         .zeros = work,
@@ -115,11 +117,12 @@ static tt_status lstm_scan_run(tt_call *call, bool reverse, const T *s_h, const 
 
 static tt_status lstm_scan_forward(tt_call *c)
 {
-    return lstm_scan_run(c, c->attrs->ints[0], data_of(c->in[0]), data_of(c->in[1]),
-                         c->out[0]->data, c->out[1]->data);
+    return lstm_scan_run(c, lstm_scan_read(c->attrs).reverse, data_of(c->in[SCAN_S_H]),
+                         data_of(c->in[SCAN_S_C]), c->out[LSTM_H]->data, c->out[LSTM_C]->data);
 }
 
-/* With (h, c) of the forward scan and (dh, dc) of the reverse one, whichever of them this is:
+/* With (h, c) from the forward scan and (dh, dc) from the reverse one; one of the two scans is this
+ * operation, the other its adjoint:
  *     dk = G (dc, dc, dc, dh),  dr = dh c,  df = dc c_prev,  dW = P^T h_prev */
 typedef struct {
     const T *k, *h, *c, *dh, *dc;
@@ -151,32 +154,31 @@ static void lstm_scan_products_shard(void *arg, int64_t shard)
 
 static tt_status lstm_scan_backward(tt_call *c)
 {
-    const tt_tensor *w = c->in[5];
-    bool reverse = c->attrs->ints[0];
-    int64_t n = c->in[2]->shape[1], hidden = w->shape[1], state = n * hidden, wide = 4 * hidden;
-    int64_t all = c->in[2]->shape[0] * state,
-            later = all > state ? all / at_least_one(hidden) - n : 0;
+    const tt_tensor *k = c->in[SCAN_K], *w = c->in[SCAN_W];
+    bool reverse = lstm_scan_read(c->attrs).reverse;
+    int64_t n = k->shape[1], hidden = w->shape[1], state = n * hidden, wide = 4 * hidden;
+    int64_t all = k->shape[0] * state, later = all > state ? all / at_least_one(hidden) - n : 0;
     T *adjoint = call_scratch(c, (size_t)(2 * all) * sizeof(T));
     T *gates = call_scratch(c, (size_t)(4 * all) * sizeof(T));
     if (adjoint == NULL || gates == NULL) return TT_ERR_NOMEM;
-    TT_TRY(lstm_scan_run(c, !reverse, c->dy[0], c->dy[1], adjoint, adjoint + all));
-    for (int i = 0; i < 2; i++)
+    TT_TRY(lstm_scan_run(c, !reverse, c->dy[LSTM_H], c->dy[LSTM_C], adjoint, adjoint + all));
+    for (int i = SCAN_S_H; i <= SCAN_S_C; i++)
         for (int64_t j = 0; c->dx[i] != NULL && j < all; j++)
             put((T *)c->dx[i] + j, adjoint[i * all + j], c->acc[i]);
-    const T *own_h = c->out[0]->data, *own_c = c->out[1]->data;
-    lstm_scan_products p = {.k = c->in[2]->data,
+    const T *own_h = c->out[LSTM_H]->data, *own_c = c->out[LSTM_C]->data;
+    lstm_scan_products p = {.k = k->data,
                             .h = reverse ? adjoint : own_h,
                             .c = reverse ? adjoint + all : own_c,
                             .dh = reverse ? own_h : adjoint,
                             .dc = reverse ? own_c : adjoint + all,
                             .gates = gates,
-                            .dk = c->dx[2],
-                            .dr = c->dx[3],
-                            .df = c->dx[4],
-                            .acc_k = c->acc[2],
-                            .acc_r = c->acc[3],
-                            .acc_f = c->acc[4],
-                            .rows = c->in[2]->shape[0] * n,
+                            .dk = c->dx[SCAN_K],
+                            .dr = c->dx[SCAN_R],
+                            .df = c->dx[SCAN_F],
+                            .acc_k = c->acc[SCAN_K],
+                            .acc_r = c->acc[SCAN_R],
+                            .acc_f = c->acc[SCAN_F],
+                            .rows = k->shape[0] * n,
                             .n = n,
                             .hidden = hidden,
                             .rows_per_shard = rows_per_shard(wide)};
@@ -187,31 +189,30 @@ static tt_status lstm_scan_backward(tt_call *c)
                       at_least_one(hidden), 0, gates + 4 * state, at_least_one(wide));
     }
     parallel_for(shards, lstm_scan_products_shard, &p);
-    if (c->dx[5] == NULL) return TT_OK;
+    if (c->dx[SCAN_W] == NULL) return TT_OK;
     p.spread = true;
     parallel_for(shards, lstm_scan_products_shard, &p);
     parallel_gemm(true, false, wide, hidden, later, 1, gates + 4 * state, at_least_one(wide), p.h,
-                  at_least_one(hidden), c->acc[5], c->dx[5], at_least_one(hidden));
+                  at_least_one(hidden), c->acc[SCAN_W], c->dx[SCAN_W], at_least_one(hidden));
     return TT_OK;
 }
 TT_KERNELS_OF(lstm_scan, lstm_scan_forward, lstm_scan_backward)
 
 #else
 
-#include "lstm.h"
-
 static tt_status lstm_scan_infer(tt_call *c)
 {
-    const tt_tensor *s = c->in[0], *k = c->in[2], *w = c->in[5];
+    const tt_tensor *s = c->in[SCAN_S_H], *k = c->in[SCAN_K], *w = c->in[SCAN_W];
     bool fits = s->ndim == 3 && k->ndim == 3 && w->ndim == 2 && k->shape[0] == s->shape[0] &&
                 k->shape[1] == s->shape[1] && k->shape[2] == 4 * s->shape[2] &&
                 w->shape[0] == 4 * s->shape[2] && w->shape[1] == s->shape[2];
-    for (int i = 1; i < 5; i++) fits = fits && (i == 2 || tensor_same_shape(s, c->in[i]));
-    if (!fits || c->attrs->n_ints != 1)
+    for (int i = SCAN_S_C; i <= SCAN_F; i++)
+        fits = fits && (i == SCAN_K || tensor_same_shape(s, c->in[i]));
+    if (!fits || !lstm_scan_complete(c->attrs))
         return tt_fail(TT_ERR_SHAPE, c->op->name,
                        "expected states (T, N, H), k (T, N, 4H) and w (4H, H), got %s, %s and %s",
                        SHAPE_TEXT(s), SHAPE_TEXT(k), SHAPE_TEXT(w));
-    c->spec[0] = c->spec[1] =
+    c->spec[LSTM_H] = c->spec[LSTM_C] =
         (tt_spec){.dtype = s->dtype, .ndim = 3, .shape = {s->shape[0], s->shape[1], s->shape[2]}};
     return TT_OK;
 }
@@ -219,26 +220,31 @@ static tt_status lstm_scan_infer(tt_call *c)
 static void lstm_scan_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                           tt_tensor **dx)
 {
-    bool reverse = node->attrs.ints[0];
-    tt_tensor *k = node->in[2], *w = node->in[5], *adjoint[2];
-    tt_tensor *scan[6] = {dy[0], dy[1], k, node->in[3], node->in[4], w};
+    bool reverse = lstm_scan_read(&node->attrs).reverse;
+    tt_tensor *k = node->in[SCAN_K], *w = node->in[SCAN_W], *adjoint[2];
+    tt_tensor *scan[SCAN_INPUTS] = {
+        [SCAN_S_H] = dy[LSTM_H],     [SCAN_S_C] = dy[LSTM_C],     [SCAN_K] = k,
+        [SCAN_R] = node->in[SCAN_R], [SCAN_F] = node->in[SCAN_F], [SCAN_W] = w};
     if (!lstm_scan_call(ctx, scan, !reverse, adjoint)) return;
-    tt_tensor *const *state = reverse ? adjoint : node->out, *const *d =
-                                                                 reverse ? node->out : adjoint;
-    tt_tensor *h_prev = lstm_delay(ctx, state[0], NULL);
-    tt_tensor *spread = lstm_gates(ctx, d[1], d[1], d[1], d[0]);
-    for (int i = 0; i < 2; i++)
-        if (need[i]) dx[i] = adjoint[i];
-    if (need[2]) dx[2] = v_mul(ctx, lstm_affine(ctx, h_prev, w, NULL), spread);
-    if (need[3]) dx[3] = v_mul(ctx, d[0], state[1]);
-    if (need[4]) dx[4] = v_mul(ctx, d[1], lstm_delay(ctx, state[1], NULL));
-    if (need[5]) {
+    tt_tensor *const *state = reverse ? adjoint : node->out;
+    tt_tensor *const *d = reverse ? node->out : adjoint;
+    tt_tensor *c = state[LSTM_C], *dh = d[LSTM_H], *dc = d[LSTM_C];
+    tt_tensor *h_prev = lstm_delay(ctx, state[LSTM_H], NULL);
+    tt_tensor *spread = lstm_gates(ctx, dc, dc, dc, dh);
+    if (need[SCAN_S_H]) dx[SCAN_S_H] = adjoint[LSTM_H];
+    if (need[SCAN_S_C]) dx[SCAN_S_C] = adjoint[LSTM_C];
+    if (need[SCAN_K]) dx[SCAN_K] = v_mul(ctx, lstm_affine(ctx, h_prev, w, NULL), spread);
+    if (need[SCAN_R]) dx[SCAN_R] = v_mul(ctx, dh, c);
+    if (need[SCAN_F]) dx[SCAN_F] = v_mul(ctx, dc, lstm_delay(ctx, c, NULL));
+    if (need[SCAN_W]) {
         tt_tensor *rows = v_as_rows(ctx, v_mul(ctx, k, spread));
-        dx[5] = v_matmul(ctx, rows != NULL ? v_transpose(ctx, rows) : NULL, v_as_rows(ctx, h_prev));
+        dx[SCAN_W] =
+            v_matmul(ctx, rows != NULL ? v_transpose(ctx, rows) : NULL, v_as_rows(ctx, h_prev));
     }
 }
 
-TT_OP(lstm_scan, .inputs = 6, .attributes = lstm_scan_names, .outputs = 2, .keeps = 60,
-      .infer = lstm_scan_infer, .vjp = lstm_scan_vjp)
+TT_OP(lstm_scan, .inputs = 6, .attributes = lstm_scan_names, .outputs = 2,
+      .keeps = BIT(SCAN_K) | BIT(SCAN_R) | BIT(SCAN_F) | BIT(SCAN_W), .infer = lstm_scan_infer,
+      .vjp = lstm_scan_vjp)
 
 #endif

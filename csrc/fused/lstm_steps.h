@@ -1,13 +1,14 @@
 /* lstm_steps: how lstm and lstm_scan run along time. Each step is a product of the state with the
- * recurrent weights and then work on single units. The weights are packed once for all steps, in
- * blocks of units that hold all four gates, so that a unit's work follows while the sums of its
- * gates are in the first cache. A thread takes some rows of the batch through all steps; where the
- * batch has fewer rows than that needs, threads share the units, and meet after each step. */
+ * recurrent weights, and then elementwise work on the units. The weights are packed once for all
+ * steps, in blocks of units that hold all four gates: the elementwise work on a unit then finds the
+ * sums of its gates in the first cache. A thread takes some rows of the batch through all steps.
+ * Where the batch has too few rows for that, threads divide the units and wait for each other after
+ * each step. */
 #ifndef TT_LSTM_STEPS_H
 #define TT_LSTM_STEPS_H
 
 typedef struct lstm_steps lstm_steps;
-/* Rows row.. and units unit.. of step t, which is the (i + 1)th to be done. */
+/* The elementwise work on `rows` rows and `units` units of step t, the i-th that is run. */
 typedef void (*lstm_units_fn)(const lstm_steps *s, int64_t i, int64_t t, int64_t row, int64_t rows,
                               int64_t unit, int64_t units);
 
@@ -15,39 +16,40 @@ struct lstm_steps {
     lstm_units_fn units;
     const void *plan;
     bool reverse; /* from the last step to the first */
-    bool beyond;  /* one product more, when all steps are done */
+    bool beyond;  /* one more product follows the last step */
     int64_t steps, n, hidden;
     const T *w;     /* (4H, H) */
-    const T *first; /* what the product of the first step takes, (N, H); NULL: there is none */
-    /* What a step hands on: in two buffers by turns, since some units may still read the last.
-     * Forward h (N, H); in reverse (N, 4H), as wide as the gates. */
+    const T *first; /* (N, H), which the product of the first step reads; NULL: there is none */
+    /* What a step leaves for the next: h (N, H), or in reverse the gradients of the gates (N, 4H).
+     * Two buffers take turns, since other units may still read that of the step before. */
     T *carry;
     int64_t ld_carry;
-    /* Forward: the product goes to four gates, H apart, of each row; in reverse their sum to one
-     * (N, H). */
+    /* Where the product goes: forward to the four gates, H apart, of each row; in reverse the sum
+     * of the four products to one (N, H). */
     T *out;
     int64_t out_row, out_step;
     T beta;
     /* Set by lstm_run. */
-    T *packed; /* (blocks, 4, H, TILE_COLS); NULL: not worth it, or no tiles */
+    T *packed; /* (blocks, 4, H, TILE_COLS); NULL: not worth the packing, or a BLAS is used */
     int64_t block, rows_per_part, units_per_part, across;
 };
 
 enum {
-    LSTM_ROWS_LEAST = 4, /* for fewer rows at a time, fetching the weights takes longest */
-    LSTM_ROWS_MOST = 56, /* and more do not stay in the cache */
-    LSTM_ROWS_BLAS = 16, /* a BLAS sums by the height of the product: no matter of threads */
-    LSTM_WORK = 1 << 15, /* multiplications worth a meeting of threads */
+    LSTM_MIN_ROWS = 4,   /* with fewer rows at a time, reading the weights takes most of the time */
+    LSTM_MAX_ROWS = 56,  /* more rows do not stay in the cache */
+    LSTM_BLAS_ROWS = 16, /* a fixed height: the order in which a BLAS sums may depend on it */
+    LSTM_WORK = 1
+        << 15, /* multiplications for which it is worth that threads wait for each other */
 };
 
-/* The distance of rows of n elements of which a product reads a few at the same place: where it is
- * a multiple of a page they would fall into one place of the cache. */
+/* The stride for rows of n elements, of which a product reads a few at the same column. With a
+ * stride of a multiple of a page they would compete for one set of the cache. */
 static inline int64_t lstm_ld(int64_t n)
 {
     return n * (int64_t)sizeof(T) % 1024 == 0 ? n + 64 / (int64_t)sizeof(T) : at_least_one(n);
 }
 
-/* Where step i leaves what the next one takes. */
+/* The buffer that step i writes and step i + 1 reads. */
 static inline T *lstm_carry(const lstm_steps *s, int64_t i)
 {
     return s->carry + (i & 1) * s->n * s->ld_carry;
@@ -114,15 +116,15 @@ static tt_status lstm_run(tt_call *c, lstm_steps *s)
     if (s->n == 0 || s->hidden == 0) return TT_OK;
     int64_t count = s->steps + s->beyond, down = 1;
     s->block = s->units_per_part = s->hidden;
-    s->rows_per_part = at_most(s->n, LSTM_ROWS_BLAS);
+    s->rows_per_part = at_most(s->n, LSTM_BLAS_ROWS);
     s->across = 1;
 #ifdef TT_GEMM
     if (!blas_preferred()) {
         int64_t blocks = shards_of(s->hidden, TILE_COLS), threads = parallel_get_threads();
         int64_t work = 4 * s->hidden * s->hidden;
         if (s->n * work * count < LSTM_WORK) threads = 1;
-        down = at_most(threads, at_least_one(s->n / LSTM_ROWS_LEAST));
-        s->rows_per_part = at_most(LSTM_ROWS_MOST, shards_of(s->n, down));
+        down = at_most(threads, at_least_one(s->n / LSTM_MIN_ROWS));
+        s->rows_per_part = at_most(LSTM_MAX_ROWS, shards_of(s->n, down));
         int64_t across = at_most(threads / down, at_least_one(s->rows_per_part * work / LSTM_WORK));
         s->units_per_part = shards_of(blocks, at_most(across, blocks)) * TILE_COLS;
         s->across = shards_of(s->hidden, s->units_per_part);

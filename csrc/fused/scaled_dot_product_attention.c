@@ -1,10 +1,10 @@
 /* scaled_dot_product_attention: y = dropout(softmax(scale q k^T + mask)) v for each head (Vaswani
  * et al., 2017). q (B, H, L, D), k (B, H, S, D), v (B, H, S, E), with any strides but the last; the
  * mask, which may be absent, broadcasts to (B, H, L, S) and is read where it lies. A query whose
- * keys are all masked gives zeros. ints[0]: n > 0 for causal, so that query i sees the keys before
- * i
- * + n; reals[0]: scale. With dropout ints[1..3] are seed, stream, offset and reals[1] is p; weight
- * i of the whole (B, H, L, S) is kept or not as element i of TT_OP_dropout would be. */
+ * keys are all masked gives zeros. With `causal` query i sees the keys 0 to i.
+ *
+ * With dropout_p > 0 a weight is dropped with that probability: weight i of the whole (B, H, L, S)
+ * is dropped where TT_OP_dropout with this seed, stream and offset drops its element i. */
 #include "../op.h"
 #include "attention.h"
 
@@ -21,7 +21,7 @@ static attention_rows heads_of(const tt_tensor *t, void *data, bool acc)
                             .acc = acc};
 }
 
-/* The same of a tensor without gaps. */
+/* The same for memory without gaps that has the shape of t. */
 static attention_rows dense_heads(const tt_tensor *t, void *data, bool acc)
 {
     int64_t width = at_least_one(t->shape[3]);
@@ -34,20 +34,22 @@ static attention_rows dense_heads(const tt_tensor *t, void *data, bool acc)
 
 static attention_plan attention_plan_of(const tt_call *c)
 {
-    const tt_tensor *q = c->in[0], *k = c->in[1], *v = c->in[2];
+    const tt_tensor *q = c->in[ATTENTION_Q], *k = c->in[ATTENTION_K], *v = c->in[ATTENTION_V];
+    const attention_attrs attrs = attention_read(c->attrs);
     attention_plan p = {.q = heads_of(q, q->data, false),
                         .k = heads_of(k, k->data, false),
                         .v = heads_of(v, v->data, false),
-                        .y = dense_heads(c->out[0], c->out[0]->data, false),
-                        .mask = c->in[3],
+                        .y = dense_heads(c->out[Y], c->out[Y]->data, false),
+                        .mask = c->in[ATTENTION_MASK],
                         .pairs = q->shape[0] * q->shape[1],
                         .heads = q->shape[1],
                         .queries = q->shape[2],
                         .keys = k->shape[2],
                         .dim = q->shape[3],
                         .out_dim = v->shape[3],
-                        .sees = c->attrs->ints[0] != 0};
-    attention_drops(&p, c->attrs, 1);
+                        .first_sees = attrs.causal != 0,
+                        .scale = (T)attrs.scale};
+    attention_set_dropout(&p, attrs);
     return p;
 }
 
@@ -60,13 +62,13 @@ static tt_status scaled_dot_product_attention_forward(tt_call *c)
 static tt_status scaled_dot_product_attention_backward(tt_call *c)
 {
     attention_plan p = attention_plan_of(c);
-    p.dy = dense_heads(c->out[0], as_writable(c->dy[0]), false);
-    p.dq = dense_heads(c->in[0], c->dx[0], c->acc[0]);
-    p.dk = dense_heads(c->in[1], c->dx[1], c->acc[1]);
-    p.dv = dense_heads(c->in[2], c->dx[2], c->acc[2]);
-    p.dmask = c->dx[3], p.acc_mask = c->acc[3];
+    p.dy = dense_heads(c->out[Y], as_writable(c->dy[Y]), false);
+    p.dq = dense_heads(c->in[ATTENTION_Q], c->dx[ATTENTION_Q], c->acc[ATTENTION_Q]);
+    p.dk = dense_heads(c->in[ATTENTION_K], c->dx[ATTENTION_K], c->acc[ATTENTION_K]);
+    p.dv = dense_heads(c->in[ATTENTION_V], c->dx[ATTENTION_V], c->acc[ATTENTION_V]);
+    p.dmask = c->dx[ATTENTION_MASK], p.acc_mask = c->acc[ATTENTION_MASK];
     if (p.keys > 0) return attention_backward(c, &p);
-    if (p.dq.data != NULL && !p.dq.acc) memset(p.dq.data, 0, tensor_bytes(c->in[0]));
+    if (p.dq.data != NULL && !p.dq.acc) memset(p.dq.data, 0, tensor_bytes(c->in[ATTENTION_Q]));
     return TT_OK;
 }
 TT_KERNELS_OF(scaled_dot_product_attention, scaled_dot_product_attention_forward,
@@ -76,7 +78,7 @@ TT_KERNELS_OF(scaled_dot_product_attention, scaled_dot_product_attention_forward
 
 static tt_status attention_check(const tt_call *c)
 {
-    const tt_tensor *q = c->in[0], *k = c->in[1], *v = c->in[2];
+    const tt_tensor *q = c->in[ATTENTION_Q], *k = c->in[ATTENTION_K], *v = c->in[ATTENTION_V];
     bool fits = q->ndim == 4 && k->ndim == 4 && v->ndim == 4;
     for (int i = 0; i < 2 && fits; i++)
         fits = q->shape[i] == k->shape[i] && q->shape[i] == v->shape[i];
@@ -86,23 +88,23 @@ static tt_status attention_check(const tt_call *c)
             TT_ERR_SHAPE, c->op->name,
             "expected q (B, H, L, D), k (B, H, S, D) and v (B, H, S, E), got %s, %s and %s",
             SHAPE_TEXT(q), SHAPE_TEXT(k), SHAPE_TEXT(v));
-    return attention_check_drops(c, 1);
+    return attention_check_dropout(c, attention_read(c->attrs).dropout_p);
 }
 
 static tt_status attention_prepare(tt_call *c)
 {
     TT_TRY(attention_check(c));
-    const tt_tensor *q = c->in[0], *k = c->in[1];
-    for (int i = 0; i < 3; i++) TT_TRY(attention_need_rows(c, i));
-    if (c->in[3] == NULL) return TT_OK;
+    const tt_tensor *q = c->in[ATTENTION_Q], *k = c->in[ATTENTION_K];
+    for (int i = ATTENTION_Q; i <= ATTENTION_V; i++) TT_TRY(attention_need_rows(c, i));
+    if (c->in[ATTENTION_MASK] == NULL) return TT_OK;
     int64_t scores[4] = {q->shape[0], q->shape[1], q->shape[2], k->shape[2]};
-    return call_broadcast(c, 4, scores, 3);
+    return call_broadcast(c, 4, scores, ATTENTION_MASK);
 }
 
 static tt_status attention_infer(tt_call *c)
 {
-    const tt_tensor *q = c->in[0], *v = c->in[2];
-    c->spec[0] = (tt_spec){.dtype = q->dtype,
+    const tt_tensor *q = c->in[ATTENTION_Q], *v = c->in[ATTENTION_V];
+    c->spec[Y] = (tt_spec){.dtype = q->dtype,
                            .ndim = 4,
                            .shape = {q->shape[0], q->shape[1], q->shape[2], v->shape[3]}};
     return TT_OK;
@@ -124,16 +126,14 @@ static tt_tensor *causal_mask(tt_ctx *ctx, int dtype, int64_t queries, int64_t k
 
 static tt_tensor *attention_dropout(tt_ctx *ctx, const tt_node *node, tt_tensor *weights)
 {
-    const tt_attrs *a = &node->attrs;
-    if (a->n_ints == 1) return weights;
-    tt_attrs attrs = {.n_ints = 3,
-                      .n_reals = 1,
-                      .ints = {a->ints[1], a->ints[2], a->ints[3]},
-                      .reals = {a->reals[1]}};
-    return v_call(ctx, TT_OP_dropout, &weights, 1, &attrs);
+    const attention_attrs a = attention_read(&node->attrs);
+    if (a.dropout_p == 0) return weights;
+    return v_call(
+        ctx, TT_OP_dropout, &weights, 1,
+        ATTRS(dropout, .seed = a.seed, .stream = a.stream, .offset = a.offset, .p = a.dropout_p));
 }
 
-/* Minus infinity is meant: no anomaly. What is not finite in the scores shows in the weights. */
+/* -inf is intended here and no anomaly. Scores that are not finite show in the weights. */
 static tt_tensor *masked(tt_ctx *ctx, tt_tensor *scores, tt_tensor *mask)
 {
     const bool checks = ctx->anomaly.checks;
@@ -146,29 +146,32 @@ static tt_tensor *masked(tt_ctx *ctx, tt_tensor *scores, tt_tensor *mask)
 static void attention_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                           tt_tensor **dx)
 {
-    tt_tensor *q = node->in[0], *k = node->in[1], *v = node->in[2], *mask = node->in[3];
-    double scale = node->attrs.reals[0];
-    tt_tensor *scores = v_scale(ctx, v_matmul(ctx, q, v_transpose(ctx, k)), scale);
+    const attention_attrs a = attention_read(&node->attrs);
+    tt_tensor *q = node->in[ATTENTION_Q], *k = node->in[ATTENTION_K], *v = node->in[ATTENTION_V],
+              *mask = node->in[ATTENTION_MASK];
+    tt_tensor *scores = v_scale(ctx, v_matmul(ctx, q, v_transpose(ctx, k)), a.scale);
     if (mask != NULL) scores = masked(ctx, scores, mask);
-    if (node->attrs.ints[0])
+    if (a.causal)
         scores = masked(ctx, scores, causal_mask(ctx, q->dtype, q->shape[2], k->shape[2]));
     tt_attrs last_axis_masked = {.n_ints = 2, .ints = {3, 1}};
     tt_tensor *weights = v_call(ctx, TT_OP_softmax, &scores, 1, &last_axis_masked);
-    if (need[2])
-        dx[2] = v_matmul(ctx, v_transpose(ctx, attention_dropout(ctx, node, weights)), dy[0]);
-    if (!need[0] && !need[1] && !need[3]) return;
-    tt_tensor *dweights = attention_dropout(ctx, node, v_matmul(ctx, dy[0], v_transpose(ctx, v)));
+    if (need[ATTENTION_V])
+        dx[ATTENTION_V] =
+            v_matmul(ctx, v_transpose(ctx, attention_dropout(ctx, node, weights)), dy[Y]);
+    if (!need[ATTENTION_Q] && !need[ATTENTION_K] && !need[ATTENTION_MASK]) return;
+    tt_tensor *dweights = attention_dropout(ctx, node, v_matmul(ctx, dy[Y], v_transpose(ctx, v)));
     tt_tensor *mean = v_sum_axis(ctx, v_mul(ctx, weights, dweights), 3);
     tt_tensor *dscores = v_mul(ctx, weights, v_sub(ctx, dweights, mean));
-    if (need[3]) dx[3] = dscores;
-    if (!need[0] && !need[1]) return;
-    dscores = v_scale(ctx, dscores, scale);
-    if (need[0]) dx[0] = v_matmul(ctx, dscores, k);
-    if (need[1]) dx[1] = v_matmul(ctx, v_transpose(ctx, dscores), q);
+    if (need[ATTENTION_MASK]) dx[ATTENTION_MASK] = dscores;
+    if (!need[ATTENTION_Q] && !need[ATTENTION_K]) return;
+    dscores = v_scale(ctx, dscores, a.scale);
+    if (need[ATTENTION_Q]) dx[ATTENTION_Q] = v_matmul(ctx, dscores, k);
+    if (need[ATTENTION_K]) dx[ATTENTION_K] = v_matmul(ctx, v_transpose(ctx, dscores), q);
 }
 
 TT_OP(scaled_dot_product_attention, .inputs = 4, .attributes = attention_names,
-      .layout = TT_STRIDED, .optional = 1 << 3, .keeps = 15, .prepare = attention_prepare,
-      .infer = attention_infer, .vjp = attention_vjp)
+      .layout = TT_STRIDED, .optional = BIT(ATTENTION_MASK),
+      .keeps = BIT(ATTENTION_Q) | BIT(ATTENTION_K) | BIT(ATTENTION_V) | BIT(ATTENTION_MASK),
+      .prepare = attention_prepare, .infer = attention_infer, .vjp = attention_vjp)
 
 #endif

@@ -1,43 +1,57 @@
-/* scaled_dot_product_attention_qkvpacked: attention of a sequence to itself, from queries, keys and
- * values as one projection gives them. qkv (B, T, 3C) has the queries of all heads side by side,
- * then the keys, then the values, each C = H D channels; y (B, T, C) has the heads side by side
- * again. Nothing is moved: heads are read and written where they lie. ints: H; whether causal, so
- * that a position sees those up to itself. reals[0]: scale. With dropout ints[2..4] are seed,
- * stream, offset and reals[1] is p, as in scaled_dot_product_attention; so are the rules. */
+/* scaled_dot_product_attention_qkvpacked: attention of a sequence to itself, where one projection
+ * gave queries, keys and values. qkv (B, T, 3C) has the queries of all heads side by side, then the
+ * keys, then the values, each C = H D channels; y (B, T, C) has the heads side by side again.
+ * Nothing is copied: heads are read and written where they lie. `heads` is H; the other attributes
+ * and the rules are those of scaled_dot_product_attention. */
 #include "../op.h"
 #include "attention.h"
 
 TT_ATTRS(packed_attention, heads, causal, seed, stream, offset, real scale, real dropout_p)
 
+/* What the operation that takes queries, keys and values one by one has instead. */
+static inline attention_attrs attention_of_packed(const tt_attrs *attrs)
+{
+    const packed_attention_attrs a = packed_attention_read(attrs);
+    return (attention_attrs){.causal = a.causal,
+                             .seed = a.seed,
+                             .stream = a.stream,
+                             .offset = a.offset,
+                             .scale = a.scale,
+                             .dropout_p = a.dropout_p};
+}
+
 #ifdef TT_KERNELS
 
-/* Queries, keys or values (part 0, 1, 2) of qkv, or of its gradient. */
+/* Part ATTENTION_Q, ATTENTION_K or ATTENTION_V of qkv, or of its gradient. */
 static attention_rows packed_part(const tt_call *c, int part, T *data, int64_t batch, int64_t row)
 {
-    int64_t channels = c->in[0]->shape[2] / 3;
+    int64_t channels = c->in[X]->shape[2] / 3;
     return (attention_rows){.data = data + part * channels,
                             .batch = batch,
-                            .head = channels / c->attrs->ints[0],
+                            .head = channels / packed_attention_read(c->attrs).heads,
                             .row = row};
 }
 
 static attention_plan packed_plan(const tt_call *c)
 {
-    const tt_tensor *qkv = c->in[0], *y = c->out[0];
-    int64_t positions = y->shape[1], channels = y->shape[2], heads = c->attrs->ints[0];
+    const tt_tensor *qkv = c->in[X], *y = c->out[Y];
+    const attention_attrs attrs = attention_of_packed(c->attrs);
+    int64_t positions = y->shape[1], channels = y->shape[2];
+    int64_t heads = packed_attention_read(c->attrs).heads;
     int64_t batch = qkv->strides[0], row = positions > 1 ? qkv->strides[1] : 3 * channels;
-    attention_plan p = {.q = packed_part(c, 0, qkv->data, batch, row),
-                        .k = packed_part(c, 1, qkv->data, batch, row),
-                        .v = packed_part(c, 2, qkv->data, batch, row),
+    attention_plan p = {.q = packed_part(c, ATTENTION_Q, qkv->data, batch, row),
+                        .k = packed_part(c, ATTENTION_K, qkv->data, batch, row),
+                        .v = packed_part(c, ATTENTION_V, qkv->data, batch, row),
                         .pairs = y->shape[0] * heads,
                         .heads = heads,
                         .queries = positions,
                         .keys = positions,
                         .dim = channels / heads,
                         .out_dim = channels / heads,
-                        .sees = c->attrs->ints[1]};
+                        .first_sees = attrs.causal,
+                        .scale = (T)attrs.scale};
     p.y = (attention_rows){y->data, positions * channels, p.dim, channels, false};
-    attention_drops(&p, c->attrs, 2);
+    attention_set_dropout(&p, attrs);
     return p;
 }
 
@@ -51,13 +65,13 @@ static tt_status packed_backward(tt_call *c)
 {
     attention_plan p = packed_plan(c);
     attention_rows *parts[3] = {&p.dq, &p.dk, &p.dv};
-    int64_t row = c->in[0]->shape[2];
-    for (int i = 0; i < 3; i++) {
-        *parts[i] = packed_part(c, i, c->dx[0], p.queries * row, row);
-        parts[i]->acc = c->acc[0];
+    int64_t row = c->in[X]->shape[2];
+    for (int i = ATTENTION_Q; i <= ATTENTION_V; i++) {
+        *parts[i] = packed_part(c, i, c->dx[X], p.queries * row, row);
+        parts[i]->acc = c->acc[X];
     }
     p.dy = p.y;
-    p.dy.data = as_writable(c->dy[0]);
+    p.dy.data = as_writable(c->dy[Y]);
     return attention_backward(c, &p);
 }
 TT_KERNELS_OF(scaled_dot_product_attention_qkvpacked, packed_forward, packed_backward)
@@ -66,29 +80,29 @@ TT_KERNELS_OF(scaled_dot_product_attention_qkvpacked, packed_forward, packed_bac
 
 static tt_status packed_prepare(tt_call *c)
 {
-    const tt_tensor *qkv = c->in[0];
-    const tt_attrs *a = c->attrs;
-    if (a->n_ints < 2 || a->ints[0] < 1 || a->ints[1] < 0 || a->ints[1] > 1)
+    const tt_tensor *qkv = c->in[X];
+    const packed_attention_attrs a = packed_attention_read(c->attrs);
+    if (a.heads < 1 || a.causal < 0 || a.causal > 1)
         return tt_fail(TT_ERR_ARG, c->op->name, "expected at least one head, and causal 0 or 1");
-    if (qkv->ndim != 3 || qkv->shape[2] % 3 != 0 || qkv->shape[2] / 3 % a->ints[0] != 0)
+    if (qkv->ndim != 3 || qkv->shape[2] % 3 != 0 || qkv->shape[2] / 3 % a.heads != 0)
         return tt_fail(TT_ERR_SHAPE, c->op->name,
                        "expected qkv (B, T, 3C) with heads that divide C, got %s and heads %lld",
-                       SHAPE_TEXT(qkv), (long long)a->ints[0]);
-    TT_TRY(attention_check_drops(c, 2));
-    return attention_need_rows(c, 0);
+                       SHAPE_TEXT(qkv), (long long)a.heads);
+    TT_TRY(attention_check_dropout(c, a.dropout_p));
+    return attention_need_rows(c, X);
 }
 
 static tt_status packed_infer(tt_call *c)
 {
-    c->spec[0] = spec_like(c->in[0]);
-    c->spec[0].shape[2] /= 3;
+    c->spec[Y] = spec_like(c->in[X]);
+    c->spec[Y].shape[2] /= 3;
     return TT_OK;
 }
 
 static tt_tensor *swap_middle(tt_ctx *ctx, tt_tensor *x)
 {
-    tt_attrs attrs = {.n_ints = 4, .ints = {0, 2, 1, 3}};
-    return v_call(ctx, TT_OP_permute, &x, 1, &attrs);
+    return v_call(ctx, TT_OP_permute, &x, 1,
+                  ATTRS(permute, .n_order = 4, .order = (int64_t[]){0, 2, 1, 3}));
 }
 
 /* (B, n, C) as (B, H, n, D), and back. */
@@ -106,39 +120,34 @@ static tt_tensor *together(tt_ctx *ctx, tt_tensor *x)
     return v_reshape(ctx, swap_middle(ctx, x), 3, shape);
 }
 
-/* By the rule of the operation that takes queries, keys and values one by one. */
+/* The rule is that of the operation that takes queries, keys and values one by one. */
 static void packed_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                        tt_tensor **dx)
 {
-    tt_tensor *qkv = node->in[0], *in[4] = {NULL}, *parts[TT_MAX_IN] = {NULL};
-    const tt_attrs *a = &node->attrs;
-    int64_t heads = a->ints[0], channels = qkv->shape[2] / 3;
+    tt_tensor *qkv = node->in[X], *in[ATTENTION_INPUTS] = {NULL}, *parts[TT_MAX_IN] = {NULL};
+    int64_t heads = packed_attention_read(&node->attrs).heads, channels = qkv->shape[2] / 3;
     (void)need;
-    for (int i = 0; i < 3; i++) {
+    for (int i = ATTENTION_Q; i <= ATTENTION_V; i++) {
         in[i] = apart(ctx, v_slice(ctx, qkv, 2, i * channels, channels), heads);
         if (in[i] == NULL) return;
     }
     tt_node alone = {.op = tt_ops[TT_OP_scaled_dot_product_attention],
-                     .n_in = 4,
+                     .n_in = ATTENTION_INPUTS,
                      .in = in,
-                     .attrs = {.n_ints = a->n_ints - 1,
-                               .ints = {a->ints[1], a->ints[2], a->ints[3], a->ints[4]},
-                               .n_reals = a->n_reals,
-                               .reals = {a->reals[0], a->reals[1]}}};
-    const bool all[4] = {true, true, true, false};
-    tt_tensor *g = apart(ctx, dy[0], heads);
+                     .attrs = attention_pack(attention_of_packed(&node->attrs))};
+    const bool all[ATTENTION_INPUTS] = {true, true, true, false};
+    tt_tensor *g = apart(ctx, dy[Y], heads);
     if (g == NULL) return;
     alone.op->vjp(ctx, &alone, &g, all, parts);
-    for (int i = 0; i < 3; i++) {
+    for (int i = ATTENTION_Q; i <= ATTENTION_V; i++) {
         parts[i] = together(ctx, parts[i]);
         if (parts[i] == NULL) return;
     }
-    tt_attrs last_axis = {.n_ints = 1, .ints = {2}};
-    dx[0] = v_call(ctx, TT_OP_cat, parts, TT_MAX_IN, &last_axis);
+    dx[X] = v_call(ctx, TT_OP_cat, parts, TT_MAX_IN, ATTRS(cat, .axis = 2));
 }
 
 TT_OP(scaled_dot_product_attention_qkvpacked, .inputs = 1, .attributes = packed_attention_names,
-      .layout = TT_STRIDED, .keeps = 1, .prepare = packed_prepare, .infer = packed_infer,
+      .layout = TT_STRIDED, .keeps = BIT(X), .prepare = packed_prepare, .infer = packed_infer,
       .vjp = packed_vjp)
 
 #endif

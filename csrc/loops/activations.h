@@ -1,5 +1,5 @@
-/* activations: the functions that a matrix product may end with, and what their own operations
- * share with them. */
+/* activations: the functions that linear_activation applies to a product, with their derivatives.
+ * The operations gelu and silu use them too. */
 #ifndef TT_ACTIVATIONS_H
 #define TT_ACTIVATIONS_H
 
@@ -7,11 +7,11 @@
 #define GELU_TANH_SCALE 0.79788456080286536 /* sqrt(2 / pi) */
 #define GELU_TANH_CUBIC 0.044715
 
-/* Farther from zero than this the gates below are 0 and 1 and have no slope. Numbers beyond, to
- * infinity, are taken for it where a gate or its slope is a factor of them. */
+/* Beyond +-GATES_END the gates below are 0 or 1, and their derivatives 0. Where x is multiplied by
+ * a gate or its derivative, x is clamped to this range, so that infinity times 0 is no NaN. */
 #define GATES_END 1e4
 
-/* In the order in which Python names them. */
+/* In the order of the names in Python. */
 typedef enum {
     ACTIVATION_NONE,
     ACTIVATION_RELU,
@@ -23,7 +23,7 @@ typedef enum {
     ACTIVATION_COUNT
 } tt_activation;
 
-/* The slopes of the others are functions of what they return. */
+/* Whether a'(z) has to be saved; that of the other activations follows from a(z). */
 static inline bool activation_saves_slope(int64_t activation)
 {
     return activation == ACTIVATION_GELU || activation == ACTIVATION_GELU_TANH ||
@@ -63,7 +63,7 @@ TT_INLINE T gelu_tanh_slope(T x)
     return s + x * s * (1 - s) * 2 * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x * x);
 }
 
-/* The slopes' slopes. */
+/* Second derivatives. */
 TT_INLINE T gelu_curvature(T x)
 {
     x = gate_range(x);
@@ -75,10 +75,10 @@ TT_INLINE T gelu_tanh_curvature(T x)
 {
     x = gate_range(x);
     T s = gelu_tanh_gate(x), x2 = x * x;
-    T slope = 2 * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x2);
-    T bend = 12 * (T)GELU_TANH_SCALE * (T)GELU_TANH_CUBIC * x;
-    T fall = s * (1 - s);
-    return fall * (2 * slope + x * bend) + fall * slope * slope * x * (1 - 2 * s);
+    T du = 2 * (T)GELU_TANH_SCALE * (1 + 3 * (T)GELU_TANH_CUBIC * x2); /* of y = x s(u(x)) */
+    T d2u = 12 * (T)GELU_TANH_SCALE * (T)GELU_TANH_CUBIC * x;
+    T ds = s * (1 - s);
+    return ds * (2 * du + x * d2u) + ds * du * du * x * (1 - 2 * s);
 }
 
 TT_INLINE T silu_of(T x) { return gate_floor(x) * tt_sigmoid(x); }
@@ -107,7 +107,7 @@ TT_INLINE T silu_slope(T x)
         }                                     \
     }
 
-/* Replaces n values z by a(z), and writes a'(z) where a backward will want it. */
+/* Replaces n values z by a(z), and writes a'(z) to slopes if these are wanted. */
 static void activate(int64_t activation, T *restrict values, T *restrict slopes, int64_t n)
 {
     switch (activation) {
@@ -121,7 +121,7 @@ static void activate(int64_t activation, T *restrict values, T *restrict slopes,
     }
 }
 
-/* dz = dy a'(z), from what was saved of a'(z), or from y. */
+/* dz = dy a'(z), with a'(z) from the saved slopes, or from y. */
 static void activation_backward(int64_t activation, const T *dy, const T *y, const T *slopes,
                                 T *restrict dz, int64_t n)
 {

@@ -1,13 +1,13 @@
 /* elementwise: loops over operands of one shape and any strides, with a contiguous result.
  *
- * The shape is collapsed as far as the strides of all operands allow; what remains is a loop over
- * rows, and a row is where the compiler makes vectors. */
+ * Dimensions are joined as far as the strides of all operands allow. The loop then goes over rows,
+ * and a row function over the elements of one row, which the compiler turns into vector code. */
 #ifndef TT_ELEMENTWISE_H
 #define TT_ELEMENTWISE_H
 
 enum { MAX_OPERANDS = 3 };
 
-/* out[i] (+)= f(operand 0, 1, 2 at i) for i < n; s are the operands' strides. */
+/* out[i] (+)= f(p0[i * s0], p1[i * s1], p2[i * s2]) for i < n. */
 typedef void (*row_fn)(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2,
                        int64_t s2, T *out, bool acc);
 
@@ -17,7 +17,7 @@ typedef struct {
     size_t size[MAX_OPERANDS], out_size; /* of an element */
     char *out;
     bool acc;
-    int ndim; /* collapsed; the last dimension is the row */
+    int ndim; /* after joining; the last dimension is the row */
     int64_t numel, shape[TT_MAX_DIMS], strides[MAX_OPERANDS][TT_MAX_DIMS];
 } elementwise_plan;
 
@@ -43,15 +43,14 @@ static void elementwise_shard(void *arg, int64_t shard)
     }
 }
 
-/* Operands are tensors of the shape of `shape`; a NULL stands for a repetition of operand 0. An
- * operand that is a mask, and an output of bool, are bytes: the row function casts their
- * pointers. */
+/* The operands are tensors with the shape of `shape`; NULL stands for operand 0 again. Masks and
+ * outputs of bool are bytes: the row function casts their pointers. */
 static inline void elementwise_to(row_fn fn, const tt_tensor *shape,
                                   const tt_tensor *const *operands, void *out, int out_dtype,
                                   bool acc)
 {
     if (shape->numel == 0) return;
-    elementwise_plan p; /* of the arrays only what is used: small tensors would feel the rest */
+    elementwise_plan p; /* not zeroed: that would take longer than the loop over a small tensor */
     p.fn = fn, p.out = out, p.out_size = dtype_size(out_dtype), p.acc = acc;
     p.numel = shape->numel, p.ndim = 0;
     const int64_t *strides[MAX_OPERANDS];
@@ -83,7 +82,7 @@ static inline void elementwise(row_fn fn, const tt_tensor *shape, const tt_tenso
     elementwise_to(fn, shape, operands, out, T_DTYPE, acc);
 }
 
-/* A contiguous operand for memory that is no tensor: dy, or the output. */
+/* A contiguous operand at `data`, for memory that is no tensor: dy, or the output. */
 static inline tt_tensor dense_like(const tt_tensor *shape, const void *data)
 {
     tt_tensor t = {
@@ -97,7 +96,7 @@ static inline tt_tensor dense_like(const tt_tensor *shape, const void *data)
     return t;
 }
 
-/* An operand that is one number everywhere. */
+/* An operand whose elements are all one number. */
 static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
 {
     tt_tensor t = dense_like(shape, value);
@@ -105,9 +104,8 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
     return t;
 }
 
-/* A row function from an expression in a, b and d. Three stride patterns are worth their own loop:
- * all dense, and, where operands broadcast, one of the first two a single value; the rest takes the
- * general one. */
+/* A row function of an expression in a, b and d. Three patterns of strides have their own loop:
+ * all operands dense; and, where operands broadcast, the first or the second a single value. */
 #define TT_ROW_LOOP(expression, A, B, D)       \
     if (acc) {                                 \
         for (int64_t i = 0; i < n; i++) {      \
@@ -139,14 +137,14 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
     }
 
 #define TT_ROW(name, expression) TT_ROW_OF(name, expression, true)
-/* Of operands of one shape: where one is a single value all mostly are. */
+/* For operations whose operands are not broadcast. */
 #define TT_PLAIN_ROW(name, expression) TT_ROW_OF(name, expression, false)
 
-/* Of two values; NaN where one is. */
+/* The larger and the smaller of two values; NaN where one of them is NaN. */
 #define LARGER(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
 #define SMALLER(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
 
-/* A row function that writes bool from an expression in a and b. */
+/* A row function that writes an expression in a and b as bool. */
 #define TT_PREDICATE_LOOP(expression, A, B) \
     for (int64_t i = 0; i < n; i++) {       \
         const T a = (A), b = (B);           \
@@ -169,13 +167,13 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
         }                                                                                      \
     }
 
-/* The kernels of an operation of one or two inputs with a bool output: op.h's infer_predicate. */
+/* The kernels of an operation of one or two inputs with a bool output (infer_predicate in op.h). */
 #define TT_PREDICATE(name, expression)                                                       \
     TT_PREDICATE_ROW(name##_row, expression)                                                 \
     static tt_status name##_forward(tt_call *c)                                              \
     {                                                                                        \
-        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->n_in > 1 ? c->in[1] : NULL}; \
-        elementwise_to(name##_row, c->in[0], operands, c->out[0]->data, TT_BOOL, false);     \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[A], c->n_in > B ? c->in[B] : NULL}; \
+        elementwise_to(name##_row, c->in[X], operands, c->out[Y]->data, TT_BOOL, false);     \
         return TT_OK;                                                                        \
     }                                                                                        \
     TT_KERNELS_OF(name, name##_forward, NULL)
@@ -189,15 +187,15 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
 #define TT_UNARY_OF_ROWS(name)                                                     \
     static tt_status name##_forward(tt_call *c)                                    \
     {                                                                              \
-        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0]};                      \
-        elementwise(name##_row, c->in[0], operands, c->out[0]->data, false);       \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[X]};                      \
+        elementwise(name##_row, c->in[X], operands, c->out[Y]->data, false);       \
         return TT_OK;                                                              \
     }                                                                              \
     static tt_status name##_backward(tt_call *c)                                   \
     {                                                                              \
-        tt_tensor dy = dense_like(c->in[0], c->dy[0]);                             \
-        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->out[0], &dy};      \
-        elementwise(name##_row_backward, c->in[0], operands, c->dx[0], c->acc[0]); \
+        tt_tensor dy = dense_like(c->in[X], c->dy[Y]);                             \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[X], c->out[Y], &dy};      \
+        elementwise(name##_row_backward, c->in[X], operands, c->dx[X], c->acc[X]); \
         return TT_OK;                                                              \
     }                                                                              \
     TT_KERNELS_OF(name, name##_forward, name##_backward)
@@ -209,16 +207,16 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
     TT_ROW(name##_row_db, db_expression)                                                           \
     static tt_status name##_forward(tt_call *c)                                                    \
     {                                                                                              \
-        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], c->out[0]};                 \
-        elementwise(name##_row, c->in[0], operands, c->out[0]->data, false);                       \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[A], c->in[B], c->out[Y]};                 \
+        elementwise(name##_row, c->in[X], operands, c->out[Y]->data, false);                       \
         return TT_OK;                                                                              \
     }                                                                                              \
     static tt_status name##_backward(tt_call *c)                                                   \
     {                                                                                              \
-        tt_tensor dy = dense_like(c->in[0], c->dy[0]);                                             \
-        const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], &dy};                       \
-        if (c->dx[0] != NULL) elementwise(name##_row_da, c->in[0], operands, c->dx[0], c->acc[0]); \
-        if (c->dx[1] != NULL) elementwise(name##_row_db, c->in[0], operands, c->dx[1], c->acc[1]); \
+        tt_tensor dy = dense_like(c->in[X], c->dy[Y]);                                             \
+        const tt_tensor *operands[MAX_OPERANDS] = {c->in[A], c->in[B], &dy};                       \
+        if (c->dx[A] != NULL) elementwise(name##_row_da, c->in[A], operands, c->dx[A], c->acc[A]); \
+        if (c->dx[B] != NULL) elementwise(name##_row_db, c->in[A], operands, c->dx[B], c->acc[B]); \
         return TT_OK;                                                                              \
     }                                                                                              \
     TT_KERNELS_OF(name, name##_forward, name##_backward)

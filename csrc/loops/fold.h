@@ -1,17 +1,17 @@
-/* fold: every line of a tensor to one value, in one fixed order whatever the number of threads.
+/* fold: each line of a tensor to one value, in one fixed order for any number of threads.
  *
- * The tensor is contiguous and seen as (outer, n, inner); it has outer * inner lines of n elements.
- * A long line is folded in pieces, and lines that lie side by side go through the cache together:
- * both are cut by their sizes. A fold leaves one partial value for each piece of each line, and the
- * pieces are joined in their order. */
+ * The tensor is contiguous, with shape (outer, n, inner): outer * inner lines of n elements. A long
+ * line is folded in pieces, and adjacent lines are folded together, because they share cache lines.
+ * The pieces depend on the sizes alone. A fold gives one partial value for each piece of each line;
+ * these are then joined in their order. */
 #ifndef TT_FOLD_H
 #define TT_FOLD_H
 
 enum { FOLD_WIDTH = 256 };
 
 typedef struct fold fold;
-/* Folds x[i * inner + j] over i < n, for each of `width` lines j. `line` is the first of them, row
- * the place of x in its line; the result goes to place `slot` + j. */
+/* Folds x[i * inner + j] over i < n, for each of `width` lines j. `line` is the number of the first
+ * line, `row` the position of x in its line; the result of line j goes to position slot + j. */
 typedef void (*fold_fn)(const fold *f, const T *x, int64_t n, int64_t width, int64_t line,
                         int64_t row, int64_t slot);
 
@@ -19,10 +19,10 @@ struct fold {
     const T *x;
     tt_span s;
     int64_t lines, pieces; /* of a line */
-    int64_t rows, blocks;  /* elements of a line in a piece; groups of lines side by side */
+    int64_t rows, blocks;  /* elements of a line in a piece; groups of adjacent lines */
     int64_t units_per_shard;
     fold_fn fn;
-    const SUM *with; /* a value of each line, for folds that compare with it */
+    const SUM *with; /* one value for each line, which the fold may use; or NULL */
     double power;
     /* The results, (pieces, lines). */
     SUM *total;
@@ -62,7 +62,7 @@ static inline void fold_run(fold *f, fold_fn fn)
     parallel_for(shards_of(units, f->units_per_shard), fold_shard, f);
 }
 
-/* The pieces of sums. Call it where total holds pieces * lines values. */
+/* Runs a fold that sums, and adds up the pieces of each line; total holds pieces * lines values. */
 static inline void fold_sum(fold *f, fold_fn fn)
 {
     fold_run(f, fn);
@@ -77,8 +77,8 @@ static inline SUM *fold_totals(tt_call *c, fold *f)
 
 #define TT_PRAGMA(text) _Pragma(#text)
 
-/* A fold that starts with START and goes on with `next`, an expression in s, what is there already,
- * a, an element, and b, what `with` holds for its line. */
+/* A fold that starts with START. `next` is an expression in s, the value so far, a, an element, and
+ * b, the value of `with` for the line. */
 #define TT_FOLD_NEXT(name, VECTORS, START, next)                                        \
     static void name(const fold *f, const T *x, int64_t n, int64_t width, int64_t line, \
                      int64_t row, int64_t slot)                                         \
@@ -207,8 +207,8 @@ static inline void extremum_join(bool largest, const fold *f)
 
 /* ---- back to the elements ---- */
 
-/* Operands of elementwise() in the shape (outer, n, inner): all elements, and one value of each
- * line. */
+/* An operand of elementwise() with the shape (outer, n, inner): all elements, or with of_line one
+ * value for each line. */
 static inline tt_tensor span_tensor(tt_span s, const void *data, bool of_line)
 {
     return (tt_tensor){.data = as_writable(data),
@@ -219,24 +219,24 @@ static inline tt_tensor span_tensor(tt_span s, const void *data, bool of_line)
                        .strides = {of_line ? s.inner : s.n * s.inner, of_line ? 0 : s.inner, 1}};
 }
 
-/* dx (+)= an expression in a, an element of x, and b and d, values of its line. */
+/* dx (+)= an expression in a, an element of x, and in b and d, values of its line. */
 static inline void span_backward(const tt_call *c, row_fn fn, const T *b, const T *d)
 {
-    tt_span s = span_of(c->in[0], c->attrs);
-    tt_tensor x = span_tensor(s, c->in[0]->data, false), of_b = span_tensor(s, b, true),
+    tt_span s = span_of(c->in[X], c->attrs);
+    tt_tensor x = span_tensor(s, c->in[X]->data, false), of_b = span_tensor(s, b, true),
               of_d = span_tensor(s, d, true);
     const tt_tensor *operands[MAX_OPERANDS] = {&x, &of_b, &of_d};
-    elementwise(fn, &x, operands, c->dx[0], c->acc[0]);
+    elementwise(fn, &x, operands, c->dx[X], c->acc[X]);
 }
 
-/* dx[i, index[i, k, j], j] (+)= dy[i, k, j]: elements that were chosen, `chosen` of each line, back
- * to where they were. The indices are the second output. */
+/* dx[i, index[i, k, j], j] (+)= dy[i, k, j] for k < chosen: the gradient of an operation that
+ * chooses elements of each line. The indices are its second output. */
 static inline void span_scatter(const tt_call *c, tt_span s, int64_t chosen)
 {
-    const int64_t *index = c->out[1]->data;
-    const T *dy = c->dy[0];
-    T *dx = c->dx[0];
-    if (!c->acc[0]) memset(dx, 0, tensor_bytes(c->in[0]));
+    const int64_t *index = c->out[INDICES]->data;
+    const T *dy = c->dy[VALUES];
+    T *dx = c->dx[X];
+    if (!c->acc[X]) memset(dx, 0, tensor_bytes(c->in[X]));
     for (int64_t o = 0; o < s.outer; o++, dx += s.n * s.inner) {
         for (int64_t k = 0; k < chosen; k++) {
             for (int64_t j = 0; j < s.inner; j++) dx[*index++ * s.inner + j] += *dy++;

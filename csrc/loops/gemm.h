@@ -23,18 +23,18 @@ typedef struct {
 /* A product of fewer floating-point operations is not worth waking another thread for. */
 #define FLOPS_PER_PART 1e6
 enum {
-    PART_ROWS = 14,
-    PART_COLS = 32, /* parts are multiples of these, which tiles divide */
+    PART_ROWS = 14, /* parts are multiples of these, and so of tiles */
+    PART_COLS = 32,
     PACKING = 6, /* of an element of B costs as much as so many terms; twice that when transposed */
-    TILED_ELEMENTS = 1 << 17, /* of C, between before and after: they stay in the second cache */
+    TILED_ELEMENTS = 1 << 17, /* of C between `before` and `after`: they stay in the second cache */
     TILED_ROWS = 56,
-    FEW_ROWS = 3, /* which do not repay the packing of a transposed B */
+    FEW_ROWS = 3, /* with no more rows of C, packing a transposed B costs more than it saves */
     BLAS_PARTS = 16,
 };
 
-/* Work on each part of C (rows from `row` on, columns from `col` on) just before its product and
- * just after, while it is in the cache of the thread that computes it. Either may be NULL, and no
- * element is seen twice. */
+/* Work on a part of C (rows from `row` on, columns from `col` on) just before its product and just
+ * after, while it is in the cache of the thread that computes it. Either may be NULL. Each element
+ * is in exactly one part. */
 typedef void (*part_fn)(void *arg, int64_t row, int64_t rows, int64_t col, int64_t cols);
 typedef struct {
     part_fn before, after;
@@ -42,6 +42,7 @@ typedef struct {
     bool whole_rows; /* no part begins or ends within a row */
 } gemm_parts;
 
+/* The arguments of a BLAS, where D is C. */
 static gemm_args gemm_args_of(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha,
                               const T *a, int64_t lda, const T *b, int64_t ldb, T beta, T *c,
                               int64_t ldc)
@@ -112,8 +113,8 @@ static void gemm_part(void *arg, int64_t part)
     }
 }
 
-/* How many parts are worth while. Our own product has the same bits however it is cut, a BLAS has
- * not: there the cut must not depend on the number of threads. */
+/* Into how many parts a product is divided. Our own products have the same bits for any division.
+ * Those of a BLAS do not: their division must not depend on the number of threads. */
 static int64_t gemm_count_parts(const gemm_plan *p)
 {
     double work = 2.0 * (double)p->whole.m * (double)p->whole.n * (double)p->whole.k;
@@ -125,14 +126,14 @@ static int64_t gemm_count_parts(const gemm_plan *p)
                                                  : parts;
 }
 
-/* Sets the shape of the parts so that the threads are done soonest: a part costs its elements, in
- * whole tiles, and the packing of its share of B. */
+/* Sets the shape of the parts for which the threads finish first. The cost of a part is the number
+ * of its elements, in whole tiles, and the packing of its columns of B. */
 static void gemm_choose_parts(gemm_plan *p)
 {
     int64_t parts = gemm_count_parts(p), panels = (p->whole.n + PART_COLS - 1) / PART_COLS;
     double least = INFINITY;
-    int64_t most = p->parts.whole_rows ? 1 : at_most(parts, panels);
-    for (int64_t across = 1; across <= most; across++) {
+    int64_t max_across = p->parts.whole_rows ? 1 : at_most(parts, panels);
+    for (int64_t across = 1; across <= max_across; across++) {
         int64_t cols = (panels + across - 1) / across * PART_COLS;
         int64_t down = (parts + across - 1) / across;
         int64_t rows = (p->whole.m + down - 1) / down;

@@ -1,9 +1,9 @@
-/* gemm_tiles: matrix products at the SIMD levels whose registers hold a tile of the result, on the
- * calling thread. The operands of these networks are small and mostly lie in the cache, so a
- * product reads A where it is, and of B packs one panel at a time, on the stack.
+/* gemm_tiles: matrix products on the calling thread, at the SIMD levels whose registers hold a tile
+ * of the result. The matrices of these networks are small and mostly in the cache: a product reads
+ * A where it lies, and packs B one panel at a time on the stack.
  *
- * Every element of C is summed in the order of k, DEPTH terms at a time, whatever tile it falls in:
- * a product may be cut anywhere, by rows or columns, and keeps its bits. */
+ * Every element of C is summed in the order of k, DEPTH terms at a time, in any tile. So a product
+ * may be divided by rows or columns anywhere, and has the same bits. */
 #ifndef TT_GEMM_TILES_H
 #define TT_GEMM_TILES_H
 
@@ -22,7 +22,7 @@ enum {
     COPY_PANELS = 4,
     PAGE = 4096,
     LINE_TERMS = 64 / sizeof(T), /* of the caches */
-    LOOK_AHEAD = 16 /* rows of a transposed A lie far apart: no hardware foresees the next */
+    LOOK_AHEAD = 16              /* rows of a transposed A are prefetched: they lie far apart */
 };
 
 typedef T vec __attribute__((vector_size(VECTOR_BYTES)));
@@ -34,8 +34,8 @@ TT_INLINE vec vec_all(T x) { return x - (vec){0}; }
 
 /* C (rows, TILE_COLS) = alpha A B + beta D for a panel of B: k rows of TILE_COLS. Row r of A begins
  * at a + r * down, and its terms are `along` apart; one of the two is 1. D is C itself or another
- * matrix; with ldd == 0 all its rows are one. Where A is new to the
- * caches, the tile below is asked for: term by term, a line of one of its rows. */
+ * matrix; with ldd == 0 all its rows are one row. If A is not in the caches yet, each term also
+ * prefetches a cache line of the tile below. */
 TT_INLINE void gemm_tile(const int rows, const bool is_new, int64_t k, const T *a, int64_t down,
                          int64_t along, const T *b, T alpha, T beta, const T *d, int64_t ldd, T *c,
                          int64_t ldc)
@@ -72,8 +72,8 @@ TT_INLINE void gemm_tile(const int rows, const bool is_new, int64_t k, const T *
     }
 }
 
-/* One function for each number of rows and layout of A; and one that copies what a tile takes from
- * a transposed A. */
+/* One function for each number of rows and layout of A; and one that copies the elements of a
+ * transposed A that a tile reads. */
 typedef void gemm_tile_fn(int64_t k, const T *a, int64_t lda, const T *b, T alpha, T beta,
                           const T *d, int64_t ldd, T *c, int64_t ldc);
 typedef void gemm_copy_fn(int64_t k, const T *a, int64_t lda, T *out);
@@ -157,7 +157,7 @@ TT_INLINE void vec_transpose(const T *a, int64_t lda, T *out, int64_t ld_out)
     for (int r = 0; r < LANES; r++) vec_store(out + r * ld_out, x[r]);
 }
 
-/* A panel of op(B), k rows of TILE_COLS of which cols are B's and the rest zero. */
+/* A panel of op(B): k rows of TILE_COLS, of which the first cols are from B and the others zero. */
 static void gemm_pack(bool tb, int64_t k, int64_t cols, const T *b, int64_t ldb, T *panel)
 {
     if (cols < TILE_COLS) memset(panel, 0, (size_t)(k * TILE_COLS) * sizeof(T));
@@ -183,13 +183,14 @@ static void gemm_pack(bool tb, int64_t k, int64_t cols, const T *b, int64_t ldb,
     }
 }
 
-/* A and how it lies: as it is; likewise, and new to the caches; transposed; or transposed and
- * copied by gemm_copy_tiles, where each tile has its rows side by side. */
+/* How A lies: as it is; as it is, and not in the caches yet; transposed; or transposed and copied
+ * by gemm_copy_tiles, so that the rows of each tile lie side by side. */
 typedef enum { A_AS_IT_IS, A_NEW, A_TRANSPOSED, A_COPIED } gemm_layout;
 
-/* Tiles below each other, of nearly equal heights: the next one's. */
+/* The heights of tiles below each other, nearly equal: `taller` of the `left` tiles that are still
+ * to come have one row more than `height`. */
 typedef struct {
-    int64_t least, taller, left;
+    int64_t height, taller, left;
 } gemm_heights;
 
 static gemm_heights gemm_cut(int64_t m)
@@ -200,7 +201,7 @@ static gemm_heights gemm_cut(int64_t m)
 
 static inline int64_t gemm_height(gemm_heights *h) /* 0 after the last */
 {
-    return h->left-- <= 0 ? 0 : h->least + (h->taller-- > 0);
+    return h->left-- <= 0 ? 0 : h->height + (h->taller-- > 0);
 }
 
 static void gemm_copy_tiles(int64_t m, int64_t k, const T *a, int64_t lda, T *out)
@@ -232,7 +233,7 @@ static void gemm_panel(gemm_layout layout, const gemm_args *g)
     }
 }
 
-/* The sums of LANES vectors, the sum of x[i] in lane i. */
+/* The sums of LANES vectors: lane i is the sum of x[i]. */
 TT_INLINE vec vec_sums(vec x[LANES])
 {
 #pragma GCC unroll 4
@@ -252,7 +253,7 @@ static void gemm_by_rows(const gemm_args *g)
     int64_t k = g->k;
     for (int64_t col = 0; col < g->n; col += LANES) {
         int64_t cols = at_most(LANES, g->n - col);
-        const T *row[LANES]; /* those past the end are read again, and dropped */
+        const T *row[LANES]; /* rows past the end repeat the last one, and are dropped */
         for (int64_t j = 0; j < LANES; j++) row[j] = g->b + (col + at_most(j, cols - 1)) * g->ldb;
         for (int64_t i = 0; i < g->m; i++) {
             const T *a = g->a + i * g->lda, *d = g->d + i * g->ldd + col;
@@ -275,8 +276,8 @@ static void gemm_by_rows(const gemm_args *g)
     }
 }
 
-/* A row or two, by one panel, are too few sums to keep the arithmetic busy, and what they wait for
- * is the panel: four panels at once. */
+/* One or two rows and one panel are too few sums to use all arithmetic units, and the panel has to
+ * come from memory: such rows take four panels at once. */
 enum { FOUR_ROWS = VECTOR_BYTES == 64 ? 3 : 1, PANEL_AHEAD = 8 };
 
 TT_INLINE void gemm_four_tile(const int rows, int64_t k, const T *a, int64_t lda, int64_t a_next,
@@ -318,9 +319,9 @@ static inline void gemm_four(int64_t m, int64_t k, const T *a, int64_t lda, int6
     if (FOUR_ROWS > 2 && m == 3) gemm_four_tile(3, k, a, lda, a_next, b, b_next, y);
 }
 
-/* For four matrices A_i (m, k), a_next apart, and four of one width in panels over all of k, b_next
- * apart:  C_i (m, cols) = A_i B_i + beta C_i,  c_next apart. With c_next == 0 it is one C, the sum
- * of the four products. Each element is summed in the same order whatever m is. */
+/* C_i (m, cols) = A_i B_i + beta C_i for four matrices A_i (m, k), a_next apart, and four panels
+ * B_i over all of k, b_next apart; the C_i are c_next apart. With c_next == 0 there is one C, the
+ * sum of the four products. Each element is summed in the same order for every m. */
 static inline void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T *a, int64_t lda,
                                     int64_t a_next, const T *b, int64_t b_next, T beta, T *c,
                                     int64_t ldc, int64_t c_next)
@@ -354,7 +355,7 @@ static inline void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T 
     }
 }
 
-/* A block of rows, panel beside panel. */
+/* A block of rows of C, panel after panel. */
 static void gemm_block(gemm_layout layout, const gemm_args *g)
 {
     _Alignas(VECTOR_BYTES) T panel[DEPTH * TILE_COLS];

@@ -1,5 +1,5 @@
-/* kernels: what the loops of the operations are written with. Read once for each dtype and SIMD
- * level. */
+/* kernels: the types, functions and loops that kernels are written with. It is compiled once for
+ * each dtype and SIMD level. */
 #ifndef TT_KERNELS_H
 #define TT_KERNELS_H
 
@@ -11,7 +11,7 @@
 #include "random.h"
 #include "inline.h"
 
-/* T is the element type, SUM what sums of it are kept in. */
+/* T is the type of the elements, SUM that of their sums. */
 #if defined TT_F32
 typedef float T;
 typedef double SUM;
@@ -24,7 +24,7 @@ typedef double T, SUM;
 #define blas_gemm blas_gemm_f64
 #define philox_uniform philox_uniform_f64
 #else
-typedef int64_t T, SUM; /* wrapping around: the build says so */
+typedef int64_t T, SUM; /* overflow wraps around (-fwrapv) */
 #define T_DTYPE TT_INT64
 #endif
 
@@ -32,19 +32,17 @@ typedef int64_t T, SUM; /* wrapping around: the build says so */
 #include "simd_math.h"
 #endif
 
-/* Elements in one shard of an elementwise loop: enough to outweigh waking a thread, few enough to
- * share. */
+/* Elements in one shard of an elementwise loop: enough to be worth a thread, and few enough that
+ * there are shards for all threads. */
 enum { GRAIN = 16384 };
 
 static inline const T *data_of(const tt_tensor *t) { return t != NULL ? (const T *)t->data : NULL; }
 static inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t at_least_one(int64_t n)
-{
-    return n > 1 ? n : 1;
-} /* leading dimensions, for BLAS */
+/* A leading dimension must not be 0 in a BLAS. */
+static inline int64_t at_least_one(int64_t n) { return n > 1 ? n : 1; }
 static inline int64_t shards_of(int64_t n, int64_t grain) { return (n + grain - 1) / grain; }
 
-/* Rows are shared so that a shard has about GRAIN elements. */
+/* How many rows make a shard of about GRAIN elements. */
 static inline int64_t rows_per_shard(int64_t row_length)
 {
     int64_t rows = GRAIN / (row_length > 0 ? row_length : 1);
@@ -55,7 +53,7 @@ static inline int64_t rows_per_shard(int64_t row_length)
 
 static inline void put(T *dst, T value, bool acc) { *dst = acc ? *dst + value : value; }
 
-/* The sizes of a tensor seen as rows: everything before the last `inner` dimensions, and those. */
+/* How many elements the last `inner` dimensions have. */
 static inline int64_t inner_size(const tt_tensor *t, int inner)
 {
     int64_t n = 1;

@@ -1,4 +1,4 @@
-/* optim_kernels: the loops of the optimisers over one range of one parameter. */
+/* optim_kernels: the loops of the optimisers, over one range of one parameter. */
 #include "kernel_set.h"
 
 /* Adam (Kingma and Ba, 2015) with the decoupled decay of AdamW (Loshchilov and Hutter, 2019):
@@ -20,7 +20,7 @@ static void adam_range(void *param, const void *grad, void *exp_avg, void *exp_a
     }
 }
 
-/* SGD with momentum as PyTorch has it: u = mu u + (1 - dampening) g;  p = p - lr u, or lr (g + mu
+/* SGD with momentum as in PyTorch: u = mu u + (1 - dampening) g;  p = p - lr u, or lr (g + mu
  * u) with Nesterov. */
 static void sgd_range(void *param, const void *grad, void *momentum, int64_t n, const sgd_step *k)
 {

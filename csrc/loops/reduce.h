@@ -1,13 +1,13 @@
-/* reduce: sums over any set of axes, in one fixed order; and the maximum and log-sum of a line.
+/* reduce: sums over any set of axes; the maximum of a line and its sum of exponentials.
  *
- * Partial sums are kept in double: a sum of a million floats is then as good as its last rounding,
- * and the order in which rows come does not depend on the number of threads. */
+ * Sums are taken in one fixed order for any number of threads. Partial sums are kept in double, so
+ * that a sum of a million floats is exact up to its last rounding. */
 #ifndef TT_REDUCE_H
 #define TT_REDUCE_H
 
-/* The sum of value, an expression in i, over i < n, for rows that are short. It is kept in lanes,
- * the last of which may be empty at the end: a row of any length is vector code to its end, and its
- * lanes are joined by halves. `value` is not worked out beyond n. */
+/* The sum of value, an expression in i, over i < n, for short rows. SUM_LANES partial sums are
+ * kept, and added by halves at the end. The last elements of a row are vector code too: lanes
+ * beyond n add 0, and `value` is not evaluated there. */
 enum { SUM_LANES = 16 };
 
 TT_INLINE T lanes_sum(const T *s)
@@ -71,7 +71,7 @@ static inline void reduce_sum(const tt_tensor *x, const bool *reduced, T *dst, i
         if (along) total[out] += row_sum(base + in, n, row_stride);
         else
             for (int64_t i = 0; i < n; i++) total[out + i] += (SUM)base[in + i * row_stride];
-        for (int i = last - 1; i >= 0; i--) { /* the next row, as an odometer turns */
+        for (int i = last - 1; i >= 0; i--) { /* the index of the next row */
             in += x->strides[i];
             out += out_strides[i];
             if (++index[i] < x->shape[i]) break;
@@ -83,22 +83,25 @@ static inline void reduce_sum(const tt_tensor *x, const bool *reduced, T *dst, i
     for (int64_t o = 0; o < n_out; o++) put(dst + o, (T)total[o], acc);
 }
 
-/* Lines of n >= 1 elements with one stride, for everything that is built on softmax. */
+/* The maximum of n >= 1 elements with one stride. */
 static inline T line_max(const T *x, int64_t n, int64_t stride)
 {
     T m = x[0];
     if (stride == 1) {
-        T most[SUM_LANES];
-        for (int k = 0; k < SUM_LANES; k++) most[k] = m;
+        T lane_max[SUM_LANES];
+        for (int k = 0; k < SUM_LANES; k++) lane_max[k] = m;
         int64_t whole = n - n % SUM_LANES;
         for (int64_t j = 0; j < whole; j += SUM_LANES) {
 #pragma omp simd
-            for (int k = 0; k < SUM_LANES; k++) most[k] = x[j + k] > most[k] ? x[j + k] : most[k];
+            for (int k = 0; k < SUM_LANES; k++)
+                lane_max[k] = x[j + k] > lane_max[k] ? x[j + k] : lane_max[k];
         }
         for (int64_t i = whole; i < n; i++) m = x[i] > m ? x[i] : m;
-        for (int k = 0; k < 8; k++) most[k] = most[k + 8] > most[k] ? most[k + 8] : most[k];
-        for (int k = 0; k < 4; k++) most[k] = most[k + 4] > most[k] ? most[k + 4] : most[k];
-        for (int k = 0; k < 4; k++) m = most[k] > m ? most[k] : m;
+        for (int k = 0; k < 8; k++)
+            lane_max[k] = lane_max[k + 8] > lane_max[k] ? lane_max[k + 8] : lane_max[k];
+        for (int k = 0; k < 4; k++)
+            lane_max[k] = lane_max[k + 4] > lane_max[k] ? lane_max[k + 4] : lane_max[k];
+        for (int k = 0; k < 4; k++) m = lane_max[k] > m ? lane_max[k] : m;
     } else {
         for (int64_t i = 1; i < n; i++) m = x[i * stride] > m ? x[i * stride] : m;
     }
@@ -107,8 +110,7 @@ static inline T line_max(const T *x, int64_t n, int64_t stride)
 
 #ifndef TT_I64
 
-/* The sum of e^(x - m), m being the largest element. A line that is -inf throughout has no softmax
- * and gives NaN. */
+/* The sum of e^(x - m), where m is the largest element. Where all elements are -inf it is NaN. */
 static inline T line_exp_sum(const T *x, int64_t n, int64_t stride, T m)
 {
     T s = 0;
@@ -138,7 +140,7 @@ static inline void column_sums_block(const column_sums_plan *p, int64_t first, i
     SUM s[COLUMN_BLOCK] = {0};
     const T *x = p->x + first;
     int64_t r = 0, cols = p->cols;
-    for (; r + 8 <= p->rows; r += 8, x += 8 * cols) { /* so few lose nothing in T */
+    for (; r + 8 <= p->rows; r += 8, x += 8 * cols) { /* so few rows may be summed in T */
         for (int64_t i = 0; i < n; i++)
             s[i] +=
                 (SUM)(((x[i] + x[i + cols]) + (x[i + 2 * cols] + x[i + 3 * cols])) +

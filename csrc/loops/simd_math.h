@@ -1,7 +1,7 @@
-/* Functions in float32 for the kernel pass: no branches and no calls, so that a plain loop over
- * them becomes vector code at every SIMD level. They are within 2 units in the last place of the
- * exact value, and right for NaN, infinities, overflow and subnormals (tests/c holds them to that).
- * The polynomials are from tools/fit_math.py. The float64 versions are libm's. */
+/* simd_math: float32 functions for kernels, without branches and calls, so that a plain loop over
+ * them becomes vector code at every SIMD level. Results are within 2 units in the last place of the
+ * exact value, and right for NaN, infinities, overflow and subnormals (tests/c checks that). The
+ * polynomials are from tools/fit_math.py. The float64 functions are those of libm. */
 #ifndef TT_SIMD_MATH_H
 #define TT_SIMD_MATH_H
 
@@ -27,7 +27,7 @@ static inline float tt_from_bits_(uint32_t u)
     return x;
 }
 
-/* A number and this have for sum the number rounded to a whole one, in the low bits. */
+/* x + TT_ROUNDING_SHIFT has x, rounded to a whole number, in its low bits. */
 #define TT_ROUNDING_SHIFT 0x1.8p23f
 
 /* exp(r) - 1, and n with the shift in t, for x = n ln(2) + r with |r| <= ln(2)/2. */
@@ -104,12 +104,12 @@ TT_INLINE float tt_erff_(float x)
     return copysignf(a < 0.92f ? near : far, x);
 }
 
-/* The normal distribution function, to 2 units in the last place of 1/2 to 1, and *bell =
- * e^(-x^2/2). Both of its tails are the bell times a function that hardly bends. */
+/* The normal distribution function, with an error of 2 units in the last place of numbers between
+ * 1/2 and 1, and *bell = e^(-x^2/2). Each tail is the bell times a smooth function. */
 TT_INLINE float tt_normalf_(float x, float *bell)
 {
     float a = fabsf(x);
-    float b = a < 5.0f ? a : 5.0f; /* from here on the bell alone falls */
+    float b = a < 5.0f ? a : 5.0f; /* from here on only the bell changes */
     float p = -3.29627028e-7f;
     p = p * b + 7.98413732e-6f;
     p = p * b - 8.70703907e-5f;

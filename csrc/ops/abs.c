@@ -11,10 +11,10 @@ static void abs_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
                     tt_tensor **dx)
 {
     (void)need;
-    dx[0] = v_mul(ctx, dy[0], v_unary(ctx, TT_OP_sign, node->in[0]));
+    dx[X] = v_mul(ctx, dy[Y], v_unary(ctx, TT_OP_sign, node->in[X]));
 }
 
-TT_OP(abs, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED, .keeps = 1,
+TT_OP(abs, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED, .keeps = BIT(X),
       .infer = infer_same, .vjp = abs_vjp)
 
 #endif

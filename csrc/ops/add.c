@@ -7,15 +7,15 @@ TT_ROW(add_row, a + b)
 
 static tt_status add_forward(tt_call *c)
 {
-    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], c->out[0]};
-    elementwise(add_row, c->in[0], operands, c->out[0]->data, false);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[A], c->in[B], c->out[Y]};
+    elementwise(add_row, c->in[A], operands, c->out[Y]->data, false);
     return TT_OK;
 }
 TT_KERNELS_OF(add, add_forward, NULL)
 
 #else
 
-TT_OP(add, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED, .passes = 3,
-      .prepare = prepare_broadcast, .infer = infer_same)
+TT_OP(add, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED,
+      .passes = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same)
 
 #endif

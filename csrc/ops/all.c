@@ -1,5 +1,5 @@
 /* all: whether every element over adjacent axes is not zero; and any: whether one is. NaN is not
- * zero. ints: keepdim, the first axis, how many. */
+ * zero. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -9,10 +9,10 @@ TT_FOLD(nonzeros_fold, +, 0, a != 0)
 
 static tt_status all_or_any(tt_call *c, fold_fn count, bool counted)
 {
-    fold f = fold_of(c->in[0], c->attrs);
+    fold f = fold_of(c->in[X], c->attrs);
     if (fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
     fold_sum(&f, count);
-    uint8_t *y = c->out[0]->data;
+    uint8_t *y = c->out[Y]->data;
     for (int64_t i = 0; i < f.lines; i++) y[i] = (f.total[i] > 0) == counted;
     return TT_OK;
 }
@@ -27,13 +27,13 @@ TT_KERNELS_OF(any, any_forward, NULL)
 static tt_status all_infer(tt_call *c)
 {
     TT_TRY(infer_span(c));
-    c->spec[0].dtype = TT_BOOL;
+    c->spec[Y].dtype = TT_BOOL;
     return TT_OK;
 }
 
-TT_OP(all, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS | TT_NOGRAD, .own_dtype = 1,
-      .infer = all_infer)
-TT_OP(any, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS | TT_NOGRAD, .own_dtype = 1,
-      .infer = all_infer)
+TT_OP(all, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS | TT_NOGRAD,
+      .own_dtype = BIT(Y), .infer = all_infer)
+TT_OP(any, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS | TT_NOGRAD,
+      .own_dtype = BIT(Y), .infer = all_infer)
 
 #endif

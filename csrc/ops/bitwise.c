@@ -13,9 +13,9 @@ TT_ROW(bitwise_not_row_bool, 1 - a)
 
 static tt_status bitwise_not_forward(tt_call *c)
 {
-    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0]};
-    elementwise(c->spec[0].dtype == TT_BOOL ? bitwise_not_row_bool : bitwise_not_row, c->in[0],
-                operands, c->out[0]->data, false);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[A]};
+    elementwise(c->spec[Y].dtype == TT_BOOL ? bitwise_not_row_bool : bitwise_not_row, c->in[A],
+                operands, c->out[Y]->data, false);
     return TT_OK;
 }
 TT_KERNELS_OF(bitwise_not, bitwise_not_forward, NULL)

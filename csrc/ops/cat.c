@@ -1,9 +1,9 @@
 /* cat: up to TT_MAX_IN tensors one after the other along an axis; absent inputs count for nothing,
- * and so does, as in PyTorch, a tensor of shape (0). The gradient of each is its slice of dy.
- * ints[0]: the axis. */
+ * and so does, as in PyTorch, a tensor of shape (0). The gradient of each is its slice of dy. */
 #include "../op.h"
 
 TT_ATTRS(cat, axis)
+enum { CAT_FIRST }; /* the one that has to be there */
 
 static bool cat_skips(const tt_tensor *t) { return t == NULL || (t->ndim == 1 && t->numel == 0); }
 
@@ -59,9 +59,9 @@ static void cat_shard(void *arg, int64_t shard)
 
 static tt_status cat_run(const tt_call *c, const T *dy)
 {
-    const tt_tensor *y = c->out[0], *model = cat_model(c);
+    const tt_tensor *y = c->out[Y], *model = cat_model(c);
     if (y->numel == 0) return TT_OK;
-    int axis = normal_axis(c->attrs->ints[0], model->ndim);
+    int axis = normal_axis(cat_read(c->attrs).axis, model->ndim);
     int64_t inner = inner_size(y, y->ndim - axis - 1);
     cat_plan p = {.c = c, .out = y->data, .dy = dy, .numel = y->numel};
     p.size = dtype_size(y->dtype);
@@ -73,7 +73,7 @@ static tt_status cat_run(const tt_call *c, const T *dy)
 }
 
 static tt_status cat_forward(tt_call *c) { return cat_run(c, NULL); }
-static tt_status cat_backward(tt_call *c) { return cat_run(c, c->dy[0]); }
+static tt_status cat_backward(tt_call *c) { return cat_run(c, c->dy[Y]); }
 TT_KERNELS_OF(cat, cat_forward, cat_backward)
 
 #else
@@ -81,17 +81,18 @@ TT_KERNELS_OF(cat, cat_forward, cat_backward)
 static tt_status cat_infer(tt_call *c)
 {
     const tt_tensor *model = cat_model(c);
-    c->spec[0] = (tt_spec){.dtype = c->dtype, .ndim = 1};
+    c->spec[Y] = (tt_spec){.dtype = c->dtype, .ndim = 1};
     if (model == NULL) return TT_OK;
     for (int k = 0; k < c->n_in; k++) {
         if (c->in[k] != NULL && c->in[k]->ndim == 0)
             return tt_fail(TT_ERR_SHAPE, c->op->name,
                            "a tensor of 0 dimensions has no axis to join: use stack");
     }
-    int axis = c->attrs->n_ints == 1 ? normal_axis(c->attrs->ints[0], model->ndim) : -1;
-    if (axis < 0) return fail_axis(c->op->name, c->attrs->ints[0], model);
-    c->spec[0] = spec_like(model);
-    c->spec[0].shape[axis] = 0;
+    const cat_attrs a = cat_read(c->attrs);
+    int axis = cat_complete(c->attrs) ? normal_axis(a.axis, model->ndim) : -1;
+    if (axis < 0) return fail_axis(c->op->name, a.axis, model);
+    c->spec[Y] = spec_like(model);
+    c->spec[Y].shape[axis] = 0;
     for (int k = 0; k < c->n_in; k++) {
         const tt_tensor *t = c->in[k];
         if (cat_skips(t)) continue;
@@ -102,7 +103,7 @@ static tt_status cat_infer(tt_call *c)
             return tt_fail(TT_ERR_SHAPE, c->op->name,
                            "shapes %s and %s must be equal except along axis %d", SHAPE_TEXT(model),
                            SHAPE_TEXT(t), axis);
-        c->spec[0].shape[axis] += t->shape[axis];
+        c->spec[Y].shape[axis] += t->shape[axis];
     }
     return TT_OK;
 }
@@ -110,18 +111,18 @@ static tt_status cat_infer(tt_call *c)
 static void cat_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                     tt_tensor **dx)
 {
-    int axis = normal_axis(node->attrs.ints[0], dy[0]->ndim);
+    int axis = normal_axis(cat_read(&node->attrs).axis, dy[Y]->ndim);
     int64_t begin = 0;
     for (int k = 0; k < node->n_in; k++) {
         const tt_tensor *t = node->in[k];
         if (t == NULL) continue;
         int64_t length = cat_skips(t) ? 0 : t->shape[axis];
-        if (need[k]) dx[k] = v_reshape_like(ctx, v_slice(ctx, dy[0], axis, begin, length), t);
+        if (need[k]) dx[k] = v_reshape_like(ctx, v_slice(ctx, dy[Y], axis, begin, length), t);
         begin += length;
     }
 }
 
 TT_OP(cat, .inputs = TT_MAX_IN, .attributes = cat_names, .flags = TT_ANY_DTYPE | TT_PROMOTES,
-      .optional = ~1u, .infer = cat_infer, .vjp = cat_vjp)
+      .optional = ~BIT(CAT_FIRST), .infer = cat_infer, .vjp = cat_vjp)
 
 #endif

@@ -2,6 +2,8 @@
  * where low <= x <= high, to a bound where that bound is what y is. */
 #include "../op.h"
 
+enum { CLAMP_X, CLAMP_LOW, CLAMP_HIGH };
+
 #ifdef TT_KERNELS
 
 TT_ROW(clamp_row, SMALLER(LARGER(a, b), d))
@@ -10,10 +12,10 @@ TT_ROW(clamp_row_high, SMALLER(a, b))
 
 static tt_status clamp_forward(tt_call *c)
 {
-    const tt_tensor *x = c->in[0], *low = c->in[1], *high = c->in[2];
+    const tt_tensor *x = c->in[CLAMP_X], *low = c->in[CLAMP_LOW], *high = c->in[CLAMP_HIGH];
     const tt_tensor *operands[MAX_OPERANDS] = {x, low != NULL ? low : high, high};
     row_fn fn = high == NULL ? clamp_row_low : low == NULL ? clamp_row_high : clamp_row;
-    elementwise(fn, x, operands, c->out[0]->data, false);
+    elementwise(fn, x, operands, c->out[Y]->data, false);
     return TT_OK;
 }
 
@@ -33,28 +35,29 @@ static void choose(row_fn fn, const tt_tensor *a, const tt_tensor *b, const tt_t
 /* What depends on both bounds takes two steps, the first of them into scratch. */
 static tt_status clamp_backward(tt_call *c)
 {
-    const tt_tensor *x = c->in[0], *low = c->in[1], *high = c->in[2];
+    const tt_tensor *x = c->in[CLAMP_X], *low = c->in[CLAMP_LOW], *high = c->in[CLAMP_HIGH];
     bool both = low != NULL && high != NULL;
     void *scratch = both ? call_scratch(c, (size_t)x->numel * sizeof(T)) : NULL;
     if (both && scratch == NULL) return TT_ERR_NOMEM;
-    tt_tensor dy = dense_like(x, c->dy[0]), step = dense_like(x, scratch);
+    tt_tensor dy = dense_like(x, c->dy[Y]), step = dense_like(x, scratch);
     void *const *dx = c->dx;
     const bool *acc = c->acc;
-    if (dx[0] != NULL && both) {
+    if (dx[CLAMP_X] != NULL && both) {
         choose(where_at_least, x, low, &dy, scratch, false);
-        choose(where_at_most, x, high, &step, dx[0], acc[0]);
-    } else if (dx[0] != NULL) {
+        choose(where_at_most, x, high, &step, dx[CLAMP_X], acc[CLAMP_X]);
+    } else if (dx[CLAMP_X] != NULL) {
         choose(low != NULL ? where_at_least : where_at_most, x, low != NULL ? low : high, &dy,
-               dx[0], acc[0]);
+               dx[CLAMP_X], acc[CLAMP_X]);
     }
-    if (dx[1] != NULL && both) {
+    if (dx[CLAMP_LOW] != NULL && both) {
         choose(where_less, x, low, &dy, scratch, false);
-        choose(where_less, low, high, &step, dx[1], acc[1]);
-    } else if (dx[1] != NULL) {
-        choose(where_less, x, low, &dy, dx[1], acc[1]);
+        choose(where_less, low, high, &step, dx[CLAMP_LOW], acc[CLAMP_LOW]);
+    } else if (dx[CLAMP_LOW] != NULL) {
+        choose(where_less, x, low, &dy, dx[CLAMP_LOW], acc[CLAMP_LOW]);
     }
-    if (dx[2] != NULL && both) choose(larger, x, low, x, scratch, false);
-    if (dx[2] != NULL) choose(where_more, both ? &step : x, high, &dy, dx[2], acc[2]);
+    if (dx[CLAMP_HIGH] != NULL && both) choose(larger, x, low, x, scratch, false);
+    if (dx[CLAMP_HIGH] != NULL)
+        choose(where_more, both ? &step : x, high, &dy, dx[CLAMP_HIGH], acc[CLAMP_HIGH]);
     return TT_OK;
 }
 TT_KERNELS_OF(clamp, clamp_forward, clamp_backward)
@@ -63,7 +66,7 @@ TT_KERNELS_OF(clamp, clamp_forward, clamp_backward)
 
 static tt_status clamp_infer(tt_call *c)
 {
-    if (c->in[1] == NULL && c->in[2] == NULL)
+    if (c->in[CLAMP_LOW] == NULL && c->in[CLAMP_HIGH] == NULL)
         return tt_fail(TT_ERR_ARG, c->op->name, "expected a lower bound, an upper one or both");
     return infer_same(c);
 }
@@ -71,27 +74,31 @@ static tt_status clamp_infer(tt_call *c)
 static void clamp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                       tt_tensor **dx)
 {
-    tt_tensor *x = node->in[0], *low = node->in[1], *high = node->in[2];
-    tt_tensor *zero = v_number(ctx, dy[0], 0.0);
-    if (need[0]) {
-        dx[0] = dy[0];
-        if (low != NULL) dx[0] = v_where(ctx, v_binary(ctx, TT_OP_ge, x, low), dx[0], zero);
-        if (high != NULL) dx[0] = v_where(ctx, v_binary(ctx, TT_OP_le, x, high), dx[0], zero);
+    tt_tensor *x = node->in[CLAMP_X], *low = node->in[CLAMP_LOW], *high = node->in[CLAMP_HIGH];
+    tt_tensor *zero = v_number(ctx, dy[Y], 0.0);
+    if (need[CLAMP_X]) {
+        dx[CLAMP_X] = dy[Y];
+        if (low != NULL)
+            dx[CLAMP_X] = v_where(ctx, v_binary(ctx, TT_OP_ge, x, low), dx[CLAMP_X], zero);
+        if (high != NULL)
+            dx[CLAMP_X] = v_where(ctx, v_binary(ctx, TT_OP_le, x, high), dx[CLAMP_X], zero);
     }
-    if (need[1]) {
-        dx[1] = v_where(ctx, v_binary(ctx, TT_OP_lt, x, low), dy[0], zero);
-        if (high != NULL) dx[1] = v_where(ctx, v_binary(ctx, TT_OP_lt, low, high), dx[1], zero);
+    if (need[CLAMP_LOW]) {
+        dx[CLAMP_LOW] = v_where(ctx, v_binary(ctx, TT_OP_lt, x, low), dy[Y], zero);
+        if (high != NULL)
+            dx[CLAMP_LOW] = v_where(ctx, v_binary(ctx, TT_OP_lt, low, high), dx[CLAMP_LOW], zero);
     }
-    if (need[2]) {
+    if (need[CLAMP_HIGH]) {
         tt_tensor *is_high = v_binary(ctx, TT_OP_gt, x, high);
         if (low != NULL)
             is_high = v_binary(ctx, TT_OP_logical_or, is_high, v_binary(ctx, TT_OP_gt, low, high));
-        dx[2] = v_where(ctx, is_high, dy[0], zero);
+        dx[CLAMP_HIGH] = v_where(ctx, is_high, dy[Y], zero);
     }
 }
 
 TT_OP(clamp, .inputs = 3, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
-      .optional = 6, .keeps = 7, .prepare = prepare_broadcast, .infer = clamp_infer,
-      .vjp = clamp_vjp)
+      .optional = BIT(CLAMP_LOW) | BIT(CLAMP_HIGH),
+      .keeps = BIT(CLAMP_X) | BIT(CLAMP_LOW) | BIT(CLAMP_HIGH), .prepare = prepare_broadcast,
+      .infer = clamp_infer, .vjp = clamp_vjp)
 
 #endif

@@ -6,14 +6,14 @@
 
 static tt_status contiguous_forward(tt_call *c)
 {
-    copy_gather(c->out[0]->data, c->in[0]);
+    copy_gather(c->out[Y]->data, c->in[X]);
     return TT_OK;
 }
 TT_KERNELS_OF(contiguous, contiguous_forward, NULL)
 
 #else
 
-TT_OP(contiguous, .inputs = 1, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED, .passes = 1,
+TT_OP(contiguous, .inputs = 1, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED, .passes = BIT(X),
       .infer = infer_same)
 
 #endif

@@ -1,5 +1,5 @@
-/* cumsum: y_i = x_0 + ... + x_i along one axis. ints: the axis; whether to sum from the end, which
- * is the gradient. Integers give int64. */
+/* cumsum: y_i = x_0 + ... + x_i along one axis. Its gradient is the sum from the end, y_i = x_i +
+ * ... + x_(n-1). Integers give int64. */
 #include "../op.h"
 
 TT_ATTRS(cumsum, axis, from_end)
@@ -43,7 +43,7 @@ static tt_status cumsum_run(const tt_call *c, const void *x, void *y, bool backw
 {
     cumsum_plan p = {.x = x,
                      .y = y,
-                     .s = span_of_axis(c->in[0], c->attrs->ints[0]),
+                     .s = span_of_axis(c->in[X], cumsum_read(c->attrs).axis),
                      .backwards = backwards,
                      .acc = acc};
     p.blocks = shards_of(p.s.inner, CUMSUM_WIDTH);
@@ -54,11 +54,11 @@ static tt_status cumsum_run(const tt_call *c, const void *x, void *y, bool backw
 
 static tt_status cumsum_forward(tt_call *c)
 {
-    return cumsum_run(c, c->in[0]->data, c->out[0]->data, c->attrs->ints[1] != 0, false);
+    return cumsum_run(c, c->in[X]->data, c->out[Y]->data, cumsum_read(c->attrs).from_end, false);
 }
 static tt_status cumsum_backward(tt_call *c)
 {
-    return cumsum_run(c, c->dy[0], c->dx[0], c->attrs->ints[1] == 0, c->acc[0]);
+    return cumsum_run(c, c->dy[Y], c->dx[X], !cumsum_read(c->attrs).from_end, c->acc[X]);
 }
 TT_KERNELS_OF(cumsum, cumsum_forward, cumsum_backward)
 
@@ -66,9 +66,9 @@ TT_KERNELS_OF(cumsum, cumsum_forward, cumsum_backward)
 
 static tt_status cumsum_infer(tt_call *c)
 {
-    TT_TRY(check_axis(c, 2));
+    TT_TRY(check_axis(c, cumsum_complete(c->attrs), cumsum_read(c->attrs).axis));
     TT_TRY(infer_same(c));
-    if (!dtype_is_float(c->in[0]->dtype)) c->spec[0].dtype = TT_INT64;
+    if (!dtype_is_float(c->in[X]->dtype)) c->spec[Y].dtype = TT_INT64;
     return TT_OK;
 }
 
@@ -76,9 +76,9 @@ static void cumsum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
                        tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *g = dy[0];
-    tt_attrs attrs = {.n_ints = 2, .ints = {node->attrs.ints[0], !node->attrs.ints[1]}};
-    dx[0] = v_call(ctx, TT_OP_cumsum, &g, 1, &attrs);
+    const cumsum_attrs a = cumsum_read(&node->attrs);
+    dx[X] = v_call(ctx, TT_OP_cumsum, INPUTS(dy[Y]),
+                   ATTRS(cumsum, .axis = a.axis, .from_end = !a.from_end));
 }
 
 TT_OP(cumsum, .inputs = 1, .attributes = cumsum_names, .flags = TT_INTEGERS, .infer = cumsum_infer,

@@ -10,12 +10,12 @@ TT_BINARY(div, a / b, d / b, (T)(-((SUM)d / (SUM)b) * ((SUM)a / (SUM)b)))
 static void div_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                     tt_tensor **dx)
 {
-    tt_tensor *da = v_div(ctx, dy[0], node->in[1]);
-    if (need[0]) dx[0] = da;
-    if (need[1]) dx[1] = v_neg(ctx, v_mul(ctx, da, node->out[0]));
+    tt_tensor *da = v_div(ctx, dy[Y], node->in[B]);
+    if (need[A]) dx[A] = da;
+    if (need[B]) dx[B] = v_neg(ctx, v_mul(ctx, da, node->out[Y]));
 }
 
-TT_OP(div, .inputs = 2, .flags = TT_PROMOTES | TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = 3,
-      .prepare = prepare_broadcast, .infer = infer_same, .vjp = div_vjp)
+TT_OP(div, .inputs = 2, .flags = TT_PROMOTES | TT_TO_FLOAT, .layout = TT_STRIDED,
+      .keeps = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same, .vjp = div_vjp)
 
 #endif

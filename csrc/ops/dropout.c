@@ -1,6 +1,6 @@
 /* dropout: y = x m / (1 - p), m one with probability 1 - p (Srivastava et al., 2014). The mask is
  * not kept: element i of it is a function of (seed, stream, offset + i), so backward draws it
- * again. reals[0]: p; ints: seed, stream, offset. */
+ * again. */
 #include "../op.h"
 
 TT_ATTRS(dropout, seed, stream, offset, real p)
@@ -34,16 +34,15 @@ static void dropout_shard(void *arg, int64_t shard)
 
 static tt_status dropout_run(const tt_call *c, const void *x, void *y, bool acc)
 {
-    const int64_t *ints = c->attrs->ints;
-    double p = c->attrs->reals[0];
+    const dropout_attrs a = dropout_read(c->attrs);
     dropout_plan plan = {.x = x,
                          .y = y,
-                         .n = c->in[0]->numel,
-                         .seed = (uint64_t)ints[0],
-                         .stream = (uint64_t)ints[1],
-                         .offset = (uint64_t)ints[2],
-                         .p = (T)p,
-                         .scale = (T)(p < 1 ? 1 / (1 - p) : 0),
+                         .n = c->in[X]->numel,
+                         .seed = (uint64_t)a.seed,
+                         .stream = (uint64_t)a.stream,
+                         .offset = (uint64_t)a.offset,
+                         .p = (T)a.p,
+                         .scale = (T)(a.p < 1 ? 1 / (1 - a.p) : 0),
                          .acc = acc};
     parallel_for(shards_of(plan.n, GRAIN), dropout_shard, &plan);
     return TT_OK;
@@ -51,11 +50,11 @@ static tt_status dropout_run(const tt_call *c, const void *x, void *y, bool acc)
 
 static tt_status dropout_forward(tt_call *c)
 {
-    return dropout_run(c, c->in[0]->data, c->out[0]->data, false);
+    return dropout_run(c, c->in[X]->data, c->out[Y]->data, false);
 }
 static tt_status dropout_backward(tt_call *c)
 {
-    return dropout_run(c, c->dy[0], c->dx[0], c->acc[0]);
+    return dropout_run(c, c->dy[Y], c->dx[X], c->acc[X]);
 }
 TT_KERNELS_OF(dropout, dropout_forward, dropout_backward)
 
@@ -63,10 +62,10 @@ TT_KERNELS_OF(dropout, dropout_forward, dropout_backward)
 
 static tt_status dropout_infer(tt_call *c)
 {
-    if (c->attrs->n_ints != 3 || c->attrs->n_reals != 1 ||
-        !(c->attrs->reals[0] >= 0 && c->attrs->reals[0] <= 1))
+    const double p = dropout_read(c->attrs).p;
+    if (!dropout_complete(c->attrs) || !(p >= 0 && p <= 1))
         return tt_fail(TT_ERR_ARG, c->op->name, "the probability must be between 0 and 1, got %g",
-                       c->attrs->reals[0]);
+                       p);
     return infer_same(c);
 }
 
@@ -74,8 +73,7 @@ static void dropout_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, 
                         tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *g = dy[0];
-    dx[0] = v_call(ctx, TT_OP_dropout, &g, 1, &node->attrs);
+    dx[X] = v_call(ctx, TT_OP_dropout, INPUTS(dy[Y]), &node->attrs);
 }
 
 TT_OP(dropout, .inputs = 1, .attributes = dropout_names, .infer = dropout_infer, .vjp = dropout_vjp)

@@ -1,16 +1,21 @@
 /* embedding: the parts of a table that an index of any shape names, the index standing for some
  * neighbouring axes of the table: y[.., i, ..] = table[.., index[i], ..]; and embedding_backward,
- * which adds parts into zeros. Each is the gradient of the other. ints of embedding: the first of
- * the axes and how many they are; without, the table is a matrix, of which rows are taken. ints of
- * embedding_backward: the first axis, and the sizes of the axes. */
+ * which adds parts into zeros. Each is the gradient of the other. embedding without attributes
+ * takes the rows of a matrix. */
 #include "../tensor/copy.h"
 #include "../op.h"
 
 TT_ATTRS(embedding, axis, count)
 TT_ATTRS(embedding_backward, axis, sizes[])
 
-static inline int embedding_axis(const tt_attrs *a) { return (int)a->ints[0]; }
-static inline int embedding_count(const tt_attrs *a) { return a->n_ints > 0 ? (int)a->ints[1] : 1; }
+enum { EMBEDDING_TABLE, EMBEDDING_INDEX };
+enum { EMBEDDING_PARTS = EMBEDDING_TABLE }; /* of embedding_backward */
+
+static inline int embedding_axis(const tt_attrs *a) { return (int)embedding_read(a).axis; }
+static inline int embedding_count(const tt_attrs *a)
+{
+    return a->n_ints > 0 ? (int)embedding_read(a).count : 1;
+}
 
 #ifdef TT_KERNELS
 
@@ -25,8 +30,7 @@ typedef struct {
 static embedding_plan embedding_plan_of(const tt_tensor *table, const tt_tensor *index, int axis,
                                         int count)
 {
-    tt_attrs axes = {.ints = {0, axis, count}};
-    tt_span s = span_of(table, &axes);
+    tt_span s = span_of_axes(table, axis, count);
     return (embedding_plan){
         .index = index->data, .outer = s.outer, .size = s.n, .inner = s.inner, .n = index->numel};
 }
@@ -86,11 +90,11 @@ static tt_status embedding_take(embedding_plan p, const void *table, void *parts
 /* Of the table, of any type and strides, only what is looked up is read. */
 static tt_status embedding_forward(tt_call *c)
 {
-    const tt_tensor *table = c->in[0], *index = c->in[1];
+    const tt_tensor *table = c->in[EMBEDDING_TABLE], *index = c->in[EMBEDDING_INDEX];
     const int axis = embedding_axis(c->attrs), count = embedding_count(c->attrs);
     if (axis == 0 && table->contiguous && table->dtype == T_DTYPE)
         return embedding_take(embedding_plan_of(table, index, axis, count), table->data,
-                              c->out[0]->data, false);
+                              c->out[Y]->data, false);
     int64_t shape[TT_MAX_DIMS], strides[TT_MAX_DIMS], ndim = 0;
     for (int i = 0; i < table->ndim; i++) {
         if (i == axis) shape[ndim++] = index->numel;
@@ -100,34 +104,37 @@ static tt_status embedding_forward(tt_call *c)
     int64_t *offsets = call_scratch(c, (size_t)index->numel * sizeof offsets[0]);
     if (offsets == NULL) return TT_ERR_NOMEM;
     tt_places places = copy_places_of(table, axis, count, index, offsets);
-    copy_from_places(&places, c->out[0]->data, strides);
+    copy_from_places(&places, c->out[Y]->data, strides);
     return TT_OK;
 }
 
 static tt_status embedding_backward_kernel(tt_call *c)
 {
-    const tt_tensor *table = c->in[0];
-    if (!c->acc[0]) memset(c->dx[0], 0, tensor_bytes(table));
+    const tt_tensor *table = c->in[EMBEDDING_TABLE], *index = c->in[EMBEDDING_INDEX];
+    void *dtable = c->dx[EMBEDDING_TABLE];
+    if (!c->acc[EMBEDDING_TABLE]) memset(dtable, 0, tensor_bytes(table));
     return embedding_add(
-        embedding_plan_of(table, c->in[1], embedding_axis(c->attrs), embedding_count(c->attrs)),
-        c->dx[0], c->dy[0]);
+        embedding_plan_of(table, index, embedding_axis(c->attrs), embedding_count(c->attrs)),
+        dtable, c->dy[Y]);
 }
 TT_KERNELS_OF(embedding, embedding_forward, embedding_backward_kernel)
 
 static embedding_plan embedding_backward_plan(const tt_call *c)
 {
-    return embedding_plan_of(c->out[0], c->in[1], embedding_axis(c->attrs), c->attrs->n_ints - 1);
+    const embedding_backward_attrs a = embedding_backward_read(c->attrs);
+    return embedding_plan_of(c->out[Y], c->in[EMBEDDING_INDEX], (int)a.axis, a.n_sizes);
 }
 
 static tt_status embedding_backward_forward(tt_call *c)
 {
-    memset(c->out[0]->data, 0, tensor_bytes(c->out[0]));
-    return embedding_add(embedding_backward_plan(c), c->out[0]->data, c->in[0]->data);
+    memset(c->out[Y]->data, 0, tensor_bytes(c->out[Y]));
+    return embedding_add(embedding_backward_plan(c), c->out[Y]->data, c->in[EMBEDDING_PARTS]->data);
 }
 
 static tt_status embedding_backward_backward(tt_call *c)
 {
-    return embedding_take(embedding_backward_plan(c), c->dy[0], c->dx[0], c->acc[0]);
+    return embedding_take(embedding_backward_plan(c), c->dy[Y], c->dx[EMBEDDING_PARTS],
+                          c->acc[EMBEDDING_PARTS]);
 }
 TT_KERNELS_OF(embedding_backward, embedding_backward_forward, embedding_backward_backward)
 
@@ -136,33 +143,34 @@ TT_KERNELS_OF(embedding_backward, embedding_backward_forward, embedding_backward
 /* A spec of which n sizes from `at` on are to be others. */
 static tt_status embedding_spec(tt_call *c, int at, int n, int others, const int64_t *sizes)
 {
-    const tt_tensor *x = c->in[0];
+    const tt_tensor *x = c->in[X];
     const int after = at + n, ndim = x->ndim - n + others;
     if (ndim > TT_MAX_DIMS)
         return tt_fail(TT_ERR_SHAPE, c->op->name, "a tensor has 0 to %d dimensions, got %d",
                        TT_MAX_DIMS, ndim);
-    c->spec[0] = spec_like(x);
-    c->spec[0].ndim = ndim;
-    memcpy(c->spec[0].shape + at, sizes, (size_t)others * sizeof sizes[0]);
-    memcpy(c->spec[0].shape + at + others, x->shape + after,
+    c->spec[Y] = spec_like(x);
+    c->spec[Y].ndim = ndim;
+    memcpy(c->spec[Y].shape + at, sizes, (size_t)others * sizeof sizes[0]);
+    memcpy(c->spec[Y].shape + at + others, x->shape + after,
            (size_t)(x->ndim - after) * sizeof x->shape[0]);
     return TT_OK;
 }
 
 static tt_status embedding_infer(tt_call *c)
 {
-    const tt_tensor *table = c->in[0], *index = c->in[1];
-    const tt_attrs *a = c->attrs;
-    if (a->n_ints == 0 && (table->ndim != 2 || index->ndim >= TT_MAX_DIMS))
+    const tt_tensor *table = c->in[EMBEDDING_TABLE], *index = c->in[EMBEDDING_INDEX];
+    const embedding_attrs a = embedding_read(c->attrs);
+    const int given = c->attrs->n_ints;
+    if (given == 0 && (table->ndim != 2 || index->ndim >= TT_MAX_DIMS))
         return tt_fail(TT_ERR_SHAPE, c->op->name,
                        "expected a table of shape (V, D), got %s with indices of shape %s",
                        SHAPE_TEXT(table), SHAPE_TEXT(index));
-    if (a->n_ints != 0 && (a->n_ints != 2 || a->ints[0] < 0 || a->ints[1] < 1 ||
-                           a->ints[1] > table->ndim || a->ints[0] > table->ndim - a->ints[1]))
+    if (given != 0 && (!embedding_complete(c->attrs) || a.axis < 0 || a.count < 1 ||
+                       a.count > table->ndim || a.axis > table->ndim - a.count))
         return tt_fail(TT_ERR_INDEX, c->op->name,
                        "the %lld axes from %lld do not exist in a tensor of %d dimensions",
-                       (long long)a->ints[1], (long long)a->ints[0], table->ndim);
-    const int axis = embedding_axis(a), count = embedding_count(a);
+                       (long long)a.count, (long long)a.axis, table->ndim);
+    const int axis = embedding_axis(c->attrs), count = embedding_count(c->attrs);
     TT_TRY(embedding_spec(c, axis, count, index->ndim, index->shape));
     return copy_check_places(c->op->name, count, table->shape + axis, index);
 }
@@ -172,42 +180,43 @@ static void embedding_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
 {
     (void)need;
     const int axis = embedding_axis(&node->attrs), count = embedding_count(&node->attrs);
-    tt_tensor *in[2] = {dy[0], node->in[1]};
-    tt_attrs attrs = {.n_ints = 1 + count, .ints = {axis}};
-    memcpy(attrs.ints + 1, node->in[0]->shape + axis, (size_t)count * sizeof attrs.ints[0]);
-    dx[0] = v_call(ctx, TT_OP_embedding_backward, in, 2, &attrs);
+    const int64_t *sizes = node->in[EMBEDDING_TABLE]->shape + axis;
+    const tt_attrs *attrs =
+        ATTRS(embedding_backward, .axis = axis, .n_sizes = count, .sizes = sizes);
+    tt_tensor *index = node->in[EMBEDDING_INDEX];
+    dx[EMBEDDING_TABLE] = v_call(ctx, TT_OP_embedding_backward, INPUTS(dy[Y], index), attrs);
 }
 
 static tt_status embedding_backward_infer(tt_call *c)
 {
-    const tt_tensor *parts = c->in[0], *index = c->in[1];
-    const int64_t *ints = c->attrs->ints;
-    const int count = c->attrs->n_ints - 1;
-    bool fits = count >= 1 && count <= TT_MAX_DIMS && ints[0] >= 0 &&
-                ints[0] <= parts->ndim - index->ndim &&
-                memcmp(parts->shape + ints[0], index->shape,
+    const tt_tensor *parts = c->in[EMBEDDING_PARTS], *index = c->in[EMBEDDING_INDEX];
+    const embedding_backward_attrs a = embedding_backward_read(c->attrs);
+    bool fits = a.n_sizes >= 1 && a.n_sizes <= TT_MAX_DIMS && a.axis >= 0 &&
+                a.axis <= parts->ndim - index->ndim &&
+                memcmp(parts->shape + a.axis, index->shape,
                        (size_t)index->ndim * sizeof index->shape[0]) == 0;
     if (!fits)
         return tt_fail(TT_ERR_SHAPE, c->op->name,
                        "parts of shape %s do not belong to indices of shape %s", SHAPE_TEXT(parts),
                        SHAPE_TEXT(index));
-    TT_TRY(embedding_spec(c, (int)ints[0], index->ndim, count, ints + 1));
-    return copy_check_places(c->op->name, count, ints + 1, index);
+    TT_TRY(embedding_spec(c, (int)a.axis, index->ndim, a.n_sizes, a.sizes));
+    return copy_check_places(c->op->name, a.n_sizes, a.sizes, index);
 }
 
 static void embedding_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
                                    const bool *need, tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *in[2] = {dy[0], node->in[1]};
-    tt_attrs attrs = {.n_ints = 2, .ints = {node->attrs.ints[0], node->attrs.n_ints - 1}};
-    dx[0] = v_call(ctx, TT_OP_embedding, in, 2, &attrs);
+    const embedding_backward_attrs a = embedding_backward_read(&node->attrs);
+    dx[EMBEDDING_PARTS] = v_call(ctx, TT_OP_embedding, INPUTS(dy[Y], node->in[EMBEDDING_INDEX]),
+                                 ATTRS(embedding, .axis = a.axis, .count = a.n_sizes));
 }
 
 TT_OP(embedding, .inputs = 2, .attributes = embedding_names, .flags = TT_ANY_DTYPE,
-      .layout = TT_STRIDED, .indices = 2, .keeps = 2, .infer = embedding_infer,
-      .vjp = embedding_vjp)
-TT_OP(embedding_backward, .inputs = 2, .attributes = embedding_backward_names, .indices = 2,
-      .keeps = 2, .infer = embedding_backward_infer, .vjp = embedding_backward_vjp)
+      .layout = TT_STRIDED, .indices = BIT(EMBEDDING_INDEX), .keeps = BIT(EMBEDDING_INDEX),
+      .infer = embedding_infer, .vjp = embedding_vjp)
+TT_OP(embedding_backward, .inputs = 2, .attributes = embedding_backward_names,
+      .indices = BIT(EMBEDDING_INDEX), .keeps = BIT(EMBEDDING_INDEX),
+      .infer = embedding_backward_infer, .vjp = embedding_backward_vjp)
 
 #endif

@@ -11,13 +11,13 @@ static void erf_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
                     tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *x = v_clamp(ctx, node->in[0], -1e4, 1e4); /* beyond, x e^(-x^2) is zero */
-    dx[0] = v_mul(
-        ctx, dy[0],
+    tt_tensor *x = v_clamp(ctx, node->in[X], -1e4, 1e4); /* beyond, x e^(-x^2) is zero */
+    dx[X] = v_mul(
+        ctx, dy[Y],
         v_scale(ctx, v_unary(ctx, TT_OP_exp, v_neg(ctx, v_mul(ctx, x, x))), 1.1283791670955126));
 }
 
-TT_OP(erf, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same,
-      .vjp = erf_vjp)
+TT_OP(erf, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = BIT(X),
+      .infer = infer_same, .vjp = erf_vjp)
 
 #endif

@@ -11,7 +11,7 @@ static void exp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
                     tt_tensor **dx)
 {
     (void)need;
-    dx[0] = v_mul(ctx, dy[0], node->out[0]);
+    dx[X] = v_mul(ctx, dy[Y], node->out[Y]);
 }
 
 TT_OP(exp, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,

@@ -1,6 +1,6 @@
 /* expand: sizes of 1 stretched and new leading axes, as a view with stride 0. This is all of
- * broadcasting, and its gradient, a sum, is the only place where broadcasting is undone. ints: the
- * new shape; -1 keeps a size. */
+ * broadcasting, and its gradient, a sum, is the only place where broadcasting is undone. A new size
+ * of -1 keeps that of the input. */
 #include "../op.h"
 
 TT_ATTRS(expand, sizes[])
@@ -9,8 +9,8 @@ TT_ATTRS(expand, sizes[])
 
 static tt_status expand_backward(tt_call *c)
 {
-    const tt_tensor *x = c->in[0], *y = c->out[0];
-    tt_tensor dy = dense_like(y, c->dy[0]);
+    const tt_tensor *x = c->in[X], *y = c->out[Y];
+    tt_tensor dy = dense_like(y, c->dy[Y]);
     bool reduced[TT_MAX_DIMS];
     for (int i = 0; i < y->ndim; i++) {
         int from = i - (y->ndim - x->ndim);
@@ -18,7 +18,7 @@ static tt_status expand_backward(tt_call *c)
     }
     SUM *total = call_scratch(c, (size_t)x->numel * sizeof *total);
     if (total == NULL) return TT_ERR_NOMEM;
-    reduce_sum(&dy, reduced, c->dx[0], x->numel, total, c->acc[0]);
+    reduce_sum(&dy, reduced, c->dx[X], x->numel, total, c->acc[X]);
     return TT_OK;
 }
 TT_KERNELS_OF(expand, NULL, expand_backward)
@@ -27,13 +27,14 @@ TT_KERNELS_OF(expand, NULL, expand_backward)
 
 static tt_status expand_infer(tt_call *c)
 {
-    const tt_tensor *x = c->in[0];
-    tt_spec *spec = &c->spec[0];
-    int ndim = c->attrs->n_ints, extra = ndim - x->ndim;
+    const tt_tensor *x = c->in[X];
+    tt_spec *spec = &c->spec[Y];
+    const expand_attrs a = expand_read(c->attrs);
+    int ndim = a.n_sizes, extra = ndim - x->ndim;
     bool fits = extra >= 0 && ndim <= TT_MAX_DIMS;
     *spec = (tt_spec){.dtype = x->dtype, .ndim = ndim};
     for (int i = 0; i < ndim && fits; i++) {
-        int64_t wanted = c->attrs->ints[i];
+        int64_t wanted = a.sizes[i];
         if (i < extra) {
             fits = wanted >= 0;
             spec->shape[i] = wanted;
@@ -47,22 +48,22 @@ static tt_status expand_infer(tt_call *c)
     }
     if (fits) return TT_OK;
     return tt_fail(TT_ERR_SHAPE, c->op->name, "shape %s cannot be expanded to %s", SHAPE_TEXT(x),
-                   shape_text(ndim, c->attrs->ints));
+                   shape_text(ndim, a.sizes));
 }
 
 static void expand_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                        tt_tensor **dx)
 {
     (void)need;
-    const tt_tensor *x = node->in[0], *y = node->out[0];
+    const tt_tensor *x = node->in[X], *y = node->out[Y];
     int64_t dims[TT_MAX_DIMS];
     int n = 0;
     for (int i = 0; i < y->ndim; i++) {
         int from = i - (y->ndim - x->ndim);
         if (from < 0 || (x->shape[from] == 1 && y->shape[i] != 1)) dims[n++] = i;
     }
-    tt_tensor *sum = n > 0 ? v_sum(ctx, dy[0], n, dims, true) : dy[0];
-    dx[0] = sum != NULL ? v_reshape_like(ctx, sum, x) : NULL;
+    tt_tensor *sum = n > 0 ? v_sum(ctx, dy[Y], n, dims, true) : dy[Y];
+    dx[X] = sum != NULL ? v_reshape_like(ctx, sum, x) : NULL;
 }
 
 TT_OP(expand, .inputs = 1, .attributes = expand_names, .flags = TT_VIEW | TT_ANY_DTYPE,

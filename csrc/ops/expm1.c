@@ -11,7 +11,7 @@ static void expm1_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, co
                       tt_tensor **dx)
 {
     (void)need;
-    dx[0] = v_mul(ctx, dy[0], v_shift(ctx, node->out[0], 1.0));
+    dx[X] = v_mul(ctx, dy[Y], v_shift(ctx, node->out[Y], 1.0));
 }
 
 TT_OP(expm1, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,

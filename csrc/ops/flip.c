@@ -1,5 +1,4 @@
-/* flip: the elements along some axes in reverse order. The gradient is flipped back. ints: the
- * axes. */
+/* flip: the elements along some axes in reverse order. The gradient is flipped back. */
 #include "../op.h"
 #include "../tensor/copy.h"
 
@@ -7,14 +6,15 @@ TT_ATTRS(flip, axes[])
 
 #ifdef TT_KERNELS
 
-/* The same elements read from the other end: a view with negative strides, which only kernels
- * see. */
+/* The same elements read from the other end: a view with negative strides, which only kernels see.
+ */
 static tt_tensor flip_view(const tt_tensor *t, const tt_attrs *attrs)
 {
+    const flip_attrs a = flip_read(attrs);
     tt_tensor view = *t;
     int64_t offset = 0;
-    for (int i = 0; i < attrs->n_ints; i++) {
-        int axis = normal_axis(attrs->ints[i], t->ndim);
+    for (int i = 0; i < a.n_axes; i++) {
+        int axis = normal_axis(a.axes[i], t->ndim);
         offset += (t->shape[axis] - 1) * t->strides[axis];
         view.strides[axis] = -t->strides[axis];
     }
@@ -24,8 +24,8 @@ static tt_tensor flip_view(const tt_tensor *t, const tt_attrs *attrs)
 
 static tt_status flip_forward(tt_call *c)
 {
-    tt_tensor view = flip_view(c->in[0], c->attrs);
-    copy_gather(c->out[0]->data, &view);
+    tt_tensor view = flip_view(c->in[X], c->attrs);
+    copy_gather(c->out[Y]->data, &view);
     return TT_OK;
 }
 
@@ -33,9 +33,9 @@ TT_ROW(flip_row, a)
 
 static tt_status flip_backward(tt_call *c)
 {
-    tt_tensor dy = dense_like(c->in[0], c->dy[0]), view = flip_view(&dy, c->attrs);
+    tt_tensor dy = dense_like(c->in[X], c->dy[Y]), view = flip_view(&dy, c->attrs);
     const tt_tensor *operands[MAX_OPERANDS] = {&view};
-    elementwise(flip_row, c->in[0], operands, c->dx[0], c->acc[0]);
+    elementwise(flip_row, c->in[X], operands, c->dx[X], c->acc[X]);
     return TT_OK;
 }
 TT_KERNELS_OF(flip, flip_forward, flip_backward)
@@ -44,11 +44,12 @@ TT_KERNELS_OF(flip, flip_forward, flip_backward)
 
 static tt_status flip_infer(tt_call *c)
 {
-    const tt_tensor *x = c->in[0];
+    const tt_tensor *x = c->in[X];
+    const flip_attrs a = flip_read(c->attrs);
     unsigned seen = 0;
-    for (int i = 0; i < c->attrs->n_ints; i++) {
-        int axis = normal_axis(c->attrs->ints[i], x->ndim);
-        if (axis < 0) return fail_axis(c->op->name, c->attrs->ints[i], x);
+    for (int i = 0; i < a.n_axes; i++) {
+        int axis = normal_axis(a.axes[i], x->ndim);
+        if (axis < 0) return fail_axis(c->op->name, a.axes[i], x);
         if (seen >> axis & 1)
             return tt_fail(TT_ERR_ARG, c->op->name, "axis %d appears more than once", axis);
         seen |= 1u << axis;
@@ -60,8 +61,7 @@ static void flip_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
                      tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *g = dy[0];
-    dx[0] = v_call(ctx, TT_OP_flip, &g, 1, &node->attrs);
+    dx[X] = v_call(ctx, TT_OP_flip, INPUTS(dy[Y]), &node->attrs);
 }
 
 TT_OP(flip, .inputs = 1, .attributes = flip_names, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED,

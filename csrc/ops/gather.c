@@ -1,10 +1,11 @@
-/* gather: y[i, j, k] = x[i, index[i, j, k], k], the index standing for the axis ints[0]; and
- * scatter_add: x with src[i, j, k] added at [i, index[i, j, k], k]. Each is the gradient of the
- * other. The index has as many axes as x, and may be shorter along all of them. */
+/* gather: y[i, j, k] = x[i, index[i, j, k], k], the index standing for one axis; and scatter_add: x
+ * with src[i, j, k] added at [i, index[i, j, k], k]. Each is the gradient of the other. The index
+ * has as many axes as x, and may be shorter along all of them. */
 #include "../tensor/copy.h"
 #include "../op.h"
 
 TT_ATTRS(gather, axis)
+enum { GATHER_X, GATHER_INDEX, SCATTER_SRC };
 
 #ifdef TT_KERNELS
 
@@ -21,8 +22,8 @@ typedef struct {
 
 static gather_plan gather_plan_of(const tt_call *c, const int64_t *full_strides)
 {
-    gather_plan p = {.index = c->in[1], .rows = 1, .length = 1};
-    const int ndim = p.index->ndim, axis = normal_axis(c->attrs->ints[0], ndim);
+    gather_plan p = {.index = c->in[GATHER_INDEX], .rows = 1, .length = 1};
+    const int ndim = p.index->ndim, axis = normal_axis(gather_read(c->attrs).axis, ndim);
     memcpy(p.strides, full_strides, (size_t)ndim * sizeof full_strides[0]);
     p.axis_stride = p.strides[axis];
     p.strides[axis] = 0; /* the index says where */
@@ -35,7 +36,7 @@ static gather_plan gather_plan_of(const tt_call *c, const int64_t *full_strides)
 static gather_plan gather_plan_dense(const tt_call *c, const int64_t *shape)
 {
     int64_t strides[TT_MAX_DIMS];
-    tensor_dense_strides(c->in[1]->ndim, shape, strides);
+    tensor_dense_strides(c->in[GATHER_INDEX]->ndim, shape, strides);
     return gather_plan_of(c, strides);
 }
 
@@ -114,30 +115,31 @@ static tt_status gather_put(const tt_call *c, const int64_t *shape, void *full, 
 
 static tt_status gather_forward(tt_call *c)
 {
-    gather_plan p = gather_plan_of(c, c->in[0]->strides);
-    p.full = c->in[0]->data;
-    p.out = c->out[0]->data;
-    p.size = dtype_size(c->out[0]->dtype);
+    gather_plan p = gather_plan_of(c, c->in[GATHER_X]->strides);
+    p.full = c->in[GATHER_X]->data;
+    p.out = c->out[Y]->data;
+    p.size = dtype_size(c->out[Y]->dtype);
     parallel_for(shards_of(p.rows, p.rows_in_shard), gather_copy_shard, &p);
     return TT_OK;
 }
 
 static tt_status gather_backward(tt_call *c)
 {
-    if (!c->acc[0]) memset(c->dx[0], 0, tensor_bytes(c->in[0]));
-    return gather_put(c, c->in[0]->shape, c->dx[0], c->dy[0]);
+    if (!c->acc[GATHER_X]) memset(c->dx[GATHER_X], 0, tensor_bytes(c->in[GATHER_X]));
+    return gather_put(c, c->in[GATHER_X]->shape, c->dx[GATHER_X], c->dy[Y]);
 }
 TT_KERNELS_OF(gather, gather_forward, gather_backward)
 
 static tt_status scatter_add_forward(tt_call *c)
 {
-    memcpy(c->out[0]->data, c->in[0]->data, tensor_bytes(c->in[0]));
-    return gather_put(c, c->in[0]->shape, c->out[0]->data, c->in[2]->data);
+    memcpy(c->out[Y]->data, c->in[GATHER_X]->data, tensor_bytes(c->in[GATHER_X]));
+    return gather_put(c, c->in[GATHER_X]->shape, c->out[Y]->data, c->in[SCATTER_SRC]->data);
 }
 
 static tt_status scatter_add_backward(tt_call *c)
 {
-    return gather_take(c, c->in[0]->shape, c->dy[0], c->dx[2], c->acc[2]);
+    return gather_take(c, c->in[GATHER_X]->shape, c->dy[Y], c->dx[SCATTER_SRC],
+                       c->acc[SCATTER_SRC]);
 }
 TT_KERNELS_OF(scatter_add, scatter_add_forward, scatter_add_backward)
 
@@ -145,9 +147,10 @@ TT_KERNELS_OF(scatter_add, scatter_add_forward, scatter_add_backward)
 
 static tt_status gather_check(const tt_call *c)
 {
-    const tt_tensor *x = c->in[0], *index = c->in[1];
-    int axis = c->attrs->n_ints == 1 ? normal_axis(c->attrs->ints[0], x->ndim) : -1;
-    if (axis < 0) return fail_axis(c->op->name, c->attrs->ints[0], x);
+    const tt_tensor *x = c->in[GATHER_X], *index = c->in[GATHER_INDEX];
+    const gather_attrs a = gather_read(c->attrs);
+    int axis = gather_complete(c->attrs) ? normal_axis(a.axis, x->ndim) : -1;
+    if (axis < 0) return fail_axis(c->op->name, a.axis, x);
     bool fits = index->ndim == x->ndim;
     for (int i = 0; i < x->ndim && fits; i++) fits = i == axis || index->shape[i] <= x->shape[i];
     if (!fits)
@@ -168,20 +171,20 @@ static tt_status gather_check(const tt_call *c)
 static tt_status gather_infer(tt_call *c)
 {
     TT_TRY(gather_check(c));
-    c->spec[0] = spec_like(c->in[1]);
-    c->spec[0].dtype = c->in[0]->dtype;
+    c->spec[Y] = spec_like(c->in[GATHER_INDEX]);
+    c->spec[Y].dtype = c->in[GATHER_X]->dtype;
     return TT_OK;
 }
 
 static tt_status scatter_add_infer(tt_call *c)
 {
-    const tt_tensor *x = c->in[0], *index = c->in[1], *src = c->in[2];
+    const tt_tensor *x = c->in[GATHER_X], *index = c->in[GATHER_INDEX], *src = c->in[SCATTER_SRC];
     if (!tensor_same_shape(index, src))
         return tt_fail(TT_ERR_SHAPE, c->op->name,
                        "an index of shape %s does not fit a source of shape %s", SHAPE_TEXT(index),
                        SHAPE_TEXT(src));
     TT_TRY(gather_check(c));
-    c->spec[0] = spec_like(x);
+    c->spec[Y] = spec_like(x);
     return TT_OK;
 }
 
@@ -189,22 +192,25 @@ static void gather_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, c
                        tt_tensor **dx)
 {
     (void)need;
-    const tt_tensor *x = node->in[0];
-    tt_tensor *in[3] = {v_constant(ctx, x->dtype, x->ndim, x->shape, 0.0), node->in[1], dy[0]};
-    dx[0] = v_call(ctx, TT_OP_scatter_add, in, 3, &node->attrs);
+    const tt_tensor *x = node->in[GATHER_X];
+    tt_tensor *zeros = v_constant(ctx, x->dtype, x->ndim, x->shape, 0.0);
+    dx[GATHER_X] =
+        v_call(ctx, TT_OP_scatter_add, INPUTS(zeros, node->in[GATHER_INDEX], dy[Y]), &node->attrs);
 }
 
 static void scatter_add_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
                             const bool *need, tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *in[2] = {dy[0], node->in[1]};
-    dx[2] = v_call(ctx, TT_OP_gather, in, 2, &node->attrs);
+    tt_tensor *index = node->in[GATHER_INDEX];
+    dx[SCATTER_SRC] = v_call(ctx, TT_OP_gather, INPUTS(dy[Y], index), &node->attrs);
 }
 
 TT_OP(gather, .inputs = 2, .attributes = gather_names, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED,
-      .indices = 2, .keeps = 2, .infer = gather_infer, .vjp = gather_vjp)
-TT_OP(scatter_add, .inputs = 3, .attributes = gather_names, .flags = TT_INTEGERS, .indices = 2,
-      .keeps = 2, .passes = 1, .infer = scatter_add_infer, .vjp = scatter_add_vjp)
+      .indices = BIT(GATHER_INDEX), .keeps = BIT(GATHER_INDEX), .infer = gather_infer,
+      .vjp = gather_vjp)
+TT_OP(scatter_add, .inputs = 3, .attributes = gather_names, .flags = TT_INTEGERS,
+      .indices = BIT(GATHER_INDEX), .keeps = BIT(GATHER_INDEX), .passes = BIT(GATHER_X),
+      .infer = scatter_add_infer, .vjp = scatter_add_vjp)
 
 #endif

@@ -11,10 +11,10 @@ static void log_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
                     tt_tensor **dx)
 {
     (void)need;
-    dx[0] = v_div(ctx, dy[0], node->in[0]);
+    dx[X] = v_div(ctx, dy[Y], node->in[X]);
 }
 
-TT_OP(log, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same,
-      .vjp = log_vjp)
+TT_OP(log, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = BIT(X),
+      .infer = infer_same, .vjp = log_vjp)
 
 #endif

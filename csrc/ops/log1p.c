@@ -11,10 +11,10 @@ static void log1p_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, co
                       tt_tensor **dx)
 {
     (void)need;
-    dx[0] = v_div(ctx, dy[0], v_shift(ctx, node->in[0], 1.0));
+    dx[X] = v_div(ctx, dy[Y], v_shift(ctx, node->in[X], 1.0));
 }
 
-TT_OP(log1p, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = 1,
+TT_OP(log1p, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = BIT(X),
       .infer = infer_same, .vjp = log1p_vjp)
 
 #endif

@@ -1,7 +1,9 @@
-/* logsumexp: ln sum e^x over adjacent axes, as m + ln sum e^(x - m) with m the largest x. ints:
- * keepdim, the first axis, how many. Where all x are -inf, or there are none, it is -inf and its
- * gradient zero. Saves m and sum e^(x - m) apart, so that large x lose nothing. */
+/* logsumexp: ln sum e^x over adjacent axes, as m + ln sum e^(x - m) with m the largest x. Where all
+ * x are -inf, or there are none, it is -inf and its gradient zero. Saves m and sum e^(x - m) apart,
+ * so that large x lose nothing. */
 #include "../op.h"
+
+enum { LOGSUMEXP_MAX, LOGSUMEXP_SUM }; /* saved */
 
 #ifdef TT_KERNELS
 
@@ -10,13 +12,12 @@ TT_ROW(logsumexp_row_backward, tt_exp(a - b) * d)
 
 static tt_status logsumexp_forward(tt_call *c)
 {
-    fold f = fold_of(c->in[0], c->attrs);
-    T *y = c->out[0]->data, *most = call_save(c, 0, (size_t)f.lines * sizeof *most),
-      *sum = call_save(c, 1, (size_t)f.lines * sizeof *sum);
+    fold f = fold_of(c->in[X], c->attrs);
+    T *y = c->out[Y]->data, *max = call_save(c, LOGSUMEXP_MAX, (size_t)f.lines * sizeof *max),
+      *sum = call_save(c, LOGSUMEXP_SUM, (size_t)f.lines * sizeof *sum);
     SUM *with = call_scratch(c, (size_t)f.lines * sizeof *with);
     f.value = call_scratch(c, (size_t)(f.pieces * f.lines) * sizeof *f.value);
-    if (most == NULL || sum == NULL || with == NULL || f.value == NULL ||
-        fold_totals(c, &f) == NULL)
+    if (max == NULL || sum == NULL || with == NULL || f.value == NULL || fold_totals(c, &f) == NULL)
         return TT_ERR_NOMEM;
     if (f.s.n > 0) {
         fold_run(&f, largest_fold);
@@ -24,8 +25,8 @@ static tt_status logsumexp_forward(tt_call *c)
     }
     /* An infinite m would make inf - inf of the terms; without it they are 0 or inf. */
     for (int64_t i = 0; i < f.lines; i++) {
-        most[i] = f.s.n > 0 && f.value[i] != -INFINITY ? f.value[i] : 0;
-        with[i] = isfinite(most[i]) ? (SUM)most[i] : 0;
+        max[i] = f.s.n > 0 && f.value[i] != -INFINITY ? f.value[i] : 0;
+        with[i] = isfinite(max[i]) ? (SUM)max[i] : 0;
     }
     f.with = with;
     fold_sum(&f, logsumexp_fold);
@@ -39,12 +40,12 @@ static tt_status logsumexp_forward(tt_call *c)
 /* dx = e^(x - m) dy / sum e^(x - m) */
 static tt_status logsumexp_backward(tt_call *c)
 {
-    tt_span s = span_of(c->in[0], c->attrs);
-    const T *dy = c->dy[0], *sum = c->saved[1];
-    T *share = call_scratch(c, (size_t)(s.outer * s.inner) * sizeof *share);
-    if (share == NULL) return TT_ERR_NOMEM;
-    for (int64_t i = 0; i < s.outer * s.inner; i++) share[i] = sum[i] == 0 ? 0 : dy[i] / sum[i];
-    span_backward(c, logsumexp_row_backward, c->saved[0], share);
+    tt_span s = span_of(c->in[X], c->attrs);
+    const T *dy = c->dy[Y], *sum = c->saved[LOGSUMEXP_SUM];
+    T *factor = call_scratch(c, (size_t)(s.outer * s.inner) * sizeof *factor);
+    if (factor == NULL) return TT_ERR_NOMEM;
+    for (int64_t i = 0; i < s.outer * s.inner; i++) factor[i] = sum[i] == 0 ? 0 : dy[i] / sum[i];
+    span_backward(c, logsumexp_row_backward, c->saved[LOGSUMEXP_MAX], factor);
     return TT_OK;
 }
 TT_KERNELS_OF(logsumexp, logsumexp_forward, logsumexp_backward)
@@ -59,7 +60,7 @@ static void logsumexp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
 {
     (void)need;
     const tt_attrs *attrs = &node->attrs;
-    tt_tensor *x = node->in[0], *y = node->out[0];
+    tt_tensor *x = node->in[X], *y = node->out[Y];
     tt_span s = span_of(x, attrs);
     int64_t shape[3] = {s.outer, s.n, s.inner};
     tt_tensor *zero = v_number(ctx, y, 0.0);
@@ -69,10 +70,10 @@ static void logsumexp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
     tt_tensor *shares = v_softmax(ctx, lines, 1);
     if (shares == NULL) return;
     shares = v_where(ctx, mask, zero, v_reshape_like(ctx, shares, x));
-    dx[0] = v_mul(ctx, v_span_expand(ctx, dy[0], x, attrs), shares);
+    dx[X] = v_mul(ctx, v_span_expand(ctx, dy[Y], x, attrs), shares);
 }
 
-TT_OP(logsumexp, .inputs = 1, .attributes = span_names, .flags = TT_TO_FLOAT, .keeps = 1,
+TT_OP(logsumexp, .inputs = 1, .attributes = span_names, .flags = TT_TO_FLOAT, .keeps = BIT(X),
       .infer = infer_span, .vjp = logsumexp_vjp)
 
 #endif

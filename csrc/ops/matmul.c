@@ -62,7 +62,7 @@ typedef struct {
 
 static matmul_plan matmul_plan_of(tt_call *c)
 {
-    const tt_tensor *a = c->in[0], *b = c->in[1];
+    const tt_tensor *a = c->in[A], *b = c->in[B];
     matmul_plan p = {.c = c, .a = a, .b = b, .pa = operand_of(a), .pb = operand_of(b), .batch = 1};
     p.k = b->shape[b->ndim - 2];
     p.n = b->shape[b->ndim - 1];
@@ -78,7 +78,7 @@ static matmul_plan matmul_plan_of(tt_call *c)
 static void matmul_forward_batch(void *arg, int64_t i)
 {
     const matmul_plan *p = arg;
-    T *y = (T *)p->c->out[0]->data + i * p->m * p->n;
+    T *y = (T *)p->c->out[Y]->data + i * p->m * p->n;
     (p->batch > 1 ? gemm : parallel_gemm)(
         p->pa.trans, p->pb.trans, p->m, p->n, p->k, 1, p->pa.data + batch_offset(p->a, i), p->pa.ld,
         p->pb.data + batch_offset(p->b, i), p->pb.ld, 0, y, at_least_one(p->n));
@@ -97,16 +97,16 @@ static void matmul_backward_batch(void *arg, int64_t i)
 {
     const matmul_plan *p = arg;
     const tt_call *c = p->c;
-    const T *dy = (const T *)c->dy[0] + i * p->m * p->n;
-    if (c->dx[0] != NULL)
+    const T *dy = (const T *)c->dy[Y] + i * p->m * p->n;
+    if (c->dx[A] != NULL)
         (p->batch > 1 ? gemm : parallel_gemm)(
             false, !p->pb.trans, p->m, p->k, p->n, 1, dy, at_least_one(p->n),
-            p->pb.data + batch_offset(p->b, i), p->pb.ld, c->acc[0],
-            (T *)c->dx[0] + i * p->m * p->k, at_least_one(p->k));
-    if (c->dx[1] != NULL)
+            p->pb.data + batch_offset(p->b, i), p->pb.ld, c->acc[A],
+            (T *)c->dx[A] + i * p->m * p->k, at_least_one(p->k));
+    if (c->dx[B] != NULL)
         (p->batch > 1 ? gemm : parallel_gemm)(
             !p->pa.trans, false, p->k, p->n, p->m, 1, p->pa.data + batch_offset(p->a, i), p->pa.ld,
-            dy, at_least_one(p->n), c->acc[1], (T *)c->dx[1] + i * p->k * p->n, at_least_one(p->n));
+            dy, at_least_one(p->n), c->acc[B], (T *)c->dx[B] + i * p->k * p->n, at_least_one(p->n));
 }
 
 static tt_status matmul_backward(tt_call *c)
@@ -126,7 +126,7 @@ TT_KERNELS_OF(matmul, matmul_forward, matmul_backward)
 
 static tt_status matmul_check(const tt_call *c)
 {
-    const tt_tensor *a = c->in[0], *b = c->in[1];
+    const tt_tensor *a = c->in[A], *b = c->in[B];
     if (a->ndim >= 2 && b->ndim >= 2 && a->shape[a->ndim - 1] == b->shape[b->ndim - 2])
         return TT_OK;
     return tt_fail(TT_ERR_SHAPE, c->op->name,
@@ -137,11 +137,11 @@ static tt_status matmul_check(const tt_call *c)
 static tt_status matmul_prepare(tt_call *c)
 {
     TT_TRY(matmul_check(c));
-    const tt_tensor *a = c->in[0], *b = c->in[1];
+    const tt_tensor *a = c->in[A], *b = c->in[B];
     if (b->ndim == 2) { /* all rows of a at once, which must then lie densely */
         tt_attrs none = {0};
         if (a->ndim == 2 || a->contiguous) return TT_OK;
-        return apply_op(c->ctx, TT_OP_contiguous, &c->in[0], 1, &none, call_place(c), &c->in[0]);
+        return apply_op(c->ctx, TT_OP_contiguous, &c->in[A], 1, &none, call_place(c), &c->in[A]);
     }
     int ndim = a->ndim > b->ndim ? a->ndim : b->ndim;
     int64_t shape[2][TT_MAX_DIMS];
@@ -165,23 +165,23 @@ static tt_status matmul_prepare(tt_call *c)
 
 static tt_status matmul_infer(tt_call *c)
 {
-    const tt_tensor *a = c->in[0], *b = c->in[1];
-    c->spec[0] = spec_like(a);
-    c->spec[0].shape[a->ndim - 1] = b->shape[b->ndim - 1];
+    const tt_tensor *a = c->in[A], *b = c->in[B];
+    c->spec[Y] = spec_like(a);
+    c->spec[Y].shape[a->ndim - 1] = b->shape[b->ndim - 1];
     return TT_OK;
 }
 
 static void matmul_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                        tt_tensor **dx)
 {
-    tt_tensor *a = node->in[0], *b = node->in[1];
-    if (need[0]) dx[0] = v_matmul(ctx, dy[0], v_transpose(ctx, b));
-    if (need[1] && b->ndim == 2)
-        dx[1] = v_matmul(ctx, v_transpose(ctx, v_as_rows(ctx, a)), v_as_rows(ctx, dy[0]));
-    else if (need[1]) dx[1] = v_matmul(ctx, v_transpose(ctx, a), dy[0]);
+    tt_tensor *a = node->in[A], *b = node->in[B];
+    if (need[A]) dx[A] = v_matmul(ctx, dy[Y], v_transpose(ctx, b));
+    if (need[B] && b->ndim == 2)
+        dx[B] = v_matmul(ctx, v_transpose(ctx, v_as_rows(ctx, a)), v_as_rows(ctx, dy[Y]));
+    else if (need[B]) dx[B] = v_matmul(ctx, v_transpose(ctx, a), dy[Y]);
 }
 
-TT_OP(matmul, .inputs = 2, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_MATRIX, .keeps = 3,
-      .prepare = matmul_prepare, .infer = matmul_infer, .vjp = matmul_vjp)
+TT_OP(matmul, .inputs = 2, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_MATRIX,
+      .keeps = BIT(A) | BIT(B), .prepare = matmul_prepare, .infer = matmul_infer, .vjp = matmul_vjp)
 
 #endif

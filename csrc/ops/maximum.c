@@ -14,27 +14,29 @@ TT_BINARY(minimum, SMALLER(a, b), part(d, a == b, a > b), part(d, a == b, a < b)
 static void extreme_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *dy, const bool *need,
                         tt_tensor **dx, int a_loses, int b_loses)
 {
-    tt_tensor *a = node->in[0], *b = node->in[1], *zero = v_number(ctx, dy, 0.0);
-    tt_tensor *share = v_where(ctx, v_binary(ctx, TT_OP_eq, a, b), v_scale(ctx, dy, 0.5), dy);
-    if (need[0]) dx[0] = v_where(ctx, v_binary(ctx, a_loses, a, b), zero, share);
-    if (need[1]) dx[1] = v_where(ctx, v_binary(ctx, b_loses, a, b), zero, share);
+    tt_tensor *a = node->in[A], *b = node->in[B], *zero = v_number(ctx, dy, 0.0);
+    tt_tensor *dy_each = v_where(ctx, v_binary(ctx, TT_OP_eq, a, b), v_scale(ctx, dy, 0.5), dy);
+    if (need[A]) dx[A] = v_where(ctx, v_binary(ctx, a_loses, a, b), zero, dy_each);
+    if (need[B]) dx[B] = v_where(ctx, v_binary(ctx, b_loses, a, b), zero, dy_each);
 }
 
 static void maximum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                         tt_tensor **dx)
 {
-    extreme_vjp(ctx, node, dy[0], need, dx, TT_OP_lt, TT_OP_gt);
+    extreme_vjp(ctx, node, dy[Y], need, dx, TT_OP_lt, TT_OP_gt);
 }
 
 static void minimum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                         tt_tensor **dx)
 {
-    extreme_vjp(ctx, node, dy[0], need, dx, TT_OP_gt, TT_OP_lt);
+    extreme_vjp(ctx, node, dy[Y], need, dx, TT_OP_gt, TT_OP_lt);
 }
 
-TT_OP(maximum, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED, .keeps = 3,
-      .prepare = prepare_broadcast, .infer = infer_same, .vjp = maximum_vjp)
-TT_OP(minimum, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED, .keeps = 3,
-      .prepare = prepare_broadcast, .infer = infer_same, .vjp = minimum_vjp)
+TT_OP(maximum, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED,
+      .keeps = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same,
+      .vjp = maximum_vjp)
+TT_OP(minimum, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED,
+      .keeps = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same,
+      .vjp = minimum_vjp)
 
 #endif

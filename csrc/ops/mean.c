@@ -1,6 +1,6 @@
 /* mean: the sum over adjacent axes over how many there are; NaN where there are none. That of equal
  * elements is exact: SUM holds the sum of float32s, and for float64 what a first mean is away from
- * the elements is found in a second pass. ints: keepdim, the first axis, how many. */
+ * the elements is found in a second pass. */
 #include "../op.h"
 
 #ifdef TT_KERNELS
@@ -11,10 +11,10 @@ TT_ROW(mean_row_backward, d)
 
 static tt_status mean_forward(tt_call *c)
 {
-    fold f = fold_of(c->in[0], c->attrs);
+    fold f = fold_of(c->in[X], c->attrs);
     if (fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
     fold_sum(&f, mean_fold);
-    T *y = c->out[0]->data;
+    T *y = c->out[Y]->data;
     for (int64_t i = 0; i < f.lines; i++) y[i] = (T)(f.total[i] / (SUM)f.s.n);
     if (sizeof(T) < sizeof(SUM)) return TT_OK;
     SUM *mean = call_scratch(c, (size_t)f.lines * sizeof *mean);
@@ -31,12 +31,12 @@ static tt_status mean_forward(tt_call *c)
 
 static tt_status mean_backward(tt_call *c)
 {
-    tt_span s = span_of(c->in[0], c->attrs);
-    const T *dy = c->dy[0];
-    T *share = call_scratch(c, (size_t)(s.outer * s.inner) * sizeof *share);
-    if (share == NULL) return TT_ERR_NOMEM;
-    for (int64_t i = 0; i < s.outer * s.inner; i++) share[i] = (T)((SUM)dy[i] / (SUM)s.n);
-    span_backward(c, mean_row_backward, share, share);
+    tt_span s = span_of(c->in[X], c->attrs);
+    const T *dy = c->dy[Y];
+    T *dy_each = call_scratch(c, (size_t)(s.outer * s.inner) * sizeof *dy_each);
+    if (dy_each == NULL) return TT_ERR_NOMEM;
+    for (int64_t i = 0; i < s.outer * s.inner; i++) dy_each[i] = (T)((SUM)dy[i] / (SUM)s.n);
+    span_backward(c, mean_row_backward, dy_each, dy_each);
     return TT_OK;
 }
 TT_KERNELS_OF(mean, mean_forward, mean_backward)
@@ -47,9 +47,9 @@ static void mean_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
                      tt_tensor **dx)
 {
     (void)need;
-    const tt_tensor *x = node->in[0];
+    const tt_tensor *x = node->in[X];
     double n = (double)span_of(x, &node->attrs).n;
-    dx[0] = v_span_expand(ctx, v_scale(ctx, dy[0], 1 / n), x, &node->attrs);
+    dx[X] = v_span_expand(ctx, v_scale(ctx, dy[Y], 1 / n), x, &node->attrs);
 }
 
 TT_OP(mean, .inputs = 1, .attributes = span_names, .infer = infer_span, .vjp = mean_vjp)

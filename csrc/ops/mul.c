@@ -10,11 +10,11 @@ TT_BINARY(mul, a *b, d *b, d *a)
 static void mul_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                     tt_tensor **dx)
 {
-    if (need[0]) dx[0] = v_mul(ctx, dy[0], node->in[1]);
-    if (need[1]) dx[1] = v_mul(ctx, dy[0], node->in[0]);
+    if (need[A]) dx[A] = v_mul(ctx, dy[Y], node->in[B]);
+    if (need[B]) dx[B] = v_mul(ctx, dy[Y], node->in[A]);
 }
 
-TT_OP(mul, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED, .keeps = 3,
-      .prepare = prepare_broadcast, .infer = infer_same, .vjp = mul_vjp)
+TT_OP(mul, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED,
+      .keeps = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same, .vjp = mul_vjp)
 
 #endif

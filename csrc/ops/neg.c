@@ -11,7 +11,7 @@ static void neg_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
                     tt_tensor **dx)
 {
     (void)node, (void)need;
-    dx[0] = v_neg(ctx, dy[0]);
+    dx[X] = v_neg(ctx, dy[Y]);
 }
 
 TT_OP(neg, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED,

@@ -1,6 +1,6 @@
-/* norm: (sum |x|^p)^(1/p) over adjacent axes; the largest |x| for p infinite, the smallest for
- * p = -inf, how many are not zero for p = 0. ints: keepdim, the first axis, how many; reals[0]: p.
- * The gradient is taken to be zero where x or the norm is. */
+/* norm: (sum |x|^p)^(1/p) over adjacent axes; the largest |x| for p infinite, the smallest for p =
+ * -inf, how many are not zero for p = 0. The gradient is taken to be zero where x or the norm is.
+ * */
 #include "../op.h"
 
 TT_ATTRS(norm, keepdim, first, count, real p)
@@ -8,8 +8,8 @@ TT_ATTRS(norm, keepdim, first, count, real p)
 #ifdef TT_KERNELS
 
 /* Without vectors, which might lose a NaN among the largest. */
-TT_FOLD_NEXT(norm_most_fold, , 0, fabs(a) > s || a != a ? fabs(a) : s)
-TT_FOLD_NEXT(norm_least_fold, , INFINITY, fabs(a) < s || a != a ? fabs(a) : s)
+TT_FOLD_NEXT(norm_max_fold, , 0, fabs(a) > s || a != a ? fabs(a) : s)
+TT_FOLD_NEXT(norm_min_fold, , INFINITY, fabs(a) < s || a != a ? fabs(a) : s)
 TT_FOLD(norm_count_fold, +, 0, a != 0)
 TT_FOLD(norm_1_fold, +, 0, fabs(a))
 TT_FOLD(norm_2_fold, +, 0, a *a)
@@ -28,7 +28,7 @@ static void norm_join(const fold *f)
 /* Into total: of each line the |x| that decides. */
 static void norm_extremes(fold *f)
 {
-    fold_run(f, f->power > 0 ? norm_most_fold : norm_least_fold);
+    fold_run(f, f->power > 0 ? norm_max_fold : norm_min_fold);
     norm_join(f);
 }
 
@@ -46,7 +46,7 @@ static bool norm_leaves_range(const fold *f)
 /* y = b (sum (|x| / b)^p)^(1/p), with b the |x| that decides. */
 static tt_status norm_scaled(tt_call *c, fold *f)
 {
-    T *y = c->out[0]->data;
+    T *y = c->out[Y]->data;
     SUM *decides = call_scratch(c, (size_t)f->lines * sizeof *decides);
     if (decides == NULL) return TT_ERR_NOMEM;
     norm_extremes(f);
@@ -60,8 +60,8 @@ static tt_status norm_scaled(tt_call *c, fold *f)
 
 static tt_status norm_forward(tt_call *c)
 {
-    fold f = fold_of(c->in[0], c->attrs);
-    double p = f.power = c->attrs->reals[0];
+    fold f = fold_of(c->in[X], c->attrs);
+    double p = f.power = norm_read(c->attrs).p;
     if (fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
     if (isinf(p)) {
         norm_extremes(&f);
@@ -72,7 +72,7 @@ static tt_status norm_forward(tt_call *c)
                               : norm_p_fold);
         if (norm_leaves_range(&f)) return norm_scaled(c, &f);
     }
-    T *y = c->out[0]->data;
+    T *y = c->out[Y]->data;
     for (int64_t i = 0; i < f.lines; i++) {
         SUM s = f.total[i];
         y[i] = (T)(p == 2 ? sqrt(s) : p == 0 || p == 1 || isinf(p) ? s : pow(s, 1 / p));
@@ -114,7 +114,7 @@ static void norm_p_backward_shard(void *arg, int64_t shard)
 /* What a line's elements share: dy, for infinite p over how many reach it. */
 static T *norm_factors(tt_call *c, fold *f)
 {
-    const T *y = c->out[0]->data, *dy = c->dy[0];
+    const T *y = c->out[Y]->data, *dy = c->dy[Y];
     T *factor = call_scratch(c, (size_t)f->lines * sizeof *factor);
     if (factor == NULL) return NULL;
     memcpy(factor, dy, (size_t)f->lines * sizeof *factor);
@@ -131,11 +131,11 @@ static T *norm_factors(tt_call *c, fold *f)
 
 static tt_status norm_backward(tt_call *c)
 {
-    fold f = fold_of(c->in[0], c->attrs);
-    const T *y = c->out[0]->data;
-    double p = f.power = c->attrs->reals[0];
+    fold f = fold_of(c->in[X], c->attrs);
+    const T *y = c->out[Y]->data;
+    double p = f.power = norm_read(c->attrs).p;
     if (p != 0 && p != 1 && p != 2 && !isinf(p)) {
-        norm_plan plan = {f.x, y, c->dy[0], c->dx[0], f.s, p, c->acc[0]};
+        norm_plan plan = {f.x, y, c->dy[Y], c->dx[X], f.s, p, c->acc[X]};
         int64_t rows = f.s.inner > 0 ? f.s.outer * f.s.n : 0;
         parallel_for(shards_of(rows, rows_per_shard(f.s.inner)), norm_p_backward_shard, &plan);
         return TT_OK;
@@ -157,10 +157,10 @@ TT_KERNELS_OF(norm, norm_forward, norm_backward)
 
 static tt_status norm_infer(tt_call *c)
 {
-    const tt_tensor *x = c->in[0];
-    if (c->attrs->n_reals != 1 || isnan(c->attrs->reals[0]))
+    const tt_tensor *x = c->in[X];
+    if (c->attrs->n_reals != 1 || isnan(norm_read(c->attrs).p))
         return tt_fail(TT_ERR_ARG, c->op->name, "p must be a number, got NaN");
-    double p = c->attrs->reals[0];
+    double p = norm_read(c->attrs).p;
     TT_TRY(infer_span(c));
     if ((p < 0 || isinf(p)) && span_of(x, c->attrs).n == 0)
         return tt_fail(TT_ERR_INDEX, c->op->name,
@@ -175,28 +175,29 @@ static void norm_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
 {
     (void)need;
     const tt_attrs *attrs = &node->attrs;
-    tt_tensor *x = node->in[0], *y = node->out[0];
-    double p = attrs->reals[0];
+    tt_tensor *x = node->in[X], *y = node->out[Y];
+    double p = norm_read(attrs).p;
     if (p == 0 || p == 1 || isinf(p)) {
-        dx[0] = v_mul(ctx, v_span_expand(ctx, dy[0], x, attrs), v_weights(ctx, node));
+        dx[X] = v_mul(ctx, v_span_expand(ctx, dy[Y], x, attrs), v_weights(ctx, node));
         return;
     }
     tt_tensor *nonzero = v_unary(ctx, TT_OP_sign, y); /* no norm is negative */
     tt_tensor *safe_y = v_add(ctx, y, v_one_minus(ctx, nonzero));
-    tt_tensor *g = v_mul(ctx, dy[0], nonzero);
+    tt_tensor *g = v_mul(ctx, dy[Y], nonzero);
     if (p == 2) {
         tt_tensor *direction = v_div(ctx, x, v_span_expand(ctx, safe_y, x, attrs));
-        dx[0] = v_mul(ctx, direction, v_span_expand(ctx, g, x, attrs));
+        dx[X] = v_mul(ctx, direction, v_span_expand(ctx, g, x, attrs));
         return;
     }
     tt_tensor *sign = v_unary(ctx, TT_OP_sign, x), *size = v_unary(ctx, TT_OP_abs, x);
     tt_tensor *zeros = v_one_minus(ctx, v_unary(ctx, TT_OP_abs, sign));
     tt_tensor *relative = v_div(ctx, v_add(ctx, size, zeros), v_span_expand(ctx, safe_y, x, attrs));
-    tt_attrs exponent = {.n_reals = 1, .reals = {p - 1}};
-    tt_tensor *power = v_call(ctx, TT_OP_pow_number, &relative, 1, &exponent);
-    dx[0] = v_mul(ctx, v_mul(ctx, sign, power), v_span_expand(ctx, g, x, attrs));
+    tt_tensor *power =
+        v_call(ctx, TT_OP_pow_number, INPUTS(relative), ATTRS(pow_number, .number = p - 1));
+    dx[X] = v_mul(ctx, v_mul(ctx, sign, power), v_span_expand(ctx, g, x, attrs));
 }
 
-TT_OP(norm, .inputs = 1, .attributes = norm_names, .keeps = 1, .infer = norm_infer, .vjp = norm_vjp)
+TT_OP(norm, .inputs = 1, .attributes = norm_names, .keeps = BIT(X), .infer = norm_infer,
+      .vjp = norm_vjp)
 
 #endif

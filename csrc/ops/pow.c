@@ -1,7 +1,6 @@
 /* pow: y = a^b, broadcast; and pow_number, y = x^p for a number p, which has loops of its own for
  * the usual powers. The slopes are zero at exponent zero, and in the exponent at base zero, as far
- * as y is finite there.
- * pow_number: reals[0] is p for floats, ints[0] for integers. */
+ * as y is finite there. p is `number` for floats and `integer` for integers. */
 #include "../op.h"
 
 TT_ATTRS(pow_number, integer, real number)
@@ -25,9 +24,10 @@ TT_BINARY(pow, integer_power(a, b), 0, 0)
 
 static tt_status pow_number_forward(tt_call *c)
 {
-    tt_tensor p = number_like(c->in[0], &c->attrs->ints[0]);
-    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], &p};
-    elementwise(pow_row, c->in[0], operands, c->out[0]->data, false);
+    T exponent = pow_number_read(c->attrs).integer;
+    tt_tensor p = number_like(c->in[X], &exponent);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[X], &p};
+    elementwise(pow_row, c->in[X], operands, c->out[Y]->data, false);
     return TT_OK;
 }
 TT_KERNELS_OF(pow_number, pow_number_forward, NULL)
@@ -87,23 +87,24 @@ static const usual_power *find_usual(double power)
 
 static tt_status pow_number_forward(tt_call *c)
 {
-    const usual_power *usual = find_usual(c->attrs->reals[0]);
-    T value = (T)c->attrs->reals[0];
-    tt_tensor p = number_like(c->in[0], &value);
-    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], &p};
-    elementwise(usual != NULL ? usual->value : pow_row, c->in[0], operands, c->out[0]->data, false);
+    const double power = pow_number_read(c->attrs).number;
+    const usual_power *usual = find_usual(power);
+    T value = (T)power;
+    tt_tensor p = number_like(c->in[X], &value);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[X], &p};
+    elementwise(usual != NULL ? usual->value : pow_row, c->in[X], operands, c->out[Y]->data, false);
     return TT_OK;
 }
 
 static tt_status pow_number_backward(tt_call *c)
 {
-    double power = c->attrs->reals[0];
+    double power = pow_number_read(c->attrs).number;
     const usual_power *usual = find_usual(power - 1);
     row_fn slope = power == 0 ? slope_of_one : usual != NULL ? usual->slope : slope_any;
     T value = (T)power;
-    tt_tensor p = number_like(c->in[0], &value), dy = dense_like(c->in[0], c->dy[0]);
-    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], &p, &dy};
-    elementwise(slope, c->in[0], operands, c->dx[0], c->acc[0]);
+    tt_tensor p = number_like(c->in[X], &value), dy = dense_like(c->in[X], c->dy[Y]);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[X], &p, &dy};
+    elementwise(slope, c->in[X], operands, c->dx[X], c->acc[X]);
     return TT_OK;
 }
 TT_KERNELS_OF(pow_number, pow_number_forward, pow_number_backward)
@@ -116,8 +117,8 @@ TT_KERNELS_OF(pow_number, pow_number_forward, pow_number_backward)
 
 static tt_status pow_number_infer(tt_call *c)
 {
-    bool integers = !dtype_is_float(c->in[0]->dtype);
-    if (c->attrs->n_ints != integers || c->attrs->n_reals != !integers)
+    bool floats = dtype_is_float(c->in[X]->dtype);
+    if ((floats ? c->attrs->n_reals : c->attrs->n_ints) != 1)
         return tt_fail(TT_ERR_ARG, c->op->name, "expected one exponent, of the kind of the tensor");
     return infer_same(c);
 }
@@ -130,16 +131,16 @@ static tt_tensor *times_power(tt_ctx *ctx, tt_tensor *g, tt_tensor *x, double po
         for (; power < 0; power++) g = v_div(ctx, g, x);
         return g;
     }
-    tt_attrs attrs = {.n_reals = 1, .reals = {power}};
-    return v_mul(ctx, g, v_call(ctx, TT_OP_pow_number, &x, 1, &attrs));
+    return v_mul(ctx, g,
+                 v_call(ctx, TT_OP_pow_number, INPUTS(x), ATTRS(pow_number, .number = power)));
 }
 
 static void pow_number_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                            tt_tensor **dx)
 {
-    double power = node->attrs.reals[0];
+    double power = pow_number_read(&node->attrs).number;
     if (power == 0) vjp_zero(ctx, node, dy, need, dx);
-    else dx[0] = times_power(ctx, v_scale(ctx, dy[0], power), node->in[0], power - 1);
+    else dx[X] = times_power(ctx, v_scale(ctx, dy[Y], power), node->in[X], power - 1);
 }
 
 /* Where a slope is zero by definition its formula gets a harmless base: 0 times infinity must not
@@ -147,27 +148,27 @@ static void pow_number_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *d
 static void pow_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                     tt_tensor **dx)
 {
-    tt_tensor *a = node->in[0], *b = node->in[1], *g = dy[0];
+    tt_tensor *a = node->in[A], *b = node->in[B], *g = dy[Y];
     tt_tensor *zero = v_number(ctx, g, 0.0), *one = v_number(ctx, g, 1.0);
-    if (need[0]) {
+    if (need[A]) {
         tt_tensor *has_size = v_binary(ctx, TT_OP_gt, v_unary(ctx, TT_OP_abs, a), zero);
         tt_tensor *slopes =
             v_binary(ctx, TT_OP_logical_or, has_size, v_binary(ctx, TT_OP_ne, b, zero));
         tt_tensor *base = v_where(ctx, slopes, a, one);
         tt_tensor *power = v_binary(ctx, TT_OP_pow, base, v_shift(ctx, b, -1.0));
-        dx[0] = v_mul(ctx, g, v_where(ctx, slopes, v_mul(ctx, b, power), zero));
+        dx[A] = v_mul(ctx, g, v_where(ctx, slopes, v_mul(ctx, b, power), zero));
     }
-    if (need[1]) {
+    if (need[B]) {
         tt_tensor *flat = v_binary(ctx, TT_OP_logical_and, v_binary(ctx, TT_OP_eq, a, zero),
                                    v_binary(ctx, TT_OP_ge, b, zero));
         tt_tensor *log_base = v_unary(ctx, TT_OP_log, v_where(ctx, flat, one, a));
-        dx[1] = v_mul(ctx, g, v_mul(ctx, node->out[0], log_base));
+        dx[B] = v_mul(ctx, g, v_mul(ctx, node->out[Y], log_base));
     }
 }
 
 TT_OP(pow, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
-      .keeps = 3, .prepare = prepare_broadcast, .infer = infer_same, .vjp = pow_vjp)
+      .keeps = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same, .vjp = pow_vjp)
 TT_OP(pow_number, .inputs = 1, .attributes = pow_number_names, .flags = TT_INTEGERS | TT_NO_BOOL,
-      .layout = TT_STRIDED, .keeps = 1, .infer = pow_number_infer, .vjp = pow_number_vjp)
+      .layout = TT_STRIDED, .keeps = BIT(X), .infer = pow_number_infer, .vjp = pow_number_vjp)
 
 #endif

@@ -1,5 +1,4 @@
-/* prod: the product over adjacent axes. ints: keepdim, the first axis, how many. Integers give
- * int64.
+/* prod: the product over adjacent axes. Integers give int64.
  *
  * The gradient of x_i is dy times the product of all others, which is what comes before x_i times
  * what comes after: right with any number of zeros, where y / x_i is not. */
@@ -11,11 +10,11 @@ TT_FOLD(prod_fold, *, 1, a)
 
 static tt_status prod_forward(tt_call *c)
 {
-    fold f = fold_of(c->in[0], c->attrs);
+    fold f = fold_of(c->in[X], c->attrs);
     if (fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
     fold_run(&f, prod_fold);
     for (int64_t i = f.lines; i < f.pieces * f.lines; i++) f.total[i % f.lines] *= f.total[i];
-    T *y = c->out[0]->data;
+    T *y = c->out[Y]->data;
     for (int64_t i = 0; i < f.lines; i++) y[i] = (T)f.total[i];
     return TT_OK;
 }
@@ -51,9 +50,9 @@ static void prod_backward_shard(void *arg, int64_t shard)
 
 static tt_status prod_backward(tt_call *c)
 {
-    const tt_tensor *x = c->in[0];
+    const tt_tensor *x = c->in[X];
     prod_plan p = {
-        .x = x->data, .dy = c->dy[0], .dx = c->dx[0], .s = span_of(x, c->attrs), .acc = c->acc[0]};
+        .x = x->data, .dy = c->dy[Y], .dx = c->dx[X], .s = span_of(x, c->attrs), .acc = c->acc[X]};
     p.before = call_scratch(c, (size_t)x->numel * sizeof *p.before);
     if (p.before == NULL) return TT_ERR_NOMEM;
     p.lines_per_shard = rows_per_shard(p.s.n);
@@ -67,7 +66,7 @@ TT_KERNELS_OF(prod, prod_forward, prod_backward)
 static tt_status prod_infer(tt_call *c)
 {
     TT_TRY(infer_span(c));
-    if (!dtype_is_float(c->in[0]->dtype)) c->spec[0].dtype = TT_INT64;
+    if (!dtype_is_float(c->in[X]->dtype)) c->spec[Y].dtype = TT_INT64;
     return TT_OK;
 }
 
@@ -98,10 +97,10 @@ static void prod_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
                      tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *x = node->in[0], *g = v_span_expand(ctx, dy[0], x, &node->attrs);
+    tt_tensor *x = node->in[X], *g = v_span_expand(ctx, dy[Y], x, &node->attrs);
     tt_span s = span_of(x, &node->attrs);
     if (x->numel == 0 || s.n == 1) {
-        dx[0] = g;
+        dx[X] = g;
         return;
     }
     int64_t shape[3] = {s.outer, s.n, s.inner};
@@ -112,10 +111,10 @@ static void prod_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
         v_mul(ctx, prod_of_others(ctx, lines, s.n, true), prod_of_others(ctx, lines, s.n, false));
     g = v_to(ctx, v_reshape(ctx, g, 3, shape), TT_FLOAT64);
     tt_tensor *slopes = v_to(ctx, v_mul(ctx, g, others), x->dtype);
-    dx[0] = slopes != NULL ? v_reshape_like(ctx, slopes, x) : NULL;
+    dx[X] = slopes != NULL ? v_reshape_like(ctx, slopes, x) : NULL;
 }
 
-TT_OP(prod, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS, .keeps = 1,
+TT_OP(prod, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS, .keeps = BIT(X),
       .infer = prod_infer, .vjp = prod_vjp)
 
 #endif

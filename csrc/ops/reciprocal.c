@@ -11,8 +11,8 @@ static void reciprocal_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *d
                            tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *y = node->out[0];
-    dx[0] = v_neg(ctx, v_mul(ctx, v_mul(ctx, dy[0], y), y)); /* y^2 alone may overflow */
+    tt_tensor *y = node->out[Y];
+    dx[X] = v_neg(ctx, v_mul(ctx, v_mul(ctx, dy[Y], y), y)); /* y^2 alone may overflow */
 }
 
 TT_OP(reciprocal, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,

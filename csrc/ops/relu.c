@@ -11,9 +11,9 @@ static void relu_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
                      tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *zero = v_number(ctx, dy[0], 0.0);
-    tt_tensor *off = v_binary(ctx, TT_OP_le, node->out[0], zero);
-    dx[0] = v_where(ctx, off, zero, dy[0]);
+    tt_tensor *zero = v_number(ctx, dy[Y], 0.0);
+    tt_tensor *off = v_binary(ctx, TT_OP_le, node->out[Y], zero);
+    dx[X] = v_where(ctx, off, zero, dy[Y]);
 }
 
 TT_OP(relu, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED,

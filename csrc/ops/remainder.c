@@ -30,7 +30,7 @@ TT_PREDICATE_ROW(is_zero, a == 0)
 
 static tt_status refuse_zero(tt_call *c)
 {
-    const tt_tensor *b = c->in[1], *operands[MAX_OPERANDS] = {b};
+    const tt_tensor *b = c->in[B], *operands[MAX_OPERANDS] = {b};
     uint8_t *zeros = call_scratch(c, (size_t)b->numel);
     if (zeros == NULL) return TT_ERR_NOMEM;
     elementwise_to(is_zero, b, operands, zeros, TT_BOOL, false);
@@ -75,18 +75,18 @@ TT_ROW(div_trunc_row, trunc_quotient(a, b))
 
 static tt_status divide(tt_call *c, row_fn fn)
 {
-    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1]};
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[A], c->in[B]};
     TT_TRY(refuse_zero(c));
-    elementwise(fn, c->in[0], operands, c->out[0]->data, false);
+    elementwise(fn, c->in[A], operands, c->out[Y]->data, false);
     return TT_OK;
 }
 
 static tt_status remainder_forward(tt_call *c) { return divide(c, remainder_row); }
 static tt_status remainder_backward(tt_call *c)
 {
-    tt_tensor dy = dense_like(c->in[0], c->dy[0]);
-    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], &dy};
-    elementwise(remainder_row_db, c->in[0], operands, c->dx[1], c->acc[1]);
+    tt_tensor dy = dense_like(c->in[A], c->dy[Y]);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[A], c->in[B], &dy};
+    elementwise(remainder_row_db, c->in[A], operands, c->dx[B], c->acc[B]);
     return TT_OK;
 }
 TT_KERNELS_OF(remainder, remainder_forward, remainder_backward)
@@ -113,8 +113,8 @@ static void remainder_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
                           tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *quotient = v_binary(ctx, TT_OP_floor_divide, node->in[0], node->in[1]);
-    dx[1] = v_neg(ctx, v_mul(ctx, dy[0], quotient));
+    tt_tensor *quotient = v_binary(ctx, TT_OP_floor_divide, node->in[A], node->in[B]);
+    dx[B] = v_neg(ctx, v_mul(ctx, dy[Y], quotient));
 }
 
 static void no_slope_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
@@ -132,7 +132,7 @@ TT_OP(div_floor, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .
 TT_OP(div_trunc, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
       .prepare = prepare_broadcast, .infer = infer_same, .vjp = no_slope_vjp)
 TT_OP(remainder, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
-      .keeps = 3, .passes = 1, .prepare = prepare_broadcast, .infer = infer_same,
+      .keeps = BIT(A) | BIT(B), .passes = BIT(A), .prepare = prepare_broadcast, .infer = infer_same,
       .vjp = remainder_vjp)
 TT_OP(floor_divide, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL | TT_NOGRAD,
       .layout = TT_STRIDED, .prepare = prepare_broadcast, .infer = infer_same)

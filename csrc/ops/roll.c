@@ -1,5 +1,5 @@
-/* roll: the elements moved along the axes; what leaves at one end comes in at the other. The
- * gradient is rolled back. ints: for each axis, by how many places. */
+/* roll: the elements moved along the axes, each by a number of places of its own; what leaves at
+ * one end comes in at the other. The gradient is rolled back. */
 #include "../op.h"
 
 TT_ATTRS(roll, shifts[])
@@ -59,15 +59,16 @@ static void roll_shard(void *arg, int64_t shard)
 /* sign 1: as the attributes say; -1: back. */
 static tt_status roll_run(const tt_call *c, int sign, const void *src, void *dst, bool acc)
 {
-    const tt_tensor *x = c->in[0];
+    const tt_tensor *x = c->in[X];
+    const int64_t *shifts = roll_read(c->attrs).shifts;
     roll_plan p = {.src = src, .dst = dst, .acc = acc, .numel = x->numel};
     p.size = dtype_size(x->dtype);
     int last = x->ndim - 1;
-    while (last > 0 && roll_places(c->attrs->ints[last], x->shape[last]) == 0) last--;
+    while (last > 0 && roll_places(shifts[last], x->shape[last]) == 0) last--;
     int64_t inner = inner_size(x, x->ndim - 1 - last);
     for (int i = 0; i <= last; i++) {
         p.shape[i] = x->shape[i];
-        p.places[i] = roll_places(sign * roll_places(c->attrs->ints[i], x->shape[i]), x->shape[i]);
+        p.places[i] = roll_places(sign * roll_places(shifts[i], x->shape[i]), x->shape[i]);
     }
     p.outer = last > 0 ? last : 0;
     p.row_length = last >= 0 ? p.shape[last] * inner : 1;
@@ -78,12 +79,12 @@ static tt_status roll_run(const tt_call *c, int sign, const void *src, void *dst
 
 static tt_status roll_forward(tt_call *c)
 {
-    return roll_run(c, 1, c->in[0]->data, c->out[0]->data, false);
+    return roll_run(c, 1, c->in[X]->data, c->out[Y]->data, false);
 }
 
 static tt_status roll_backward(tt_call *c)
 {
-    return roll_run(c, -1, c->dy[0], c->dx[0], c->acc[0]);
+    return roll_run(c, -1, c->dy[Y], c->dx[X], c->acc[X]);
 }
 TT_KERNELS_OF(roll, roll_forward, roll_backward)
 
@@ -91,9 +92,9 @@ TT_KERNELS_OF(roll, roll_forward, roll_backward)
 
 static tt_status roll_infer(tt_call *c)
 {
-    if (c->attrs->n_ints != c->in[0]->ndim)
+    if (roll_read(c->attrs).n_shifts != c->in[X]->ndim)
         return tt_fail(TT_ERR_ARG, c->op->name, "expected a shift for each of %d axes, got %d",
-                       c->in[0]->ndim, c->attrs->n_ints);
+                       c->in[X]->ndim, roll_read(c->attrs).n_shifts);
     return infer_same(c);
 }
 
@@ -101,10 +102,11 @@ static void roll_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
                      tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *g = dy[0];
-    tt_attrs back = node->attrs;
-    for (int i = 0; i < g->ndim; i++) back.ints[i] = -roll_places(back.ints[i], g->shape[i]);
-    dx[0] = v_call(ctx, TT_OP_roll, &g, 1, &back);
+    const roll_attrs a = roll_read(&node->attrs);
+    int64_t back[TT_MAX_DIMS];
+    for (int i = 0; i < a.n_shifts; i++) back[i] = -roll_places(a.shifts[i], dy[Y]->shape[i]);
+    dx[X] =
+        v_call(ctx, TT_OP_roll, INPUTS(dy[Y]), ATTRS(roll, .n_shifts = a.n_shifts, .shifts = back));
 }
 
 TT_OP(roll, .inputs = 1, .attributes = roll_names, .flags = TT_ANY_DTYPE, .infer = roll_infer,

@@ -11,9 +11,9 @@ static void rsqrt_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, co
                       tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *dx_y = v_scale(ctx, dy[0], -0.5), *y = node->out[0];
+    tt_tensor *dx_y = v_scale(ctx, dy[Y], -0.5), *y = node->out[Y];
     for (int i = 0; i < 3; i++) dx_y = v_mul(ctx, dx_y, y); /* powers of y alone may overflow */
-    dx[0] = dx_y;
+    dx[X] = dx_y;
 }
 
 TT_OP(rsqrt, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,

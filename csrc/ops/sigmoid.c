@@ -11,8 +11,8 @@ static void sigmoid_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, 
                         tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *y = node->out[0], *rest = v_one_minus(ctx, y);
-    dx[0] = v_mul(ctx, dy[0], v_mul(ctx, y, rest));
+    tt_tensor *y = node->out[Y], *rest = v_one_minus(ctx, y);
+    dx[X] = v_mul(ctx, dy[Y], v_mul(ctx, y, rest));
 }
 
 TT_OP(sigmoid, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,

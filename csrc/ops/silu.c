@@ -13,13 +13,14 @@ static void silu_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
                      tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *x = v_clamp(ctx, node->in[0], -GATES_END, GATES_END);
+    tt_tensor *x = v_clamp(ctx, node->in[X], -GATES_END, GATES_END);
     tt_tensor *s = v_unary(ctx, TT_OP_sigmoid, x);
     tt_tensor *rest = v_one_minus(ctx, s);
     tt_tensor *slope = v_mul(ctx, s, v_shift(ctx, v_mul(ctx, x, rest), 1.0));
-    dx[0] = v_mul(ctx, dy[0], slope);
+    dx[X] = v_mul(ctx, dy[Y], slope);
 }
 
-TT_OP(silu, .inputs = 1, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same, .vjp = silu_vjp)
+TT_OP(silu, .inputs = 1, .layout = TT_STRIDED, .keeps = BIT(X), .infer = infer_same,
+      .vjp = silu_vjp)
 
 #endif

@@ -34,19 +34,19 @@ static void sin_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
                     tt_tensor **dx)
 {
     (void)need;
-    dx[0] = v_mul(ctx, dy[0], v_unary(ctx, TT_OP_cos, node->in[0]));
+    dx[X] = v_mul(ctx, dy[Y], v_unary(ctx, TT_OP_cos, node->in[X]));
 }
 
 static void cos_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                     tt_tensor **dx)
 {
     (void)need;
-    dx[0] = v_neg(ctx, v_mul(ctx, dy[0], v_unary(ctx, TT_OP_sin, node->in[0])));
+    dx[X] = v_neg(ctx, v_mul(ctx, dy[Y], v_unary(ctx, TT_OP_sin, node->in[X])));
 }
 
-TT_OP(sin, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same,
-      .vjp = sin_vjp)
-TT_OP(cos, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = 1, .infer = infer_same,
-      .vjp = cos_vjp)
+TT_OP(sin, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = BIT(X),
+      .infer = infer_same, .vjp = sin_vjp)
+TT_OP(cos, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = BIT(X),
+      .infer = infer_same, .vjp = cos_vjp)
 
 #endif

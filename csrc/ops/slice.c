@@ -1,6 +1,5 @@
 /* slice: start, start + step, ... along one axis, as a view; and slice_backward, which puts a slice
- * into zeros. Each is the gradient of the other. ints of slice: axis, start, step, length;
- * slice_backward adds the full size. */
+ * into zeros of the full size. Each is the gradient of the other. */
 #include "../op.h"
 
 TT_ATTRS(slice, axis, start, step, length)
@@ -18,15 +17,15 @@ typedef struct {
 
 static slice_plan slice_plan_of(const tt_tensor *full, const tt_attrs *attrs)
 {
-    const int64_t *ints = attrs->ints;
-    tt_span s = span_of_axis(full, normal_axis(ints[0], full->ndim));
-    bool together = ints[2] == 1;
+    const slice_attrs a = slice_read(attrs); /* with which those of slice_backward begin */
+    tt_span s = span_of_axis(full, normal_axis(a.axis, full->ndim));
+    bool together = a.step == 1;
     return (slice_plan){.rows = s.outer,
                         .row = s.n * s.inner,
-                        .first = ints[1] * s.inner,
-                        .stride = ints[3] > 1 ? ints[2] * s.inner : 0, /* a lone one has any */
-                        .runs = together ? 1 : ints[3],
-                        .run = together ? ints[3] * s.inner : s.inner};
+                        .first = a.start * s.inner,
+                        .stride = a.length > 1 ? a.step * s.inner : 0, /* a lone one has any */
+                        .runs = together ? 1 : a.length,
+                        .run = together ? a.length * s.inner : s.inner};
 }
 
 static void slice_put_shard(void *arg, int64_t shard)
@@ -75,20 +74,20 @@ static tt_status slice_run(slice_plan p, const void *full, const void *part, boo
 
 static tt_status slice_backward_kernel(tt_call *c)
 {
-    return slice_run(slice_plan_of(c->in[0], c->attrs), c->dx[0], c->dy[0], c->acc[0],
+    return slice_run(slice_plan_of(c->in[X], c->attrs), c->dx[X], c->dy[Y], c->acc[X],
                      slice_put_shard);
 }
 TT_KERNELS_OF(slice, NULL, slice_backward_kernel)
 
 static tt_status slice_backward_forward(tt_call *c)
 {
-    return slice_run(slice_plan_of(c->out[0], c->attrs), c->out[0]->data, c->in[0]->data, false,
+    return slice_run(slice_plan_of(c->out[Y], c->attrs), c->out[Y]->data, c->in[X]->data, false,
                      slice_put_shard);
 }
 
 static tt_status slice_backward_backward(tt_call *c)
 {
-    return slice_run(slice_plan_of(c->out[0], c->attrs), c->dy[0], c->dx[0], c->acc[0],
+    return slice_run(slice_plan_of(c->out[Y], c->attrs), c->dy[Y], c->dx[X], c->acc[X],
                      slice_get_shard);
 }
 TT_KERNELS_OF(slice_backward, slice_backward_forward, slice_backward_backward)
@@ -97,22 +96,23 @@ TT_KERNELS_OF(slice_backward, slice_backward_forward, slice_backward_backward)
 
 static tt_status slice_infer(tt_call *c)
 {
-    const tt_tensor *x = c->in[0];
-    const int64_t *a = c->attrs->ints;
-    int axis = c->attrs->n_ints == 4 ? normal_axis(a[0], x->ndim) : -1;
-    if (axis < 0) return fail_axis(c->op->name, a[0], x);
-    int64_t start = a[1], step = a[2], length = a[3], size = x->shape[axis];
-    bool inside = step >= 1 && length >= 0 && start >= 0 && start <= size;
-    if (inside && length > 0) inside = start < size && length - 1 <= (size - 1 - start) / step;
+    const tt_tensor *x = c->in[X];
+    const slice_attrs a = slice_read(c->attrs);
+    int axis = slice_complete(c->attrs) ? normal_axis(a.axis, x->ndim) : -1;
+    if (axis < 0) return fail_axis(c->op->name, a.axis, x);
+    int64_t size = x->shape[axis];
+    bool inside = a.step >= 1 && a.length >= 0 && a.start >= 0 && a.start <= size;
+    if (inside && a.length > 0)
+        inside = a.start < size && a.length - 1 <= (size - 1 - a.start) / a.step;
     if (!inside)
         return tt_fail(TT_ERR_INDEX, c->op->name,
                        "start %lld, step %lld, length %lld do not fit an axis of size %lld",
-                       (long long)start, (long long)step, (long long)length, (long long)size);
-    c->spec[0] = spec_like(x);
-    c->spec[0].offset = start * x->strides[axis];
-    memcpy(c->spec[0].strides, x->strides, sizeof x->strides);
-    c->spec[0].shape[axis] = length;
-    if (length > 1) c->spec[0].strides[axis] *= step; /* a single place has any stride */
+                       (long long)a.start, (long long)a.step, (long long)a.length, (long long)size);
+    c->spec[Y] = spec_like(x);
+    c->spec[Y].offset = a.start * x->strides[axis];
+    memcpy(c->spec[Y].strides, x->strides, sizeof x->strides);
+    c->spec[Y].shape[axis] = a.length;
+    if (a.length > 1) c->spec[Y].strides[axis] *= a.step; /* a single place has any stride */
     return TT_OK;
 }
 
@@ -120,25 +120,28 @@ static void slice_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, co
                       tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *g = dy[0];
-    tt_attrs attrs = node->attrs;
-    attrs.ints[4] = node->in[0]->shape[normal_axis(attrs.ints[0], node->in[0]->ndim)];
-    attrs.n_ints = 5;
-    dx[0] = v_call(ctx, TT_OP_slice_backward, &g, 1, &attrs);
+    const slice_attrs a = slice_read(&node->attrs);
+    const tt_tensor *x = node->in[X];
+    const int64_t size = x->shape[normal_axis(a.axis, x->ndim)];
+    dx[X] = v_call(ctx, TT_OP_slice_backward, INPUTS(dy[Y]),
+                   ATTRS(slice_backward, .axis = a.axis, .start = a.start, .step = a.step,
+                         .length = a.length, .size = size));
 }
 
 static tt_status slice_backward_infer(tt_call *c)
 {
-    const tt_tensor *x = c->in[0];
-    const int64_t *a = c->attrs->ints;
-    int axis = c->attrs->n_ints == 5 ? normal_axis(a[0], x->ndim) : -1;
-    bool fits = axis >= 0 && x->shape[axis] == a[3] && a[1] >= 0 && a[1] <= a[4] && a[2] >= 1 &&
-                (a[3] == 0 || (a[1] < a[4] && a[3] - 1 <= (a[4] - 1 - a[1]) / a[2]));
+    const tt_tensor *x = c->in[X];
+    const slice_backward_attrs a = slice_backward_read(c->attrs);
+    int axis = slice_backward_complete(c->attrs) ? normal_axis(a.axis, x->ndim) : -1;
+    bool fits =
+        axis >= 0 && x->shape[axis] == a.length && a.start >= 0 && a.start <= a.size && a.step >= 1;
+    if (fits && a.length > 0)
+        fits = a.start < a.size && a.length - 1 <= (a.size - 1 - a.start) / a.step;
     if (!fits)
         return tt_fail(TT_ERR_SHAPE, c->op->name, "shape %s is no slice of axis %lld of size %lld",
-                       SHAPE_TEXT(x), (long long)a[0], (long long)a[4]);
-    c->spec[0] = spec_like(x);
-    c->spec[0].shape[axis] = a[4];
+                       SHAPE_TEXT(x), (long long)a.axis, (long long)a.size);
+    c->spec[Y] = spec_like(x);
+    c->spec[Y].shape[axis] = a.size;
     return TT_OK;
 }
 
@@ -146,10 +149,8 @@ static void slice_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *cons
                                const bool *need, tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *g = dy[0];
-    tt_attrs attrs = node->attrs;
-    attrs.n_ints = 4;
-    dx[0] = v_call(ctx, TT_OP_slice, &g, 1, &attrs);
+    const slice_attrs back = slice_read(&node->attrs);
+    dx[X] = v_call(ctx, TT_OP_slice, INPUTS(dy[Y]), (tt_attrs[]){slice_pack(back)});
 }
 
 TT_OP(slice, .inputs = 1, .attributes = slice_names, .flags = TT_VIEW | TT_ANY_DTYPE,

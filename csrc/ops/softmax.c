@@ -1,6 +1,6 @@
-/* softmax: y = e^x / sum e^x along one axis; and log_softmax, its logarithm. ints[0]: the axis.
- * ints[1] of softmax: a line that is -inf throughout, which has no softmax, gives zeros instead of
- * NaN, and passes no gradient: all keys of an attention are masked. */
+/* softmax: y = e^x / sum e^x along one axis; and log_softmax, its logarithm. A line that is -inf
+ * throughout has no softmax: it gives NaN, or, if softmax is told `masked`, zeros, and passes no
+ * gradient: all keys of an attention are masked. */
 #include "../op.h"
 
 TT_ATTRS(softmax, axis, masked)
@@ -64,8 +64,8 @@ static void softmax_shard(void *arg, int64_t shard)
 
 static tt_status softmax_run(const tt_call *c, softmax_plan p)
 {
-    const tt_tensor *x = c->in[0];
-    tt_span s = span_of_axis(x, normal_axis(c->attrs->ints[0], x->ndim));
+    const tt_tensor *x = c->in[X];
+    tt_span s = span_of_axis(x, normal_axis(softmax_read(c->attrs).axis, x->ndim));
     p.outer = s.outer;
     p.n = s.n;
     p.inner = s.inner;
@@ -76,21 +76,21 @@ static tt_status softmax_run(const tt_call *c, softmax_plan p)
 
 static tt_status softmax_forward(tt_call *c)
 {
-    return softmax_run(c, (softmax_plan){.x = c->in[0]->data,
-                                         .out = c->out[0]->data,
-                                         .masked = c->attrs->ints[1] != 0});
+    return softmax_run(c, (softmax_plan){.x = c->in[X]->data,
+                                         .out = c->out[Y]->data,
+                                         .masked = softmax_read(c->attrs).masked});
 }
 
 static tt_status softmax_backward(tt_call *c)
 {
     return softmax_run(
-        c, (softmax_plan){.y = c->out[0]->data, .dy = c->dy[0], .out = c->dx[0], .acc = c->acc[0]});
+        c, (softmax_plan){.y = c->out[Y]->data, .dy = c->dy[Y], .out = c->dx[X], .acc = c->acc[X]});
 }
 TT_KERNELS_OF(softmax, softmax_forward, softmax_backward)
 
 static tt_status log_softmax_forward(tt_call *c)
 {
-    return softmax_run(c, (softmax_plan){.x = c->in[0]->data, .out = c->out[0]->data, .log = true});
+    return softmax_run(c, (softmax_plan){.x = c->in[X]->data, .out = c->out[Y]->data, .log = true});
 }
 
 static tt_status log_softmax_backward(tt_call *c)
@@ -98,7 +98,7 @@ static tt_status log_softmax_backward(tt_call *c)
     return softmax_run(
         c,
         (softmax_plan){
-            .y = c->out[0]->data, .dy = c->dy[0], .out = c->dx[0], .acc = c->acc[0], .log = true});
+            .y = c->out[Y]->data, .dy = c->dy[Y], .out = c->dx[X], .acc = c->acc[X], .log = true});
 }
 TT_KERNELS_OF(log_softmax, log_softmax_forward, log_softmax_backward)
 
@@ -106,9 +106,10 @@ TT_KERNELS_OF(log_softmax, log_softmax_forward, log_softmax_backward)
 
 static tt_status softmax_infer(tt_call *c)
 {
-    int ndim = c->in[0]->ndim;
-    if (ndim > 0 && (c->attrs->n_ints < 1 || normal_axis(c->attrs->ints[0], ndim) < 0))
-        return fail_axis(c->op->name, c->attrs->ints[0], c->in[0]);
+    int ndim = c->in[X]->ndim;
+    int64_t axis = softmax_read(c->attrs).axis;
+    if (ndim > 0 && (c->attrs->n_ints < 1 || normal_axis(axis, ndim) < 0))
+        return fail_axis(c->op->name, axis, c->in[X]);
     return infer_same(c);
 }
 
@@ -116,21 +117,21 @@ static void softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, 
                         tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *y = node->out[0];
-    int axis = normal_axis(node->attrs.ints[0], y->ndim);
-    tt_tensor *weighted = v_mul(ctx, y, dy[0]);
+    tt_tensor *y = node->out[Y];
+    int axis = normal_axis(softmax_read(&node->attrs).axis, y->ndim);
+    tt_tensor *weighted = v_mul(ctx, y, dy[Y]);
     tt_tensor *total = y->ndim > 0 ? v_sum_axis(ctx, weighted, axis) : weighted;
-    dx[0] = v_mul(ctx, y, v_sub(ctx, dy[0], total));
+    dx[X] = v_mul(ctx, y, v_sub(ctx, dy[Y], total));
 }
 
 static void log_softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
                             const bool *need, tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *y = node->out[0];
-    int axis = normal_axis(node->attrs.ints[0], y->ndim);
-    tt_tensor *total = y->ndim > 0 ? v_sum_axis(ctx, dy[0], axis) : dy[0];
-    dx[0] = v_sub(ctx, dy[0], v_mul(ctx, v_unary(ctx, TT_OP_exp, y), total));
+    tt_tensor *y = node->out[Y];
+    int axis = normal_axis(softmax_read(&node->attrs).axis, y->ndim);
+    tt_tensor *total = y->ndim > 0 ? v_sum_axis(ctx, dy[Y], axis) : dy[Y];
+    dx[X] = v_sub(ctx, dy[Y], v_mul(ctx, v_unary(ctx, TT_OP_exp, y), total));
 }
 
 TT_OP(softmax, .inputs = 1, .attributes = softmax_names, .infer = softmax_infer, .vjp = softmax_vjp)

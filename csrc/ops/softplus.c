@@ -1,5 +1,5 @@
 /* softplus: y = log(1 + e^(beta x)) / beta, and x itself where beta x > threshold.
- * dx = dy sigmoid(beta x), and dy. reals: beta, threshold. */
+ * dx = dy sigmoid(beta x), and dy. */
 #include "../op.h"
 
 TT_ATTRS(softplus, real beta, real threshold)
@@ -32,21 +32,21 @@ static void softplus_row_backward(int64_t n, const T *p0, int64_t s0, const T *p
 
 static tt_status softplus_forward(tt_call *c)
 {
-    const double *reals = c->attrs->reals;
-    T numbers[2] = {(T)reals[0], (T)reals[1]};
-    tt_tensor given = number_like(c->in[0], numbers);
-    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], &given};
-    elementwise(softplus_row, c->in[0], operands, c->out[0]->data, false);
+    const softplus_attrs a = softplus_read(c->attrs);
+    T numbers[2] = {(T)a.beta, (T)a.threshold};
+    tt_tensor given = number_like(c->in[X], numbers);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[X], &given};
+    elementwise(softplus_row, c->in[X], operands, c->out[Y]->data, false);
     return TT_OK;
 }
 
 static tt_status softplus_backward(tt_call *c)
 {
-    const double *reals = c->attrs->reals;
-    T numbers[2] = {(T)reals[0], (T)reals[1]};
-    tt_tensor given = number_like(c->in[0], numbers), dy = dense_like(c->in[0], c->dy[0]);
-    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], &given, &dy};
-    elementwise(softplus_row_backward, c->in[0], operands, c->dx[0], c->acc[0]);
+    const softplus_attrs a = softplus_read(c->attrs);
+    T numbers[2] = {(T)a.beta, (T)a.threshold};
+    tt_tensor given = number_like(c->in[X], numbers), dy = dense_like(c->in[X], c->dy[Y]);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[X], &given, &dy};
+    elementwise(softplus_row_backward, c->in[X], operands, c->dx[X], c->acc[X]);
     return TT_OK;
 }
 TT_KERNELS_OF(softplus, softplus_forward, softplus_backward)
@@ -55,7 +55,7 @@ TT_KERNELS_OF(softplus, softplus_forward, softplus_backward)
 
 static tt_status softplus_infer(tt_call *c)
 {
-    if (c->attrs->n_reals != 2)
+    if (!softplus_complete(c->attrs))
         return tt_fail(TT_ERR_ARG, c->op->name, "expected beta and threshold");
     return infer_same(c);
 }
@@ -64,12 +64,13 @@ static void softplus_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
                          tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *z = v_scale(ctx, node->in[0], node->attrs.reals[0]);
-    tt_tensor *linear = v_binary(ctx, TT_OP_gt, z, v_number(ctx, z, node->attrs.reals[1]));
-    dx[0] = v_where(ctx, linear, dy[0], v_mul(ctx, dy[0], v_unary(ctx, TT_OP_sigmoid, z)));
+    const softplus_attrs a = softplus_read(&node->attrs);
+    tt_tensor *z = v_scale(ctx, node->in[X], a.beta);
+    tt_tensor *linear = v_binary(ctx, TT_OP_gt, z, v_number(ctx, z, a.threshold));
+    dx[X] = v_where(ctx, linear, dy[Y], v_mul(ctx, dy[Y], v_unary(ctx, TT_OP_sigmoid, z)));
 }
 
-TT_OP(softplus, .inputs = 1, .attributes = softplus_names, .keeps = 1, .infer = softplus_infer,
+TT_OP(softplus, .inputs = 1, .attributes = softplus_names, .keeps = BIT(X), .infer = softplus_infer,
       .vjp = softplus_vjp)
 
 #endif

@@ -1,7 +1,6 @@
 /* sort: the elements along one axis in order, and the indices they had; argsort, the indices alone;
  * and topk, the first k of that order. Equals keep their order, and NaN counts as the largest, as
- * in PyTorch. ints: the axis, whether it is from the largest down, k. The gradient goes back to the
- * indices. */
+ * in PyTorch. Descending is from the largest down. The gradient goes back to the indices. */
 #include "../op.h"
 
 TT_ATTRS(sort, axis, descending)
@@ -148,13 +147,14 @@ static void sort_shard(void *arg, int64_t shard)
 
 static tt_status sort_run(tt_call *c, T *value, int64_t *index)
 {
-    sort_plan p = {.x = c->in[0]->data,
+    const sort_attrs a = sort_read(c->attrs); /* with which those of topk begin */
+    sort_plan p = {.x = c->in[X]->data,
                    .value = value,
                    .index = index,
-                   .s = span_of_axis(c->in[0], c->attrs->ints[0]),
-                   .k = c->out[0]->ndim > 0 ? c->out[0]->shape[c->attrs->ints[0]] : 1,
-                   .descending = c->attrs->ints[1] != 0};
-    if (c->out[0]->numel == 0) return TT_OK;
+                   .s = span_of_axis(c->in[X], a.axis),
+                   .k = c->out[Y]->ndim > 0 ? c->out[Y]->shape[a.axis] : 1,
+                   .descending = a.descending};
+    if (c->out[Y]->numel == 0) return TT_OK;
     p.lines_per_shard = rows_per_shard(4 * p.s.n); /* an element is more work than elsewhere */
     int64_t shards = shards_of(p.s.outer * p.s.inner, p.lines_per_shard);
     int threads = (int)at_most(parallel_get_threads(), shards);
@@ -164,13 +164,16 @@ static tt_status sort_run(tt_call *c, T *value, int64_t *index)
     return TT_OK;
 }
 
-static tt_status sort_forward(tt_call *c) { return sort_run(c, c->out[0]->data, c->out[1]->data); }
-static tt_status argsort_forward(tt_call *c) { return sort_run(c, NULL, c->out[0]->data); }
+static tt_status sort_forward(tt_call *c)
+{
+    return sort_run(c, c->out[VALUES]->data, c->out[INDICES]->data);
+}
+static tt_status argsort_forward(tt_call *c) { return sort_run(c, NULL, c->out[Y]->data); }
 
 static tt_status sort_backward(tt_call *c)
 {
-    tt_span s = span_of_axis(c->in[0], c->attrs->ints[0]);
-    span_scatter(c, s, c->out[0]->numel / at_least_one(s.outer * s.inner));
+    tt_span s = span_of_axis(c->in[X], sort_read(c->attrs).axis);
+    span_scatter(c, s, c->out[Y]->numel / at_least_one(s.outer * s.inner));
     return TT_OK;
 }
 
@@ -182,33 +185,34 @@ TT_KERNELS_OF(argsort, argsort_forward, NULL)
 
 static tt_status sort_infer(tt_call *c)
 {
-    TT_TRY(check_axis(c, 2));
+    TT_TRY(check_axis(c, sort_complete(c->attrs), sort_read(c->attrs).axis));
     TT_TRY(infer_same(c));
-    c->spec[1] = c->spec[0];
-    c->spec[1].dtype = TT_INT64;
+    c->spec[INDICES] = c->spec[VALUES];
+    c->spec[INDICES].dtype = TT_INT64;
     return TT_OK;
 }
 
 static tt_status argsort_infer(tt_call *c)
 {
     TT_TRY(sort_infer(c));
-    c->spec[0].dtype = TT_INT64;
+    c->spec[Y].dtype = TT_INT64;
     return TT_OK;
 }
 
 static tt_status topk_infer(tt_call *c)
 {
-    TT_TRY(check_axis(c, 3));
-    const tt_tensor *x = c->in[0];
-    int64_t axis = c->attrs->ints[0], k = c->attrs->ints[2], n = x->ndim > 0 ? x->shape[axis] : 1;
-    if (k < 0 || k > n)
+    const topk_attrs a = topk_read(c->attrs);
+    TT_TRY(check_axis(c, topk_complete(c->attrs), a.axis));
+    const tt_tensor *x = c->in[X];
+    int64_t n = x->ndim > 0 ? x->shape[a.axis] : 1;
+    if (a.k < 0 || a.k > n)
         return tt_fail(TT_ERR_INDEX, c->op->name,
                        "k must be from 0 to %lld, the size of axis %lld, got %lld", (long long)n,
-                       (long long)axis, (long long)k);
+                       (long long)a.axis, (long long)a.k);
     TT_TRY(infer_same(c));
-    if (x->ndim > 0) c->spec[0].shape[axis] = k;
-    c->spec[1] = c->spec[0];
-    c->spec[1].dtype = TT_INT64;
+    if (x->ndim > 0) c->spec[VALUES].shape[a.axis] = a.k;
+    c->spec[INDICES] = c->spec[VALUES];
+    c->spec[INDICES].dtype = TT_INT64;
     return TT_OK;
 }
 
@@ -216,17 +220,21 @@ static void sort_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
                      tt_tensor **dx)
 {
     (void)need;
-    const tt_tensor *x = node->in[0];
-    tt_attrs axis = {.n_ints = 1, .ints = {node->attrs.ints[0]}};
-    tt_tensor *in[3] = {v_constant(ctx, x->dtype, x->ndim, x->shape, 0.0), node->out[1], dy[0]};
-    dx[0] = x->ndim > 0 ? v_call(ctx, TT_OP_scatter_add, in, 3, &axis) : dy[0];
+    const tt_tensor *x = node->in[X];
+    if (x->ndim == 0) {
+        dx[X] = dy[VALUES];
+        return;
+    }
+    tt_tensor *zeros = v_constant(ctx, x->dtype, x->ndim, x->shape, 0.0);
+    dx[X] = v_call(ctx, TT_OP_scatter_add, INPUTS(zeros, node->out[INDICES], dy[VALUES]),
+                   ATTRS(gather, .axis = sort_read(&node->attrs).axis));
 }
 
 TT_OP(sort, .inputs = 1, .attributes = sort_names, .outputs = 2, .flags = TT_INTEGERS,
-      .own_dtype = 2, .infer = sort_infer, .vjp = sort_vjp)
+      .own_dtype = BIT(INDICES), .infer = sort_infer, .vjp = sort_vjp)
 TT_OP(topk, .inputs = 1, .attributes = topk_names, .outputs = 2, .flags = TT_INTEGERS,
-      .own_dtype = 2, .infer = topk_infer, .vjp = sort_vjp)
+      .own_dtype = BIT(INDICES), .infer = topk_infer, .vjp = sort_vjp)
 TT_OP(argsort, .inputs = 1, .attributes = sort_names, .flags = TT_INTEGERS | TT_NOGRAD,
-      .own_dtype = 1, .infer = argsort_infer)
+      .own_dtype = BIT(Y), .infer = argsort_infer)
 
 #endif

@@ -11,7 +11,7 @@ static void sqrt_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
                      tt_tensor **dx)
 {
     (void)need;
-    dx[0] = v_div(ctx, v_scale(ctx, dy[0], 0.5), node->out[0]);
+    dx[X] = v_div(ctx, v_scale(ctx, dy[Y], 0.5), node->out[Y]);
 }
 
 TT_OP(sqrt, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,

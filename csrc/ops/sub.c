@@ -11,10 +11,10 @@ static void sub_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
                     tt_tensor **dx)
 {
     (void)node;
-    if (need[1]) dx[1] = v_neg(ctx, dy[0]);
+    if (need[B]) dx[B] = v_neg(ctx, dy[Y]);
 }
 
 TT_OP(sub, .inputs = 2, .flags = TT_INTEGERS | TT_NO_BOOL | TT_PROMOTES, .layout = TT_STRIDED,
-      .passes = 1, .prepare = prepare_broadcast, .infer = infer_same, .vjp = sub_vjp)
+      .passes = BIT(A), .prepare = prepare_broadcast, .infer = infer_same, .vjp = sub_vjp)
 
 #endif

@@ -11,8 +11,8 @@ static void tanh_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
                      tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *y = node->out[0];
-    dx[0] = v_mul(ctx, dy[0], v_one_minus(ctx, v_mul(ctx, y, y)));
+    tt_tensor *y = node->out[Y];
+    dx[X] = v_mul(ctx, dy[Y], v_one_minus(ctx, v_mul(ctx, y, y)));
 }
 
 TT_OP(tanh, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,

@@ -1,4 +1,4 @@
-/* to: the values in another type. The gradient is converted back. ints[0]: the type. */
+/* to: the values in another type. The gradient is converted back. */
 #include "../op.h"
 
 TT_ATTRS(to, dtype)
@@ -7,18 +7,18 @@ TT_ATTRS(to, dtype)
 
 static tt_status to_forward(tt_call *c)
 {
-    const tt_tensor *x = c->in[0], *y = c->out[0];
+    const tt_tensor *x = c->in[X], *y = c->out[Y];
     dtype_convert(y->data, y->dtype, x->data, x->dtype, x->numel);
     return TT_OK;
 }
 
 static tt_status to_backward(tt_call *c)
 {
-    const tt_tensor *x = c->in[0], *y = c->out[0];
-    void *dx = c->acc[0] ? call_scratch(c, tensor_bytes(x)) : c->dx[0];
+    const tt_tensor *x = c->in[X], *y = c->out[Y];
+    void *dx = c->acc[X] ? call_scratch(c, tensor_bytes(x)) : c->dx[X];
     if (dx == NULL) return TT_ERR_NOMEM;
-    dtype_convert(dx, x->dtype, c->dy[0], y->dtype, x->numel);
-    if (c->acc[0]) kernel_set_for(x->dtype)->accumulate(c->dx[0], dx, x->numel);
+    dtype_convert(dx, x->dtype, c->dy[Y], y->dtype, x->numel);
+    if (c->acc[X]) kernel_set_for(x->dtype)->accumulate(c->dx[X], dx, x->numel);
     return TT_OK;
 }
 TT_KERNELS_OF(to, to_forward, to_backward)
@@ -27,11 +27,11 @@ TT_KERNELS_OF(to, to_forward, to_backward)
 
 static tt_status to_infer(tt_call *c)
 {
-    int64_t dtype = c->attrs->n_ints == 1 ? c->attrs->ints[0] : -1;
+    int64_t dtype = to_complete(c->attrs) ? to_read(c->attrs).dtype : -1;
     if (dtype < 0 || dtype >= TT_DTYPE_COUNT)
         return tt_fail(TT_ERR_DTYPE, c->op->name, "unknown dtype %lld", (long long)dtype);
     TT_TRY(infer_same(c));
-    c->spec[0].dtype = (int)dtype;
+    c->spec[Y].dtype = (int)dtype;
     return TT_OK;
 }
 
@@ -39,10 +39,10 @@ static void to_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const
                    tt_tensor **dx)
 {
     (void)need;
-    dx[0] = v_to(ctx, dy[0], node->in[0]->dtype);
+    dx[X] = v_to(ctx, dy[Y], node->in[X]->dtype);
 }
 
-TT_OP(to, .inputs = 1, .attributes = to_names, .flags = TT_ANY_DTYPE, .own_dtype = 1,
+TT_OP(to, .inputs = 1, .attributes = to_names, .flags = TT_ANY_DTYPE, .own_dtype = BIT(Y),
       .infer = to_infer, .vjp = to_vjp)
 
 #endif

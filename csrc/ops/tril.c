@@ -1,5 +1,5 @@
 /* tril and triu: the elements of matrices on and below, on and above a diagonal; the others are 0.
- * The gradient is cut the same way. ints[0]: the diagonal, 0 for the main one, 1 for that above. */
+ * The gradient is cut the same way. The diagonal is 0 for the main one, 1 for that above. */
 #include "../op.h"
 
 TT_ATTRS(tril, diagonal)
@@ -44,11 +44,11 @@ static void triangle_shard(void *arg, int64_t shard)
 
 static tt_status triangle_run(const tt_call *c, const void *src, void *dst, bool acc)
 {
-    const tt_tensor *x = c->in[0];
+    const tt_tensor *x = c->in[X];
     if (x->numel == 0) return TT_OK;
     triangle_plan p = {.src = src, .dst = dst, .acc = acc, .size = dtype_size(x->dtype)};
     p.upper = c->op->id == TT_OP_triu;
-    p.diagonal = c->attrs->ints[0];
+    p.diagonal = tril_read(c->attrs).diagonal;
     p.rows = x->shape[x->ndim - 2];
     p.cols = x->shape[x->ndim - 1];
     p.all_rows = x->numel / p.cols;
@@ -59,12 +59,12 @@ static tt_status triangle_run(const tt_call *c, const void *src, void *dst, bool
 
 static tt_status triangle_forward(tt_call *c)
 {
-    return triangle_run(c, c->in[0]->data, c->out[0]->data, false);
+    return triangle_run(c, c->in[X]->data, c->out[Y]->data, false);
 }
 
 static tt_status triangle_backward(tt_call *c)
 {
-    return triangle_run(c, c->dy[0], c->dx[0], c->acc[0]);
+    return triangle_run(c, c->dy[Y], c->dx[X], c->acc[X]);
 }
 TT_KERNELS_OF(tril, triangle_forward, triangle_backward)
 TT_KERNELS_OF(triu, triangle_forward, triangle_backward)
@@ -73,11 +73,11 @@ TT_KERNELS_OF(triu, triangle_forward, triangle_backward)
 
 static tt_status triangle_infer(tt_call *c)
 {
-    if (c->in[0]->ndim < 2)
+    if (c->in[X]->ndim < 2)
         return tt_fail(TT_ERR_SHAPE, c->op->name, "expected matrices (..., m, n), got shape %s",
-                       SHAPE_TEXT(c->in[0]));
-    if (c->attrs->n_ints != 1 || c->attrs->ints[0] > INT64_MAX / 2 ||
-        c->attrs->ints[0] < -INT64_MAX / 2)
+                       SHAPE_TEXT(c->in[X]));
+    const int64_t diagonal = tril_read(c->attrs).diagonal;
+    if (!tril_complete(c->attrs) || diagonal > INT64_MAX / 2 || diagonal < -INT64_MAX / 2)
         return tt_fail(TT_ERR_ARG, c->op->name, "expected one diagonal");
     return infer_same(c);
 }
@@ -86,8 +86,7 @@ static void triangle_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
                          tt_tensor **dx)
 {
     (void)need;
-    tt_tensor *g = dy[0];
-    dx[0] = v_call(ctx, node->op->id, &g, 1, &node->attrs);
+    dx[X] = v_call(ctx, node->op->id, INPUTS(dy[Y]), &node->attrs);
 }
 
 TT_OP(tril, .inputs = 1, .attributes = tril_names, .flags = TT_ANY_DTYPE, .infer = triangle_infer,

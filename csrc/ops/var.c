@@ -1,8 +1,9 @@
 /* var: sum (x - mean)^2 / (n - correction) over adjacent axes, in two passes, the mean counted from
- * the first element, so that that of equal elements is exact; and std, its square root. ints:
- * keepdim, the first axis, how many; reals[0]: the correction. Without degrees of freedom they are
- * NaN or infinite. Saves the means. */
+ * the first element, so that that of equal elements is exact; and std, its square root. Without
+ * degrees of freedom they are NaN or infinite. Saves the means. */
 #include "../op.h"
+
+enum { VAR_MEANS }; /* saved */
 
 TT_ATTRS(var, keepdim, first, count, real correction)
 
@@ -13,15 +14,15 @@ TT_FOLD(var_square_fold, +, 0, (a - b) * (a - b))
 
 static SUM freedom(const fold *f, const tt_call *c)
 {
-    SUM left = (SUM)f->s.n - (SUM)c->attrs->reals[0];
+    SUM left = (SUM)f->s.n - (SUM)var_read(c->attrs).correction;
     return left > 0 ? left : 0;
 }
 
 static tt_status var_run(tt_call *c, bool root)
 {
-    fold f = fold_of(c->in[0], c->attrs);
-    SUM *mean = call_save(c, 0, (size_t)f.lines * sizeof *mean);
-    T *y = c->out[0]->data;
+    fold f = fold_of(c->in[X], c->attrs);
+    SUM *mean = call_save(c, VAR_MEANS, (size_t)f.lines * sizeof *mean);
+    T *y = c->out[Y]->data;
     if (mean == NULL || fold_totals(c, &f) == NULL) return TT_ERR_NOMEM;
     for (int64_t i = 0; i < f.lines; i++)
         mean[i] = f.s.n > 0 ? (SUM)f.x[i / f.s.inner * f.s.n * f.s.inner + i % f.s.inner] : (SUM)0;
@@ -71,8 +72,8 @@ static void var_backward_shard(void *arg, int64_t shard)
  * taken to be zero where std is. */
 static tt_status var_run_backward(tt_call *c, bool root)
 {
-    fold f = fold_of(c->in[0], c->attrs);
-    const T *y = c->out[0]->data, *dy = c->dy[0];
+    fold f = fold_of(c->in[X], c->attrs);
+    const T *y = c->out[Y]->data, *dy = c->dy[Y];
     SUM *factor = call_scratch(c, (size_t)f.lines * sizeof *factor);
     if (factor == NULL) return TT_ERR_NOMEM;
     for (int64_t i = 0; i < f.lines; i++) {
@@ -80,7 +81,7 @@ static tt_status var_run_backward(tt_call *c, bool root)
         if (root) g = y[i] == 0 ? 0 : g / (SUM)y[i];
         factor[i] = root ? g : 2 * g;
     }
-    var_plan p = {f.x, c->dx[0], c->saved[0], factor, f.s, c->in[0]->numel, c->acc[0]};
+    var_plan p = {f.x, c->dx[X], c->saved[VAR_MEANS], factor, f.s, c->in[X]->numel, c->acc[X]};
     parallel_for(shards_of(p.numel, GRAIN), var_backward_shard, &p);
     return TT_OK;
 }
@@ -104,16 +105,16 @@ static tt_status var_infer(tt_call *c)
 
 static tt_tensor *var_centred(tt_ctx *ctx, const tt_node *node)
 {
-    const tt_attrs *attrs = &node->attrs;
-    tt_tensor *x = node->in[0];
-    tt_attrs keeping = {.n_ints = 3, .ints = {true, attrs->ints[1], attrs->ints[2]}};
-    tt_tensor *mean = v_call(ctx, TT_OP_mean, &x, 1, &keeping);
+    const var_attrs a = var_read(&node->attrs);
+    tt_tensor *x = node->in[X];
+    tt_tensor *mean = v_call(ctx, TT_OP_mean, INPUTS(x),
+                             ATTRS(span, .keepdim = true, .first = a.first, .count = a.count));
     return v_sub(ctx, x, mean);
 }
 
 static double var_freedom(const tt_node *node)
 {
-    double left = (double)span_of(node->in[0], &node->attrs).n - node->attrs.reals[0];
+    double left = (double)span_of(node->in[X], &node->attrs).n - var_read(&node->attrs).correction;
     return left > 0 ? left : 0;
 }
 
@@ -121,10 +122,10 @@ static void var_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
                     tt_tensor **dx)
 {
     (void)need;
-    const tt_tensor *x = node->in[0];
-    tt_tensor *factor = v_scale(ctx, dy[0], 2 / var_freedom(node));
+    const tt_tensor *x = node->in[X];
+    tt_tensor *factor = v_scale(ctx, dy[Y], 2 / var_freedom(node));
     if (factor == NULL) return;
-    dx[0] = v_mul(ctx, var_centred(ctx, node), v_span_expand(ctx, factor, x, &node->attrs));
+    dx[X] = v_mul(ctx, var_centred(ctx, node), v_span_expand(ctx, factor, x, &node->attrs));
 }
 
 /* By way of (x - mean) / y, which is neither large nor small. */
@@ -133,18 +134,20 @@ static void std_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
 {
     (void)need;
     const tt_attrs *attrs = &node->attrs;
-    const tt_tensor *x = node->in[0];
-    tt_tensor *y = node->out[0];
+    const tt_tensor *x = node->in[X];
+    tt_tensor *y = node->out[Y];
     tt_tensor *nonzero = v_unary(ctx, TT_OP_sign, y);
     tt_tensor *divisor = v_add(ctx, y, v_one_minus(ctx, nonzero));
-    tt_tensor *g = v_scale(ctx, v_mul(ctx, dy[0], nonzero), 1 / var_freedom(node));
+    tt_tensor *g = v_scale(ctx, v_mul(ctx, dy[Y], nonzero), 1 / var_freedom(node));
     if (divisor == NULL || g == NULL) return;
     tt_tensor *direction =
         v_div(ctx, var_centred(ctx, node), v_span_expand(ctx, divisor, x, attrs));
-    dx[0] = v_mul(ctx, direction, v_span_expand(ctx, g, x, attrs));
+    dx[X] = v_mul(ctx, direction, v_span_expand(ctx, g, x, attrs));
 }
 
-TT_OP(var, .inputs = 1, .attributes = var_names, .keeps = 1, .infer = var_infer, .vjp = var_vjp)
-TT_OP(std, .inputs = 1, .attributes = var_names, .keeps = 1, .infer = var_infer, .vjp = std_vjp)
+TT_OP(var, .inputs = 1, .attributes = var_names, .keeps = BIT(X), .infer = var_infer,
+      .vjp = var_vjp)
+TT_OP(std, .inputs = 1, .attributes = var_names, .keeps = BIT(X), .infer = var_infer,
+      .vjp = std_vjp)
 
 #endif

@@ -1,6 +1,8 @@
 /* where: y = a where the mask is true, else b, broadcast. */
 #include "../op.h"
 
+enum { WHERE_MASK, WHERE_A, WHERE_B };
+
 #ifdef TT_KERNELS
 
 static void where_row(int64_t n, const T *p0, int64_t s0, const T *p1, int64_t s1, const T *p2,
@@ -34,17 +36,19 @@ static void where_row_db(int64_t n, const T *p0, int64_t s0, const T *p1, int64_
 
 static tt_status where_forward(tt_call *c)
 {
-    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], c->in[1], c->in[2]};
-    elementwise(where_row, c->in[0], operands, c->out[0]->data, false);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[WHERE_MASK], c->in[WHERE_A], c->in[WHERE_B]};
+    elementwise(where_row, c->in[WHERE_MASK], operands, c->out[Y]->data, false);
     return TT_OK;
 }
 
 static tt_status where_backward(tt_call *c)
 {
-    tt_tensor dy = dense_like(c->in[0], c->dy[0]);
-    const tt_tensor *operands[MAX_OPERANDS] = {c->in[0], &dy};
-    if (c->dx[1] != NULL) elementwise(where_row_da, c->in[0], operands, c->dx[1], c->acc[1]);
-    if (c->dx[2] != NULL) elementwise(where_row_db, c->in[0], operands, c->dx[2], c->acc[2]);
+    tt_tensor dy = dense_like(c->in[WHERE_MASK], c->dy[Y]);
+    const tt_tensor *operands[MAX_OPERANDS] = {c->in[WHERE_MASK], &dy};
+    if (c->dx[WHERE_A] != NULL)
+        elementwise(where_row_da, c->in[WHERE_MASK], operands, c->dx[WHERE_A], c->acc[WHERE_A]);
+    if (c->dx[WHERE_B] != NULL)
+        elementwise(where_row_db, c->in[WHERE_MASK], operands, c->dx[WHERE_B], c->acc[WHERE_B]);
     return TT_OK;
 }
 TT_KERNELS_OF(where, where_forward, where_backward)
@@ -54,12 +58,13 @@ TT_KERNELS_OF(where, where_forward, where_backward)
 static void where_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                       tt_tensor **dx)
 {
-    tt_tensor *mask = node->in[0], *zero = v_number(ctx, dy[0], 0.0);
-    if (need[1]) dx[1] = v_where(ctx, mask, dy[0], zero);
-    if (need[2]) dx[2] = v_where(ctx, mask, zero, dy[0]);
+    tt_tensor *mask = node->in[WHERE_MASK], *zero = v_number(ctx, dy[Y], 0.0);
+    if (need[WHERE_A]) dx[WHERE_A] = v_where(ctx, mask, dy[Y], zero);
+    if (need[WHERE_B]) dx[WHERE_B] = v_where(ctx, mask, zero, dy[Y]);
 }
 
-TT_OP(where, .inputs = 3, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED, .masks = 1,
-      .keeps = 1, .prepare = prepare_broadcast, .infer = infer_same, .vjp = where_vjp)
+TT_OP(where, .inputs = 3, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED,
+      .masks = BIT(WHERE_MASK), .keeps = BIT(WHERE_MASK), .prepare = prepare_broadcast,
+      .infer = infer_same, .vjp = where_vjp)
 
 #endif

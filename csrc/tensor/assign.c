@@ -1,6 +1,6 @@
 /* assign: writing in place: into a whole tensor or a view of it, where a mask is true, or at the
- * places that an index names. It costs what is written, and is never recorded: the version of the
- * storage goes up, so that a backward pass which needs what was there notices. */
+ * places that an index names. The cost depends on what is written. Writing is never recorded; it
+ * raises the version of the storage, so that a backward pass notices that a value has changed. */
 #include "assign.h"
 
 #include <string.h>
@@ -30,7 +30,7 @@ tt_status tt_check_in_place(tt_ctx *ctx, tt_handle h, const char *name)
     return TT_OK;
 }
 
-/* The tensor that is written to; each of its elements has a place of its own. */
+/* Finds the tensor to be written to, in which no two elements share memory. */
 static tt_status destination(tt_ctx *ctx, tt_handle h, const char *op, tt_tensor **out)
 {
     TT_TRY(ctx_enter(ctx, op));
@@ -79,7 +79,7 @@ static tt_status stretch(const tt_tensor *t, int ndim, const int64_t *shape, con
                    shape_text(ndim, shape));
 }
 
-/* Behind the last element that t shows; no stride is negative. */
+/* The end of the last element of t; no stride is negative. */
 static const char *end_of(const tt_tensor *t)
 {
     int64_t last = 0;

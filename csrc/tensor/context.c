@@ -1,4 +1,4 @@
-/* context: what one thread's work owns, and the check that no other thread uses it. */
+/* context: what one thread owns, and the check that no other thread uses it. */
 #include "context.h"
 
 #include <string.h>

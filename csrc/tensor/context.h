@@ -1,4 +1,4 @@
-/* context: what one thread's work owns, and the check that no other thread uses it. */
+/* context: what one thread owns, and the check that no other thread uses it. */
 #ifndef TT_CONTEXT_H
 #define TT_CONTEXT_H
 
@@ -15,17 +15,18 @@ typedef struct {
 typedef struct {
     tt_node *oldest, *newest;
     int64_t nodes;
-    tt_held held;         /* in the step arena */
-    tt_held kept;         /* in the arena of graphs that outlive their step (keep.c) */
-    tt_node *settled;     /* from the oldest to this one all nodes lie there; NULL: none */
-    size_t tidied_used;   /* bytes there when it was tidied up last, */
-    int64_t tidied_count; /* and how many were held then */
-    bool kept_planned;    /* the release under way gives up some of them */
-    size_t sweep_above;   /* step bytes above which growth is answered by a sweep */
+    tt_held held; /* in the step arena */
+    tt_held kept; /* in the arena of graphs that outlive their step (keep.c) */
+    tt_node
+        *newest_kept; /* the newest node in that arena: all older ones are there too; NULL: none */
+    size_t compacted_used;   /* bytes there when it was compacted last, */
+    int64_t compacted_count; /* and how many were held then */
+    bool kept_planned;       /* the release under way gives up some of them */
+    size_t sweep_above;   /* the size of the step arena above which an operation sweeps it first */
     uint64_t sequence;    /* of the newest node */
     uint64_t epoch;       /* of the newest backward pass */
-    struct tt_pass *pass; /* a backward pass that is under way */
-    bool untidy;          /* a pass left nodes behind that the outside may have let go since */
+    struct tt_pass *pass; /* the backward pass that is running or paused; NULL: none */
+    bool sweep_wanted;    /* a pass left nodes behind that the caller may have released since */
 } tt_tape;
 
 /* Looking for the first value that is not finite (anomaly.c). */
@@ -43,11 +44,11 @@ struct tt_ctx {
     tt_tape tape;
     tt_anomaly anomaly;
     int64_t callbacks;  /* hooks and Functions that live */
-    tt_callback *ended; /* those that do not, for the caller to forget (hooks.c) */
+    tt_callback *ended; /* those that ended, until tt_ended reports them (hooks.c) */
     bool grad_enabled;
-    bool closing;                 /* nobody uses it any more but to release handles */
+    bool closing;                 /* closed: it only waits for its handles to be released */
     pthread_mutex_t values;       /* see ctx_lock_values */
-    struct tt_ctx *older, *newer; /* all contexts, for a fork to find their locks */
+    struct tt_ctx *older, *newer; /* the list of all contexts: a fork locks them */
 };
 
 tt_ctx *ctx_new(void);        /* NULL: out of memory */
@@ -56,22 +57,21 @@ void ctx_delete(tt_ctx *ctx); /* when nothing is in it any more */
 /* The error of a context that is NULL or another thread's. */
 tt_status ctx_refuse(const tt_ctx *ctx, const char *op);
 
-/* Every public entry begins with this: TT_ERR_THREAD from a thread that does not own the context.
- */
+/* Public functions begin with this: TT_ERR_THREAD in a thread that does not own the context. */
 static inline tt_status ctx_enter(tt_ctx *ctx, const char *op)
 {
     const bool owned = ctx != NULL && pthread_equal(ctx->owner, pthread_self());
     return owned ? TT_OK : ctx_refuse(ctx, op);
 }
 
-/* Another thread may read a value, for a pickle. The owner reads and computes without a lock; it
- * holds this one while it changes values in place or moves them, and while the table of handles
- * grows. Whoever reads from another thread holds it all the while. Python's lock does not do: the
- * owner lets go of it while the core works. */
+/* Another thread may read a value, for a pickle, and holds this lock while it does. The owner
+ * computes without the lock; it takes it while it changes values in place, moves them, or grows the
+ * table of handles. Python's lock is not enough: the owner releases it while the core works. */
 void ctx_lock_values(tt_ctx *ctx);
 void ctx_unlock_values(tt_ctx *ctx);
 
-/* Handles of a closing context are let go by whichever thread collects the garbage: under this. */
+/* Any thread may release the handles of a closing context, whichever collects the garbage: under
+ * this lock. */
 void ctx_lock_closing(void);
 void ctx_unlock_closing(void);
 

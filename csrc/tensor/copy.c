@@ -1,7 +1,7 @@
-/* copy: elements from one strided place to another, as they are, whatever their type.
+/* copy: copies elements of any type between strided places, without converting them.
  *
- * What is copied is walked in rows: axes that continue each other in all operands are one, and the
- * last is the row. */
+ * The copy goes row by row: axes that continue each other in all operands count as one axis, and
+ * the last axis is the row. */
 #include "copy.h"
 
 #include <string.h>
@@ -23,7 +23,8 @@ typedef struct {
 
 static walk walk_of(size_t size, void *dst, const void *src, const uint8_t *mask)
 {
-    walk w; /* of the arrays only what is used: small tensors would feel the rest */
+    walk w; /* the arrays are filled as far as they are used: clearing them would cost small tensors
+               time */
     w.data[DST] = dst, w.data[SRC] = as_writable(src), w.data[MASK] = as_writable(mask);
     w.size = size;
     w.ndim = 0, w.looked_up = -1, w.through = DST, w.offsets = NULL;
@@ -47,7 +48,7 @@ static void add_axes(walk *w, int n, const int64_t *shape, const int64_t *dst, c
     for (int i = 0; i < n; i++) add_axis(w, shape[i], dst[i], src[i], 0);
 }
 
-/* Element for element; of a known size the compiler makes one move of each. */
+/* Element by element; with a constant size the compiler makes one move of each. */
 #define EACH(bytes, to, from, when)                                            \
     for (int64_t i = 0; i < n; i++) {                                          \
         if (when) memcpy(dst + (to) * (bytes), src + (from) * (bytes), bytes); \
@@ -78,7 +79,7 @@ static void copy_row(const walk *w, char *restrict dst, const char *restrict src
     }
 }
 
-/* The place of a row, in each operand; what is looked up comes on top. */
+/* Where a row begins in each operand; an offset that is looked up is added. */
 typedef struct {
     int64_t at[TT_MAX_DIMS], offset[OPERANDS];
 } row_place;
@@ -122,7 +123,7 @@ static void copy_shard(void *arg, int64_t shard)
     }
 }
 
-/* Of at least one element. */
+/* For at least one element. */
 static void run_walk(walk *w, bool in_order)
 {
     if (w->ndim == 0) { /* one element */

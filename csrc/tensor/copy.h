@@ -1,11 +1,11 @@
-/* copy: elements from one strided place to another, as they are, whatever their type. */
+/* copy: copies elements of any type between strided places, without converting them. */
 #ifndef TT_COPY_H
 #define TT_COPY_H
 
 #include "tensor.h"
 
-/* Both or all three of one shape: dst[i] = src[i], where a mask is given only where that is true.
- * dst shares no memory with the others. */
+/* dst[i] = src[i] for operands of one shape; with a mask, only where it is true. dst shares no
+ * memory with the others. */
 void copy_elements(int ndim, const int64_t *shape, size_t size, void *dst,
                    const int64_t *dst_strides, const void *src, const int64_t *src_strides,
                    const uint8_t *mask, const int64_t *mask_strides);
@@ -14,19 +14,19 @@ void copy_elements(int ndim, const int64_t *shape, size_t size, void *dst,
 void copy_gather(void *dst, const tt_tensor *src);  /* dst contiguous */
 void copy_scatter(tt_tensor *dst, const void *src); /* src contiguous */
 
-/* Some neighbouring axes of a tensor, and n places in them: each is an offset in elements. */
+/* Adjacent axes of a tensor and n positions in them, each an offset in elements. */
 typedef struct {
     const tt_tensor *full;
     int axis, count;
     int64_t n, *offsets;
 } tt_places;
 
-/* That an index, dense and of int64, names elements of axes of these sizes. */
+/* Checks that an index (contiguous, int64) names elements of axes of these sizes. */
 tt_status copy_check_places(const char *op, int count, const int64_t *sizes,
                             const tt_tensor *index);
 
-/* An index names elements of those axes in row-major order. The offsets lie in memory of the
- * caller, for as many as the index has. */
+/* The positions that an index names, in row-major order over those axes. `offsets` is memory of the
+ * caller for as many as the index has. */
 tt_places copy_places_of(const tt_tensor *full, int axis, int count, const tt_tensor *index,
                          int64_t *offsets);
 

@@ -1,4 +1,4 @@
-/* dtype: the element types, how they meet, and how values pass from one to another. */
+/* dtype: the element types, their common types, and the conversion of values. */
 #include "dtype.h"
 
 #include <string.h>

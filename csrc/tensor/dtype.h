@@ -1,4 +1,4 @@
-/* dtype: the element types, how they meet, and how values pass from one to another. */
+/* dtype: the element types, their common types, and the conversion of values. */
 #ifndef TT_DTYPE_H
 #define TT_DTYPE_H
 

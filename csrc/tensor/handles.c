@@ -78,7 +78,7 @@ tt_status handle_hold(tt_ctx *ctx, tt_tensor *t, tt_handle *out)
     bool fresh = t->handles == 0;
     *out = handle_for(ctx, t);
     if (*out == 0) return TT_ERR_NOMEM;
-    if (fresh && t->place == PLACE_POOL) t->refs += 1; /* all handles together hold one */
+    if (fresh && t->place == PLACE_POOL) t->refs += 1; /* all handles together have one reference */
     return TT_OK;
 }
 
@@ -107,7 +107,8 @@ void handle_move(tt_ctx *ctx, tt_tensor *from, tt_tensor *to)
     from->handles = 0;
 }
 
-/* The last hold goes: the slot is free, and what nothing else refers to ends. */
+/* The last handle was released: its slot is free, and so is the tensor if nothing else refers to
+ * it. */
 static void handle_drop(tt_ctx *ctx, tt_tensor *t)
 {
     handle_table *table = &ctx->handles;
@@ -118,8 +119,8 @@ static void handle_drop(tt_ctx *ctx, tt_tensor *t)
     table->live -= 1;
     if (t->place == PLACE_STEP) {
         handle_unlink(ctx, t);
-        tensor_unref(ctx, t->outside); /* a pass is under way and had planned for it */
-        t->outside = NULL;
+        tensor_unref(ctx, t->successor); /* a running pass had made it */
+        t->successor = NULL;
     } else {
         tensor_unref(ctx, t);
     }

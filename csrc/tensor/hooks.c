@@ -1,4 +1,4 @@
-/* hooks: the caller's code that a backward pass stops for, from its making to its end. */
+/* hooks: the records of the caller's code that a backward pass stops for. */
 #include "hooks.h"
 
 #include <stdio.h>

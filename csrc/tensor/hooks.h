@@ -1,6 +1,6 @@
 /* hooks: the caller's code that a backward pass stops for: a hook of a tensor, or the rule of a
- * Function's node. The core knows it by a number, and tells the caller when its tensor or node is
- * gone. */
+ * Function's node. The core knows the code by a number, and tells the caller when its tensor or
+ * node is gone. */
 #ifndef TT_HOOKS_H
 #define TT_HOOKS_H
 

@@ -1,4 +1,4 @@
-/* tensor: shape, strides, dtype, storage; and the handles by which the outside names tensors. */
+/* tensor: shape, strides, dtype and storage. */
 #include "tensor.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* tensor: shape, strides, dtype, storage; and the handles by which the outside names tensors. */
+/* tensor: shape, strides, dtype and storage. */
 #ifndef TT_TENSOR_H
 #define TT_TENSOR_H
 
@@ -26,29 +26,29 @@ typedef struct tt_tensor {
     struct tt_tensor *grad;
     struct tt_tensor *fresh; /* during a pass: what becomes grad if it succeeds */
     tt_callback *hook;       /* the caller wants to see the gradient of this; NULL: it does not */
-    const tt_op *cut; /* the operation without a gradient that lies between this and what requires
-                         one; NULL: none */
+    const tt_op *blocked_by; /* the operation without a gradient that lies between this and what
+                         requires one; NULL: none */
 
-    void *cot;                 /* cotangent in a backward pass: contiguous, of this shape */
-    struct tt_tensor *cot_var; /* the same under create_graph: a tensor on the tape */
-    uint64_t cot_epoch;        /* the pass that cot or cot_var belongs to */
-    uint64_t needed_epoch;     /* the pass that wants a cotangent here */
-    struct tt_tensor *outside; /* what a held step tensor becomes when its tape is released */
+    void *cot;                   /* cotangent in a backward pass: contiguous, of this shape */
+    struct tt_tensor *cot_var;   /* the same under create_graph: a tensor on the tape */
+    uint64_t cot_epoch;          /* the pass that cot or cot_var belongs to */
+    uint64_t needed_epoch;       /* the pass that wants a cotangent here */
+    struct tt_tensor *successor; /* what its handles name once its tape is released */
 
-    struct tt_tensor *held_prev, *held_next;          /* of the outside, in held or kept */
+    struct tt_tensor *held_prev, *held_next; /* the list of tensors with handles that this is in */
     int64_t shape[TT_MAX_DIMS], strides[TT_MAX_DIMS]; /* strides in elements */
     int64_t numel;
     int64_t refs;    /* PLACE_POOL: one for all handles together, one for each tape input, one for a
                         grad's owner */
-    int64_t handles; /* how often the outside holds it */
+    int64_t handles; /* how many handles the caller holds */
     uint32_t slot;
     uint8_t dtype, ndim, place;
     bool requires_grad, contiguous;
-    bool number;      /* stands for a plain number: has no say in promotion but for its kind */
-    bool captured;    /* a pass was asked for the gradient here */
-    bool graph_freed; /* outlived its tape: has its value but no way back */
-    bool retired;     /* another leaf has its place: a gradient here would be lost */
-    bool kept;        /* with the graph that it has, in the arena of what outlives its step */
+    bool number;      /* stands for a plain number: only its kind counts in promotion */
+    bool captured;    /* during a pass: its gradient was asked for */
+    bool graph_freed; /* its tape was released: it has its value but no graph behind it */
+    bool retired;     /* replaced by another leaf: a gradient here would be lost */
+    bool kept;        /* lies with its graph in the arena of graphs that outlive their step */
     bool marked;      /* scratch mark of the tape's sweep */
 } tt_tensor;
 
@@ -64,10 +64,10 @@ tt_status tensor_set_shape(tt_tensor *t, const char *op, int dtype, int ndim, co
 void tensor_dense_strides(int ndim, const int64_t *shape, int64_t *strides);
 bool tensor_strides_contiguous(const tt_tensor *t);
 bool tensor_same_shape(const tt_tensor *a, const tt_tensor *b);
-/* That the caller's memory has as many bytes as the tensor's elements. */
+/* Checks that the caller's memory has as many bytes as the tensor's elements. */
 tt_status tensor_check_bytes(const tt_tensor *t, int64_t nbytes, const char *op);
-/* Whether any of these has an element: without, no kernel is called, and none need think of sizes
- * such as (2^40, 0, 3). */
+/* Whether any of these has an element. If none has, no kernel is called, so kernels need not handle
+ * sizes such as (2^40, 0, 3). */
 static inline bool tensor_any_elements(tt_tensor *const *t, int n)
 {
     for (int i = 0; i < n; i++) {
@@ -93,7 +93,7 @@ tt_tensor *tensor_new_arena(tt_ctx *ctx, const char *op, tt_place place, int dty
 
 void tensor_fill(tt_tensor *t, double value); /* contiguous floats */
 
-/* Code that serves both directions reads through a pointer that it could write through. */
+/* For code that copies in both directions and has one pointer for either. */
 static inline void *as_writable(const void *data)
 {
     union {

@@ -13,6 +13,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tinytape import cuda, errors, functional, linalg, random
+from tinytape.autograd import (
+    detect_anomaly,
+    enable_grad,
+    grad,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from tinytape.config import (
     get_config,
     get_num_threads,
@@ -22,6 +30,22 @@ from tinytape.config import (
     warn_about_environment,
 )
 from tinytape.context import empty_cache, memory_stats, set_memory_limit
+from tinytape.creation import (
+    arange,
+    as_tensor,
+    empty,
+    empty_like,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    tensor,
+    zeros,
+    zeros_like,
+)
 from tinytape.devices import device
 from tinytape.dtypes import bool_ as bool
 from tinytape.dtypes import dtype, float32, float64, int8, int16, int32, int64, uint8
@@ -31,23 +55,15 @@ from tinytape.dtypes import int32 as int
 from tinytape.dtypes import int64 as long
 from tinytape.functional import *
 from tinytape.random import Generator, default_generator, manual_seed
+from tinytape.random_tensors import (
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+)
 from tinytape.tensor import Tensor
-
-from tinytape.creation import (  # isort: skip
-    arange, as_tensor, empty, empty_like, eye, from_numpy, full, full_like, linspace, ones,
-    ones_like, tensor, zeros, zeros_like,
-)  # fmt: skip
-from tinytape.random_tensors import (  # isort: skip
-    rand, rand_like, randint, randn, randn_like, randperm,
-)  # fmt: skip
-from tinytape.autograd import (
-    detect_anomaly,
-    enable_grad,
-    grad,
-    is_grad_enabled,
-    no_grad,
-    set_grad_enabled,
-)  # isort: skip
 
 if TYPE_CHECKING:
     from tinytape import autograd, func, nested, nn, optim

@@ -1,4 +1,4 @@
-"""The lines of the user's code that call operations, by number: errors name them."""
+"""Numbers for the lines of the user's code that call operations, so that errors can name them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENGINE = (
 )
 _ENGINE_PATHS = tuple(_PACKAGE + part for part in _ENGINE)
 
-# A line has one number however often it runs: the table is no larger than the program.
+# A line has one number, however often it runs, so the table is not larger than the program.
 _numbers: dict[tuple[str, int, str], int] = {}
 _lines: list[tuple[str, int, str]] = []
 
@@ -32,7 +32,7 @@ def _is_users(frame: FrameType) -> bool:
 
 
 def number_of_caller() -> int:
-    """The number of the innermost line outside of the library; of its own commands, their line."""
+    """The number of the innermost line outside the library, else of the line in a command of it."""
     frame: FrameType | None = sys._getframe(1)
     own = None
     while frame is not None and not _is_users(frame):
@@ -52,7 +52,7 @@ def number_of_caller() -> int:
 
 
 def describe(number: int) -> str:
-    """A line by its number, as in a traceback; negative: one that nobody wrote down."""
+    """The line with this number, as in a traceback; a negative number is an unknown line."""
     if number < 0:
         return "\n  recorded outside of detect_anomaly(): its line is not known"
     filename, line, function = _lines[number - 1]

@@ -39,12 +39,10 @@ def adam_(
     context = current()
     context.enter()
     lists = [context.handles(t) for t in (params, grads, exp_avgs, exp_avg_sqs)]
-    check(
-        lib.tt_adam(
-            context.pointer, n, *lists, step, lr, beta1, beta2, eps,
-            weight_decay, decoupled, maximize,
-        )
-    )  # fmt: skip
+    status = lib.tt_adam(
+        context.pointer, n, *lists, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize
+    )
+    check(status)
 
 
 def sgd_(
@@ -65,12 +63,11 @@ def sgd_(
     context = current()
     context.enter()
     buffers = ffi.NULL if momentum_buffers is None else context.handles(momentum_buffers)
-    check(
-        lib.tt_sgd(
-            context.pointer, n, context.handles(params), context.handles(grads), buffers,
-            lr, momentum, dampening, weight_decay, nesterov, maximize, first,
-        )
-    )  # fmt: skip
+    lists = [context.handles(params), context.handles(grads), buffers]
+    status = lib.tt_sgd(
+        context.pointer, n, *lists, lr, momentum, dampening, weight_decay, nesterov, maximize, first
+    )
+    check(status)
 
 
 def add_(target: Tensor, other: Tensor, alpha: float = 1.0) -> None:

@@ -82,9 +82,14 @@ def legend_above(axes: Any, above: Any, columns: int) -> None:
     """The legend of ``axes``, drawn in the separate axes ``above``, where no line crosses it."""
     above.set_axis_off()
     above.legend(
-        *axes.get_legend_handles_labels(), loc="lower left", ncols=columns, fontsize=9,
-        frameon=False, borderpad=0, borderaxespad=0,
-    )  # fmt: skip
+        *axes.get_legend_handles_labels(),
+        loc="lower left",
+        ncols=columns,
+        fontsize=9,
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0,
+    )
 
 
 def steps_along(axes: Any, last: float) -> None:

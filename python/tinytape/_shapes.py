@@ -1,4 +1,12 @@
-"""Tensors that have a shape and no memory, for counting what a model would have."""
+"""Tensors that have a shape and no memory, for counting what a model would have.
+
+>>> import tinytape as tt
+>>> from tinytape._shapes import shapes_only
+>>> with shapes_only:
+...     huge = tt.zeros(10**6, 10**6)
+>>> huge.numel()
+1000000000000
+"""
 
 from __future__ import annotations
 

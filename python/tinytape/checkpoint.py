@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from .models import register_files
 from .training.arguments import CommandParser, path
 from .training.checkpoint_text import list_lines, show_lines, verify_lines
 from .training.command import complain, run_command, say
@@ -40,9 +41,9 @@ def parser() -> CommandParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-
     def body() -> int:
+        register_files()
+        arguments = parser().parse_args(argv)
         if arguments.action == "show":
             checkpoint, problems = choose(arguments.run)
             for problem in problems:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import sampling
+from .models import register_files
 from .settings import check_all, setting
 from .training.arguments import CommandParser, add_settings, path
 from .training.command import run_command, text_writer
@@ -21,9 +22,12 @@ class TextConfig:
     """Settings of a text that is written."""
 
     prompt: str | None = setting(
-        None, str, _TEXT, "what to go on from",
+        None,
+        str,
+        _TEXT,
+        "what to go on from",
         shown="a new line; where the model knows none, the first of its characters",
-    )  # fmt: skip
+    )
     tokens: int = setting(500, int, _TEXT, "characters", low=0)
     temperature: float = setting(
         0.8, float, _TEXT, "below 1 is safer, above 1 wilder, 0 always the likeliest", low=0.0
@@ -33,9 +37,13 @@ class TextConfig:
     )
     seed: int = setting(0, int, _TEXT, "same seed, same text", low=0, high=2**64 - 1)
     threads: int | None = setting(
-        None, int, _TEXT, "threads; the text does not depend on it", low=1,
+        None,
+        int,
+        _TEXT,
+        "threads; the text does not depend on it",
+        low=1,
         shown="TINYTAPE_NUM_THREADS, or the CPUs at hand",
-    )  # fmt: skip
+    )
 
     def __post_init__(self) -> None:
         check_all(self)
@@ -54,16 +62,19 @@ def parser() -> CommandParser:
     )
     add = parser.add_argument
     add("run", metavar="RUN", type=path, help="run folder, or one checkpoint folder in it")
-    add("--best", action="store_true",
-        help="the weights of the lowest held-out loss (default: the last ones)")  # fmt: skip
+    add(
+        "--best",
+        action="store_true",
+        help="the weights of the lowest held-out loss (default: the last ones)",
+    )
     add_settings(parser, _SETTINGS, filled_in=True)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-
     def body() -> int:
+        register_files()
+        arguments = parser().parse_args(argv)
         write = text_writer()
         wanted = TextConfig(**{name: getattr(arguments, name) for name in _SETTINGS})
         model, tokenizer = load_run(arguments.run, best=arguments.best, threads=wanted.threads)

@@ -35,10 +35,10 @@ def generate(
 
     A cache may hold a limited number of tokens, as that of a transformer does. When it is full, it
     is filled anew with the last half of them, so a long text costs at most two tokens of work per
-    token.
+    token. A model without a cache reads its last ``config.context`` tokens again for each token.
 
     Args:
-        model: has ``new_cache(batch_size)``, with a ``context`` that is a number of tokens or
+        model: may have ``new_cache(batch_size)``, with a ``context`` that is a number of tokens or
             None, and ``model(ids, cache=cache)``, whose ids of shape (1, t) are only the new ones.
         prompt: ids, at least one.
         temperature: divides the logits; 0 takes the most likely id every time.
@@ -70,8 +70,8 @@ def _generate(
 ) -> Iterator[int]:
     was_training = model.training
     model.eval()
-    cache = model.new_cache(1)
-    context = cache.context
+    cache = model.new_cache(1) if hasattr(model, "new_cache") else None
+    context = model.config.context if cache is None else cache.context
     recent = [int(i) for i in prompt]  # everything in the cache and about to enter it
     if context is not None:
         recent = recent[-context:]
@@ -79,7 +79,8 @@ def _generate(
     try:
         for count in range(max_new_tokens):
             with tt.no_grad():  # closed before each yield: it must not leak into the caller
-                logits = model(tt.tensor(np.array([fresh], dtype=np.int64)), cache=cache)
+                ids = tt.tensor(np.array([fresh], dtype=np.int64))
+                logits = model(ids) if cache is None else model(ids, cache=cache)
                 last = logits.numpy()[0, -1]
             if count % DRAWS == 0:
                 draws = uniform(seed, count, DRAWS)
@@ -89,7 +90,9 @@ def _generate(
             if context is None:
                 continue
             recent.append(token)
-            if len(recent) > context:
+            if cache is None:
+                fresh = recent[-context:]
+            elif len(recent) > context:
                 recent = recent[-max(1, context // 2) :]
                 fresh = recent
                 cache.reset()

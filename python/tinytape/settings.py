@@ -2,6 +2,17 @@
 
 A declaration is a dataclass field. A flag, a TOML file, the library and the JSON of a run all end
 in :func:`checked`, and what it lets through can be written as JSON and be read again.
+
+>>> from dataclasses import dataclass, fields
+>>> from tinytape.settings import checked, setting
+>>> @dataclass(frozen=True)
+... class Mine:
+...     width: int = setting(8, int, "my settings", "channels", low=1)
+>>> checked(fields(Mine)[0], 16)
+16
+>>> checked(fields(Mine)[0], 0)
+Traceback (most recent call last):
+tinytape.errors.ConfigError: width: expected at least 1, got 0
 """
 
 from __future__ import annotations

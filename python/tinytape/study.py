@@ -38,14 +38,28 @@ def parser() -> CommandParser:
         "example:\n  python -m tinytape.study persistent --data warpeace.txt --seeds 3",
     )
     parser.add_argument("name", choices=list(STUDIES), metavar="NAME", help="see below")
-    parser.add_argument("--data", default="shakespeare", type=path, metavar="NAME|PATH",
-        help="as for tinytape.train (default: shakespeare)")  # fmt: skip
-    parser.add_argument("--seeds", type=int, default=3, metavar="N",
-        help="runs of each configuration (default: 3)")  # fmt: skip
-    parser.add_argument("--out", default=None, type=path, metavar="FOLDER",
-        help="where runs and results go (default: studies/NAME)")  # fmt: skip
-    parser.add_argument("--quick", action="store_true",
-        help="a few small steps and two seeds: shows that it works, no figures")  # fmt: skip
+    parser.add_argument(
+        "--data",
+        default="shakespeare",
+        type=path,
+        metavar="NAME|PATH",
+        help="as for tinytape.train (default: shakespeare)",
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=3, metavar="N", help="runs of each configuration (default: 3)"
+    )
+    parser.add_argument(
+        "--out",
+        default=None,
+        type=path,
+        metavar="FOLDER",
+        help="where runs and results go (default: studies/NAME)",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a few small steps and two seeds: shows that it works, no figures",
+    )
     shared = {name: SETTINGS[name] for name in _SETTINGS}
     add_settings(parser, shared, defaults_are_these=False)
     return parser

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinytape import dtypes, errors
-from tinytape._ffi import OPS, binding, check, ffi, lib
+from tinytape._ffi import binding, check, ffi, lib
 from tinytape._pytorch import read_to
 from tinytape._shapes import shapes_only
 from tinytape.autograd.differentiable import Differentiable
@@ -276,7 +276,7 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
         wanted, copied = (args[0], False) if usual else read_to(args, options)
         if wanted is None or wanted is self.dtype:
             return self.clone() if copied else self
-        return _apply.apply(OPS["to"], (self,), (wanted.code,))
+        return _apply.run["to"]((self,), dtype=wanted.code)
 
     def type_as(self, other: Tensor) -> Tensor:
         """The values in another tensor's type."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from .models import register_files
 from .training.arguments import train_parser
 from .training.command import run_command
 from .training.config import SETTINGS, TrainConfig, read_toml
@@ -14,9 +15,9 @@ from .training.run_folder import RunFolder, run_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = train_parser().parse_args(argv)
-
     def body() -> int:
+        register_files()
+        arguments = train_parser().parse_args(argv)
         asked = read_toml(arguments.config) if arguments.config else {}
         asked |= {name: value for name, value in vars(arguments).items() if name in SETTINGS}
         if arguments.resume is None:

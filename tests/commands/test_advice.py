@@ -126,7 +126,7 @@ ROWS: dict[str, tuple[Callable[[], object], list[str], str, Callable[..., list[s
     "resume": (nothing, [*START, "--out", "my run"], r"add (--resume) to go on", add),
     "overwrite": (nothing, [*START, "--out", "my run"], r"(--overwrite) to start it again", add),
     "unknown flag": (nothing, ["train", "--steps", "3"], r"did you mean (\S+)\?", instead),
-    "context": (nothing, ["train", "--block-size", "3"], r"did you mean (\S+)\?", instead),
+    "context": (nothing, ["train", "--max-seq-len", "3"], r"did you mean (\S+)\?", instead),
     "underscore": (nothing, ["train", "--batch_size", "3"], r"did you mean (\S+)\?", instead),
     "length": (
         nothing, ["generate", "my run", "--max-new-tokens", "3"], r"did you mean (\S+)\?", instead,

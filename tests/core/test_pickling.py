@@ -301,3 +301,51 @@ def test_the_optimisers_of_levels_go_with_their_model(wiring, way):
     model.zero_grad()
     levels.pending = dict.fromkeys(levels.pending, 0)
     assert steps(twin, others, 5) == steps(model, levels, 5)
+
+
+#: The names by which pickles find what they are made of, in all versions so far.
+NAMES = {
+    "tinytape.tensor": "Tensor rebuild",
+    "tinytape.copying": "rebuild",
+    "tinytape.devices": "device",
+    "tinytape.dtypes": "bool_ float32 float64 int8 int16 int32 int64 uint8",
+    "tinytape.random": "Generator",
+    "tinytape.nn.parameter": "Parameter",
+    "tinytape.nn.table": "Table",
+    "tinytape.nn.activation": "GELU LogSoftmax ReLU Sigmoid SiLU Softmax Softplus Tanh",
+    "tinytape.nn.attention": "CausalSelfAttention",
+    "tinytape.nn.container": "ModuleList Sequential",
+    "tinytape.nn.dropout": "Dropout",
+    "tinytape.nn.linear": "Identity Linear",
+    "tinytape.nn.loss": "BCEWithLogitsLoss CrossEntropyLoss MSELoss NLLLoss",
+    "tinytape.nn.normalization": "LayerNorm RMSNorm",
+    "tinytape.nn.recurrent": "LSTM LSTMCell",
+    "tinytape.nn.sparse": "Embedding",
+    "tinytape.models.gpt": "GPT GPTConfig",
+    "tinytape.models.nested": "NestedConfig NestedLM",
+    "tinytape.nested.levels": "FastLevel FeedForward",
+    "tinytape.nested.model": "NestedModel NestedModelWithSurprise",
+    "tinytape.nested.optimizers": "LevelOptimizers",
+    "tinytape.nested.scheduler": "ChunkedUpdateScheduler",
+    "tinytape.nested.starts": "LearnedStarts",
+    "tinytape.nested.state": "CarriedState",
+    "tinytape.nested.stateful": "NestedModelWithState",
+    "tinytape.nested.surprise": "SurpriseLossComputer",
+    "tinytape.optim.adam": "Adam",
+    "tinytape.optim.adamw": "AdamW",
+    "tinytape.optim.delta_adam": "DeltaAdam",
+    "tinytape.optim.delta_momentum": "DeltaMomentum",
+    "tinytape.optim.delta_rule": "DeltaRule",
+    "tinytape.optim.dgd": "DGD",
+    "tinytape.optim.layer_inputs": "LayerInputs _Place",
+    "tinytape.optim.lr_scheduler": "CosineAnnealingLR LambdaLR LinearLR SequentialLR StepLR",
+    "tinytape.optim.muon": "Muon",
+    "tinytape.optim.muon_with_aux_adam": "MuonWithAuxAdam",
+    "tinytape.optim.sgd": "SGD",
+}
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_older_pickles_find_what_they_name(module):
+    for name in NAMES[module].split():
+        assert hasattr(importlib.import_module(module), name), name

@@ -161,7 +161,7 @@ def test_resumed_is_as_if_nothing_had_happened(
         if KINDS[kind].get("wiring") != "nested":
             assert "model_state.level1_fast.h" in checkpoint.arrays
         remembers = KINDS[kind].get("level_memory", "off") != "off"
-        norms = done.session.task.figures().get("memory_norms", {})
+        norms = done.session.task.metrics().get("memory_norms", {})
         assert set(norms) == ({"level2_medium", "level3_slow"} if remembers else set())
         assert ("model_state.level3_slow.memory" in checkpoint.arrays) == remembers
         assert (
@@ -295,7 +295,7 @@ def test_states_begin_anew_every_n_steps(text: Path, tmp_path: Path, batches: in
     since = []
     for _ in range(7):
         step_room.train_step(session, RunFolder(tmp_path))
-        since.append(session.task.figures()["steps_since_reset"])
+        since.append(session.task.metrics()["steps_since_reset"])
     assert since == [batches * n for n in (1, 2, 3, 1, 2, 3, 1)]
 
 

@@ -63,7 +63,7 @@ def test_only_training_with_gradients_counts_and_nothing_is_recorded():
     assert inputs.tokens(layer.weight) == 0
 
 
-def test_watching_ends_with_the_one_who_watches():
+def test_an_observer_stays_no_longer_than_its_last_reference():
     layer = nn.Linear(3, 2)
     inputs = optim.LayerInputs(layer)
     gc.collect()

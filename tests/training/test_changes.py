@@ -38,7 +38,7 @@ def test_resume_refuses_what_shapes_the_result(name: str) -> None:
         "surprise_weights": "1", "chunk_sizes": "1,2,3", "chunk_unit": "tokens",
         "level_update": "sum", "level_rates": "divided", "wiring": "nested",
     }  # fmt: skip
-    other = {str: texts.get(name), int: 7, float: 0.001}[type(value)]
+    other = {str: texts.get(name), int: 7, float: 0.001}[SETTINGS[name].metadata["kind"]]
     assert other != value
     with pytest.raises(ConfigError, match=f"cannot resume with another {name}"):
         changed_for_resume(old, {name: other})
@@ -91,7 +91,8 @@ OTHER = {
     "separator": "d", "level_memory": "4,16", "surprise": "teach", "surprise_weights": "1",
     "surprise_every": "2", "chunk_sizes": "1,2,3", "chunk_unit": "tokens", "level_update": "sum",
     "level_rates": "divided", "wiring": "nested", "eval_interval": "1", "checkpoint_interval": "2",
-    "skip_nonfinite": "3", "threads": "1", "keep": "2",
+    "skip_nonfinite": "3", "threads": "1", "keep": "2", "width": "12", "layers": "3",
+    "heads": "1", "hidden": "9",
 }  # fmt: skip
 RUNS = {
     "sgd": ["--model", "tiny", "--optimizer", "sgd"],

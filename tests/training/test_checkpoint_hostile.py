@@ -20,7 +20,7 @@ from tinytape.training.checkpoint import latest_checkpoint, verify_checkpoint
 from tinytape.training.errors import CheckpointError, RunError
 from tinytape.training.json_records import pack_json, unpack_json
 from tinytape.training.manifest import MANIFEST
-from tinytape.training.record_types import CONFIG, STATE, require_types
+from tinytape.training.record_types import CONFIG, require_types, state_types
 from tinytape.training.run_config import pack_config
 from tinytape.training.run_folder import RunFolder
 from tinytape.training.verify import require_usable
@@ -303,7 +303,7 @@ def test_counts_that_no_run_comes_to(path: Path, keys: tuple[str, ...], count: f
 
 def test_types_are_those_that_are_written(path: Path) -> None:
     """Every key of what is written is known, so that a new one gets a type."""
-    for name, expected in (("state.json", STATE), ("config.json", CONFIG)):
+    for name, expected in (("state.json", state_types()), ("config.json", CONFIG)):
         record = unpack_json((path / name).read_bytes(), path / name)
         assert record.keys() == expected.keys() - {"levels", "task"}  # of nested models
         for key in ("counters", "data", "scheduler", "corpus"):

@@ -131,12 +131,13 @@ def test_an_absent_file() -> None:
     ("flags", "words"),
     [
         (["--learning-rate", "1"], "no option --learning-rate; did you mean --lr?"),
-        (["--block-size", "8"], "no option --block-size; did you mean --context?"),
+        (["--max-seq-len", "8"], "no option --max-seq-len; did you mean --context?"),
         (["-lr", "1"], "no option -lr; did you mean --lr?"),
         (["--momentum", "0.9"], "that of sgd and delta_momentum is --beta1, that of muon --muon-"),
         (["--epochs", "3"], "training is counted in steps, not in passes over the text: --iters"),
         (["--device", "cuda"], "no option --device; everything runs on the CPU"),
-        (["--n-layer", "3"], "sizes of a model are a preset's: --model"),
+        (["--n-layer", "0"], "argument --n-layer: expected at least 1, got 0"),
+        (["--layer", "3"], "no option --layer; did you mean --layers?"),
         (["--verbose"], "no option --verbose (see"),  # nothing is near: nothing is said
         (["--top-p", "1"], "no option --top-p (see"),
         (["--steps=5"], "no option --steps; did you mean --iters?"),

@@ -207,7 +207,7 @@ def test_each_setting_is_read_again(name: str) -> None:
         ("iters = true", "iters: expected a whole number, got True"),
         ("iters = 2020-01-01", "iters: expected a whole number, got datetime.date"),
         ('out = ""', "out: expected some text, got none"),
-        ("block_size = 3", "unknown setting 'block_size'; did you mean context?"),
+        ("max_seq_len = 3", "unknown setting 'max_seq_len'; did you mean context?"),
         ("Batch-Size = 3", "unknown setting 'Batch_Size'; did you mean batch_size?"),
     ],
 )

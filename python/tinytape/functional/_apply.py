@@ -204,29 +204,30 @@ def over_axes(
     x: Tensor,
     dim: int | Sequence[int] | None,
     keepdim: bool,
-    reals: Sequence[float] = (),
+    **more: Any,
 ) -> Tensor:
     """A reduction of the core over any axes: it takes adjacent ones, others are moved together."""
     check_tensor(name, x)
     shape = x.shape
     axes = sorted(axes_of(name, x, dim)) if shape else []
     if not axes:
-        return apply(OPS[name], (x,), (bool(keepdim), 0, len(shape)), reals)
+        return run[name]((x,), keepdim=bool(keepdim), first=0, count=len(shape), **more)
     if axes[-1] - axes[0] + 1 == len(axes):
-        return apply(OPS[name], (x,), (bool(keepdim), axes[0], len(axes)), reals)
+        return run[name]((x,), keepdim=bool(keepdim), first=axes[0], count=len(axes), **more)
     kept = [i for i in range(len(shape)) if i not in axes]
-    together = apply(OPS["permute"], (x,), [*kept, *axes])
-    y = apply(OPS[name], (together,), (0, len(kept), len(axes)), reals)
+    together = run["permute"]((x,), order=[*kept, *axes])
+    y = run[name]((together,), keepdim=False, first=len(kept), count=len(axes), **more)
     if not keepdim:
         return y
-    return apply(OPS["reshape"], (y,), [1 if i in axes else n for i, n in enumerate(shape)])
+    sizes = [1 if i in axes else n for i, n in enumerate(shape)]
+    return run["reshape"]((y,), sizes=sizes, no_copy=0)
 
 
 def over_axis(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, ...]:
     """A reduction over one axis, with all its results."""
     check_tensor(name, x)
     axis = axis_of(name, x.ndim, dim)
-    return apply_many(OPS[name], (x,), (bool(keepdim), axis, min(x.ndim, 1)))
+    return run_many[name]((x,), keepdim=bool(keepdim), first=axis, count=min(x.ndim, 1))
 
 
 def in_dtype(name: str, x: Tensor, kind: Any) -> Tensor:

@@ -27,6 +27,7 @@ from tinytape.functional._apply import (
     integers_of,
     is_tensor,
     operand,
+    run,
     unary,
 )
 
@@ -223,11 +224,11 @@ def pow(input: Any, exponent: Any) -> Tensor:
         return binary("pow", input, exponent)
     if isinstance(exponent, float) or input.dtype.is_floating_point:
         base = input if input.dtype.is_floating_point else input.to(dtypes.float32)
-        return apply(OPS["pow_number"], (base,), (), (float(exponent),))
+        return run["pow_number"]((base,), integer=0, number=float(exponent))
     if exponent < 0:
         raise ArgumentError(f"pow: integers cannot be raised to the negative power {exponent}")
     base = input if input.dtype is not dtypes.bool_ else input.to(dtypes.int64)
-    return apply(OPS["pow_number"], (base,), (int(exponent),))
+    return run["pow_number"]((base,), integer=int(exponent), number=0)
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:

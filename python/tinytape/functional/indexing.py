@@ -13,17 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinytape._ffi import OPS
 from tinytape._pytorch import refuse_others
 from tinytape.dtypes import bool_, check_number
 from tinytape.errors import DTypeError, OutOfRangeError, ShapeError
-from tinytape.functional._apply import (
-    apply,
-    axis_of,
-    check_tensor,
-    is_tensor,
-    operand,
-)
+from tinytape.functional._apply import axis_of, check_tensor, is_tensor, operand, run
 from tinytape.functional.comparison import where
 from tinytape.functional.shape import narrow, reshape
 
@@ -75,7 +68,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
         return reshape(narrow(reshape(input, -1), 0, 0, 0), index.shape)
     if input.ndim == 0 or (input.ndim == 1 and index.ndim == 0):
         return reshape(gather(reshape(input, -1), 0, reshape(index, -1)), index.shape)
-    return apply(OPS["gather"], (input, index), (axis,))
+    return run["gather"]((input, index), axis=axis)
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
@@ -105,7 +98,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
         )
     for i, n in enumerate(index.shape):
         src = src if src.shape[i] == n else narrow(src, i, 0, n)
-    return apply(OPS["scatter_add"], (input, index, src), (axis,))
+    return run["scatter_add"]((input, index, src), axis=axis)
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -129,7 +122,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         return reshape(gather(input, 0, index), [])
     check_indices("index_select", index.numpy(), 0, axis, input.shape[axis])
     index = reshape(index, [-1])
-    return apply(OPS["embedding"], (input, index), (axis, 1))
+    return run["embedding"]((input, index), axis=axis, count=1)
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | float) -> Tensor:

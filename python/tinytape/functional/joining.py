@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinytape._ffi import OPS, lib
 from tinytape.errors import ArgumentError, ShapeError
-from tinytape.functional._apply import apply, axis_of, check_rank, check_tensor, integers_of
+from tinytape.functional._apply import axis_of, check_rank, check_tensor, integers_of, run
 from tinytape.functional.shape import reshape, slice_of, unsqueeze
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     axis = axis_of("cat", ndim, dim)
     while True:  # rounds of as many as the core takes, so that each element is copied few times
         groups = [parts[i : i + MOST] for i in range(0, len(parts), MOST)]
-        parts = [apply(OPS["cat"], g + [None] * (MOST - len(g)), (axis,)) for g in groups]
+        parts = [run["cat"](g + [None] * (MOST - len(g)), axis=axis) for g in groups]
         if len(parts) == 1:
             return parts[0]
 

@@ -13,15 +13,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError, ShapeError
 from tinytape.functional._apply import (
-    apply,
     axes_of,
     axis_of,
     check_rank,
     check_tensor,
     integers_of,
+    run,
     sizes_of,
 )
 from tinytape.functional.shape import clone, contiguous, expand, reshape
@@ -52,7 +51,7 @@ def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """
     check_tensor("flip", input)
     turned = axes_of("flip", input, sizes_of(axes, "flip", dims))
-    return apply(OPS["flip"], (input,), turned if input.ndim else ())
+    return run["flip"]((input,), axes=turned if input.ndim else ())
 
 
 def fliplr(input: Tensor) -> Tensor:
@@ -114,7 +113,7 @@ def roll(
     for axis, by in zip(axes, moves, strict=True):
         if input.ndim and input.shape[axis]:
             total[axis] = (total[axis] + by) % input.shape[axis]
-    return apply(OPS["roll"], (input,), total)
+    return run["roll"]((input,), shifts=total)
 
 
 def repeat(input: Tensor, *times: Any, repeats: Any = None) -> Tensor:
@@ -197,4 +196,4 @@ def _triangle(name: str, x: Tensor, diagonal: int) -> Tensor:
     check_tensor(name, x)
     (kept,) = integers_of(name, (diagonal,), "the diagonal")
     far = 1 << 60  # beyond any matrix
-    return apply(OPS[name], (x,), (max(-far, min(far, kept)),))
+    return run[name]((x,), diagonal=max(-far, min(far, kept)))

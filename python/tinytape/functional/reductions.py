@@ -19,18 +19,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinytape._ffi import OPS
 from tinytape.dtypes import dtype as DType
 from tinytape.errors import ArgumentError, OutOfRangeError
 from tinytape.functional._apply import (
     ValuesAndIndices,
-    apply,
     axes_of,
     axis_of,
     check_tensor,
     in_dtype,
     over_axes,
     over_axis,
+    run,
 )
 from tinytape.functional.elementwise import maximum, minimum
 
@@ -80,7 +79,7 @@ def sum(
     axes = axes_of("sum", x, dim)
     if x.ndim == 0:
         axes = []  # a single value has one axis to name, and none to sum over
-    return in_dtype("sum", apply(OPS["sum"], (x,), [int(keepdim), *axes]), dtype)
+    return in_dtype("sum", run["sum"]((x,), keepdim=bool(keepdim), axes=axes), dtype)
 
 
 def mean(
@@ -134,7 +133,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
         DTypeError: for a dtype that is none of tinytape's.
     """
     x = in_dtype("cumsum", input, dtype)
-    y = apply(OPS["cumsum"], (x,), (axis_of("cumsum", x.ndim, dim), 0))
+    y = run["cumsum"]((x,), axis=axis_of("cumsum", x.ndim, dim), from_end=False)
     return in_dtype("cumsum", y, dtype)
 
 
@@ -303,7 +302,7 @@ def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
         OutOfRangeError: for an axis that does not exist.
     """
     x = in_dtype("softmax", input, dtype)
-    return apply(OPS["softmax"], (x,), (axis_of("softmax", x.ndim, dim),))
+    return run["softmax"]((x,), axis=axis_of("softmax", x.ndim, dim), masked=False)
 
 
 def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
@@ -319,4 +318,4 @@ def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tenso
         OutOfRangeError: for an axis that does not exist.
     """
     x = in_dtype("log_softmax", input, dtype)
-    return apply(OPS["log_softmax"], (x,), (axis_of("log_softmax", x.ndim, dim),))
+    return run["log_softmax"]((x,), axis=axis_of("log_softmax", x.ndim, dim), masked=False)

@@ -13,15 +13,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError, OutOfRangeError, ShapeError
 from tinytape.functional._apply import (
-    apply,
     axes_of,
     axis_of,
     check_rank,
     check_tensor,
     integers_of,
+    run,
     sizes_of,
     unary,
 )
@@ -66,7 +65,7 @@ def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     check_tensor("reshape", input)
     wanted = sizes_of(sizes, "reshape", shape)
     check_rank("reshape", wanted)
-    return apply(OPS["reshape"], (input,), wanted)
+    return run["reshape"]((input,), sizes=wanted, no_copy=0)
 
 
 def view(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
@@ -80,7 +79,7 @@ def view(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
     check_tensor("view", input)
     wanted = sizes_of(sizes, "view", size)
     check_rank("view", wanted)
-    return apply(OPS["reshape"], (input,), wanted, (1.0,))
+    return run["reshape"]((input,), sizes=wanted, no_copy=1)
 
 
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
@@ -195,7 +194,7 @@ def expand(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
     check_tensor("expand", input)
     shape = sizes_of(sizes, "expand", size)
     check_rank("expand", shape)
-    return apply(OPS["expand"], (input,), shape)
+    return run["expand"]((input,), sizes=shape)
 
 
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
@@ -236,7 +235,7 @@ def permute(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     check_tensor("permute", input)
     order = sizes_of(axes, "permute", dims)
     check_rank("permute", order)
-    return apply(OPS["permute"], (input,), order)
+    return run["permute"]((input,), order=order)
 
 
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
@@ -321,7 +320,7 @@ def clone(input: Tensor) -> Tensor:
 
 
 def slice_of(x: Tensor, axis: int, start: int, step: int, length: int) -> Tensor:
-    return apply(OPS["slice"], (x,), (axis, start, step, length))
+    return run["slice"]((x,), axis=axis, start=start, step=step, length=length)
 
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:

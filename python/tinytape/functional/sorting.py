@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tinytape._ffi import OPS
 from tinytape.functional._apply import (
     ValuesAndIndices,
-    apply,
-    apply_many,
     axis_of,
     check_tensor,
     integers_of,
+    run,
+    run_many,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def sort(
     """
     check_tensor("sort", input)
     axis = axis_of("sort", input.ndim, dim)
-    return ValuesAndIndices(*apply_many(OPS["sort"], (input,), (axis, bool(descending))))
+    return ValuesAndIndices(*run_many["sort"]((input,), axis=axis, descending=bool(descending)))
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
@@ -57,7 +56,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     """
     check_tensor("argsort", input)
     axis = axis_of("argsort", input.ndim, dim)
-    return apply(OPS["argsort"], (input,), (axis, bool(descending)))
+    return run["argsort"]((input,), axis=axis, descending=bool(descending))
 
 
 def topk(
@@ -80,5 +79,5 @@ def topk(
     check_tensor("topk", input)
     axis = axis_of("topk", input.ndim, -1 if dim is None else dim)
     (count,) = integers_of("topk", (k,), "k")
-    ints = (axis, bool(largest), count)
-    return ValuesAndIndices(*apply_many(OPS["topk"], (input,), ints))
+    found = run_many["topk"]((input,), axis=axis, descending=bool(largest), k=count)
+    return ValuesAndIndices(*found)

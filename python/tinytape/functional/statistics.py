@@ -37,7 +37,7 @@ def _spread(
     freedom = 1 if correction is None else correction
     if not isinstance(freedom, (int, float)):
         raise TypeError(f"{name}: correction must be a number, got {type(freedom).__name__}")
-    return over_axes(name, input, dim, keepdim, (float(freedom),))
+    return over_axes(name, input, dim, keepdim, correction=float(freedom))
 
 
 def var(
@@ -115,4 +115,4 @@ def norm(
     if not isinstance(p, Real):
         what = ": the nuclear norm, of a matrix, is not supported" if p == "nuc" else ""
         raise ArgumentError(f"norm: p must be a number or 'fro', got {p!r}{what}")
-    return over_axes("norm", x, dim, keepdim, (float(p),))
+    return over_axes("norm", x, dim, keepdim, p=float(p))

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinytape._ffi import OPS, check, lib
+from tinytape._ffi import check, lib
 from tinytape.dtypes import bool_, int64
 from tinytape.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError, TapeStateError
-from tinytape.functional._apply import apply, check_rank, from_array, is_tensor, source
+from tinytape.functional._apply import check_rank, from_array, is_tensor, run, source
 from tinytape.functional.indexing import check_indices
 from tinytape.functional.shape import expand, permute, reshape, slice_of
 
@@ -47,7 +47,7 @@ class _Places:
     def read(self) -> Tensor:
         check_rank("index", self.shape)
         index = from_array(self.index, int64)
-        return apply(OPS["embedding"], (self.tensor, index), (self.axis, self.count))
+        return run["embedding"]((self.tensor, index), axis=self.axis, count=self.count)
 
     def write(self, value: Tensor) -> None:
         shape = self.shape
@@ -179,7 +179,7 @@ def _view_of(x: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Any]]]:
     sizes = x.shape
     if type(index) is int and sizes:
         row = slice_of(x, 0, _position(index, 0, sizes[0]), 1, 1)
-        return apply(OPS["reshape"], (row,), sizes[1:]), []
+        return run["reshape"]((row,), sizes=sizes[1:], no_copy=0), []
     y = x
     shape: list[int] = []  # of the view
     picks: list[tuple[int, Any]] = []

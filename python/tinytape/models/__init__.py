@@ -2,9 +2,15 @@
 
 A model is one file with a config, a module and a ``ModelSpec``, which :func:`register` adds to
 those that come with tinytape. ``docs/tutorial-model.md`` shows one.
+
+>>> from tinytape import models
+>>> model = models.create("tiny", vocab_size=65)
+>>> type(model).__name__, model.config.layers
+('GPT', 2)
 """
 
-from . import gpt, nested, spec
+from . import files, gpt, nested, spec
+from .files import register_files
 from .gpt import GPT, GPTConfig
 from .nested import NestedConfig, NestedLM
 from .registry import (
@@ -38,11 +44,13 @@ __all__ = [
     "count_parameters",
     "create",
     "describe",
+    "files",
     "from_config",
     "gpt",
     "nested",
     "presets",
     "register",
+    "register_files",
     "spec",
     "spec_of",
     "spec_of_preset",

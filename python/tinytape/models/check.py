@@ -1,4 +1,11 @@
-"""The check of a model's spec: what is wrong shows when it is registered, not in a run."""
+"""The check of a model's spec: what is wrong shows when it is registered, not in a run.
+
+>>> from tinytape import models
+>>> from tinytape.models import gpt
+>>> models.register(models.ModelSpec("mine", gpt.GPTConfig, gpt.GPT, {"tiny": {}}))
+Traceback (most recent call last):
+tinytape.errors.ArgumentError: models.register: mine: there is a preset of the name tiny
+"""
 
 from __future__ import annotations
 
@@ -55,13 +62,11 @@ def try_out(spec: ModelSpec) -> None:
         ArgumentError: (a ValueError) it cannot, or its logits are not what they should be.
     """
     configs = [spec.config(**{**p, "vocab_size": _VOCABULARY}) for p in spec.presets.values()]
-    try:
-        config = min(configs, key=lambda config: count_on_shapes(spec, config)[1])
-        model = spec.module(config, generator=Generator(0), dtype=float32)
-    except Exception as error:
-        _refuse(spec, f"{_name(spec.module)}(config, generator=..., dtype=...) failed: {error!r}")
-    if not isinstance(model, Module):
-        _refuse(spec, f"expected a Module of {_name(spec.module)}, got {type(model).__name__}")
+    made = _made(spec, configs[0])
+    if not isinstance(made, Module):
+        _refuse(spec, f"expected a Module of {_name(spec.module)}, got {type(made).__name__}")
+    config = min(configs, key=lambda config: count_on_shapes(spec, config)[1])
+    model = _made(spec, config)
     if getattr(model, "config", None) != config:
         _refuse(spec, f"expected {_name(spec.module)} to keep its config as self.config")
     _require_same_weights(spec, model)
@@ -74,6 +79,13 @@ def try_out(spec: ModelSpec) -> None:
         _refuse(spec, f"no gradient reached {', '.join(missing)}")
     if hasattr(model, "new_cache"):
         _require_cache(spec, model, ids, logits.detach())
+
+
+def _made(spec: ModelSpec, config: Any) -> Any:
+    try:
+        return spec.module(config, generator=Generator(0), dtype=float32)
+    except Exception as error:
+        _refuse(spec, f"{_name(spec.module)}(config, generator=..., dtype=...) failed: {error!r}")
 
 
 def _refuse(spec: ModelSpec, problem: str) -> NoReturn:

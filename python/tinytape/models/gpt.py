@@ -2,6 +2,12 @@
 
 Radford et al. 2019 (GPT-2): x = tokens + positions; each block adds attention(norm(x)) and then
 mlp(norm(x)); a last norm; a linear head with bias.
+
+>>> import tinytape as tt
+>>> from tinytape.models import GPT, GPTConfig
+>>> model = GPT(GPTConfig(vocab_size=65, context=32, width=64, heads=4, layers=2))
+>>> tuple(model(tt.tensor([[1, 2, 3]])).shape)
+(1, 3, 65)
 """
 
 from __future__ import annotations

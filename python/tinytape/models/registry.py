@@ -1,4 +1,11 @@
-"""The models there are, by name: what makes one, and what describes one."""
+"""The models there are, by name: what makes one, and what describes one.
+
+>>> from tinytape import models
+>>> models.describe("tiny", 65)["width"]
+64
+>>> models.count_parameters(models.describe("tiny", 65))
+(30, 110529)
+"""
 
 from __future__ import annotations
 

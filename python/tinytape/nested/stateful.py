@@ -79,9 +79,10 @@ class NestedModelWithState(NestedModelWithSurprise):
                     f"NestedModelWithState: expected a time constant > 0 for {name}, got {tau!r}"
                 )
         if memory_length is not None and not (
-            isinstance(memory_length, int) and not isinstance(memory_length, bool)
+            isinstance(memory_length, int)
+            and not isinstance(memory_length, bool)
             and memory_length >= 1
-        ):  # fmt: skip
+        ):
             raise ArgumentError(
                 f"NestedModelWithState: expected memory_length to be an int >= 1 or None, "
                 f"got {memory_length!r}"

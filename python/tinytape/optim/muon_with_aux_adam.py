@@ -127,6 +127,7 @@ def hidden_matrices(model: Module, *ends: Module) -> dict[Tensor, int]:
         elif isinstance(module, CausalSelfAttention):
             found[module.qkv.weight] = 3  # comes before its parts, whose turn changes nothing
     return {
-        parameter: blocks for parameter, blocks in found.items()
+        parameter: blocks
+        for parameter, blocks in found.items()
         if parameter not in not_hidden and parameter.requires_grad
-    }  # fmt: skip
+    }

@@ -223,8 +223,12 @@ class Optimizer:
             theirs = {key: _like(mine.get(key), value) for key, value in saved_group.items()}
             names, saved_names = set(mine.pop("params")), set(theirs.pop("params", ()))
             # initial_lr is there or not according to whether a schedule was made.
-            _compare(f"option(s) in group {i}", set(mine) - {"initial_lr"},
-                     set(theirs) - {"initial_lr"}, problems)  # fmt: skip
+            _compare(
+                f"option(s) in group {i}",
+                set(mine) - {"initial_lr"},
+                set(theirs) - {"initial_lr"},
+                problems,
+            )
             _compare(f"parameter(s) in group {i}", names, saved_names, problems)
             if mine.keys() <= theirs.keys():
                 try:

@@ -6,7 +6,8 @@
 ('What do delta rules buy?', 8)
 """
 
-from .catalogue import STUDIES, Study, Variant
+from ..models.spec import Study, Variant
+from .catalogue import STUDIES
 from .report import markdown, summary
 from .runs import run_study
 

@@ -26,11 +26,21 @@ from .._pictures import (
     set_title,
     steps_along,
 )
-from .catalogue import Study
+from ..models.spec import Study
 from .report import Finished
 
-_COLOURS = ("#08519c", "#cb181d", "#238b45", "#6a51a3", "#d94801",
-            "#636363", "#41b6c4", "#000000", "#c51b8a", "#8c6d31")  # fmt: skip
+_COLOURS = (
+    "#08519c",
+    "#cb181d",
+    "#238b45",
+    "#6a51a3",
+    "#d94801",
+    "#636363",
+    "#41b6c4",
+    "#000000",
+    "#c51b8a",
+    "#8c6d31",
+)
 _MARKERS = "osDv^<>PX"
 _ASTRAY = 1e5  # more than any text has characters to choose from
 
@@ -45,9 +55,11 @@ def draw(path: Path, title: str, study: Study, finished: Finished) -> None:
     """
     text = study.variants[0].text
     shown = [
-        (variant, runs) for variant in study.variants if variant.text == text
+        (variant, runs)
+        for variant in study.variants
+        if variant.text == text
         if (runs := [metrics for run, metrics in finished if run.variant == variant])
-    ]  # fmt: skip
+    ]
     columns = 3 if max(len(variant.label) for variant, _ in shown) < 40 else 2
     above = 0.2 * -(-len(shown) // columns)  # inches, of the legend
     with picture(path, 11.5, 4.8 + above) as figure:
@@ -67,9 +79,12 @@ def draw(path: Path, title: str, study: Study, finished: Finished) -> None:
             # bottom.
             points = [point for point in points if point[0] > 0] or points
             curves.plot(
-                [step for step, _ in points], [mean for _, mean in points], linewidth=2,
-                label=plain(variant.label), **style,
-            )  # fmt: skip
+                [step for step, _ in points],
+                [mean for _, mean in points],
+                linewidth=2,
+                label=plain(variant.label),
+                **style,
+            )
             learnt += [mean for _, mean in points]
             values = [_perplexity(metrics[-1]) for metrics in runs]
             ends.plot(values, [place] * len(values), linestyle="", alpha=0.6, **style)

@@ -11,12 +11,20 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from ..models.spec import perplexity
+from ..models.spec import Study, perplexity
 from ..training.run_folder import RunFolder
-from .catalogue import Study
 from .runs import Run
 
 Finished = Sequence[tuple[Run, list[dict[str, Any]]]]
+
+#: Results of a run of which a study gives the mean and the spread.
+_AVERAGED = (
+    "held_out_perplexity",
+    "training_perplexity",
+    "bits_per_character",
+    "seconds",
+    "resident_mb",
+)
 
 
 def summary(study: Study, finished: Finished) -> list[dict[str, Any]]:
@@ -32,14 +40,14 @@ def summary(study: Study, finished: Finished) -> list[dict[str, Any]]:
         runs = [(run, metrics) for run, metrics in finished if run.variant == variant]
         if not runs:
             continue
-        seeds = [_figures(run, metrics, study.milestones) for run, metrics in runs]
+        seeds = [_results(run, metrics, study.milestones) for run, metrics in runs]
         row: dict[str, Any] = {
-            "label": variant.label, "original": variant.original,
+            "label": variant.label,
+            "original": variant.original,
             "settings": {k: v for k, v in runs[0][0].settings.items() if k not in ("data", "seed")},
             "seeds": seeds,
-        }  # fmt: skip
-        for key in ("held_out_perplexity", "training_perplexity", "bits_per_character",
-                    "seconds", "resident_mb"):  # fmt: skip
+        }
+        for key in _AVERAGED:
             values = [seed[key] for seed in seeds if seed[key] is not None]
             row[key] = _mean_and_spread(values)
         rows.append(row)
@@ -66,8 +74,16 @@ def markdown(title: str, study: Study, rows: list[dict[str, Any]]) -> str:
     marks = [
         m for m in study.milestones if any(str(m) in r["seeds"][0]["milestones"] for r in rows)
     ]
-    head = ["configuration", "held-out perplexity", "bits per character", "training perplexity",
-            *[f"after {m:,}" for m in marks], "time", "memory", "original (training)"]  # fmt: skip
+    head = [
+        "configuration",
+        "held-out perplexity",
+        "bits per character",
+        "training perplexity",
+        *[f"after {m:,}" for m in marks],
+        "time",
+        "memory",
+        "original (training)",
+    ]
     lines = [f"### {title}", "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     for row in rows:
         cells = [
@@ -84,7 +100,7 @@ def markdown(title: str, study: Study, rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _figures(run: Run, metrics: list[dict[str, Any]], milestones: Sequence[int]) -> dict[str, Any]:
+def _results(run: Run, metrics: list[dict[str, Any]], milestones: Sequence[int]) -> dict[str, Any]:
     last = metrics[-1]
     train = last["train_loss"]
     return {

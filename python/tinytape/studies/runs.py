@@ -27,6 +27,7 @@ import numpy as np
 from .._files import make_folder, read_file, replace_file
 from ..data import load_corpus
 from ..errors import TinytapeError
+from ..models.spec import RANDOM, Study, Variant
 from ..random import philox_u64
 from ..training.config import SETTINGS, TrainConfig, flag
 from ..training.defaults import resolve
@@ -35,7 +36,6 @@ from ..training.load import settings_of
 from ..training.lock import held
 from ..training.run_folder import RunFolder
 from ..training.signals import StopSignals
-from .catalogue import RANDOM, Study, Variant
 from .child import how_it_ended, train_in_child
 
 BATCH_SIZE = 32  # where nobody says another

@@ -16,13 +16,13 @@ from typing import Any, NoReturn
 
 import tinytape
 
+from .. import models
 from .._paths import expanded
 from .._terminal import printable
-from ..models import presets
 from ..settings import Option, converted
 from .config import SETTINGS, flag
 from .shell import program
-from .spellings import meant
+from .spellings import SYNONYMS, meant
 
 _EXAMPLES = """\
 examples:
@@ -78,6 +78,7 @@ class CommandParser(argparse.ArgumentParser):
         known = [
             s
             for action in self._actions
+            if action.help != argparse.SUPPRESS
             for s in action.option_strings
             if s not in ("-h", "--help", "--version")
         ]
@@ -110,6 +111,15 @@ def add_settings(
             help=f"{about['help']}{default}".replace("%", "%%"),
             default=option.default if filled_in else argparse.SUPPRESS,
         )
+        synonyms = [other for other, ours in SYNONYMS.items() if ours == name]
+        for synonym in sorted({*map(flag, synonyms), *(f"--{other}" for other in synonyms)}):
+            parser.add_argument(
+                synonym,
+                dest=name,
+                type=_type(functools.partial(converted, option)),
+                help=argparse.SUPPRESS,
+                default=argparse.SUPPRESS,
+            )
 
 
 def _type(convert: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -128,6 +138,16 @@ def _type(convert: Callable[[str], Any]) -> Callable[[str], Any]:
 path = _type(expanded)
 
 
+def _presets() -> str:
+    """Each preset with its sizes, a line each."""
+    lines = ["presets, with the sizes that flags may change:"]
+    for spec in models.specs():
+        for name, options in spec.presets.items():
+            sizes = ", ".join(f"{size} {options[size]}" for size in spec.sizes() if size in options)
+            lines.append(f"  {name:17} {sizes}")
+    return "\n".join(lines)
+
+
 def train_parser() -> CommandParser:
     """The parser of the training command.
 
@@ -137,7 +157,7 @@ def train_parser() -> CommandParser:
     parser = CommandParser(
         prog="python -m tinytape.train",
         description="Train a small language model on a text, on the CPU.",
-        epilog=f"presets: {', '.join(presets())}\n\n{_EXAMPLES}",
+        epilog=f"{_presets()}\n\n{_EXAMPLES}",
     )
     groups: dict[str, Any] = {}
     for name, option in SETTINGS.items():

@@ -41,7 +41,7 @@ def changed_for_resume(
         ConfigError: a setting that shapes the result was asked to change; names it.
     """
     given = {name: checked(SETTINGS[name], value) for name, value in asked.items()}
-    changed = {name: value for name, value in given.items() if value != getattr(old, name)}
+    changed = {name: value for name, value in given.items() if value != _value(old, name)}
     problem = None
     try:
         new = _with(old, changed, follows_iters="iters" in allowed)
@@ -82,7 +82,7 @@ def _require_free(
     """
     if SETTINGS[name].metadata["may_change"]:
         return
-    before = getattr(old, name)
+    before = _value(old, name)
     fixed = _why_fixed(old, name, value)
     if fixed is None:
         if name in allowed:
@@ -98,6 +98,12 @@ def _require_free(
         f"cannot resume with another {name}{why}: the run has {in_short(before)}, asked for "
         f"{in_short(value)}; leave {flag(name)} out{way}"
     )
+
+
+def _value(old: TrainConfig, name: str) -> Any:
+    """What a setting is in a run; a size that is not given is the preset's."""
+    spec = models.spec_of_preset(old.model)
+    return spec.size(old, name) if spec and name in spec.sizes() else getattr(old, name)
 
 
 def _why_fixed(old: TrainConfig, name: str, value: Any) -> str | None:

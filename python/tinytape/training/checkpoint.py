@@ -29,7 +29,7 @@ from __future__ import annotations
 import contextlib
 import os
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ import numpy as np
 from .._files import discard_folder, make_folder, publish_folder
 from ..data import CharTokenizer, DataError
 from ..errors import ArgumentError
+from ..models.spec.state_types import COUNT
 from . import manifest, record_types
 from .arrays import Array, array_file, read_header, read_values, require_finite
 from .errors import CheckpointError, memory_for
@@ -50,7 +51,11 @@ from .model_size import require_state_of, require_weights_of
 from .safetensors_format import Header
 from .state_tree import references
 
-_RECORDS = {STATE: record_types.STATE, CONFIG: record_types.CONFIG, ENV: record_types.ENVIRONMENT}
+_RECORDS: dict[str, Callable[[], Any]] = {
+    STATE: record_types.state_types,
+    CONFIG: lambda: record_types.CONFIG,
+    ENV: lambda: record_types.ENVIRONMENT,
+}
 # How often a reader looks again where a run that goes on has removed what it was about to read.
 ATTEMPTS = 20
 
@@ -90,7 +95,7 @@ def save_checkpoint(
         OSError: the disk is full or fails.
         MemoryError: there is too little. What was there before is untouched after each of these.
     """
-    record_types.require_types(step, record_types.COUNT, folder, "step")
+    record_types.require_types(step, COUNT, folder, "step")
     path = folder / f"step-{step:08d}"
     with memory_for(f"saving {path}"):
         given = {STATE: {**state, "step": step}, CONFIG: config, ENV: env}
@@ -270,7 +275,7 @@ def _packed(record: Mapping[str, Any], source: Path) -> bytes:
 def _record(data: bytes, source: Path) -> dict[str, Any]:
     """What one of the JSON files says, its types compared."""
     record = unpack_json(data, source)
-    record_types.require_types(record, _RECORDS[source.name], source)
+    record_types.require_types(record, _RECORDS[source.name](), source)
     return record
 
 

@@ -33,13 +33,14 @@ def list_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         if row["problem"] is not None:
             marks.append(f"damaged: {row['problem']}")
         loss, written = row["held_out_loss"], row["written"]
-        cells.append((
+        line = (
             f"{row['step']:,}",
             size(row["bytes"]),
             "-" if written is None else written[:19].replace("T", " "),
             "-" if loss is None else f"{loss:.4f}",
             ", ".join(marks),
-        ))  # fmt: skip
+        )
+        cells.append(line)
     return _table(cells, ">><><")
 
 

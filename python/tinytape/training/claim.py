@@ -39,12 +39,8 @@ def require_claimable(folder: RunFolder, *, overwrite: bool) -> None:
         for room in folder.rooms:
             if problem := room_problem(room):
                 raise RunError(f"--out {folder}: {problem}")
-        foreign = [
-            path
-            for path in (*state.others, *folder.files, *state.checkpoints, *state.best,
-                         *state.strays)
-            if os.path.lexists(path)
-        ]  # fmt: skip
+        saved = (*state.checkpoints, *state.best, *state.strays)
+        foreign = [p for p in (*state.others, *folder.files, *saved) if os.path.lexists(p)]
         if foreign:
             name = foreign[0].relative_to(folder.path)
             raise RunError(

@@ -2,6 +2,12 @@
 
 Precedence: the defaults, then the TOML file of ``--config``, then the flags. The resolved settings
 are written to the run folder, so that a run can be repeated from what it left behind.
+
+>>> from tinytape.training.config import SETTINGS, TrainConfig, flag
+>>> TrainConfig(model="tiny", iters=10).batch_size
+12
+>>> flag("batch_size"), SETTINGS["batch_size"].default
+('--batch-size', 12)
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from .._files import read_file
 from ..models.spec import RUN, ModelSpec, TrainSettings
 from ..settings import Option, checked, in_short
 from .errors import ConfigError
-from .spellings import meant
+from .spellings import SYNONYMS, meant
 
 _TOML_LIMIT = 1 << 20  # bytes; one with every setting has less than two thousand
 
@@ -46,7 +52,23 @@ class TrainConfig(TrainSettings):
 def _with_settings_of(specs: tuple[ModelSpec, ...]) -> type[TrainConfig]:
     own = [spec.settings for spec in specs if spec.settings is not None]
     made = type("TrainConfig", (*reversed(own), TrainConfig), {"__doc__": TrainConfig.__doc__})
-    return dataclasses.dataclass(frozen=True)(made)
+    dataclasses.dataclass(frozen=True)(made)
+    made.__init__ = _with_synonyms(made.__init__)  # type: ignore[misc]
+    return made
+
+
+def _with_synonyms(init: Any) -> Any:
+    @functools.wraps(init)
+    def __init__(self: Any, **settings: Any) -> None:
+        named: dict[str, Any] = {}
+        for given, value in settings.items():
+            name = SYNONYMS.get(given, given)
+            if name in named:
+                raise ConfigError(f"TrainConfig: {name} is given twice")
+            named[name] = value
+        init(self, **named)
+
+    return __init__
 
 
 class _Settings(Mapping[str, Option[Any]]):
@@ -86,6 +108,7 @@ def _shown(option: Option[Any], specs: tuple[ModelSpec, ...]) -> Option[Any]:
 def recorded(config: TrainConfig) -> dict[str, Any]:
     """The settings as a run's ``config.json`` has them.
 
+    Sizes of the model that are the preset's do not stand there, but for the context.
     Those of other models stand there with their defaults, but for models that do not come with
     tinytape: what reads the file may not know them.
     """
@@ -95,8 +118,13 @@ def recorded(config: TrainConfig) -> dict[str, Any]:
         if not spec.comes_with_tinytape and spec is not models.spec_of_preset(config.model)
         for name in spec.own_settings()
     }
+    sizes = {name for spec in models.specs() for name in spec.sizes()} - {"context"}
     settings = dataclasses.asdict(config)
-    return {name: value for name, value in settings.items() if name not in strange}
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in strange and not (name in sizes and value is None)
+    }
 
 
 def flag(name: str) -> str:
@@ -129,6 +157,7 @@ def checked_names(table: Mapping[str, Any], source: str) -> dict[str, Any]:
     settings = {}
     for key, value in table.items():
         name = key.replace("-", "_")
+        name = SYNONYMS.get(name, name)
         check_names([name], source)
         if name in settings:
             raise ConfigError(f"{source}: {name} is given twice")

@@ -62,21 +62,33 @@ def _draw(figure: Any, record: dict[str, Any], metrics: list[dict[str, Any]]) ->
         raise ValueError("losses that are not finite")
     if losses:
         axes.plot(
-            middles, losses, ".-", color="#9ecae1", linewidth=2,
+            middles,
+            losses,
+            ".-",
+            color="#9ecae1",
+            linewidth=2,
             label="training (mean of each interval)",
-        )  # fmt: skip
+        )
     axes.plot(steps, held_out, ".-", color="#08519c", linewidth=2, label="held out")
     best = _best(metrics)
     axes.plot(
-        steps[best], held_out[best], "o", color="#08519c", markersize=9, fillstyle="none",
+        steps[best],
+        held_out[best],
+        "o",
+        color="#08519c",
+        markersize=9,
+        fillstyle="none",
         label=f"best: {number(held_out[best])} at {steps[best]:,}",
-    )  # fmt: skip
+    )
     for name, dashes in (("unigram", "--"), ("bigram", ":")):
         value = corpus["entropy_nats"][name]
         axes.axhline(
-            value, color="#969696", linewidth=1.2, linestyle=dashes,
+            value,
+            color="#969696",
+            linewidth=1.2,
+            linestyle=dashes,
             label=f"{name} entropy {number(value)}",
-        )  # fmt: skip
+        )
     axes.margins(y=0.08)
     axes.set_xlabel("optimiser step")
     axes.set_ylabel("loss (nats per character)")

@@ -1,4 +1,9 @@
-"""The settings that follow from others, and those that do not go together."""
+"""The settings that follow from others, and those that do not go together.
+
+>>> from tinytape.training import TrainConfig, resolve
+>>> resolve(TrainConfig(model="tiny", lr=1e-3)).min_lr
+0.0001
+"""
 
 from __future__ import annotations
 
@@ -57,6 +62,7 @@ def refuse_what_would_do_nothing(config: TrainConfig) -> None:
             )
     spec = models.spec_of_preset(config.model)
     if spec is not None:
+        spec.require_known(config)
         spec.check(config, changed)
 
 

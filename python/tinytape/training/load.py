@@ -106,9 +106,12 @@ def _of_checkpoint(checkpoint: Checkpoint) -> Weights:
                 f"{checkpoint.path}: a checkpoint of version 1 has no tokenizer of its own: {error}"
             ) from error
     return Weights(
-        checkpoint.path, checkpoint.model, checkpoint.path / "config.json", checkpoint.config,
+        checkpoint.path,
+        checkpoint.model,
+        checkpoint.path / "config.json",
+        checkpoint.config,
         tokenizer,
-    )  # fmt: skip
+    )
 
 
 def run_above(checkpoint: Path) -> Path:
@@ -170,6 +173,12 @@ def settings_of(record: Mapping[str, Any], config: Path) -> TrainConfig:
     try:
         settings = TrainConfig(**checked_names(record.get("train", {}), "train"))
     except ConfigError as error:
+        model = record.get("train", {}).get("model")
+        if isinstance(model, str) and models.spec_of_preset(model) is None:
+            raise CheckpointError(
+                f"{config}: there is no model {model!r} here; ${models.files.VARIABLE} names files "
+                f"with more"
+            ) from error
         raise CheckpointError(f"{config}: {error}") from error
     for name in unresolved(settings):
         raise CheckpointError(f"{config}: train.{name}: expected a value, there is none")

@@ -21,8 +21,13 @@ from .errors import RunError
 # What a file system without locks says: a network's without a lock service, one of FUSE that has
 # not written them; EBADF and EINVAL where locks are for files alone. SQLite goes on then as well.
 _NO_LOCKS = {
-    errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF,
-}  # fmt: skip
+    errno.ENOLCK,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EINVAL,
+    errno.EBADF,
+}
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 
 

@@ -181,9 +181,12 @@ def _run(
     for line in header(session, folder, resumed):
         console.line(line)
     progress = Progress(
-        console, total=config.iters, start=counters.step, tokens_per_step=session.tokens_per_step,
+        console,
+        total=config.iters,
+        start=counters.step,
+        tokens_per_step=session.tokens_per_step,
         eval_interval=config.eval_interval,
-    )  # fmt: skip
+    )
     # None: this folder has nothing to go on from yet, so the first thing is to save.
     own = resumed is not None and resumed.path in list_checkpoints(folder.checkpoints)
     saved = session.position if own else None
@@ -285,8 +288,8 @@ def _evaluate(
         "system_allocations": memory["system_allocations"],
         "skipped": counters.skipped,
         "best_step": counters.best_step,
-        **session.task.figures(),
-        **session.updates.figures(),
+        **session.task.metrics(),
+        **session.updates.metrics(),
     }
     persist(folder, progress.note, lambda: folder.append_metrics(record))
     if counters.best_step == counters.step:

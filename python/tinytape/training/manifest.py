@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .._files import Content, open_regular, read_file
+from ..models.spec.state_types import COUNT, Kind
 from .errors import CheckpointError, ModelSizeError
 from .json_records import MEBIBYTE, RECORD_LIMIT, pack_json, unpack_json
-from .record_types import COUNT, Kind, require_types
+from .record_types import require_types
 
 FORMAT = "tinytape-checkpoint"
 VERSION = 2

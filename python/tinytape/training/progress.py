@@ -103,9 +103,12 @@ class Progress:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=total, initial=start, dynamic_ncols=True, desc=self._state,
+                total=total,
+                initial=start,
+                dynamic_ncols=True,
+                desc=self._state,
                 bar_format="{percentage:3.0f}%|{bar}| {desc}",
-            )  # fmt: skip
+            )
 
     def step(self, done: int, loss: float, seconds: float) -> None:
         """One optimiser step took ``seconds``; ``done`` steps are done in all."""
@@ -130,10 +133,8 @@ class Progress:
         loss = "     -" if train is None else f"{train:.4f}"
         # With a bar, the time left stands there.
         last = (f"lr {lr:.1e}", self._rate()) if self._bar else (self._rate(), self._left(1.0))
-        self._say("  ".join(filter(None, (
-            f"step {done:>{len(str(self.total))}}/{self.total}", f"loss {loss}",
-            f"held-out {held_out:.4f}", *last,
-        ))))  # fmt: skip
+        step = f"step {done:>{len(str(self.total))}}/{self.total}"
+        self._say(_joined("  ", step, f"loss {loss}", f"held-out {held_out:.4f}", *last))
         self._show(*self._facts())
 
     def note(self, text: str) -> None:
@@ -150,16 +151,14 @@ class Progress:
         now = time.perf_counter()
         if self._bar is not None:
             # The time left comes early: a narrow terminal cuts off what is last.
-            self._state = ", ".join(filter(None, (
-                f"{self._done}/{self.total}", self._left(share), *facts
-            )))  # fmt: skip
+            done = f"{self._done}/{self.total}"
+            self._state = _joined(", ", done, self._left(share), *facts)
             if now - self._drawn >= self._bar.mininterval:
                 self._drawn = now
                 self._guarded(self._draw)
         elif now - self._spoke > _silence(now - self._begun):
-            self._say("  ".join(filter(None, (
-                f"step {self._done}/{self.total}", *facts, self._left(share)
-            ))))  # fmt: skip
+            step = f"step {self._done}/{self.total}"
+            self._say(_joined("  ", step, *facts, self._left(share)))
 
     def _finish(self) -> None:
         self._draw()
@@ -227,6 +226,11 @@ def _may_draw(console: Console) -> bool:
     except (OSError, ValueError):  # a stream of Python's own, or one that was closed
         return True
     return not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
+
+
+def _joined(separator: str, *texts: str) -> str:
+    """The texts that say something, side by side."""
+    return separator.join(text for text in texts if text)
 
 
 def _short(number: float) -> str:

@@ -6,9 +6,9 @@ the rule), so that files of later versions can be read.
 
 >>> from pathlib import Path
 >>> from tinytape.training import CheckpointError
->>> from tinytape.training.record_types import STATE, require_types
+>>> from tinytape.training.record_types import require_types, state_types
 >>> try:
-...     require_types({"step": -1}, STATE, Path("state.json"))
+...     require_types({"step": -1}, state_types(), Path("state.json"))
 ... except CheckpointError as error:
 ...     print(error)
 state.json: step: expected a whole number of at least 0, at most 2**53, got -1
@@ -17,68 +17,27 @@ state.json: step: expected a whole number of at least 0, at most 2**53, got -1
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..nn.state import MOST_COUNT
+from .. import models
+from ..models.spec.state_types import (
+    COUNT,
+    NUMBER,
+    NUMBER_OR_NULL,
+    PLAIN,
+    TEXT,
+    TEXT_OR_NULL,
+    UINT64,
+    WHOLE,
+    Kind,
+    ListOf,
+    NamesTo,
+)
 from .errors import CheckpointError
-from .state_tree import is_reference
 
-
-@dataclass(frozen=True)
-class Kind:
-    """A leaf: whether a value fits, and what an error message says was expected."""
-
-    words: str
-    fits: Callable[[Any], bool]
-
-
-@dataclass(frozen=True)
-class ListOf:
-    """A JSON array of these."""
-
-    item: Any
-
-
-@dataclass(frozen=True)
-class NamesTo:
-    """A JSON object with any names, and these as values."""
-
-    value: Any
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)  # bool is an int of another type
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-WHOLE = Kind("a whole number, at most 2**53", lambda v: type(v) is int and abs(v) <= MOST_COUNT)
-COUNT = Kind(
-    "a whole number of at least 0, at most 2**53", lambda v: type(v) is int and 0 <= v <= MOST_COUNT
-)
-UINT64 = Kind("a whole number from 0 to 2**64 - 1", lambda v: type(v) is int and 0 <= v < 1 << 64)
-NUMBER = Kind("a number", _is_number)
-NUMBER_OR_NULL = Kind("a number or null", lambda v: v is None or _is_number(v))
-TEXT = Kind("a text", lambda v: isinstance(v, str))
-TEXT_OR_NULL = Kind("a text or null", lambda v: v is None or isinstance(v, str))
-PLAIN = Kind("a number, a text, true, false or null", _is_plain)
-OPTION = Kind(
-    "a number, a text, true, false, null or a list of these",
-    lambda v: _is_plain(v) or (isinstance(v, list) and all(map(_is_plain, v))),
-)
-LEAF = Kind('a number or {"$array": NAME}', lambda v: _is_number(v) or is_reference(v))
-
-_OPTIMIZER: Mapping[str, Any] = {
-    "param_groups": ListOf(NamesTo(OPTION)),
-    "state": NamesTo(NamesTo(LEAF)),
-}
-
-STATE: Mapping[str, Any] = {
+_STATE: Mapping[str, Any] = {
     "step": COUNT,
     "counters": {
         "step": COUNT,
@@ -97,15 +56,6 @@ STATE: Mapping[str, Any] = {
     },
     "data": {"sha256": TEXT, "cut": COUNT, "seed": UINT64, "next_batch": COUNT},
     "generators": NamesTo({"seed": UINT64, "stream": UINT64, "offset": UINT64}),
-    "optimizer": _OPTIMIZER,
-    "levels": {
-        "levels": NamesTo(_OPTIMIZER),
-        "pending": NamesTo(COUNT),
-        "scheduler": {"last_update_step": NamesTo(WHOLE), "update_counts": NamesTo(COUNT)},
-        "starts": NamesTo(LEAF),
-    },
-    "task": {"surprise": NamesTo(COUNT)},
-    "scheduler": {"base_lrs": ListOf(NUMBER), "_last_lr": ListOf(NUMBER), "last_epoch": WHOLE},
 }
 
 CONFIG: Mapping[str, Any] = {
@@ -126,6 +76,16 @@ CONFIG: Mapping[str, Any] = {
 }
 
 ENVIRONMENT = NamesTo(PLAIN)
+
+
+def state_types() -> dict[str, Any]:
+    """What a checkpoint's ``state.json`` holds, with what the models that are known keep there."""
+    task: dict[str, Any] = {}
+    updates: dict[str, Any] = {}
+    for spec in models.specs():
+        task |= spec.task.state_types
+        updates |= spec.updates.state_types
+    return {**_STATE, **updates, "task": task}
 
 
 def require_types(record: Any, expected: Any, source: Path, where: str = "") -> None:

@@ -24,6 +24,7 @@ from ..data import (
     split_corpus,
     unigram_entropy,
 )
+from ..errors import ArgumentError
 from ..models.spec import Updates, WindowTask
 from .arrays import Array, require_same_arrays
 from .checkpoint import Checkpoint
@@ -156,7 +157,7 @@ class Session:
                 "next_batch": self.next_batch,
             },
             "counters": dataclasses.asdict(self.counters),
-        }, arrays  # fmt: skip
+        }, arrays
 
     def restore(self, checkpoint: Checkpoint, *, allowed: Collection[str] = ()) -> bool:
         """Take over the state of a checkpoint: compare everything first, then assign.
@@ -281,7 +282,10 @@ def build_session(
     generator = tt.Generator(config.seed)  # its own, so that nothing else can move it
     # How large all will be, by arithmetic, before memory is taken for it.
     options = spec.config_options(config)
-    described = models.describe(config.model, tokenizer.vocab_size, **options)
+    try:
+        described = models.describe(config.model, tokenizer.vocab_size, **options)
+    except ArgumentError as error:  # sizes that do not go together
+        raise ConfigError(str(error)) from error
     config = dataclasses.replace(config, context=described["context"])
     splits = split_corpus(corpus, tokenizer, described["context"])
     require_room(described, config)

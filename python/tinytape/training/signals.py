@@ -31,10 +31,25 @@ _HANGUP = "SIGHUP"
 # Not stop requests: a fault of the program itself, what does not end a process, and what cannot be
 # handled.
 _OTHERS = (
-    "SIGABRT", "SIGBUS", "SIGEMT", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP",
-    "SIGCHLD", "SIGCONT", "SIGINFO", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH",
-    "SIGKILL", "SIGSTOP",
-)  # fmt: skip
+    "SIGABRT",
+    "SIGBUS",
+    "SIGEMT",
+    "SIGFPE",
+    "SIGILL",
+    "SIGSEGV",
+    "SIGSYS",
+    "SIGTRAP",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGINFO",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGWINCH",
+    "SIGKILL",
+    "SIGSTOP",
+)
 # Between the soft limit of processor time and the hard one, where nobody left any: room for the
 # step in hand and for saving it.
 _CPU_ROOM = 30  # seconds, of at least ten times as many

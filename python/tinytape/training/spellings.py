@@ -10,10 +10,25 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Names of sizes that are taken for ours wherever settings are given.
+SYNONYMS = {
+    "block_size": "context",
+    "d_model": "width",
+    "hidden_size": "width",
+    "n_ctx": "context",
+    "n_embd": "width",
+    "n_head": "heads",
+    "n_heads": "heads",
+    "n_layer": "layers",
+    "n_layers": "layers",
+    "num_attention_heads": "heads",
+    "num_heads": "heads",
+    "num_hidden_layers": "layers",
+    "num_layers": "layers",
+}
 _SAME = {
     "accumulate": "gradient-accumulation-steps",
     "batch": "batch-size",
-    "block-size": "context",
     "bs": "batch-size",
     "checkpoint": "resume",
     "context-length": "context",
@@ -64,30 +79,19 @@ _SAME = {
     "window": "context",
 }
 _EPOCHS = "training is counted in steps, not in passes over the text: {iters}"
-_SIZES = "sizes of a model are a preset's: {model}"
 _CPU = "everything runs on the CPU"
 _OTHER = {
     "compile": "there is nothing to compile",
     "cuda": _CPU,
-    "d-model": _SIZES,
     "device": _CPU,
     "epochs": _EPOCHS,
     "eval-iters": "the whole held-out text is read at each evaluation",
     "gpu": _CPU,
     "gpus": _CPU,
-    "heads": _SIZES,
-    "hidden": _SIZES,
-    "hidden-size": _SIZES,
-    "layers": _SIZES,
     "log-interval": "each step is shown; {eval_interval} is for held-out losses",
     "max-epochs": _EPOCHS,
     "momentum": "that of sgd and delta_momentum is {beta1}, that of muon {muon_momentum}",
-    "n-embd": _SIZES,
-    "n-head": _SIZES,
-    "n-layer": _SIZES,
     "num-epochs": _EPOCHS,
-    "num-heads": _SIZES,
-    "num-layers": _SIZES,
     "num-train-epochs": _EPOCHS,
     "num-workers": "{threads} are what a run has",
     "top-p": "{top_k} is what there is",

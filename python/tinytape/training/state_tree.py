@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
+from ..models.spec.state_types import REFERENCE, is_reference
 from ..tensor import Tensor
 from .arrays import Array
 from .errors import CheckpointError
-
-_REFERENCE = "$array"
 
 
 def split_state(tree: Any, prefix: str) -> tuple[Any, dict[str, Array]]:
@@ -48,12 +47,12 @@ def _split(node: Any, path: str, arrays: dict[str, Array]) -> Any:
         if path in arrays:
             raise ArgumentError(f"state {path}: two arrays would have this name")
         arrays[path] = node
-        return {_REFERENCE: path}
+        return {REFERENCE: path}
     if isinstance(node, Mapping):
         if not all(isinstance(key, str) for key in node):
             raise TypeError(f"state {path}: expected names as keys, got {list(node)!r}")
-        if _REFERENCE in node:
-            raise ArgumentError(f"state {path}: {_REFERENCE} is no name of a value")
+        if REFERENCE in node:
+            raise ArgumentError(f"state {path}: {REFERENCE} is no name of a value")
         return {key: _split(value, f"{path}.{key}", arrays) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return [_split(value, f"{path}.{i}", arrays) for i, value in enumerate(node)]
@@ -62,15 +61,10 @@ def _split(node: Any, path: str, arrays: dict[str, Array]) -> Any:
     raise TypeError(f"state {path}: cannot save a {type(node).__name__}")
 
 
-def is_reference(node: Any) -> bool:
-    """Whether a node of the JSON tree stands for an array."""
-    return isinstance(node, dict) and node.keys() == {_REFERENCE} and type(node[_REFERENCE]) is str
-
-
 def references(tree: Any) -> Iterator[str]:
     """The arrays that a JSON tree refers to."""
     if is_reference(tree):
-        yield tree[_REFERENCE]
+        yield tree[REFERENCE]
     elif isinstance(tree, dict | list):
         for child in tree.values() if isinstance(tree, dict) else tree:
             yield from references(child)
@@ -83,7 +77,7 @@ def join_state(tree: Any, arrays: Mapping[str, Array]) -> Any:
         CheckpointError: a reference to an array that is not there.
     """
     if is_reference(tree):
-        name = tree[_REFERENCE]
+        name = tree[REFERENCE]
         if name not in arrays:
             raise CheckpointError(f"the training state refers to {name!r}, which is not there")
         return arrays[name]

@@ -154,8 +154,12 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "environment": checkpoint.env,
         "arrays": {
             file: [
-                {"name": name, "dtype": str(array.dtype), "shape": list(array.shape),
-                 "bytes": array.nbytes}
+                {
+                    "name": name,
+                    "dtype": str(array.dtype),
+                    "shape": list(array.shape),
+                    "bytes": array.nbytes,
+                }
                 for name, array in sorted(arrays.items())
             ]
             for file, arrays in (
@@ -163,7 +167,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
                 ("train_state.safetensors", checkpoint.arrays),
             )
         },
-    }  # fmt: skip
+    }
 
 
 def bytes_in(path: Path) -> int:

@@ -3,6 +3,12 @@
 The levels are those of :mod:`tinytape.nested`; the model remembers what it read: the LSTM's state
 goes on from batch to batch in each row. Embedding, levels and head of the original system, with 283
 characters and the sizes of the presets, have 1,197,339 parameters.
+
+>>> import tinytape as tt
+>>> from tinytape.models import NestedConfig, NestedLM
+>>> model = NestedLM(NestedConfig(vocab_size=65, context=32, width=16, hidden=32))
+>>> tuple(model(tt.tensor([[1, 2, 3]])).shape)
+(1, 3, 65)
 """
 
 from __future__ import annotations
@@ -85,8 +91,10 @@ class NestedConfig:
                     f"got {getattr(self, name)!r}"
                 )
         for name, above in (
-            ("forget_bias", -math.inf), ("medium_memory", 0.0), ("slow_memory", 0.0),
-        ):  # fmt: skip
+            ("forget_bias", -math.inf),
+            ("medium_memory", 0.0),
+            ("slow_memory", 0.0),
+        ):
             value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if value is not None and not (number and math.isfinite(value) and value > above):

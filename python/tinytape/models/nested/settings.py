@@ -1,4 +1,9 @@
-"""The settings that nested models add to those of every training run."""
+"""The settings that nested models add to those of every training run.
+
+>>> from tinytape.training import TrainConfig
+>>> TrainConfig(model="nested-state", chunk_sizes="1, 2, 4").chunk_sizes
+'1,2,4'
+"""
 
 from __future__ import annotations
 
@@ -63,23 +68,49 @@ def _weights(text: str) -> str:
 class NestedSettings:
     """How states are carried, what surprise costs, and when each level is updated."""
 
+    hidden: int = setting(
+        None,
+        int,
+        _GROUP,
+        "channels between the two layers of a level",
+        low=1,
+        optional=True,
+        shown="the preset's",
+    )
     reset: str = setting(
-        "never", str, _GROUP, "when a row's state begins anew: never, document or every N steps",
-        form=_when, metavar="WHEN", measures=True,
-    )  # fmt: skip
+        "never",
+        str,
+        _GROUP,
+        "when a row's state begins anew: never, document or every N steps",
+        form=_when,
+        metavar="WHEN",
+        measures=True,
+    )
     separator: str = setting(
-        "\n\n\n", str, _GROUP, "text between two documents, for --reset document",
-        metavar="TEXT", shown="two empty lines", measures=True,
-    )  # fmt: skip
+        "\n\n\n",
+        str,
+        _GROUP,
+        "text between two documents, for --reset document",
+        metavar="TEXT",
+        shown="two empty lines",
+        measures=True,
+    )
     level_memory: str = setting(
-        "off", str, _GROUP, "leaky memories of levels 2 and 3: their time constants in batches",
-        form=_time_constants, metavar="X,X",
-    )  # fmt: skip
+        "off",
+        str,
+        _GROUP,
+        "leaky memories of levels 2 and 3: their time constants in batches",
+        form=_time_constants,
+        metavar="X,X",
+    )
     surprise: str = setting(
-        None, str, _GROUP, "surprise loss of the levels",
+        None,
+        str,
+        _GROUP,
+        "surprise loss of the levels",
         choices=("off", "detached", "second_order", "teach"),
         shown="detached for nested-surprise, else off",
-    )  # fmt: skip
+    )
     surprise_weights: str = setting(
         "0.05,0.01",
         str,
@@ -90,25 +121,40 @@ class NestedSettings:
     )
     surprise_every: int = setting(1, int, _GROUP, "batches from one surprise to the next", low=1)
     chunk_sizes: str = setting(
-        None, str, _GROUP, "steps from one update to the next, of each level", metavar="N,N,N",
+        None,
+        str,
+        _GROUP,
+        "steps from one update to the next, of each level",
+        metavar="N,N,N",
         form=_three_counts,
         shown="1,16,256 for nested-original, else 1,4,16",
-    )  # fmt: skip
+    )
     chunk_unit: str = setting(
         "steps", str, _GROUP, "unit of the chunk sizes", choices=("steps", "tokens")
     )
     level_update: str = setting(
-        None, str, _GROUP, "what a level gets of its gradients", choices=("mean", "sum"),
+        None,
+        str,
+        _GROUP,
+        "what a level gets of its gradients",
+        choices=("mean", "sum"),
         shown="sum for nested-original, else mean",
-    )  # fmt: skip
+    )
     level_rates: str = setting(
-        None, str, _GROUP, "rates of the levels: the same, or divided by their chunks",
-        choices=("unscaled", "divided"), shown="divided for nested-original, else unscaled",
-    )  # fmt: skip
+        None,
+        str,
+        _GROUP,
+        "rates of the levels: the same, or divided by their chunks",
+        choices=("unscaled", "divided"),
+        shown="divided for nested-original, else unscaled",
+    )
     wiring: str = setting(
-        "sequential", str, _GROUP, "how levels are connected",
+        "sequential",
+        str,
+        _GROUP,
+        "how levels are connected",
         choices=("sequential", "nested", "independent"),
-    )  # fmt: skip
+    )
 
 
 class NestedTrainSettings(NestedSettings, TrainSettings):

@@ -1,4 +1,9 @@
-"""The nested family for training: its defaults, what goes together, and what it reports."""
+"""The nested family for training: its defaults, what goes together, and what it reports.
+
+>>> from tinytape.training import TrainConfig, resolve
+>>> resolve(TrainConfig(model="nested-surprise")).surprise
+'detached'
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from ...nested import preset
 from ..spec import ADAM_LIKE, ModelSpec, TrainSettings
 from .model import PRESETS, NestedConfig, NestedLM
 from .settings import NestedSettings
+from .studies import STUDIES
 from .task import NestedTask
 from .updates import LevelUpdates
 
@@ -65,7 +71,7 @@ class NestedSpec(ModelSpec):
                 )
 
     def config_options(self, train: Any) -> dict[str, Any]:
-        options = {**super().config_options(train), "wiring": train.wiring}
+        options = super().config_options(train)
         if train.level_memory != "off":
             medium, slow = map(float, train.level_memory.split(","))
             options |= {"medium_memory": medium, "slow_memory": slow}
@@ -114,4 +120,5 @@ SPEC = NestedSpec(
         "lr": "; of nested models 6e-3 and 1.2e-2, of nested-original 3e-4",
         "weight_decay": ", and for nested-original",
     },
+    studies=STUDIES,
 )

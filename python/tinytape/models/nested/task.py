@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ...nested import LEVELS, SurpriseLossComputer
 from ...nn import Module
 from ...tensor import Tensor
 from ..spec import StreamTask, as_saved, cross_entropy, remembered, stream_loss
+from ..spec.state_types import COUNT, NamesTo
 from ..spec.tasks import Array
 from .model import NestedLM
 from .settings import NestedTrainSettings
@@ -30,6 +31,8 @@ class NestedTask(StreamTask):
     Raises:
         ConfigError: more rows than the text has places to begin at.
     """
+
+    state_types: ClassVar = {"surprise": NamesTo(COUNT)}
 
     model: NestedLM
     windows: ContiguousStreams
@@ -85,9 +88,14 @@ class NestedTask(StreamTask):
     ) -> float | None:
         with self.nested.fresh_states():
             return stream_loss(
-                self.model, self.held_out, self.context, self._held_out_starts, should_stop,
-                report, read=lambda x, marks: self.model.read(x, boundaries=marks)[0],
-            )  # fmt: skip
+                self.model,
+                self.held_out,
+                self.context,
+                self._held_out_starts,
+                should_stop,
+                report,
+                read=lambda x, marks: self.model.read(x, boundaries=marks)[0],
+            )
 
     def snapshot(self) -> Any:
         counter = self.surprise.step_counter if self.surprise else 0
@@ -99,13 +107,13 @@ class NestedTask(StreamTask):
         if self.surprise is not None:
             self.surprise.step_counter = counter
 
-    def figures(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         info = self.nested.get_state_info()
         names = ("steps_since_reset", "total_resets", "rows_reset", "hidden_norm", "cell_norm")
-        figures = {name: info.get(name) for name in names}
+        found = {name: info.get(name) for name in names}
         if info.get("memory_norms"):
-            figures["memory_norms"] = info["memory_norms"]
-        return figures
+            found["memory_norms"] = info["memory_norms"]
+        return found
 
     def about_text(self) -> list[tuple[str, str]]:
         if self.starts is None:

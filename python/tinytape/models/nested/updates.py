@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ..._foreach import grad_norm
 from ...errors import MissingGradientError
 from ...nested import LEVELS, ChunkedUpdateScheduler, LevelOptimizers
-from ...nn.utils import clip_grad_norm_
+from ...nn import utils
 from ...optim import LayerInputs
 from ...tensor import Tensor
 from ..spec import WITH_INPUTS, Updates, build_optimizer, keep_settings, learning_rate
+from ..spec.state_types import COUNT, LEAF, OPTIMIZER, WHOLE, NamesTo
 from .model import NestedLM
 from .settings import NestedTrainSettings
 
@@ -21,6 +22,14 @@ class LevelUpdates(Updates):
     """One optimiser a level of a nested model; a level is updated when its chunk is full."""
 
     waits = True
+    state_types: ClassVar = {
+        "levels": {
+            "levels": NamesTo(OPTIMIZER),
+            "pending": NamesTo(COUNT),
+            "scheduler": {"last_update_step": NamesTo(WHOLE), "update_counts": NamesTo(COUNT)},
+            "starts": NamesTo(LEAF),
+        }
+    }
 
     def __init__(self, model: NestedLM, config: NestedTrainSettings) -> None:
         self.model = model
@@ -50,7 +59,7 @@ class LevelUpdates(Updates):
 
     def clip(self) -> float:
         """The norm of all that has accumulated; each level is clipped when it is updated."""
-        norm = clip_grad_norm_(self.model.parameters(), math.inf)
+        norm = utils.clip_grad_norm_(self.model.parameters(), math.inf)
         return float(norm.item())
 
     def apply(self, step: int) -> None:
@@ -92,7 +101,7 @@ class LevelUpdates(Updates):
     def rate(self) -> float:
         return self._rate
 
-    def figures(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         return {"level_updates": dict(self.levels.scheduler.update_counts)}
 
     def state(self) -> dict[str, Any]:

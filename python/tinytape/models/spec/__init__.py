@@ -3,6 +3,11 @@
 A model's file makes one :class:`ModelSpec` and gives it to ``models.register``; ``docs`` has a
 tutorial, ``tutorial-model.md``. The classes here know nothing of runs and folders: training knows
 them.
+
+>>> from tinytape import models
+>>> spec = models.spec_of_preset("tiny")
+>>> spec.name, spec.task.__name__, spec.updates.__name__
+('gpt', 'WindowTask', 'Updates')
 """
 
 from .evaluate import EVALUATION_ROWS, held_out_loss, perplexity, stream_loss
@@ -10,6 +15,7 @@ from .model_spec import ADAM_LIKE, ModelSpec, common_defaults
 from .protocol import Cache, LanguageModel
 from .recurrent_state import RecurrentState
 from .schedule import learning_rate
+from .study import RANDOM, Study, Variant
 from .tasks import StreamTask, WindowTask, as_saved, cross_entropy, remembered
 from .train_settings import RUN, TrainSettings
 from .updates import WITH_INPUTS, Updates, build_optimizer, keep_settings
@@ -17,6 +23,7 @@ from .updates import WITH_INPUTS, Updates, build_optimizer, keep_settings
 __all__ = [
     "ADAM_LIKE",
     "EVALUATION_ROWS",
+    "RANDOM",
     "RUN",
     "WITH_INPUTS",
     "Cache",
@@ -24,8 +31,10 @@ __all__ = [
     "ModelSpec",
     "RecurrentState",
     "StreamTask",
+    "Study",
     "TrainSettings",
     "Updates",
+    "Variant",
     "WindowTask",
     "as_saved",
     "build_optimizer",

@@ -1,4 +1,9 @@
-"""The held-out loss: every target of the split once, in order, without dropout."""
+"""The held-out loss: every target of the split once, in order, without dropout.
+
+>>> from tinytape.models.spec import perplexity
+>>> round(perplexity(2.0), 3)
+7.389
+"""
 
 from __future__ import annotations
 

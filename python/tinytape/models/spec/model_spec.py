@@ -1,7 +1,12 @@
 """What a model brings: its config and module, and how it wants to be trained.
 
 Nothing in training asks which model it has. It asks the model's :class:`ModelSpec`, in which all
-but five things have a default.
+but name, config, module and presets have a default.
+
+>>> from tinytape import models
+>>> from tinytape.models.spec import TrainSettings
+>>> models.spec_of_preset("tiny").defaults(TrainSettings(optimizer="muon"))
+{'lr': 0.008, 'weight_decay': 0.1}
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from typing import Any, ClassVar
 
 from ...errors import ConfigError
 from ...settings import Option
+from .study import Study
 from .tasks import WindowTask
 from .train_settings import TrainSettings
 from .updates import Updates
@@ -33,10 +39,12 @@ class ModelSpec:
             :class:`LanguageModel` for what it is to have.
         presets: by name, all of a config but ``vocab_size``.
         settings: a frozen dataclass whose fields are made by ``tinytape.settings.setting``: the
-            model's own settings, which become flags and TOML keys.
+            model's own settings, which become flags and TOML keys. One that has the name of a field
+            of the config fills it in.
         task: how the model is fed and judged: windows at random places, unless told.
         updates: what a step does with gradients: one optimiser, unless told.
         shown_defaults: by setting, what its help says about this model's default.
+        studies: by name, those of ``tinytape.study`` that are about this model.
     """
 
     name: str
@@ -47,20 +55,37 @@ class ModelSpec:
     task: type[WindowTask] = WindowTask
     updates: type[Updates] = Updates
     shown_defaults: Mapping[str, str] = field(default_factory=dict)
+    studies: Mapping[str, Study] = field(default_factory=dict)
 
     #: Which settings of every run fill in fields of the config that have the same name.
-    config_settings: ClassVar[tuple[str, ...]] = ("context", "dropout")
+    config_settings: ClassVar[tuple[str, ...]] = ("context", "width", "layers", "heads", "dropout")
 
     @property
     def comes_with_tinytape(self) -> bool:
         """Whether every tinytape of this version knows the model."""
         package: str = __name__.partition(".")[0]
-        return str(self.module.__module__).partition(".")[0] == package
+        return str(getattr(self.module, "__module__", "")).partition(".")[0] == package
 
     def own_settings(self) -> dict[str, Option[Any]]:
         """The settings that this model alone has, by name."""
         fields = () if self.settings is None else dataclasses.fields(self.settings)
         return {option.name: option for option in fields}
+
+    def sizes(self) -> tuple[str, ...]:
+        """The settings that are sizes of the model: those of the preset where they are None."""
+        known = {option.name for option in dataclasses.fields(self.config)}
+        shared = {option.name: option for option in dataclasses.fields(TrainSettings)}
+        options = [*(shared[name] for name in self.config_settings), *self.own_settings().values()]
+        return tuple(
+            option.name
+            for option in options
+            if option.name in known and option.default is None and option.metadata["optional"]
+        )
+
+    def size(self, train: TrainSettings, name: str) -> Any:
+        """The value of one of :meth:`sizes` in a run with these settings."""
+        given = getattr(train, name)
+        return self.presets[train.model].get(name) if given is None else given
 
     def defaults(self, train: TrainSettings) -> dict[str, Any]:
         """The defaults of settings that depend on the model or on other settings.
@@ -77,13 +102,21 @@ class ModelSpec:
             changed: the names of those that do not have the default.
         """
 
-    def config_options(self, train: TrainSettings) -> dict[str, Any]:
-        """What the settings say about the model's config; the rest is that of the preset."""
+    def require_known(self, train: TrainSettings) -> None:
+        """Raise ConfigError for a setting of every run that would be a field of the config, if this
+        model had it."""
         known = {option.name for option in dataclasses.fields(self.config)}
-        given = {name: getattr(train, name) for name in self.config_settings}
-        for name, value in given.items():
+        for name in self.config_settings:
+            value = getattr(train, name)
             if value and name not in known:
                 raise ConfigError(f"{name}: {self.name} models have none, got {value!r}")
+
+    def config_options(self, train: TrainSettings) -> dict[str, Any]:
+        """What the settings say about the model's config; the rest is that of the preset."""
+        self.require_known(train)
+        known = {option.name for option in dataclasses.fields(self.config)}
+        names = (*self.config_settings, *self.own_settings())
+        given = {name: getattr(train, name) for name in names}
         return {name: x for name, x in given.items() if name in known and x is not None}
 
     def why_fixed(self, train: TrainSettings, name: str, value: Any) -> str | None:
@@ -93,11 +126,15 @@ class ModelSpec:
             train: the settings of the run.
             name: of a setting that is about the model.
         """
-        before = getattr(train, name)
+        before = self.size(train, name) if name in self.sizes() else getattr(train, name)
         if name == "model":
             return f"the weights are those of {before}"
         if name == "context":
             return f"the model knows {before} positions"
+        if name in self.sizes() or (
+            name in self.own_settings() and name in self.config_options(train)
+        ):
+            return f"the model was made with {before!r}"
         return None
 
     def report(self, train: TrainSettings, model: Any) -> list[tuple[str, str]]:

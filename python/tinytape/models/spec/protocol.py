@@ -1,4 +1,10 @@
-"""What training, sampling and checkpoints ask of a language model."""
+"""What training, sampling and checkpoints ask of a language model.
+
+>>> from tinytape import models
+>>> from tinytape.models import LanguageModel
+>>> isinstance(models.create("tiny", 65), LanguageModel)
+True
+"""
 
 from __future__ import annotations
 

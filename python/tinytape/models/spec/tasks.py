@@ -1,9 +1,21 @@
-"""How a kind of model is fed and judged: windows at random places, or streams that read on."""
+"""How a kind of model is fed and judged: windows at random places, or streams that read on.
+
+>>> import numpy as np
+>>> from tinytape import models
+>>> from tinytape.data import Splits
+>>> from tinytape.models.spec import TrainSettings, WindowTask
+>>> text = Splits(np.arange(200) % 5, cut=150)
+>>> model = models.create("tiny", vocab_size=5)
+>>> task = WindowTask(model, text, TrainSettings(batch_size=2), "")
+>>> objective, loss = task.losses(number=0)
+>>> 0.0 < loss.item() < 3.0
+True
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +41,9 @@ class WindowTask:
         config: the settings of the run.
         text: the whole text.
     """
+
+    #: The types of the JSON tree that :meth:`state` gives, in the words of ``state_types.py``.
+    state_types: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, model: Module, splits: Splits, config: TrainSettings, text: str) -> None:
         self.model = model
@@ -61,8 +76,8 @@ class WindowTask:
     def rewind(self, snapshot: Any) -> None:
         """As if nothing had been read since the snapshot."""
 
-    def figures(self) -> dict[str, Any]:
-        """What the metrics say about the state."""
+    def metrics(self) -> dict[str, Any]:
+        """What the line of metrics says about the state."""
         return {}
 
     def about_text(self) -> list[tuple[str, str]]:

@@ -2,6 +2,10 @@
 
 In the text of a default, ``{models}`` is where the models say their own defaults; see
 ``ModelSpec.shown_defaults``.
+
+>>> from tinytape.models.spec import TrainSettings
+>>> TrainSettings(batch_size=4).batch_size
+4
 """
 
 from __future__ import annotations
@@ -24,20 +28,37 @@ class TrainSettings:
 
     A default of None is a value that ``resolve`` chooses from the others; nothing else sees it.
     Those that are ``optional`` may stay None: ``threads`` is the engine's own number then, and
-    ``context`` that of the preset, until the model is made.
+    sizes of the model are those of the preset, until the model is made.
     """
 
     model: str = setting(DEFAULT_MODEL, str, DATA, "model preset, see below", metavar="PRESET")
     data: str = setting(
-        DEFAULT_CORPUS, Path, DATA,
+        DEFAULT_CORPUS,
+        Path,
+        DATA,
         "shakespeare, wikitext-2, a UTF-8 text file, or a folder with one, or with train.txt and "
         "valid.txt; a file or folder called shakespeare is ./shakespeare",
         metavar="NAME|PATH",
         may_change=True,
-    )  # fmt: skip
+    )
     context: int = setting(
         None, int, DATA, "characters of a window", low=1, optional=True, shown="the preset's"
-    )  # fmt: skip
+    )
+    width: int = setting(
+        None, int, DATA, "channels of the model", low=1, optional=True, shown="the preset's"
+    )
+    layers: int = setting(
+        None, int, DATA, "blocks of the model", low=1, optional=True, shown="the preset's"
+    )
+    heads: int = setting(
+        None,
+        int,
+        DATA,
+        "heads of attention; they divide the width",
+        low=1,
+        optional=True,
+        shown="the preset's",
+    )
     dtype: str = setting("float32", str, DATA, "type of weights", choices=("float32", "float64"))
     dropout: float = setting(0.0, float, DATA, "dropout probability", low=0.0, below=1.0)
 
@@ -57,14 +78,22 @@ class TrainSettings:
     )
 
     skip_nonfinite: int = setting(
-        0, int, TRAINING, "steps in a row to leave out when the loss or gradient is not finite",
-        low=0, may_change=True, shown="0: stop at the first",
-    )  # fmt: skip
+        0,
+        int,
+        TRAINING,
+        "steps in a row to leave out when the loss or gradient is not finite",
+        low=0,
+        may_change=True,
+        shown="0: stop at the first",
+    )
 
     optimizer: str = setting(
-        "adamw", str, OPTIMISER, "update rule; muon leaves all but hidden matrices to adamw",
+        "adamw",
+        str,
+        OPTIMISER,
+        "update rule; muon leaves all but hidden matrices to adamw",
         choices=OPTIMIZERS,
-    )  # fmt: skip
+    )
     lr: float = setting(
         None,
         float,
@@ -93,29 +122,46 @@ class TrainSettings:
     )
     clip: float = setting(1.0, float, OPTIMISER, "largest gradient norm; 0 is no limit", low=0.0)
     weight_decay: float = setting(
-        None, float, OPTIMISER, "decay of matrices; vectors are never decayed", low=0.0,
+        None,
+        float,
+        OPTIMISER,
+        "decay of matrices; vectors are never decayed",
+        low=0.0,
         shown="0.1 for adamw and muon; 0 for the others{models}",
-    )  # fmt: skip
+    )
     beta1: float = setting(
-        0.9, float, OPTIMISER,
+        0.9,
+        float,
+        OPTIMISER,
         "first decay of adam and its relatives; momentum of sgd and delta_momentum",
-        low=0.0, below=1.0,
-    )  # fmt: skip
+        low=0.0,
+        below=1.0,
+    )
     beta2: float = setting(
         0.99, float, OPTIMISER, "second decay of adam and its relatives", low=0.0, below=1.0
     )
     muon_momentum: float = setting(
-        0.95, float, OPTIMISER, "momentum of muon; what it leaves to adamw has the betas",
-        low=0.0, below=1.0,
-    )  # fmt: skip
+        0.95,
+        float,
+        OPTIMISER,
+        "momentum of muon; what it leaves to adamw has the betas",
+        low=0.0,
+        below=1.0,
+    )
 
     out: str = setting(
         None, Path, RUN, "run folder", metavar="RUN", may_change=True, shown="runs/MODEL-CORPUS"
     )
     threads: int | None = setting(
-        None, int, RUN, "threads; results do not depend on it", low=1, may_change=True,
-        optional=True, shown="TINYTAPE_NUM_THREADS, or the CPUs at hand",
-    )  # fmt: skip
+        None,
+        int,
+        RUN,
+        "threads; results do not depend on it",
+        low=1,
+        may_change=True,
+        optional=True,
+        shown="TINYTAPE_NUM_THREADS, or the CPUs at hand",
+    )
     keep: int = setting(
         3, int, RUN, "checkpoints kept, besides the best one", low=1, may_change=True
     )

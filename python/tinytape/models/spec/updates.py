@@ -1,19 +1,32 @@
-"""What a step does with its gradients: one optimiser and its schedule."""
+"""What a step does with its gradients: one optimiser and its schedule.
+
+>>> import tinytape as tt
+>>> from tinytape import models
+>>> from tinytape.models.spec import Updates
+>>> from tinytape.training import TrainConfig, resolve
+>>> model = models.create("tiny", vocab_size=5)
+>>> updates = Updates(model, resolve(TrainConfig(model="tiny", warmup=0)))
+>>> model(tt.tensor([[1, 2]])).sum().backward()
+>>> norm = updates.clip()
+>>> updates.apply(step=0)
+>>> norm > 0.0, updates.rate() < 2e-3
+(True, True)
+"""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ... import optim
 from ...errors import CheckpointError
-from ...nn import Linear, Module, Parameter
-from ...nn.utils import clip_grad_norm_
+from ...nn import Linear, Module, Parameter, utils
 from ...optim import LayerInputs, Optimizer
 from ...optim.lr_scheduler import LambdaLR
 from .schedule import learning_rate
+from .state_types import OPTIMIZER, SCHEDULER
 from .train_settings import TrainSettings
 
 Named = list[tuple[str, Parameter]]
@@ -30,6 +43,8 @@ class Updates:
     """
 
     waits = False  # whether gradients may wait for a later step
+    #: The types of what :meth:`state` gives, in the words of ``state_types.py``.
+    state_types: ClassVar[Mapping[str, Any]] = {"optimizer": OPTIMIZER, "scheduler": SCHEDULER}
 
     def __init__(self, model: Module, config: TrainSettings) -> None:
         self.model = model
@@ -44,7 +59,7 @@ class Updates:
     def clip(self) -> float:
         """Clip what has accumulated, as the settings say; the norm from before."""
         bound = self.config.clip or math.inf
-        return float(clip_grad_norm_(self.model.parameters(), bound).item())
+        return float(utils.clip_grad_norm_(self.model.parameters(), bound).item())
 
     def apply(self, step: int) -> None:
         """Update the weights with the gradients of step ``step``, counted from 0."""
@@ -67,8 +82,8 @@ class Updates:
         """The learning rate that was set last."""
         return self.scheduler.get_last_lr()[0]
 
-    def figures(self) -> dict[str, Any]:
-        """What the metrics say about the updates."""
+    def metrics(self) -> dict[str, Any]:
+        """What the line of metrics says about the updates."""
         return {}
 
     def state(self) -> dict[str, Any]:

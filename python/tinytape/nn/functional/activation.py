@@ -7,10 +7,9 @@
 
 from __future__ import annotations
 
-from tinytape._ffi import OPS
 from tinytape._pytorch import refuse_others
 from tinytape.errors import ArgumentError
-from tinytape.functional._apply import apply, check_tensor, unary
+from tinytape.functional._apply import check_tensor, run, unary
 from tinytape.tensor import Tensor
 
 __all__ = ["gelu", "silu", "softplus"]
@@ -32,7 +31,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     check_tensor("gelu", input)
     if approximate not in ("none", "tanh"):
         raise ArgumentError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    return apply(OPS["gelu"], (input,), (int(approximate == "tanh"),))
+    return run["gelu"]((input,), by_tanh=approximate == "tanh")
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -65,4 +64,4 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
         DTypeError: for integers and bools.
     """
     check_tensor("softplus", input)
-    return apply(OPS["softplus"], (input,), (), (float(beta), float(threshold)))
+    return run["softplus"]((input,), beta=float(beta), threshold=float(threshold))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError
-from tinytape.functional._apply import apply, check_tensor
+from tinytape.functional._apply import apply, check_tensor, run
 from tinytape.nn.observers import notify, observers
 from tinytape.tensor import Tensor
 
@@ -59,8 +59,8 @@ def linear_activation(
             f"linear_activation: activation must be one of {', '.join(_ACTIVATIONS[1:])}, "
             f"got {activation!r}"
         )
-    ints = (_ACTIVATIONS.index(activation),)
-    out = apply(OPS["linear_activation"], (input, weight, bias), ints)
+    number = _ACTIVATIONS.index(activation)
+    out = run["linear_activation"]((input, weight, bias), activation=number)
     if observers:
         notify(weight, input)
     return out

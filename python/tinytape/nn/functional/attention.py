@@ -18,7 +18,7 @@ from tinytape._ffi import OPS
 from tinytape.autograd.anomaly_mode import unchecked
 from tinytape.dtypes import bool_, float32
 from tinytape.errors import ArgumentError, DTypeError, ShapeError
-from tinytape.functional._apply import apply, check_tensor, integers_of
+from tinytape.functional._apply import apply, check_tensor, integers_of, run
 from tinytape.functional.elementwise import log
 from tinytape.functional.shape import expand, flatten, reshape, unsqueeze
 from tinytape.random import Generator, default_generator
@@ -175,7 +175,7 @@ def scaled_dot_product_attention_with_kvcache(
     """
     check_tensor(_CACHED, cache)
     heads, scale = _heads_and_scale(_CACHED, qkv, heads, scale)
-    return apply(OPS[_CACHED], (qkv, cache), (heads, length), (scale,))
+    return run[_CACHED]((qkv, cache), heads=heads, held=length, scale=scale)
 
 
 def _heads_and_scale(name: str, qkv: Tensor, heads: int, scale: float | None) -> tuple[int, float]:

@@ -8,8 +8,7 @@
 
 from __future__ import annotations
 
-from tinytape._ffi import OPS
-from tinytape.functional._apply import apply, check_tensor
+from tinytape.functional._apply import check_tensor, run
 from tinytape.tensor import Tensor
 
 __all__ = ["causal_conv1d"]
@@ -36,4 +35,4 @@ def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
     """
     check_tensor("causal_conv1d", x)
     check_tensor("causal_conv1d", weight)
-    return apply(OPS["causal_conv1d"], (x, weight, bias), (0,))
+    return run["causal_conv1d"]((x, weight, bias), reverse=False)

@@ -29,7 +29,7 @@ from tinytape.functional import (
     sum,
     where,
 )
-from tinytape.functional._apply import apply, check_tensor
+from tinytape.functional._apply import apply, check_tensor, run
 from tinytape.tensor import Tensor
 
 __all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "mse_loss", "nll_loss"]
@@ -269,8 +269,12 @@ def _with_indices(
     if input.ndim != 2:
         count = math.prod(shape)
         input, target = reshape(input, [count, input.shape[-1]]), reshape(target, [count])
-    ints = (_REDUCTIONS[reduction], ignore_index)
-    loss = apply(OPS[name], (input, target, weight), ints, (label_smoothing,))
+    loss = run[name](
+        (input, target, weight),
+        reduction=_REDUCTIONS[reduction],
+        ignored=ignore_index,
+        smoothing=label_smoothing,
+    )
     return reshape(loss, shape) if reduction == "none" and len(shape) != 1 else loss
 
 

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinytape._ffi import OPS
 from tinytape.errors import ShapeError
-from tinytape.functional._apply import apply, check_tensor
+from tinytape.functional._apply import check_tensor, run
 from tinytape.tensor import Tensor
 
 __all__ = ["layer_norm", "rms_norm"]
@@ -41,7 +40,7 @@ def layer_norm(
         DTypeError: for integers and bools, or types that differ.
     """
     axes = _axes("layer_norm", input, normalized_shape)
-    return apply(OPS["layer_norm"], (input, weight, bias), (axes,), (eps,))
+    return run["layer_norm"]((input, weight, bias), axes=axes, eps=eps)
 
 
 def rms_norm(
@@ -68,7 +67,7 @@ def rms_norm(
     if eps is None:
         floating = input.dtype.is_floating_point
         eps = float(np.finfo(input.dtype.numpy).eps) if floating else 0.0
-    return apply(OPS["rms_norm"], (input, weight), (axes,), (eps,))
+    return run["rms_norm"]((input, weight), axes=axes, eps=eps)
 
 
 def _axes(name: str, input: Tensor, normalized_shape: int | Sequence[int]) -> int:

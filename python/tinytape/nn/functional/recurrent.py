@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError, ShapeError
-from tinytape.functional._apply import apply_many, check_tensor
+from tinytape.functional._apply import check_tensor, run_many
 from tinytape.nn.observers import notify, notify_recurrent, observers
 from tinytape.tensor import Tensor
 
@@ -65,7 +64,7 @@ def lstm(
     for x in (input, w_ih, w_hh):
         check_tensor("lstm", x)
     given = (input, h, c, w_ih, w_hh, b_ih, b_hh)
-    output, cells = apply_many(OPS["lstm"], given, (int(batch_first),))
+    output, cells = run_many["lstm"](given, batch_first=bool(batch_first))
     if observers:
         notify(w_ih, input)
         notify_recurrent(w_hh, h, output, batch_first)
@@ -128,7 +127,7 @@ def lstm_cell(
         h.reshape(rows[1], state[-1]),
         c.reshape(rows[1], state[-1]),
     )
-    h_next, c_next = apply_many(OPS["lstm"], (*inputs, w_ih, w_hh, b_ih, b_hh))
+    h_next, c_next = run_many["lstm"]((*inputs, w_ih, w_hh, b_ih, b_hh), batch_first=False)
     if observers:
         notify(w_ih, input)
         notify(w_hh, h)

@@ -7,9 +7,8 @@
 
 from __future__ import annotations
 
-from tinytape._ffi import OPS
 from tinytape.errors import ArgumentError
-from tinytape.functional._apply import apply, check_tensor
+from tinytape.functional._apply import check_tensor, run
 from tinytape.random import Generator, default_generator
 from tinytape.tensor import Tensor
 
@@ -47,4 +46,5 @@ def dropout(
     if not training or p == 0.0:
         return input
     source = generator if generator is not None else default_generator
-    return apply(OPS["dropout"], (input,), source._draw(input.numel()), (p,))
+    seed, stream, offset = source._draw(input.numel())
+    return run["dropout"]((input,), seed=seed, stream=stream, offset=offset, p=p)
