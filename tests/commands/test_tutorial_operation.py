@@ -28,8 +28,9 @@ def write_into(tree: Path, path: str, text: str) -> None:
         names = LIST.search(old)
         assert names, path
         assert set(eval(names[1])) | {"leaky_relu"} == set(eval(new[1])), "the printed list is old"
-        old, text = old.replace(names[0], new[0]), ""
-    file.write_text(old + text, "utf-8")
+        file.write_text(old.replace(names[0], new[0]), "utf-8")
+    else:
+        file.write_text(f"{old}\n\n{text}", "utf-8")
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
