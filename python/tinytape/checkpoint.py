@@ -15,7 +15,8 @@ from .training.verify import choose, describe, listed, verify
 
 _EPILOG = """\
   verify   every checkpoint, the final weights, config and tokenizer: good, or what is wrong.
-           Exit code 1 when something is damaged, or when there is nothing
+           Exit code 1 when something is damaged, of a model that is not known here, or when
+           there is nothing
   list     step, size, time, held-out loss; which is the latest and which the best
   show     settings, environment, counters, position in the data, generators and all arrays
 

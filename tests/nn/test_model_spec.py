@@ -6,7 +6,7 @@ import ast
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,10 +17,11 @@ import pytest
 import tinytape
 import tinytape as tt
 from tinytape import checkpoint, generate, models, nn, sampling
-from tinytape.models import ModelSpec, RecurrentState, StreamTask, registry
-from tinytape.models.check import require_spec, try_out
+from tinytape.models import ModelSpec, RecurrentState, StreamTask, gpt, registry
+from tinytape.models.check import RESERVED, require_spec, try_out
 from tinytape.models.files import VARIABLE
 from tinytape.models.sizes import count_on_shapes, measure_activations
+from tinytape.models.spec import SYNONYMS
 from tinytape.settings import setting
 from tinytape.training import (
     ConfigError,
@@ -31,9 +32,11 @@ from tinytape.training import (
     resolve,
     train,
 )
+from tinytape.training.arguments import train_parser
+from tinytape.training.checkpoint_text import list_lines, verify_lines
 from tinytape.training.config import SETTINGS
 from tinytape.training.progress import Console
-from tinytape.training.verify import verify
+from tinytape.training.verify import listed, verify
 
 SOURCE = Path(tinytape.__file__).parent
 TEXT = "the cat sat on a mat; who knows why?\n" * 20
@@ -146,6 +149,21 @@ def test_a_run_of_a_model_that_is_not_known_names_the_way(
     problems = [saved.problem for saved in verify(run.path) if saved.kind == "config"]
     words = "there is no model 'plain' here; $TINYTAPE_MODELS names files with more"
     assert problems == [f"{run.config}: {words}"]
+    found = list(verify(run.path))
+    assert {saved.problem is None for saved in found if saved.kind == "tokenizer"} == {True}
+    others = [saved for saved in found if saved.kind != "tokenizer"]
+    assert {saved.kind for saved in others} == {"checkpoint", "best", "weights", "config"}
+    for saved in others:
+        assert saved.problem is not None and saved.problem.endswith(f"config.json: {words}")
+    for lines in (verify_lines(found), list_lines(listed(found))):
+        assert "unknown" in lines[1] and not any("damaged" in line for line in lines)
+    newest = others[0].path / "model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1] + b"?")
+    first = verify_lines(list(verify(run.path)))[0]
+    assert first.startswith("damaged") and words not in first
+    with pytest.raises(ConfigError, match=re.escape("got 'plain'; $TINYTAPE_MODELS names files")):
+        train(TrainConfig(model="plain", data=str(text), out=str(tmp_path / "new")))
+    assert not (tmp_path / "new").exists()
 
 
 # --- the check ------------------------------------------------------------------------------------
@@ -178,6 +196,22 @@ class BareSettings:
 @dataclass(frozen=True)
 class TakenSettings:
     lr: float = setting(1.0, float, "plain models", "a rate")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    vocab_size: int
+    context: int
+    width: int
+    architecture: str = "x"
+
+
+def settings_of(name: str, default: Any = 0.0) -> type:
+    about = setting(default, float, "plain models", "a number", low=0.0)
+    return make_dataclass("Own", [(name, float, about)], frozen=True)
+
+
+gpt_like = {"p": {"context": 8, "width": 8, "heads": 2, "layers": 1}}
 
 
 class Flat(Plain):
@@ -243,6 +277,24 @@ class OddCache(WrongCache):
         ({"presets": {"p": {**PRESETS["plain"], "vocab_size": 1}}}, "vocab_size is what the text"),
         ({"settings": BareSettings}, "the setting scale to be made by settings.setting"),
         ({"settings": TakenSettings}, "there is a setting of the name lr"),
+        ({"settings": settings_of("n_layer")}, "the setting n_layer: another name of layers"),
+        ({"settings": settings_of("vocab_size")}, "vocab_size cannot have that name"),
+        ({"settings": settings_of("_x")}, "_x cannot have that name"),
+        ({"settings": settings_of("gain", -1.0)}, "not allowed: gain: expected at least 0, got -1"),
+        ({"settings": settings_of("gain", "x")}, "not allowed: gain: expected a number, got 'x'"),
+        ({"presets": {3: PRESETS["plain"]}}, "expected the name of a preset to be a text, got 3"),
+        ({"presets": {"p": 3}}, "preset p: expected a dict of sizes, got 3"),
+        ({"presets": {"p": {"context": 0, "width": 4}}}, "a whole number of at least 1, got 0"),
+        ({"presets": {"p": {"context": "8", "width": 4}}}, "a whole number of at least 1, got '8'"),
+        (
+            {"presets": {**PRESETS, "q": {"context": 8, "width": -4}}},
+            "Plain failed with PlainConfig.*width=-4",
+        ),
+        ({"config": gpt.GPTConfig, "presets": gpt_like}, "GPTConfig is that of gpt"),
+        ({"config": Architecture}, "Architecture.architecture: a record has the name"),
+        ({"settings": make_dataclass("Thawed", ["x"])}, "expected Thawed to be frozen"),
+        ({"shown_defaults": 3}, "expected shown_defaults to be a dict, got 3"),
+        ({"studies": 3}, "expected studies to be a dict, got 3"),
         ({"settings": 3}, "expected settings to be a dataclass or None, got 3"),
         ({"task": Plain}, "expected task to be a subclass of WindowTask"),
         ({"updates": Plain}, "expected updates to be a subclass of Updates"),
@@ -264,6 +316,11 @@ def test_what_is_wrong_is_said_when_it_is_registered(changes: dict[str, Any], wo
     with pytest.raises(ValueError, match=f"models.register: .*{words}"):
         models.register(replace(SPEC, **changes))
     assert models.specs() == before
+
+
+def test_names_of_the_commands_flags_are_reserved() -> None:
+    flags = {action.dest for action in train_parser()._actions} - set(SETTINGS)
+    assert flags <= {*RESERVED, *SYNONYMS.values()}
 
 
 def test_a_parameter_that_is_not_used_is_named() -> None:
@@ -295,6 +352,7 @@ def test_a_parameter_that_is_not_used_is_named() -> None:
             "from tinytape import models\nmodels.register(3)",
             "my.py: models.register: expected a M",
         ),
+        ("x = 1\ndef (", "my.py:2: invalid syntax"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line(

@@ -266,5 +266,9 @@ def test_a_model_that_no_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "physical_memory", lambda: 8 << 30)
     with pytest.raises(ConfigError, match="a model of 100000000 positions needs about 205 GB"):
         room.require_room(config, TrainConfig())
+    wide = TrainConfig(model="tiny", width=10**8, layers=3)
+    config = models.describe("tiny", 65, width=10**8, layers=3)
+    with pytest.raises(ConfigError, match="width: a model of 32 positions, width 100000000, lay"):
+        room.require_room(config, wide)
     monkeypatch.setattr(room, "physical_memory", lambda: None)
     room.require_room(config, TrainConfig())

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tinytape import models
+from tinytape.models.spec import SYNONYMS
 from tinytape.training import ConfigError, TrainConfig, resolve
 from tinytape.training.arguments import train_parser
 from tinytape.training.changes import changed_for_resume
 from tinytape.training.config import read_toml
 from tinytape.training.load import settings_of
 from tinytape.training.session import build_session
-from tinytape.training.spellings import SYNONYMS
 
 SIZES = {"context": 8, "width": 12, "layers": 1, "heads": 3}
 
@@ -56,12 +56,18 @@ def test_names_of_other_trainers(name: str, ours: str, tmp_path: Path) -> None:
         assert read_toml(file) == {ours: 6}
 
 
-def test_a_size_is_given_once(tmp_path: Path) -> None:
+def test_a_size_is_given_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="width is given twice"):
         TrainConfig(width=4, n_embd=4)
     (tmp_path / "run.toml").write_text("width = 4\nn_embd = 4\n")
     with pytest.raises(ConfigError, match="width is given twice"):
         read_toml(tmp_path / "run.toml")
+    for words in (["--width", "4", "--n_embd=8"], ["--n-embd", "8", "--width=4"]):
+        with pytest.raises(SystemExit) as ended:
+            train_parser().parse_args(words)
+        assert ended.value.code == 2
+        assert "error: width is given twice: --n" in capsys.readouterr().err
+    assert train_parser().parse_args(["--width", "4", "--width", "8"]).width == 8
 
 
 @pytest.mark.parametrize(

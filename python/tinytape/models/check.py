@@ -17,13 +17,26 @@ from typing import Any, NoReturn
 from ..autograd import no_grad
 from ..creation import tensor
 from ..dtypes import float32
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ConfigError
 from ..nn import Module
 from ..random import Generator
+from ..settings import checked
 from ..tensor import Tensor
 from .sizes import count_on_shapes
-from .spec import ModelSpec, StreamTask, TrainSettings, Updates, WindowTask, cross_entropy
+from .spec import (
+    SYNONYMS,
+    ModelSpec,
+    StreamTask,
+    TrainSettings,
+    Updates,
+    WindowTask,
+    cross_entropy,
+)
 
+#: Names that settings cannot have: flags of the training command, and what the text decides.
+RESERVED = (
+    "allow_change", "config", "h", "help", "overwrite", "resume", "version", "vocab_size"
+)  # fmt: skip
 _VOCABULARY = 7
 _TOKENS = 3
 _CACHE = ("detach", "snapshot", "rewind", "arrays", "require", "load")  # for a StreamTask
@@ -53,6 +66,15 @@ def require_spec(spec: ModelSpec, others: Sequence[ModelSpec]) -> None:
             _refuse(spec, f"expected {what} to be a subclass of {kind.__name__}, got {given!r}")
     if issubclass(spec.task, StreamTask) and not hasattr(spec.module, "new_cache"):
         _refuse(spec, f"{spec.task.__name__} needs {_name(spec.module)}.new_cache(batch_size)")
+    for what in ("shown_defaults", "studies"):
+        given = getattr(spec, what)
+        if not isinstance(given, Mapping):
+            _refuse(spec, f"expected {what} to be a dict, got {given!r}")
+    for other in others:
+        if other.config is spec.config:
+            _refuse(
+                spec, f"expected a config of its own, {_name(spec.config)} is that of {other.name}"
+            )
 
 
 def try_out(spec: ModelSpec) -> None:
@@ -65,7 +87,7 @@ def try_out(spec: ModelSpec) -> None:
     made = _made(spec, configs[0])
     if not isinstance(made, Module):
         _refuse(spec, f"expected a Module of {_name(spec.module)}, got {type(made).__name__}")
-    config = min(configs, key=lambda config: count_on_shapes(spec, config)[1])
+    config = min(configs, key=lambda config: _size(spec, config))
     model = _made(spec, config)
     if getattr(model, "config", None) != config:
         _refuse(spec, f"expected {_name(spec.module)} to keep its config as self.config")
@@ -88,6 +110,13 @@ def _made(spec: ModelSpec, config: Any) -> Any:
         _refuse(spec, f"{_name(spec.module)}(config, generator=..., dtype=...) failed: {error!r}")
 
 
+def _size(spec: ModelSpec, config: Any) -> int:
+    try:
+        return count_on_shapes(spec, config)[1]
+    except Exception as error:
+        _refuse(spec, f"{_name(spec.module)} failed with {config}: {error!r}")
+
+
 def _refuse(spec: ModelSpec, problem: str) -> NoReturn:
     raise ArgumentError(f"models.register: {spec.name}: {problem}")
 
@@ -106,14 +135,20 @@ def _require_config(spec: ModelSpec) -> None:
     for name in ("vocab_size", "context"):
         if name not in fields:
             _refuse(spec, f"expected {_name(config)} to have the field {name}")
+    if "architecture" in fields:
+        _refuse(spec, f"{_name(config)}.architecture: a record has the name of the model there")
 
 
 def _require_presets(spec: ModelSpec, taken: set[str]) -> None:
     if not isinstance(spec.presets, Mapping) or not spec.presets:
         _refuse(spec, f"expected presets, each a name and a dict of sizes, got {spec.presets!r}")
     for name, options in spec.presets.items():
+        if not isinstance(name, str) or not name:
+            _refuse(spec, f"expected the name of a preset to be a text, got {name!r}")
         if name in taken:
             _refuse(spec, f"there is a preset of the name {name}")
+        if not isinstance(options, Mapping):
+            _refuse(spec, f"preset {name}: expected a dict of sizes, got {options!r}")
         if "vocab_size" in options:
             _refuse(spec, f"preset {name}: vocab_size is what the text decides")
         try:
@@ -124,6 +159,12 @@ def _require_presets(spec: ModelSpec, taken: set[str]) -> None:
             _refuse(spec, f"preset {name}: {error}")
         if not same:
             _refuse(spec, f"preset {name}: expected numbers, texts, bools and None, got {plain}")
+        if type(config.context) is not int or config.context < 1:
+            _refuse(
+                spec,
+                f"preset {name}: expected context to be a whole number of at least 1, "
+                f"got {config.context!r}",
+            )
 
 
 def _require_settings(spec: ModelSpec, taken: set[str]) -> None:
@@ -131,11 +172,21 @@ def _require_settings(spec: ModelSpec, taken: set[str]) -> None:
         return
     if not (isinstance(spec.settings, type) and dataclasses.is_dataclass(spec.settings)):
         _refuse(spec, f"expected settings to be a dataclass or None, got {spec.settings!r}")
+    if not spec.settings.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        _refuse(spec, f"expected {_name(spec.settings)} to be frozen: @dataclass(frozen=True)")
     for name, option in spec.own_settings().items():
         if "group" not in option.metadata:
             _refuse(spec, f"expected the setting {name} to be made by settings.setting()")
         if name in taken:
             _refuse(spec, f"there is a setting of the name {name}")
+        if name in SYNONYMS:
+            _refuse(spec, f"the setting {name}: another name of {SYNONYMS[name]}")
+        if name in RESERVED or name.startswith("_"):
+            _refuse(spec, f"the setting {name} cannot have that name, which has another meaning")
+        try:
+            checked(option, option.default)
+        except ConfigError as error:
+            _refuse(spec, f"the default of a setting is not allowed: {error}")
 
 
 def _require_same_weights(spec: ModelSpec, model: Module) -> None:

@@ -18,6 +18,7 @@ import os
 import sys
 from pathlib import Path
 
+from .._paths import expanded
 from ..errors import ArgumentError, ConfigError
 
 VARIABLE = "TINYTAPE_MODELS"
@@ -27,19 +28,27 @@ _done: set[Path] = set()
 def register_files() -> None:
     """Import the files in ``TINYTAPE_MODELS``, paths with ``os.pathsep`` between them, once.
 
-    Each has to call ``models.register``. Its own exceptions pass unchanged.
+    Each has to call ``models.register``. Its own exceptions pass unchanged, but for one that is
+    not Python.
 
     Raises:
-        ConfigError: a file that is not there, or a model that cannot be registered.
+        ConfigError: a file that is not there, is not Python, or has a model that cannot be
+            registered.
     """
     for name in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
-        path = Path(name).resolve()
+        try:
+            path = Path(expanded(name)).resolve()
+        except ValueError as error:
+            raise ConfigError(f"{VARIABLE}: {error}") from error
         if path in _done:
             continue
         if not path.is_file():
             raise ConfigError(f"{VARIABLE}: there is no file {name}")
         try:
             _import(path)
+        except SyntaxError as error:
+            where = error.filename or name
+            raise ConfigError(f"{VARIABLE}: {where}:{error.lineno or 1}: {error.msg}") from error
         except ArgumentError as error:
             raise ConfigError(f"{VARIABLE}: {name}: {error}") from error
         _done.add(path)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import functools
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -19,10 +20,11 @@ import tinytape
 from .. import models
 from .._paths import expanded
 from .._terminal import printable
+from ..models.spec import SYNONYMS
 from ..settings import Option, converted
 from .config import SETTINGS, flag
 from .shell import program
-from .spellings import SYNONYMS, meant
+from .spellings import meant
 
 _EXAMPLES = """\
 examples:
@@ -61,6 +63,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's, but an unknown option ends the process with the name of a similar one."""
+        args = sys.argv[1:] if args is None else list(args)
+        self._require_one_spelling({word.split("=")[0] for word in args})
         values, rest = self.parse_known_args(args, namespace)
         if rest:
             # The word after an unknown option is probably its value.
@@ -70,6 +74,15 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End the process with exit code 2 and one line on stderr."""
         self.exit(2, printable(f"error: {message} (see {self.prog} --help)") + "\n")
+
+    def _require_one_spelling(self, words: set[str]) -> None:
+        """Refuse ``--width 8 --n-embd 16``; with ``--width 8 --width 16`` the last one holds."""
+        used: dict[str, set[str]] = {}
+        for action in self._actions:
+            used.setdefault(action.dest, set()).update(words.intersection(action.option_strings))
+        for dest in SYNONYMS.values():
+            if len(used.get(dest, ())) > 1:
+                self.error(f"{dest} is given twice: {' and '.join(sorted(used[dest]))}")
 
     def _about_unknown(self, word: str) -> str:
         name = word.split("=")[0]

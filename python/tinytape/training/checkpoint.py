@@ -42,7 +42,7 @@ from ..errors import ArgumentError
 from ..models.spec.state_types import COUNT
 from . import manifest, record_types
 from .arrays import Array, array_file, read_header, read_values, require_finite
-from .errors import CheckpointError, memory_for
+from .errors import CheckpointError, UnknownModelError, memory_for
 from .json_records import pack_json as pack_json
 from .json_records import unpack_json as unpack_json
 from .manifest import CONFIG, ENV, STATE, TOKENIZER, TRAIN_STATE, WEIGHTS
@@ -292,7 +292,7 @@ def _require_fit(
     """Compare sizes before any value is read or written: a file's numbers may be false."""
     described = records[CONFIG].get("model", {})
     # A description of an unknown model is refused when the model is built.
-    with contextlib.suppress(TypeError, ArgumentError):
+    with contextlib.suppress(TypeError, ArgumentError, UnknownModelError):
         if name == WEIGHTS:
             count = len(header.arrays), header.values
             require_weights_of(described, *count, path / name, path / CONFIG)

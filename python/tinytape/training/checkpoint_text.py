@@ -14,13 +14,16 @@ from .verify import Saved
 
 
 def verify_lines(found: Sequence[Saved]) -> list[str]:
-    """One line each: ``good``, or the problem."""
+    """One line each: ``good``, ``unknown`` where the model is not known here, or the problem."""
     if not found:
         return ["there is no checkpoint yet"]
-    return [
-        f"good     {entry.path}" if entry.problem is None else f"damaged  {entry.problem}"
-        for entry in found
-    ]
+    return [f"{_verdict(entry):7}  {entry.problem or entry.path}" for entry in found]
+
+
+def _verdict(entry: Saved) -> str:
+    if entry.problem is None:
+        return "good"
+    return "damaged" if entry.model_is_known else "unknown"
 
 
 def list_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -31,7 +34,8 @@ def list_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         marks = [name for name in ("latest", "best") if row[name]]
         if row["problem"] is not None:
-            marks.append(f"damaged: {row['problem']}")
+            verdict = "damaged" if row["model_is_known"] else "unknown"
+            marks.append(f"{verdict}: {row['problem']}")
         loss, written = row["held_out_loss"], row["written"]
         line = (
             f"{row['step']:,}",

@@ -24,10 +24,10 @@ from typing import Any
 
 from .. import models
 from .._files import read_file
-from ..models.spec import RUN, ModelSpec, TrainSettings
+from ..models.spec import RUN, SYNONYMS, ModelSpec, TrainSettings
 from ..settings import Option, checked, in_short
 from .errors import ConfigError
-from .spellings import SYNONYMS, meant
+from .spellings import meant
 
 _TOML_LIMIT = 1 << 20  # bytes; one with every setting has less than two thousand
 

@@ -30,6 +30,7 @@ __all__ = [
     "MissingGradientError",
     "ModelSizeError",
     "RunError",
+    "UnknownModelError",
     "memory_for",
 ]
 
@@ -44,6 +45,10 @@ class FolderGoneError(TinytapeError, OSError):
 
 class ModelSizeError(CheckpointError):
     """Arrays of another size than those of the model; they were not read."""
+
+
+class UnknownModelError(CheckpointError):
+    """A run of a kind of model that is not registered here; its files may be good."""
 
 
 class MissingExtraError(TinytapeError, ImportError):

@@ -34,7 +34,7 @@ from .config import SETTINGS, TrainConfig, checked_names
 from .defaults import unresolved
 from .errors import CheckpointError, ConfigError, RunError, memory_for
 from .final_weights import about_final_weights, read_final_weights
-from .model_size import require_weights_of
+from .model_size import require_weights_of, unknown_model
 from .record_types import CONFIG, require_types
 from .run_folder import RunFolder
 
@@ -167,7 +167,7 @@ def settings_of(record: Mapping[str, Any], config: Path) -> TrainConfig:
 
     Raises:
         CheckpointError: one is absent, unknown, of another type or out of range; ``config`` is for
-            the message.
+            the message. Of a model that is not registered, it is an UnknownModelError.
     """
     require_types(record, CONFIG, config)
     try:
@@ -175,10 +175,7 @@ def settings_of(record: Mapping[str, Any], config: Path) -> TrainConfig:
     except ConfigError as error:
         model = record.get("train", {}).get("model")
         if isinstance(model, str) and models.spec_of_preset(model) is None:
-            raise CheckpointError(
-                f"{config}: there is no model {model!r} here; ${models.files.VARIABLE} names files "
-                f"with more"
-            ) from error
+            raise unknown_model(model, config) from error
         raise CheckpointError(f"{config}: {error}") from error
     for name in unresolved(settings):
         raise CheckpointError(f"{config}: train.{name}: expected a value, there is none")
@@ -196,6 +193,7 @@ def build_model(
 
     Raises:
         CheckpointError: settings that describe no model, or another one than the weights are of.
+            Of a model that is not registered, it is an UnknownModelError.
     """
     try:
         dtype, described = record["train"]["dtype"], record["model"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import models
-from .errors import ModelSizeError
+from .errors import ModelSizeError, UnknownModelError
 
 # False sizes in a file could ask for all memory. A file that is at most so many times too large
 # is read and built, since the comparison of names and shapes gives the better message.
@@ -34,8 +34,12 @@ def require_weights_of(described: Any, arrays: int, values: int, source: Path, b
 
     Raises:
         ModelSizeError: it holds far more, or far less.
+        UnknownModelError: the model described is not registered here.
         ValueError: it describes no model of ours.
     """
+    architecture = described.get("architecture") if isinstance(described, Mapping) else None
+    if isinstance(architecture, str) and architecture not in [s.name for s in models.specs()]:
+        raise unknown_model(architecture, by)
     number, size = models.count_parameters(described)
     for there, wanted in ((arrays, number), (values, size)):
         if there > _SLACK * wanted or wanted > _SLACK * there:
@@ -43,6 +47,13 @@ def require_weights_of(described: Any, arrays: int, values: int, source: Path, b
                 f"{source}: {arrays} arrays of {values} values in all, but {by} describes a "
                 f"model of {number} arrays and {size} values"
             )
+
+
+def unknown_model(name: str, by: object) -> UnknownModelError:
+    """The error about a model that is not registered here; ``by`` names it."""
+    return UnknownModelError(
+        f"{by}: there is no model {name!r} here; ${models.files.VARIABLE} names files with more"
+    )
 
 
 def require_state_of(described: Mapping[str, Any], values: int, source: Path) -> None:

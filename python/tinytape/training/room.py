@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..models import activations_per_token, count_parameters
+from ..models import activations_per_token, count_parameters, spec_of_preset
 from ..nn import Module
 from .config import TrainConfig
 from .errors import ConfigError
@@ -48,8 +48,16 @@ def require_room(
         return
     has = f"and this machine has {room / 1e9:,.0f} GB"
     if weights > _DOUBT * room:
+        spec = spec_of_preset(config.model)
+        sizes = spec.sizes() if spec is not None else ()
+        given = {name: getattr(config, name) for name in sizes if name != "context"}
+        given = {name: value for name, value in given.items() if value is not None}
+        of = ", ".join(
+            [f"{context} positions", *(f"{name} {value}" for name, value in given.items())]
+        )
         raise ConfigError(
-            f"context: a model of {context} positions needs about {weights / 1e9:,.0f} GB, {has}"
+            f"{next(iter(given), 'context')}: a model of {of} needs about "
+            f"{weights / 1e9:,.0f} GB, {has}"
         )
     raise ConfigError(
         f"batch_size: a batch of {config.batch_size} x {context} characters needs about "

@@ -282,7 +282,10 @@ def build_session(
     spec = models.spec_of_preset(config.model)
     if spec is None:
         known = ", ".join(models.presets())
-        raise ConfigError(f"model: expected one of {known}; got {config.model!r}")
+        raise ConfigError(
+            f"model: expected one of {known}; got {config.model!r}; "
+            f"${models.files.VARIABLE} names files with more"
+        )
     corpus = load_corpus(config.data) if fed is None else load_again(config.data, fed)
     if corpus.name == FALLBACK_CORPUS:
         # The run continues with this text, also when a network answers later.

@@ -10,22 +10,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-#: Names of sizes that are taken for ours wherever settings are given.
-SYNONYMS = {
-    "block_size": "context",
-    "d_model": "width",
-    "hidden_size": "width",
-    "n_ctx": "context",
-    "n_embd": "width",
-    "n_head": "heads",
-    "n_heads": "heads",
-    "n_layer": "layers",
-    "n_layers": "layers",
-    "num_attention_heads": "heads",
-    "num_heads": "heads",
-    "num_hidden_layers": "layers",
-    "num_layers": "layers",
-}
 _SAME = {
     "accumulate": "gradient-accumulation-steps",
     "batch": "batch-size",

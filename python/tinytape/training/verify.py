@@ -30,7 +30,7 @@ from .checkpoint import (
     load_checkpoint,
     step_of,
 )
-from .errors import CheckpointError, RunError
+from .errors import CheckpointError, RunError, UnknownModelError
 from .final_weights import about_final_weights, read_final_weights
 from .load import build_model, require_vocabulary, settings_of
 from .manifest import MANIFEST
@@ -49,6 +49,7 @@ class Saved:
     written: datetime | None
     held_out_loss: float | None
     problem: str | None  # None when it can be used
+    model_is_known: bool = True  # else the problem is that the model is not registered here
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
@@ -60,6 +61,7 @@ class Saved:
             "written": _iso(self.written),
             "held_out_loss": self.held_out_loss,
             "problem": self.problem,
+            "model_is_known": self.model_is_known,
         }
 
 
@@ -229,6 +231,7 @@ def _verify_all(folder: Path, kind: str) -> Iterator[tuple[Saved, Checkpoint | N
 
 def _verify_checkpoint(path: Path, kind: str) -> tuple[Saved, Checkpoint | None]:
     loss = problem = checkpoint = None
+    known = True
     try:
         checkpoint = load_checkpoint(path)
         counters = checkpoint.state.get("counters", {})
@@ -236,11 +239,11 @@ def _verify_checkpoint(path: Path, kind: str) -> tuple[Saved, Checkpoint | None]
             loss = counters.get("held_out_loss")
         require_usable(checkpoint)
     except CheckpointError as error:
-        problem = _one_line(error)
+        problem, known = _one_line(error), not isinstance(error, UnknownModelError)
     step = checkpoint.step if checkpoint is not None else None
     if step is None and is_checkpoint_name(path):
         step = step_of(path)
-    saved = Saved(path, kind, step, bytes_in(path), written_at(path), loss, problem)
+    saved = Saved(path, kind, step, bytes_in(path), written_at(path), loss, problem, known)
     if checkpoint is None or problem is not None:
         return saved, None
     return saved, replace(checkpoint, model={}, arrays={})
@@ -277,12 +280,12 @@ def _require_tokenizer(folder: RunFolder, good: Checkpoint | None) -> None:
 
 
 def _verify_file(path: Path, kind: str, check: Callable[[], None]) -> Saved:
-    problem = None
+    problem, known = None, True
     try:
         check()
     except (CheckpointError, DataError, OSError) as error:
-        problem = _one_line(error)
-    return Saved(path, kind, None, bytes_in(path), written_at(path), None, problem)
+        problem, known = _one_line(error), not isinstance(error, UnknownModelError)
+    return Saved(path, kind, None, bytes_in(path), written_at(path), None, problem, known)
 
 
 def _iso(moment: datetime | None) -> str | None:

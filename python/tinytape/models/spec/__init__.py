@@ -16,7 +16,7 @@ from .recurrent_state import RecurrentState
 from .schedule import learning_rate
 from .study import RANDOM, Study, Variant
 from .tasks import StreamTask, WindowTask, as_saved, cross_entropy, remembered
-from .train_settings import RUN, TrainSettings
+from .train_settings import RUN, SYNONYMS, TrainSettings
 from .updates import WITH_INPUTS, Updates, build_optimizer, keep_settings
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "EVALUATION_ROWS",
     "RANDOM",
     "RUN",
+    "SYNONYMS",
     "WITH_INPUTS",
     "Cache",
     "LanguageModel",

@@ -22,6 +22,24 @@ OPTIMIZERS = ("adamw", "adam", "sgd", "muon", "delta_rule", "delta_adam", "delta
 DEFAULT_MODEL = "small"
 
 
+#: Names of sizes that are taken for ours wherever settings are given.
+SYNONYMS = {
+    "block_size": "context",
+    "d_model": "width",
+    "hidden_size": "width",
+    "n_ctx": "context",
+    "n_embd": "width",
+    "n_head": "heads",
+    "n_heads": "heads",
+    "n_layer": "layers",
+    "n_layers": "layers",
+    "num_attention_heads": "heads",
+    "num_heads": "heads",
+    "num_hidden_layers": "layers",
+    "num_layers": "layers",
+}
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """Settings of one training run that all models share.
