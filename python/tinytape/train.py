@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from .models import register_files
+from .models.spec import SYNONYMS
 from .training.arguments import train_parser
 from .training.command import run_command
 from .training.config import SETTINGS, TrainConfig, read_toml
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             RunFolder(run),
             asked,
             checkpoint=checkpoint,
-            allow_change=changes,
+            allow_change=[SYNONYMS.get(name, name) for name in changes],
             overwrite=arguments.overwrite,
         ).exit_code
 

@@ -242,6 +242,19 @@ class Forgetful(Plain):
         self.config = replace(config, scale=9.0)
 
 
+class Looks(Plain):
+    """Each position also has the characters after it."""
+
+    def forward(self, idx: tt.Tensor) -> tt.Tensor:
+        logits = super().forward(idx)
+        return logits + logits.sum(dim=1, keepdim=True)
+
+
+class NaNs(Plain):
+    def forward(self, idx: tt.Tensor) -> tt.Tensor:
+        return super().forward(idx) * float("nan")
+
+
 class NoOptions(Plain):
     def __init__(self, config: PlainConfig) -> None:
         super().__init__(config)
@@ -305,6 +318,8 @@ class OddCache(WrongCache):
         ({"module": Unseeded}, "hidden.weight is not drawn from the generator"),
         ({"module": Flat}, r"expected logits of shape \(1, 3, 7\) for ids of shape \(1, 3\), got"),
         ({"module": Raises}, r"Raises.forward failed with ids of shape \(1, 3\): RuntimeError"),
+        ({"module": Looks}, "the logits of a position depend on tokens after it"),
+        ({"module": NaNs}, "the logits of a new model are not finite"),
         ({"module": Idle}, "idle.weight is not drawn from the generator"),
         ({"module": WrongCache}, "token 1: the logits with a cache are not those without one"),
         ({"module": OddCache}, "expected the cache to have context, reset"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tinytape import models
+from tinytape import models, train
 from tinytape.models.spec import SYNONYMS
 from tinytape.training import ConfigError, TrainConfig, resolve
 from tinytape.training.arguments import train_parser
@@ -116,3 +116,19 @@ def test_the_help_has_the_sizes_of_the_presets(capsys: pytest.CaptureFixture[str
         (line,) = [x for x in shown.splitlines() if x.startswith(f"  {name} ")]
         assert f"context {options['context']}" in line and f"width {options['width']}" in line
     assert "n-embd" not in shown
+
+
+def test_a_change_is_allowed_under_another_name(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "run")
+    sizes = ["--n-layer", "1", "--n-embd", "4", "--n-head", "1", "--block-size", "4"]
+    assert (
+        train.main(["--model", "tiny", "--data", str(text), "--iters", "1", *sizes, "--out", out])
+        == 0
+    )
+    capsys.readouterr()
+    assert train.main(["--resume", out, "--n-embd", "8", "--allow-change", "n-embd"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: cannot resume with another width: the run has 4, asked for 8")
+    assert len(said.splitlines()) == 1

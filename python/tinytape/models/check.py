@@ -14,6 +14,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
+
 from ..autograd import no_grad
 from ..creation import tensor
 from ..dtypes import float32
@@ -95,6 +97,7 @@ def try_out(spec: ModelSpec) -> None:
     ids = tensor([list(range(1, 1 + min(_TOKENS, config.context)))])
     model.eval()
     logits = _logits(spec, model, ids)
+    _require_causal(spec, config, ids, logits.detach())
     cross_entropy(logits, ids.numpy()).backward()
     missing = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     if missing:
@@ -210,6 +213,19 @@ def _logits(spec: ModelSpec, model: Module, ids: Tensor, **cache: Any) -> Tensor
 
 def _shape(x: Tensor) -> str:
     return f"shape {tuple(x.shape)}"
+
+
+def _require_causal(spec: ModelSpec, config: Any, ids: Tensor, logits: Tensor) -> None:
+    """The logits are numbers, and those of a position do not depend on later tokens."""
+    before = logits.numpy()
+    if not np.isfinite(before).all():
+        _refuse(spec, "the logits of a new model are not finite")
+    last = ids.numpy().copy()
+    last[:, -1] = 0
+    with no_grad():  # a model of its own, since some remember what they read
+        after = _logits(spec, _made(spec, config).eval(), tensor(last)).numpy()
+    if ids.shape[1] > 1 and abs(after - before)[:, :-1].max() > _CLOSE * abs(before).max():
+        _refuse(spec, "the logits of a position depend on tokens after it, which they predict")
 
 
 def _require_cache(spec: ModelSpec, model: Module, ids: Tensor, logits: Tensor) -> None:
