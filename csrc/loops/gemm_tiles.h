@@ -211,22 +211,23 @@ static void gemm_copy_tiles(int64_t m, int64_t k, const T *a, int64_t lda, T *ou
         gemm_copies[rows - 1](k, a, lda, out);
 }
 
-/* C (m, n) for the n columns of a packed panel of B, tile below tile. */
-static void gemm_panel(gemm_layout layout, const gemm_args *g)
+/* `cols` columns of C from col on, for a packed panel of B, tile below tile. */
+static void gemm_panel(gemm_layout layout, const gemm_args *g, int64_t col, int64_t cols,
+                       const T *panel)
 {
     gemm_heights heights = gemm_cut(g->m);
-    T edge[TILE_ROWS * TILE_COLS], *c = g->c;
-    const T *a = g->a, *d = g->d;
+    T edge[TILE_ROWS * TILE_COLS], *c = g->c + col;
+    const T *a = g->a, *d = g->d + col;
     for (int64_t rows; (rows = gemm_height(&heights)) > 0; c += rows * g->ldc, d += rows * g->ldd) {
         gemm_tile_fn *run = gemm_tiles[rows - 1][layout];
         int64_t ld = layout == A_COPIED ? rows : g->lda;
-        if (g->n == TILE_COLS) {
-            run(g->k, a, ld, g->b, g->alpha, g->beta, d, g->ldd, c, g->ldc);
+        if (cols == TILE_COLS) {
+            run(g->k, a, ld, panel, g->alpha, g->beta, d, g->ldd, c, g->ldc);
         } else {
-            size_t width = (size_t)g->n * sizeof(T);
+            size_t width = (size_t)cols * sizeof(T);
             for (int64_t r = 0; g->beta != 0 && r < rows; r++)
                 memcpy(edge + r * TILE_COLS, d + r * g->ldd, width);
-            run(g->k, a, ld, g->b, g->alpha, g->beta, edge, TILE_COLS, edge, TILE_COLS);
+            run(g->k, a, ld, panel, g->alpha, g->beta, edge, TILE_COLS, edge, TILE_COLS);
             for (int64_t r = 0; r < rows; r++) memcpy(c + r * g->ldc, edge + r * TILE_COLS, width);
         }
         a += layout == A_TRANSPOSED ? rows : rows * (layout == A_COPIED ? g->k : g->lda);
@@ -334,18 +335,16 @@ static inline void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T 
             T scale = p > 0 || (i > 0 && c_next == 0) ? 1 : beta, *to = c + i * c_next;
             if (m > FOUR_ROWS) {
                 const gemm_args product = {.m = m,
-                                           .n = cols,
                                            .k = depth,
                                            .alpha = 1,
                                            .beta = scale,
                                            .a = a + i * a_next,
                                            .lda = lda,
-                                           .b = b + i * b_next,
                                            .d = to,
                                            .ldd = ldc,
                                            .c = to,
                                            .ldc = ldc};
-                gemm_panel(A_AS_IT_IS, &product);
+                gemm_panel(A_AS_IT_IS, &product, 0, cols, b + i * b_next);
                 continue;
             }
             for (int64_t r = 0; r < m; r++, to += ldc, from += TILE_COLS)
@@ -359,14 +358,10 @@ static inline void gemm_four_panels(int64_t m, int64_t cols, int64_t k, const T 
 static void gemm_block(gemm_layout layout, const gemm_args *g)
 {
     _Alignas(VECTOR_BYTES) T panel[DEPTH * TILE_COLS];
-    gemm_args columns = *g;
-    columns.b = panel;
     for (int64_t col = 0; col < g->n; col += TILE_COLS) {
-        columns.n = at_most(TILE_COLS, g->n - col);
-        columns.d = g->d + col;
-        columns.c = g->c + col;
-        gemm_pack(g->tb, g->k, columns.n, g->b + (g->tb ? col * g->ldb : col), g->ldb, panel);
-        gemm_panel(col == 0 && layout == A_AS_IT_IS ? A_NEW : layout, &columns);
+        int64_t cols = at_most(TILE_COLS, g->n - col);
+        gemm_pack(g->tb, g->k, cols, g->b + (g->tb ? col * g->ldb : col), g->ldb, panel);
+        gemm_panel(col == 0 && layout == A_AS_IT_IS ? A_NEW : layout, g, col, cols, panel);
     }
 }
 

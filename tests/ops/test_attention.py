@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import tinytape as tt
-from tinytape._ffi import OPS
-from tinytape.functional._apply import apply
+from tinytape.functional._apply import run as by_name
 from tinytape.nn import functional as F
 
 from ..support.leaves import RNG, leaf
@@ -200,7 +199,9 @@ def test_causal_and_mask_and_dropout_at_once(shape):
     u = tt.tensor(RNG.standard_normal((B, H, L, 4)))
 
     def run():
-        return apply(OPS["scaled_dot_product_attention"], inputs, (1, 9, 0, 0), (0.4, 0.25))
+        return by_name["scaled_dot_product_attention"](
+            inputs, causal=True, seed=9, stream=0, offset=0, scale=0.4, dropout_p=0.25
+        )
 
     keep = keep_factors((B, H, L, S), 0.25, 9)
     expected = attention(*(x.numpy() for x in (q, k, v, mask)), True, 0.4, keep)

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tinytape._ffi import OPS
 from tinytape.autograd.anomaly_mode import unchecked
 from tinytape.dtypes import bool_, float32
 from tinytape.errors import ArgumentError, DTypeError, ShapeError
-from tinytape.functional._apply import apply, check_tensor, integers_of, run
+from tinytape.functional._apply import check_tensor, integers_of, run
 from tinytape.functional.elementwise import log
 from tinytape.functional.shape import expand, flatten, reshape, unsqueeze
 from tinytape.random import Generator, default_generator
@@ -65,7 +64,7 @@ def scaled_dot_product_attention(
         scale: 1 / sqrt(D) when left out.
         enable_gqa: keys and values (..., H, S, ·) have fewer heads than the queries: each serves
             several neighbouring heads of the queries (grouped queries, Ainslie et al., 2023).
-        generator: draws what is dropped; ``tt.default_generator`` by default.
+        generator: draws the mask; ``tt.default_generator`` by default.
 
     Raises:
         ShapeError: shapes that do not fit, as above.
@@ -98,13 +97,19 @@ def scaled_dot_product_attention(
     heads = (query, key, value)
     if len(lead) != 2:
         heads = (_as_heads(query), _as_heads(key), _as_heads(value))
-    ints: tuple[int, ...] = (int(is_causal),)
-    reals: tuple[float, ...] = (scale,)
+    seed = stream = offset = 0
     if dropout_p > 0.0:
         source = generator if generator is not None else default_generator
-        ints += source._draw(math.prod(shape[:-1]) * key.shape[-2])
-        reals += (dropout_p,)
-    out = apply(OPS[_NAME], (*heads, mask), ints, reals)
+        seed, stream, offset = source._draw(math.prod(shape[:-1]) * key.shape[-2])
+    out = run[_NAME](
+        (*heads, mask),
+        causal=bool(is_causal),
+        seed=seed,
+        stream=stream,
+        offset=offset,
+        scale=scale,
+        dropout_p=dropout_p,
+    )
     return out if len(lead) == 2 else reshape(out, [*lead, *out.shape[-2:]])
 
 
@@ -130,23 +135,32 @@ def scaled_dot_product_attention_qkvpacked(
         dropout_p: probability with which a weight is dropped.
         is_causal: each position sees those up to itself.
         scale: 1 / sqrt(D) when left out.
-        generator: draws what is dropped; ``tt.default_generator`` unless told.
+        generator: draws the mask; ``tt.default_generator`` by default.
         qkv: float32 or float64.
 
     Raises:
         ShapeError: qkv of another shape, or heads that do not divide C.
         ArgumentError: dropout_p outside [0, 1].
+        DTypeError: for integers and bools.
     """
     if not 0.0 <= dropout_p <= 1.0:
         raise ArgumentError(f"{_PACKED}: dropout_p must be between 0 and 1, got {dropout_p}")
     heads, scale = _heads_and_scale(_PACKED, qkv, heads, scale)
-    ints: tuple[int, ...] = (heads, bool(is_causal))
-    if dropout_p == 0.0:
-        return apply(OPS[_PACKED], (qkv,), ints, (scale,))
-    source = generator if generator is not None else default_generator
-    B, T, _ = qkv.shape
-    ints += source._draw(B * heads * T * T)
-    return apply(OPS[_PACKED], (qkv,), ints, (scale, dropout_p))
+    seed = stream = offset = 0
+    if dropout_p > 0.0:
+        source = generator if generator is not None else default_generator
+        B, T, _ = qkv.shape
+        seed, stream, offset = source._draw(B * heads * T * T)
+    return run[_PACKED](
+        (qkv,),
+        heads=heads,
+        causal=bool(is_causal),
+        seed=seed,
+        stream=stream,
+        offset=offset,
+        scale=scale,
+        dropout_p=dropout_p,
+    )
 
 
 def scaled_dot_product_attention_with_kvcache(
@@ -168,8 +182,9 @@ def scaled_dot_product_attention_with_kvcache(
 
     Raises:
         ShapeError: shapes that do not fit.
-        ArgumentError: no room for n more positions.
+        ArgumentError: n more positions do not fit.
         TapeStateError: a cache that is not contiguous, or the result of a recorded operation.
+        DTypeError: for integers and bools, or types that differ.
 
     PyTorch has no name for it; FlashAttention's is ``flash_attn_with_kvcache``.
     """
@@ -222,7 +237,7 @@ def _as_heads(x: Tensor) -> Tensor:
 
 
 def _mask(given: Any, query: Tensor, scores: Sequence[int]) -> Tensor:
-    """What is added to the scores (..., L, S), in the shape it was given as far as possible."""
+    """The mask that is added to the scores (..., L, S), in the shape it was given if possible."""
     mask = _additive(given, query)
     shape = mask.shape
     fits = len(shape) <= len(scores) and all(
