@@ -98,7 +98,7 @@ static tt_status attention_prepare(tt_call *c)
     for (int i = ATTENTION_Q; i <= ATTENTION_V; i++) TT_TRY(attention_need_rows(c, i));
     if (c->in[ATTENTION_MASK] == NULL) return TT_OK;
     int64_t scores[4] = {q->shape[0], q->shape[1], q->shape[2], k->shape[2]};
-    return call_broadcast(c, 4, scores, ATTENTION_MASK);
+    return rule_broadcast_input(c, 4, scores, ATTENTION_MASK);
 }
 
 static tt_status attention_infer(tt_call *c)
