@@ -49,6 +49,8 @@ def main(source: Path, destination: Path) -> None:
     if len(name) > length:
         raise ValueError(f"{destination.name!r} is longer than {bytes(image[at : at + length])!r}")
     image[at : at + length] = name.ljust(length, b"\0")
+    if destination.exists() and destination.read_bytes() == image:
+        return  # its time stays, so that nothing is copied or linked anew
     destination.parent.mkdir(parents=True, exist_ok=True)
     destination.write_bytes(image)
     destination.chmod(0o755)

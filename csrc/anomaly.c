@@ -126,7 +126,7 @@ tt_status anomaly_check_gradients(const tt_pass *p, const tt_node *node)
         const tt_tensor *t = node->in[i];
         double value = 0;
         if (!pass_wants_input(p, node, i) || !pass_has_cot(p, t)) continue;
-        int64_t bad = first_bad(t, t->cot, &value);
+        int64_t bad = first_bad(t, t->pass.cot, &value);
         if (bad < 0) continue;
         char what[TEXT];
         describe(what, t, bad, value);

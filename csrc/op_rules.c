@@ -6,37 +6,37 @@
 #include "apply.h"
 #include "attributes.h"
 
-int normal_axis(int64_t axis, int ndim)
+int rule_normal_axis(int64_t axis, int ndim)
 {
     if (axis < 0) axis += ndim;
     return axis >= 0 && axis < ndim ? (int)axis : -1;
 }
 
-tt_status fail_axis(const char *op, int64_t axis, const tt_tensor *x)
+tt_status rule_fail_axis(const char *op, int64_t axis, const tt_tensor *x)
 {
     return tt_fail(TT_ERR_INDEX, op, "axis %lld is out of range for a tensor of %d dimensions",
                    (long long)axis, x->ndim);
 }
 
-tt_status check_axis(const tt_call *c, bool given, int64_t axis)
+tt_status rule_check_axis(const tt_call *c, bool given, int64_t axis)
 {
     const tt_tensor *x = c->in[X];
     if (!given) axis = -1;
     if (axis >= 0 && axis < (x->ndim > 0 ? x->ndim : 1)) return TT_OK;
-    return fail_axis(c->op->name, axis, x);
+    return rule_fail_axis(c->op->name, axis, x);
 }
 
-tt_spec spec_like(const tt_tensor *x)
+tt_spec rule_spec_like(const tt_tensor *x)
 {
     tt_spec spec = {.dtype = x->dtype, .ndim = x->ndim};
     memcpy(spec.shape, x->shape, sizeof x->shape);
     return spec;
 }
 
-tt_status infer_same(tt_call *c)
+tt_status rule_same_shape(tt_call *c)
 {
     const tt_tensor *x = c->in[X];
-    c->spec[Y] = spec_like(x);
+    c->spec[Y] = rule_spec_like(x);
     c->spec[Y].dtype = c->dtype;
     for (int i = 1; i < c->n_in; i++) {
         if (c->in[i] != NULL && !tensor_same_shape(x, c->in[i]))
@@ -46,16 +46,16 @@ tt_status infer_same(tt_call *c)
     return TT_OK;
 }
 
-tt_status infer_predicate(tt_call *c)
+tt_status rule_predicate(tt_call *c)
 {
-    TT_TRY(infer_same(c));
+    TT_TRY(rule_same_shape(c));
     c->spec[Y].dtype = TT_BOOL;
     return TT_OK;
 }
 
 /* Replaces one input by a view of it in a larger shape. Broadcasting is this one operation: its
  * backward sums. */
-tt_status call_broadcast(tt_call *c, int ndim, const int64_t *shape, int input)
+tt_status rule_broadcast_input(tt_call *c, int ndim, const int64_t *shape, int input)
 {
     tt_tensor *t = c->in[input];
     if (t->ndim == ndim && memcmp(t->shape, shape, (size_t)ndim * sizeof shape[0]) == 0)
@@ -79,7 +79,7 @@ static tt_status fail_broadcast(const tt_call *c)
 }
 
 /* The common shape by numpy's rule: aligned at the end, a size of 1 stretches. */
-tt_status prepare_broadcast(tt_call *c)
+tt_status rule_broadcast(tt_call *c)
 {
     int ndim = 0;
     int64_t shape[TT_MAX_DIMS] = {0}; /* from the last axis to the first */
@@ -99,12 +99,12 @@ tt_status prepare_broadcast(tt_call *c)
     int64_t full[TT_MAX_DIMS];
     for (int i = 0; i < ndim; i++) full[i] = shape[ndim - 1 - i];
     for (int k = 0; k < c->n_in; k++) {
-        if (c->in[k] != NULL) TT_TRY(call_broadcast(c, ndim, full, k));
+        if (c->in[k] != NULL) TT_TRY(rule_broadcast_input(c, ndim, full, k));
     }
     return TT_OK;
 }
 
-tt_span span_of_axes(const tt_tensor *x, int64_t first, int64_t count)
+tt_span rule_span_of_axes(const tt_tensor *x, int64_t first, int64_t count)
 {
     tt_span s = {1, 1, 1};
     for (int i = 0; i < x->ndim; i++)
@@ -112,12 +112,15 @@ tt_span span_of_axes(const tt_tensor *x, int64_t first, int64_t count)
     return s;
 }
 
-tt_span span_of_axis(const tt_tensor *x, int64_t axis) { return span_of_axes(x, axis, 1); }
+tt_span rule_span_of_axis(const tt_tensor *x, int64_t axis)
+{
+    return rule_span_of_axes(x, axis, 1);
+}
 
-tt_span span_of(const tt_tensor *x, const tt_attrs *attrs)
+tt_span rule_span_of(const tt_tensor *x, const tt_attrs *attrs)
 {
     const span_attrs a = span_read(attrs);
-    return span_of_axes(x, a.first, a.count);
+    return rule_span_of_axes(x, a.first, a.count);
 }
 
 static tt_status infer_span_of(tt_call *c, bool nonempty)
@@ -142,5 +145,5 @@ static tt_status infer_span_of(tt_call *c, bool nonempty)
     return TT_OK;
 }
 
-tt_status infer_span(tt_call *c) { return infer_span_of(c, false); }
-tt_status infer_span_nonempty(tt_call *c) { return infer_span_of(c, true); }
+tt_status rule_span(tt_call *c) { return infer_span_of(c, false); }
+tt_status rule_nonempty_span(tt_call *c) { return infer_span_of(c, true); }

@@ -20,7 +20,7 @@
 static bool can_borrow(const tt_pass *p, const tt_tensor *root, const tt_tensor *gradient)
 {
     return gradient != NULL && gradient->contiguous && gradient->numel > 0 && p->n_roots == 1 &&
-           root->node != NULL && !root->captured && !p->watched;
+           root->node != NULL && !root->pass.captured && !p->watched;
 }
 
 static tt_status seed(tt_pass *p, tt_tensor *root, tt_tensor *gradient)
@@ -32,8 +32,8 @@ static tt_status seed(tt_pass *p, tt_tensor *root, tt_tensor *gradient)
                                 : (tt_status)tt_error_code();
     }
     if (can_borrow(p, root, gradient)) {
-        p->borrowed = root->cot = gradient->data;
-        root->cot_epoch = p->epoch;
+        p->borrowed = root->pass.cot = gradient->data;
+        root->pass.cot_epoch = p->epoch;
         return TT_OK;
     }
     void *dx = NULL;
@@ -84,13 +84,13 @@ static tt_status gradient_handle(const tt_pass *p, const tt_tensor *t, tt_handle
 {
     *out = 0;
     if (!pass_has_cot(p, t)) return TT_OK;
-    tt_tensor *g = p->graph ? t->cot_var : NULL;
+    tt_tensor *g = p->graph ? t->pass.cot_var : NULL;
     if (g != NULL && (g->place == PLACE_POOL || g->node != NULL))
         return handle_hold(p->ctx, g, out);
     tt_tensor *copy = tensor_new_pool(p->ctx, "grad", TT_POOL_DATA, t->dtype, t->ndim, t->shape);
     if (copy == NULL) return (tt_status)tt_error_code();
     if (g != NULL) copy_gather(copy->data, g);
-    else memcpy(copy->data, t->cot, tensor_bytes(t));
+    else memcpy(copy->data, t->pass.cot, tensor_bytes(t));
     *out = handle_for(p->ctx, copy);
     if (*out != 0) return TT_OK;
     tensor_unref(p->ctx, copy);
@@ -101,16 +101,16 @@ static tt_status gradient_handle(const tt_pass *p, const tt_tensor *t, tt_handle
  * pass failed; where the leaf had a grad, the result is added to it. */
 static void finish_leaf(const tt_pass *p, tt_tensor *t, bool failed)
 {
-    if (t == NULL || t->node != NULL || !pass_has_cot(p, t) || t->cot == NULL) return;
-    if (t->fresh != NULL) {
-        if (failed) tensor_unref(p->ctx, t->fresh);
-        else t->grad = t->fresh;
-        t->fresh = NULL;
+    if (t == NULL || t->node != NULL || !pass_has_cot(p, t) || t->pass.cot == NULL) return;
+    if (t->pass.fresh != NULL) {
+        if (failed) tensor_unref(p->ctx, t->pass.fresh);
+        else t->grad = t->pass.fresh;
+        t->pass.fresh = NULL;
     } else if (!failed) {
-        kernel_set_for(t->dtype)->accumulate(t->grad->data, t->cot, t->numel);
+        kernel_set_for(t->dtype)->accumulate(t->grad->data, t->pass.cot, t->numel);
         t->grad->block->version += 1;
     }
-    t->cot = NULL; /* once, however often the leaf was used */
+    t->pass.cot = NULL; /* once, however often the leaf was used */
 }
 
 static void finish_leaves(const tt_pass *p, bool failed)
@@ -128,8 +128,8 @@ static void finish_leaves(const tt_pass *p, bool failed)
 static tt_status start(tt_pass *p, tt_tensor **gradients)
 {
     for (int i = 0; i < p->n_inputs; i++) {
-        p->inputs[i]->needed_epoch = p->epoch;
-        p->inputs[i]->captured = true;
+        p->inputs[i]->pass.needed_epoch = p->epoch;
+        p->inputs[i]->pass.captured = true;
     }
     if (!p->into_leaves) walk_mark_needed(p);
     for (int i = 0; i < p->n_roots; i++) {
@@ -163,7 +163,7 @@ static tt_status finish(tt_pass *p, tt_status status, tt_handle *results)
     const bool release = p->release && !failed, rewind = !p->graph || failed;
     const tape_mark mark = p->mark;
     ctx->grad_enabled = p->grad_enabled;
-    for (int i = 0; i < p->n_inputs; i++) p->inputs[i]->captured = false;
+    for (int i = 0; i < p->n_inputs; i++) p->inputs[i]->pass.captured = false;
     for (int i = 0; i < p->n_inputs && failed && results != NULL; i++) {
         if (results[i] != 0) handle_release(ctx, results[i]);
         results[i] = 0;
@@ -286,9 +286,9 @@ int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *kno
     const uint64_t epoch = ++ctx->tape.epoch;
     for (int i = 0; i < n && known != NULL; i++) {
         tt_tensor *k = handle_tensor(ctx, known[i], "backward");
-        if (k != NULL) k->needed_epoch = epoch;
+        if (k != NULL) k->pass.needed_epoch = epoch;
     }
-    if (t->needed_epoch == epoch) return 0;
+    if (t->pass.needed_epoch == epoch) return 0;
     if (t->node == NULL) return 1;
     tt_pass look = {.epoch = epoch};
     walk_reach(&look, t);
@@ -297,7 +297,7 @@ int tt_has_other_leaves(tt_ctx *ctx, tt_handle root, int n, const tt_handle *kno
         look.pending -= 1;
         for (int i = 0; i < node->n_in; i++) {
             const tt_tensor *x = node->in[i];
-            if (!(node->wants >> i & 1) || x->needed_epoch == epoch) continue;
+            if (!(node->wants >> i & 1) || x->pass.needed_epoch == epoch) continue;
             if (x->node == NULL) return 1;
             walk_reach(&look, x);
         }
@@ -391,8 +391,8 @@ static tt_status answer_hook(tt_pass *p, const char *name, tt_tensor *g)
     if (g == NULL) return TT_OK;
     TT_TRY(check_answer(p, name, "the gradient of tensor", 0, t, g));
     TT_TRY(hold_gradient(p, g));
-    if (p->graph) t->cot_var = g;
-    else copy_gather(t->cot, g);
+    if (p->graph) t->pass.cot_var = g;
+    else copy_gather(t->pass.cot, g);
     return TT_OK;
 }
 

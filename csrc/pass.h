@@ -50,11 +50,11 @@ typedef struct tt_pass {
 /* Whether a cotangent has reached t in this pass. */
 static inline bool pass_has_cot(const tt_pass *p, const tt_tensor *t)
 {
-    return t->cot_epoch == p->epoch;
+    return t->pass.cot_epoch == p->epoch;
 }
 static inline bool pass_wants(const tt_pass *p, const tt_tensor *t)
 {
-    return t != NULL && t->requires_grad && (p->into_leaves || t->needed_epoch == p->epoch);
+    return t != NULL && t->requires_grad && (p->into_leaves || t->pass.needed_epoch == p->epoch);
 }
 static inline bool pass_wants_input(const tt_pass *p, const tt_node *node, int i)
 {

@@ -50,7 +50,7 @@ static tt_status make_successor(tt_ctx *ctx, tt_tensor *t)
     if (to == NULL) return (tt_status)tt_error_code();
     to->requires_grad = t->requires_grad;
     to->graph_freed = true;
-    t->successor = to;
+    t->pass.successor = to;
     return TT_OK;
 }
 
@@ -79,8 +79,8 @@ static tt_status make_successors(tt_ctx *ctx, const tt_held *list)
 static void drop_successors(tt_ctx *ctx, const tt_held *list)
 {
     for (tt_tensor *t = list->first; t != NULL; t = t->held_next) {
-        tensor_unref(ctx, t->successor);
-        t->successor = NULL;
+        tensor_unref(ctx, t->pass.successor);
+        t->pass.successor = NULL;
     }
 }
 
@@ -88,7 +88,7 @@ static void move_to_successors(tt_ctx *ctx, const tt_held *list)
 {
     for (tt_tensor *t = list->first, *next = NULL; t != NULL; t = next) {
         next = t->held_next;
-        if (t->successor != NULL) handle_move(ctx, t, t->successor);
+        if (t->pass.successor != NULL) handle_move(ctx, t, t->pass.successor);
     }
 }
 

@@ -29,10 +29,10 @@ static void *cot_new(tt_pass *p, const tt_tensor *t, const char *op)
 
 void walk_spare(tt_pass *p, tt_tensor *t)
 {
-    if (t->cot == NULL || t->captured || p->n_spare == SPARE_BUFFERS) return;
-    if (t->cot == p->borrowed) return;
-    p->spare[p->n_spare++] = (spare_buffer){t->cot, align_up(tensor_bytes(t))};
-    t->cot = NULL;
+    if (t->pass.cot == NULL || t->pass.captured || p->n_spare == SPARE_BUFFERS) return;
+    if (t->pass.cot == p->borrowed) return;
+    p->spare[p->n_spare++] = (spare_buffer){t->pass.cot, align_up(tensor_bytes(t))};
+    t->pass.cot = NULL;
 }
 
 static tt_status fail_freed(const char *op)
@@ -46,7 +46,7 @@ static tt_status fail_freed(const char *op)
  * gradient of the tensor itself. */
 tt_status walk_refuse_freed(const tt_tensor *t, const char *op)
 {
-    return t->graph_freed && !t->captured ? fail_freed(op) : TT_OK;
+    return t->graph_freed && !t->pass.captured ? fail_freed(op) : TT_OK;
 }
 
 /* Where a gradient for t is to be written, and whether there is something to add to. */
@@ -54,20 +54,20 @@ tt_status walk_receive(tt_pass *p, tt_tensor *t, const char *op, void **dx, bool
 {
     *acc = pass_has_cot(p, t);
     if (*acc) {
-        *dx = t->cot;
+        *dx = t->pass.cot;
         return TT_OK;
     }
     if (p->into_leaves && t->node == NULL && t->grad == NULL) {
-        t->fresh = tensor_new_pool(p->ctx, op, TT_POOL_PARAM, t->dtype, t->ndim, t->shape);
-        if (t->fresh == NULL) return (tt_status)tt_error_code();
-        t->cot = t->fresh->data;
+        t->pass.fresh = tensor_new_pool(p->ctx, op, TT_POOL_PARAM, t->dtype, t->ndim, t->shape);
+        if (t->pass.fresh == NULL) return (tt_status)tt_error_code();
+        t->pass.cot = t->pass.fresh->data;
     } else {
         /* Also for a leaf with a grad: the result is added to it at the end of the pass. */
-        t->cot = cot_new(p, t, op);
-        if (t->cot == NULL) return TT_ERR_NOMEM;
+        t->pass.cot = cot_new(p, t, op);
+        if (t->pass.cot == NULL) return TT_ERR_NOMEM;
     }
-    t->cot_epoch = p->epoch;
-    *dx = t->cot;
+    t->pass.cot_epoch = p->epoch;
+    *dx = t->pass.cot;
     return TT_OK;
 }
 
@@ -97,12 +97,12 @@ static tt_status pass_through(tt_pass *p, tt_node *node, void *dy)
     for (int i = 0; i <= last; i++) {
         tt_tensor *t = node->in[i];
         if (!(node->op->passes >> i & 1) || !pass_wants_input(p, node, i)) continue;
-        bool takes_over = i == last && !pass_has_cot(p, t) && !node->out[0]->captured &&
+        bool takes_over = i == last && !pass_has_cot(p, t) && !node->out[0]->pass.captured &&
                           dy != p->borrowed && !(p->into_leaves && t->node == NULL);
         if (takes_over) {
-            t->cot = dy;
-            t->cot_epoch = p->epoch;
-            node->out[0]->cot = NULL;
+            t->pass.cot = dy;
+            t->pass.cot_epoch = p->epoch;
+            node->out[0]->pass.cot = NULL;
             continue;
         }
         void *dx = NULL;
@@ -135,7 +135,7 @@ static tt_status backward_node(tt_pass *p, tt_node *node)
                  .in = node->in,
                  .out = node->out};
     for (int k = 0; k < node->n_out; k++) {
-        if (pass_has_cot(p, node->out[k])) c.dy[k] = node->out[k]->cot;
+        if (pass_has_cot(p, node->out[k])) c.dy[k] = node->out[k]->pass.cot;
     }
     memcpy(c.saved, node->saved, sizeof c.saved);
     /* If a tensor is two inputs, the kernel must not get one buffer under two names. */
@@ -157,7 +157,7 @@ static tt_status backward_node(tt_pass *p, tt_node *node)
     if (kernel) TT_TRY(run_backward_kernel(&c));
     for (int i = 0; i < node->n_in; i++) {
         tt_tensor *t = node->in[i];
-        if (repeated[i]) kernel_set_for(t->dtype)->accumulate(t->cot, c.dx[i], t->numel);
+        if (repeated[i]) kernel_set_for(t->dtype)->accumulate(t->pass.cot, c.dx[i], t->numel);
     }
     /* The pass owns the cotangents that it hands to kernels as const. */
     if (node->op->passes) TT_TRY(pass_through(p, node, as_writable(c.dy[0])));
@@ -172,9 +172,9 @@ tt_status walk_add(tt_pass *p, tt_tensor *t, tt_tensor *dx, const char *op)
     if (!tensor_same_shape(dx, t))
         return tt_fail(TT_ERR_INTERNAL, op, "the vjp returned shape %s for an input of shape %s",
                        SHAPE_TEXT(dx), SHAPE_TEXT(t));
-    t->cot_var = pass_has_cot(p, t) ? v_add(p->ctx, t->cot_var, dx) : dx;
-    t->cot_epoch = p->epoch;
-    return t->cot_var != NULL ? TT_OK : (tt_status)tt_error_code();
+    t->pass.cot_var = pass_has_cot(p, t) ? v_add(p->ctx, t->pass.cot_var, dx) : dx;
+    t->pass.cot_epoch = p->epoch;
+    return t->pass.cot_var != NULL ? TT_OK : (tt_status)tt_error_code();
 }
 
 static tt_status differentiate_node(tt_pass *p, tt_node *node)
@@ -185,8 +185,8 @@ static tt_status differentiate_node(tt_pass *p, tt_node *node)
     for (int k = 0; k < node->n_out; k++) {
         const tt_tensor *y = node->out[k];
         if (!y->requires_grad) continue; /* such as indices */
-        dy[k] =
-            pass_has_cot(p, y) ? y->cot_var : v_constant(p->ctx, y->dtype, y->ndim, y->shape, 0.0);
+        dy[k] = pass_has_cot(p, y) ? y->pass.cot_var
+                                   : v_constant(p->ctx, y->dtype, y->ndim, y->shape, 0.0);
         if (dy[k] == NULL) return (tt_status)tt_error_code();
     }
     for (int i = 0; i < node->n_in; i++) {
@@ -236,10 +236,10 @@ void walk_mark_needed(const tt_pass *p)
         for (int i = 0; i < node->n_in; i++) {
             tt_tensor *t = node->in[i];
             if (!(node->wants >> i & 1)) continue;
-            if (t->graph_freed) t->needed_epoch = p->epoch;
-            needed = needed || t->needed_epoch == p->epoch;
+            if (t->graph_freed) t->pass.needed_epoch = p->epoch;
+            needed = needed || t->pass.needed_epoch == p->epoch;
         }
-        for (int k = 0; k < node->n_out && needed; k++) node->out[k]->needed_epoch = p->epoch;
+        for (int k = 0; k < node->n_out && needed; k++) node->out[k]->pass.needed_epoch = p->epoch;
     }
 }
 

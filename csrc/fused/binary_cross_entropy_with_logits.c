@@ -29,7 +29,7 @@ static void binary_cross_entropy_with_logits_vjp(tt_ctx *ctx, const tt_node *nod
 }
 
 TT_OP(binary_cross_entropy_with_logits, .inputs = 2, .flags = TT_PROMOTES, .layout = TT_STRIDED,
-      .keeps = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same,
+      .keeps = BIT(A) | BIT(B), .prepare = rule_broadcast, .infer = rule_same_shape,
       .vjp = binary_cross_entropy_with_logits_vjp)
 
 #endif

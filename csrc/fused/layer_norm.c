@@ -369,7 +369,7 @@ static tt_status normalization_infer(tt_call *c, int axes, int inputs)
                 TT_ERR_SHAPE, c->op->name, "%s of shape %s does not fit the last %d axes of %s",
                 i == LAYER_NORM_WEIGHT ? "weight" : "bias", SHAPE_TEXT(t), axes, SHAPE_TEXT(x));
     }
-    c->spec[Y] = spec_like(x);
+    c->spec[Y] = rule_spec_like(x);
     return TT_OK;
 }
 

@@ -168,7 +168,7 @@ static tt_status linear_infer(tt_call *c)
     if (activation < 0 || activation >= ACTIVATION_COUNT)
         return tt_fail(TT_ERR_ARG, c->op->name, "there is no activation %lld",
                        (long long)activation);
-    c->spec[Y] = spec_like(x);
+    c->spec[Y] = rule_spec_like(x);
     c->spec[Y].shape[x->ndim - 1] = w->shape[0];
     return TT_OK;
 }

@@ -98,7 +98,7 @@ static tt_status attention_prepare(tt_call *c)
     for (int i = ATTENTION_Q; i <= ATTENTION_V; i++) TT_TRY(attention_need_rows(c, i));
     if (c->in[ATTENTION_MASK] == NULL) return TT_OK;
     int64_t scores[4] = {q->shape[0], q->shape[1], q->shape[2], k->shape[2]};
-    return call_broadcast(c, 4, scores, ATTENTION_MASK);
+    return rule_broadcast_input(c, 4, scores, ATTENTION_MASK);
 }
 
 static tt_status attention_infer(tt_call *c)
@@ -153,8 +153,8 @@ static void attention_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
     if (mask != NULL) scores = masked(ctx, scores, mask);
     if (a.causal)
         scores = masked(ctx, scores, causal_mask(ctx, q->dtype, q->shape[2], k->shape[2]));
-    tt_attrs last_axis_masked = {.n_ints = 2, .ints = {3, 1}};
-    tt_tensor *weights = v_call(ctx, TT_OP_softmax, &scores, 1, &last_axis_masked);
+    tt_tensor *weights =
+        v_call(ctx, TT_OP_softmax, INPUTS(scores), ATTRS(softmax, .axis = 3, .masked = true));
     if (need[ATTENTION_V])
         dx[ATTENTION_V] =
             v_matmul(ctx, v_transpose(ctx, attention_dropout(ctx, node, weights)), dy[Y]);

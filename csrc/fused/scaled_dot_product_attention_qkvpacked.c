@@ -94,7 +94,7 @@ static tt_status packed_prepare(tt_call *c)
 
 static tt_status packed_infer(tt_call *c)
 {
-    c->spec[Y] = spec_like(c->in[X]);
+    c->spec[Y] = rule_spec_like(c->in[X]);
     c->spec[Y].shape[2] /= 3;
     return TT_OK;
 }

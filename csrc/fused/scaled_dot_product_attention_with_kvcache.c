@@ -69,7 +69,7 @@ static tt_status kvcache_prepare(tt_call *c)
 
 static tt_status kvcache_infer(tt_call *c)
 {
-    c->spec[Y] = spec_like(c->in[KVCACHE_QKV]);
+    c->spec[Y] = rule_spec_like(c->in[KVCACHE_QKV]);
     c->spec[Y].shape[2] /= 3;
     return TT_OK;
 }

@@ -167,7 +167,7 @@ static inline tt_tensor number_like(const tt_tensor *shape, const T *value)
         }                                                                                      \
     }
 
-/* The kernels of an operation of one or two inputs with a bool output (infer_predicate in op.h). */
+/* The kernels of an operation of one or two inputs with a bool output (rule_predicate in op.h). */
 #define TT_PREDICATE(name, expression)                                                       \
     TT_PREDICATE_ROW(name##_row, expression)                                                 \
     static tt_status name##_forward(tt_call *c)                                              \

@@ -32,7 +32,7 @@ struct fold {
 
 static inline fold fold_of(const tt_tensor *x, const tt_attrs *attrs)
 {
-    fold f = {.x = x->data, .s = span_of(x, attrs)};
+    fold f = {.x = x->data, .s = rule_span_of(x, attrs)};
     f.lines = f.s.outer * f.s.inner;
     int64_t width = at_least_one(at_most(f.s.inner, FOLD_WIDTH));
     f.rows = GRAIN / width;
@@ -222,7 +222,7 @@ static inline tt_tensor span_tensor(tt_span s, const void *data, bool of_line)
 /* dx (+)= an expression in a, an element of x, and in b and d, values of its line. */
 static inline void span_backward(const tt_call *c, row_fn fn, const T *b, const T *d)
 {
-    tt_span s = span_of(c->in[X], c->attrs);
+    tt_span s = rule_span_of(c->in[X], c->attrs);
     tt_tensor x = span_tensor(s, c->in[X]->data, false), of_b = span_tensor(s, b, true),
               of_d = span_tensor(s, d, true);
     const tt_tensor *operands[MAX_OPERANDS] = {&x, &of_b, &of_d};

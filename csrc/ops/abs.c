@@ -15,6 +15,6 @@ static void abs_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
 }
 
 TT_OP(abs, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED, .keeps = BIT(X),
-      .infer = infer_same, .vjp = abs_vjp)
+      .infer = rule_same_shape, .vjp = abs_vjp)
 
 #endif

@@ -16,6 +16,6 @@ TT_KERNELS_OF(add, add_forward, NULL)
 #else
 
 TT_OP(add, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED,
-      .passes = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same)
+      .passes = BIT(A) | BIT(B), .prepare = rule_broadcast, .infer = rule_same_shape)
 
 #endif

@@ -26,7 +26,7 @@ TT_KERNELS_OF(any, any_forward, NULL)
 
 static tt_status all_infer(tt_call *c)
 {
-    TT_TRY(infer_span(c));
+    TT_TRY(rule_span(c));
     c->spec[Y].dtype = TT_BOOL;
     return TT_OK;
 }

@@ -35,15 +35,15 @@ static tt_status bitwise_infer(tt_call *c)
             return tt_fail(TT_ERR_DTYPE, c->op->name, "expected integers or bool, got %s",
                            dtype_text(c->in[i]->dtype));
     }
-    return infer_same(c);
+    return rule_same_shape(c);
 }
 
 TT_OP(bitwise_and, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NOGRAD,
-      .layout = TT_STRIDED, .prepare = prepare_broadcast, .infer = bitwise_infer)
+      .layout = TT_STRIDED, .prepare = rule_broadcast, .infer = bitwise_infer)
 TT_OP(bitwise_or, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NOGRAD, .layout = TT_STRIDED,
-      .prepare = prepare_broadcast, .infer = bitwise_infer)
+      .prepare = rule_broadcast, .infer = bitwise_infer)
 TT_OP(bitwise_xor, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NOGRAD,
-      .layout = TT_STRIDED, .prepare = prepare_broadcast, .infer = bitwise_infer)
+      .layout = TT_STRIDED, .prepare = rule_broadcast, .infer = bitwise_infer)
 TT_OP(bitwise_not, .inputs = 1, .flags = TT_INTEGERS | TT_NOGRAD, .layout = TT_STRIDED,
       .infer = bitwise_infer)
 

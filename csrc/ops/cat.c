@@ -61,7 +61,7 @@ static tt_status cat_run(const tt_call *c, const T *dy)
 {
     const tt_tensor *y = c->out[Y], *model = cat_model(c);
     if (y->numel == 0) return TT_OK;
-    int axis = normal_axis(cat_read(c->attrs).axis, model->ndim);
+    int axis = rule_normal_axis(cat_read(c->attrs).axis, model->ndim);
     int64_t inner = inner_size(y, y->ndim - axis - 1);
     cat_plan p = {.c = c, .out = y->data, .dy = dy, .numel = y->numel};
     p.size = dtype_size(y->dtype);
@@ -89,9 +89,9 @@ static tt_status cat_infer(tt_call *c)
                            "a tensor of 0 dimensions has no axis to join: use stack");
     }
     const cat_attrs a = cat_read(c->attrs);
-    int axis = cat_complete(c->attrs) ? normal_axis(a.axis, model->ndim) : -1;
-    if (axis < 0) return fail_axis(c->op->name, a.axis, model);
-    c->spec[Y] = spec_like(model);
+    int axis = cat_complete(c->attrs) ? rule_normal_axis(a.axis, model->ndim) : -1;
+    if (axis < 0) return rule_fail_axis(c->op->name, a.axis, model);
+    c->spec[Y] = rule_spec_like(model);
     c->spec[Y].shape[axis] = 0;
     for (int k = 0; k < c->n_in; k++) {
         const tt_tensor *t = c->in[k];
@@ -111,7 +111,7 @@ static tt_status cat_infer(tt_call *c)
 static void cat_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
                     tt_tensor **dx)
 {
-    int axis = normal_axis(cat_read(&node->attrs).axis, dy[Y]->ndim);
+    int axis = rule_normal_axis(cat_read(&node->attrs).axis, dy[Y]->ndim);
     int64_t begin = 0;
     for (int k = 0; k < node->n_in; k++) {
         const tt_tensor *t = node->in[k];

@@ -68,7 +68,7 @@ static tt_status clamp_infer(tt_call *c)
 {
     if (c->in[CLAMP_LOW] == NULL && c->in[CLAMP_HIGH] == NULL)
         return tt_fail(TT_ERR_ARG, c->op->name, "expected a lower bound, an upper one or both");
-    return infer_same(c);
+    return rule_same_shape(c);
 }
 
 static void clamp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
@@ -98,7 +98,7 @@ static void clamp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, co
 
 TT_OP(clamp, .inputs = 3, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
       .optional = BIT(CLAMP_LOW) | BIT(CLAMP_HIGH),
-      .keeps = BIT(CLAMP_X) | BIT(CLAMP_LOW) | BIT(CLAMP_HIGH), .prepare = prepare_broadcast,
+      .keeps = BIT(CLAMP_X) | BIT(CLAMP_LOW) | BIT(CLAMP_HIGH), .prepare = rule_broadcast,
       .infer = clamp_infer, .vjp = clamp_vjp)
 
 #endif

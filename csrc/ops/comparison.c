@@ -13,16 +13,16 @@ TT_PREDICATE(ge, a >= b)
 #else
 
 TT_OP(eq, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NOGRAD, .layout = TT_STRIDED,
-      .own_dtype = BIT(Y), .prepare = prepare_broadcast, .infer = infer_predicate)
+      .own_dtype = BIT(Y), .prepare = rule_broadcast, .infer = rule_predicate)
 TT_OP(ne, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NOGRAD, .layout = TT_STRIDED,
-      .own_dtype = BIT(Y), .prepare = prepare_broadcast, .infer = infer_predicate)
+      .own_dtype = BIT(Y), .prepare = rule_broadcast, .infer = rule_predicate)
 TT_OP(lt, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NOGRAD, .layout = TT_STRIDED,
-      .own_dtype = BIT(Y), .prepare = prepare_broadcast, .infer = infer_predicate)
+      .own_dtype = BIT(Y), .prepare = rule_broadcast, .infer = rule_predicate)
 TT_OP(le, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NOGRAD, .layout = TT_STRIDED,
-      .own_dtype = BIT(Y), .prepare = prepare_broadcast, .infer = infer_predicate)
+      .own_dtype = BIT(Y), .prepare = rule_broadcast, .infer = rule_predicate)
 TT_OP(gt, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NOGRAD, .layout = TT_STRIDED,
-      .own_dtype = BIT(Y), .prepare = prepare_broadcast, .infer = infer_predicate)
+      .own_dtype = BIT(Y), .prepare = rule_broadcast, .infer = rule_predicate)
 TT_OP(ge, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NOGRAD, .layout = TT_STRIDED,
-      .own_dtype = BIT(Y), .prepare = prepare_broadcast, .infer = infer_predicate)
+      .own_dtype = BIT(Y), .prepare = rule_broadcast, .infer = rule_predicate)
 
 #endif

@@ -14,6 +14,6 @@ TT_KERNELS_OF(contiguous, contiguous_forward, NULL)
 #else
 
 TT_OP(contiguous, .inputs = 1, .flags = TT_ANY_DTYPE, .layout = TT_STRIDED, .passes = BIT(X),
-      .infer = infer_same)
+      .infer = rule_same_shape)
 
 #endif

@@ -43,7 +43,7 @@ static tt_status cumsum_run(const tt_call *c, const void *x, void *y, bool backw
 {
     cumsum_plan p = {.x = x,
                      .y = y,
-                     .s = span_of_axis(c->in[X], cumsum_read(c->attrs).axis),
+                     .s = rule_span_of_axis(c->in[X], cumsum_read(c->attrs).axis),
                      .backwards = backwards,
                      .acc = acc};
     p.blocks = shards_of(p.s.inner, CUMSUM_WIDTH);
@@ -66,8 +66,8 @@ TT_KERNELS_OF(cumsum, cumsum_forward, cumsum_backward)
 
 static tt_status cumsum_infer(tt_call *c)
 {
-    TT_TRY(check_axis(c, cumsum_complete(c->attrs), cumsum_read(c->attrs).axis));
-    TT_TRY(infer_same(c));
+    TT_TRY(rule_check_axis(c, cumsum_complete(c->attrs), cumsum_read(c->attrs).axis));
+    TT_TRY(rule_same_shape(c));
     if (!dtype_is_float(c->in[X]->dtype)) c->spec[Y].dtype = TT_INT64;
     return TT_OK;
 }

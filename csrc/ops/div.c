@@ -16,6 +16,6 @@ static void div_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
 }
 
 TT_OP(div, .inputs = 2, .flags = TT_PROMOTES | TT_TO_FLOAT, .layout = TT_STRIDED,
-      .keeps = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same, .vjp = div_vjp)
+      .keeps = BIT(A) | BIT(B), .prepare = rule_broadcast, .infer = rule_same_shape, .vjp = div_vjp)
 
 #endif

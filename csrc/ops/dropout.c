@@ -66,7 +66,7 @@ static tt_status dropout_infer(tt_call *c)
     if (!dropout_complete(c->attrs) || !(p >= 0 && p <= 1))
         return tt_fail(TT_ERR_ARG, c->op->name, "the probability must be between 0 and 1, got %g",
                        p);
-    return infer_same(c);
+    return rule_same_shape(c);
 }
 
 static void dropout_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,

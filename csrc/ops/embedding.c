@@ -30,7 +30,7 @@ typedef struct {
 static embedding_plan embedding_plan_of(const tt_tensor *table, const tt_tensor *index, int axis,
                                         int count)
 {
-    tt_span s = span_of_axes(table, axis, count);
+    tt_span s = rule_span_of_axes(table, axis, count);
     return (embedding_plan){
         .index = index->data, .outer = s.outer, .size = s.n, .inner = s.inner, .n = index->numel};
 }
@@ -148,7 +148,7 @@ static tt_status embedding_spec(tt_call *c, int at, int n, int others, const int
     if (ndim > TT_MAX_DIMS)
         return tt_fail(TT_ERR_SHAPE, c->op->name, "a tensor has 0 to %d dimensions, got %d",
                        TT_MAX_DIMS, ndim);
-    c->spec[Y] = spec_like(x);
+    c->spec[Y] = rule_spec_like(x);
     c->spec[Y].ndim = ndim;
     memcpy(c->spec[Y].shape + at, sizes, (size_t)others * sizeof sizes[0]);
     memcpy(c->spec[Y].shape + at + others, x->shape + after,

@@ -18,6 +18,6 @@ static void erf_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
 }
 
 TT_OP(erf, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = BIT(X),
-      .infer = infer_same, .vjp = erf_vjp)
+      .infer = rule_same_shape, .vjp = erf_vjp)
 
 #endif

@@ -14,7 +14,7 @@ static void exp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
     dx[X] = v_mul(ctx, dy[Y], node->out[Y]);
 }
 
-TT_OP(exp, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+TT_OP(exp, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = rule_same_shape,
       .vjp = exp_vjp)
 
 #endif

@@ -14,7 +14,7 @@ static void expm1_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, co
     dx[X] = v_mul(ctx, dy[Y], v_shift(ctx, node->out[Y], 1.0));
 }
 
-TT_OP(expm1, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+TT_OP(expm1, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = rule_same_shape,
       .vjp = expm1_vjp)
 
 #endif

@@ -60,7 +60,7 @@ static tt_status amax_backward(tt_call *c)
 
 static tt_status max_backward(tt_call *c)
 {
-    span_scatter(c, span_of(c->in[X], c->attrs), 1);
+    span_scatter(c, rule_span_of(c->in[X], c->attrs), 1);
     return TT_OK;
 }
 
@@ -75,7 +75,7 @@ TT_KERNELS_OF(argmin, argmin_forward, NULL)
 
 static tt_status max_infer(tt_call *c)
 {
-    TT_TRY(infer_span_nonempty(c));
+    TT_TRY(rule_nonempty_span(c));
     c->spec[INDICES] = c->spec[VALUES];
     c->spec[INDICES].dtype = TT_INT64;
     return TT_OK;
@@ -83,7 +83,7 @@ static tt_status max_infer(tt_call *c)
 
 static tt_status argmax_infer(tt_call *c)
 {
-    TT_TRY(infer_span_nonempty(c));
+    TT_TRY(rule_nonempty_span(c));
     c->spec[Y].dtype = TT_INT64;
     return TT_OK;
 }
@@ -97,9 +97,9 @@ static void extremum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
 }
 
 TT_OP(amax, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS, .keeps = BIT(X),
-      .infer = infer_span_nonempty, .vjp = extremum_vjp)
+      .infer = rule_nonempty_span, .vjp = extremum_vjp)
 TT_OP(amin, .inputs = 1, .attributes = span_names, .flags = TT_INTEGERS, .keeps = BIT(X),
-      .infer = infer_span_nonempty, .vjp = extremum_vjp)
+      .infer = rule_nonempty_span, .vjp = extremum_vjp)
 TT_OP(max, .inputs = 1, .attributes = span_names, .outputs = 2, .flags = TT_INTEGERS,
       .own_dtype = BIT(INDICES), .infer = max_infer, .vjp = extremum_vjp)
 TT_OP(min, .inputs = 1, .attributes = span_names, .outputs = 2, .flags = TT_INTEGERS,

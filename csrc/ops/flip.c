@@ -14,7 +14,7 @@ static tt_tensor flip_view(const tt_tensor *t, const tt_attrs *attrs)
     tt_tensor view = *t;
     int64_t offset = 0;
     for (int i = 0; i < a.n_axes; i++) {
-        int axis = normal_axis(a.axes[i], t->ndim);
+        int axis = rule_normal_axis(a.axes[i], t->ndim);
         offset += (t->shape[axis] - 1) * t->strides[axis];
         view.strides[axis] = -t->strides[axis];
     }
@@ -48,13 +48,13 @@ static tt_status flip_infer(tt_call *c)
     const flip_attrs a = flip_read(c->attrs);
     unsigned seen = 0;
     for (int i = 0; i < a.n_axes; i++) {
-        int axis = normal_axis(a.axes[i], x->ndim);
-        if (axis < 0) return fail_axis(c->op->name, a.axes[i], x);
+        int axis = rule_normal_axis(a.axes[i], x->ndim);
+        if (axis < 0) return rule_fail_axis(c->op->name, a.axes[i], x);
         if (seen >> axis & 1)
             return tt_fail(TT_ERR_ARG, c->op->name, "axis %d appears more than once", axis);
         seen |= 1u << axis;
     }
-    return infer_same(c);
+    return rule_same_shape(c);
 }
 
 static void flip_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,

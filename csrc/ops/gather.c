@@ -23,7 +23,7 @@ typedef struct {
 static gather_plan gather_plan_of(const tt_call *c, const int64_t *full_strides)
 {
     gather_plan p = {.index = c->in[GATHER_INDEX], .rows = 1, .length = 1};
-    const int ndim = p.index->ndim, axis = normal_axis(gather_read(c->attrs).axis, ndim);
+    const int ndim = p.index->ndim, axis = rule_normal_axis(gather_read(c->attrs).axis, ndim);
     memcpy(p.strides, full_strides, (size_t)ndim * sizeof full_strides[0]);
     p.axis_stride = p.strides[axis];
     p.strides[axis] = 0; /* the index says where */
@@ -149,8 +149,8 @@ static tt_status gather_check(const tt_call *c)
 {
     const tt_tensor *x = c->in[GATHER_X], *index = c->in[GATHER_INDEX];
     const gather_attrs a = gather_read(c->attrs);
-    int axis = gather_complete(c->attrs) ? normal_axis(a.axis, x->ndim) : -1;
-    if (axis < 0) return fail_axis(c->op->name, a.axis, x);
+    int axis = gather_complete(c->attrs) ? rule_normal_axis(a.axis, x->ndim) : -1;
+    if (axis < 0) return rule_fail_axis(c->op->name, a.axis, x);
     bool fits = index->ndim == x->ndim;
     for (int i = 0; i < x->ndim && fits; i++) fits = i == axis || index->shape[i] <= x->shape[i];
     if (!fits)
@@ -171,7 +171,7 @@ static tt_status gather_check(const tt_call *c)
 static tt_status gather_infer(tt_call *c)
 {
     TT_TRY(gather_check(c));
-    c->spec[Y] = spec_like(c->in[GATHER_INDEX]);
+    c->spec[Y] = rule_spec_like(c->in[GATHER_INDEX]);
     c->spec[Y].dtype = c->in[GATHER_X]->dtype;
     return TT_OK;
 }
@@ -184,7 +184,7 @@ static tt_status scatter_add_infer(tt_call *c)
                        "an index of shape %s does not fit a source of shape %s", SHAPE_TEXT(index),
                        SHAPE_TEXT(src));
     TT_TRY(gather_check(c));
-    c->spec[Y] = spec_like(x);
+    c->spec[Y] = rule_spec_like(x);
     return TT_OK;
 }
 

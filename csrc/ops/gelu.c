@@ -109,9 +109,9 @@ static void gelu_backward_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const
 }
 
 TT_OP(gelu, .inputs = 1, .attributes = gelu_names, .layout = TT_STRIDED, .keeps = BIT(X),
-      .infer = infer_same, .vjp = gelu_vjp)
+      .infer = rule_same_shape, .vjp = gelu_vjp)
 TT_OP(gelu_backward, .inputs = 2, .attributes = gelu_names, .layout = TT_STRIDED,
-      .keeps = BIT(GELU_BACKWARD_DY) | BIT(GELU_BACKWARD_X), .infer = infer_same,
+      .keeps = BIT(GELU_BACKWARD_DY) | BIT(GELU_BACKWARD_X), .infer = rule_same_shape,
       .vjp = gelu_backward_vjp)
 
 #endif

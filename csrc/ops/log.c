@@ -15,6 +15,6 @@ static void log_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
 }
 
 TT_OP(log, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = BIT(X),
-      .infer = infer_same, .vjp = log_vjp)
+      .infer = rule_same_shape, .vjp = log_vjp)
 
 #endif

@@ -15,6 +15,6 @@ static void log1p_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, co
 }
 
 TT_OP(log1p, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = BIT(X),
-      .infer = infer_same, .vjp = log1p_vjp)
+      .infer = rule_same_shape, .vjp = log1p_vjp)
 
 #endif

@@ -11,14 +11,12 @@ TT_PREDICATE(logical_not, a == 0)
 #else
 
 TT_OP(logical_and, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NOGRAD,
-      .layout = TT_STRIDED, .own_dtype = BIT(Y), .prepare = prepare_broadcast,
-      .infer = infer_predicate)
+      .layout = TT_STRIDED, .own_dtype = BIT(Y), .prepare = rule_broadcast, .infer = rule_predicate)
 TT_OP(logical_or, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NOGRAD, .layout = TT_STRIDED,
-      .own_dtype = BIT(Y), .prepare = prepare_broadcast, .infer = infer_predicate)
+      .own_dtype = BIT(Y), .prepare = rule_broadcast, .infer = rule_predicate)
 TT_OP(logical_xor, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NOGRAD,
-      .layout = TT_STRIDED, .own_dtype = BIT(Y), .prepare = prepare_broadcast,
-      .infer = infer_predicate)
+      .layout = TT_STRIDED, .own_dtype = BIT(Y), .prepare = rule_broadcast, .infer = rule_predicate)
 TT_OP(logical_not, .inputs = 1, .flags = TT_INTEGERS | TT_NOGRAD, .layout = TT_STRIDED,
-      .own_dtype = BIT(Y), .infer = infer_predicate)
+      .own_dtype = BIT(Y), .infer = rule_predicate)
 
 #endif

@@ -40,7 +40,7 @@ static tt_status logsumexp_forward(tt_call *c)
 /* dx = e^(x - m) dy / sum e^(x - m) */
 static tt_status logsumexp_backward(tt_call *c)
 {
-    tt_span s = span_of(c->in[X], c->attrs);
+    tt_span s = rule_span_of(c->in[X], c->attrs);
     const T *dy = c->dy[Y], *sum = c->saved[LOGSUMEXP_SUM];
     T *factor = call_scratch(c, (size_t)(s.outer * s.inner) * sizeof *factor);
     if (factor == NULL) return TT_ERR_NOMEM;
@@ -61,7 +61,7 @@ static void logsumexp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
     (void)need;
     const tt_attrs *attrs = &node->attrs;
     tt_tensor *x = node->in[X], *y = node->out[Y];
-    tt_span s = span_of(x, attrs);
+    tt_span s = rule_span_of(x, attrs);
     int64_t shape[3] = {s.outer, s.n, s.inner};
     tt_tensor *zero = v_number(ctx, y, 0.0);
     tt_tensor *nothing = v_binary(ctx, TT_OP_eq, y, v_number(ctx, y, -HUGE_VAL));
@@ -74,6 +74,6 @@ static void logsumexp_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy
 }
 
 TT_OP(logsumexp, .inputs = 1, .attributes = span_names, .flags = TT_TO_FLOAT, .keeps = BIT(X),
-      .infer = infer_span, .vjp = logsumexp_vjp)
+      .infer = rule_span, .vjp = logsumexp_vjp)
 
 #endif

@@ -158,7 +158,7 @@ static tt_status matmul_prepare(tt_call *c)
         const tt_tensor *t = c->in[i];
         shape[i][ndim - 2] = t->shape[t->ndim - 2];
         shape[i][ndim - 1] = t->shape[t->ndim - 1];
-        TT_TRY(call_broadcast(c, ndim, shape[i], i));
+        TT_TRY(rule_broadcast_input(c, ndim, shape[i], i));
     }
     return TT_OK;
 }
@@ -166,7 +166,7 @@ static tt_status matmul_prepare(tt_call *c)
 static tt_status matmul_infer(tt_call *c)
 {
     const tt_tensor *a = c->in[A], *b = c->in[B];
-    c->spec[Y] = spec_like(a);
+    c->spec[Y] = rule_spec_like(a);
     c->spec[Y].shape[a->ndim - 1] = b->shape[b->ndim - 1];
     return TT_OK;
 }

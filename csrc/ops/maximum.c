@@ -33,10 +33,10 @@ static void minimum_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, 
 }
 
 TT_OP(maximum, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED,
-      .keeps = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same,
+      .keeps = BIT(A) | BIT(B), .prepare = rule_broadcast, .infer = rule_same_shape,
       .vjp = maximum_vjp)
 TT_OP(minimum, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED,
-      .keeps = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same,
+      .keeps = BIT(A) | BIT(B), .prepare = rule_broadcast, .infer = rule_same_shape,
       .vjp = minimum_vjp)
 
 #endif

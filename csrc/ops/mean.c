@@ -31,7 +31,7 @@ static tt_status mean_forward(tt_call *c)
 
 static tt_status mean_backward(tt_call *c)
 {
-    tt_span s = span_of(c->in[X], c->attrs);
+    tt_span s = rule_span_of(c->in[X], c->attrs);
     const T *dy = c->dy[Y];
     T *dy_each = call_scratch(c, (size_t)(s.outer * s.inner) * sizeof *dy_each);
     if (dy_each == NULL) return TT_ERR_NOMEM;
@@ -48,10 +48,10 @@ static void mean_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
 {
     (void)need;
     const tt_tensor *x = node->in[X];
-    double n = (double)span_of(x, &node->attrs).n;
+    double n = (double)rule_span_of(x, &node->attrs).n;
     dx[X] = v_span_expand(ctx, v_scale(ctx, dy[Y], 1 / n), x, &node->attrs);
 }
 
-TT_OP(mean, .inputs = 1, .attributes = span_names, .infer = infer_span, .vjp = mean_vjp)
+TT_OP(mean, .inputs = 1, .attributes = span_names, .infer = rule_span, .vjp = mean_vjp)
 
 #endif

@@ -15,6 +15,6 @@ static void mul_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
 }
 
 TT_OP(mul, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED,
-      .keeps = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same, .vjp = mul_vjp)
+      .keeps = BIT(A) | BIT(B), .prepare = rule_broadcast, .infer = rule_same_shape, .vjp = mul_vjp)
 
 #endif

@@ -15,6 +15,6 @@ static void neg_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
 }
 
 TT_OP(neg, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED,
-      .infer = infer_same, .vjp = neg_vjp)
+      .infer = rule_same_shape, .vjp = neg_vjp)
 
 #endif

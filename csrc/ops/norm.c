@@ -161,8 +161,8 @@ static tt_status norm_infer(tt_call *c)
     if (c->attrs->n_reals != 1 || isnan(norm_read(c->attrs).p))
         return tt_fail(TT_ERR_ARG, c->op->name, "p must be a number, got NaN");
     double p = norm_read(c->attrs).p;
-    TT_TRY(infer_span(c));
-    if ((p < 0 || isinf(p)) && span_of(x, c->attrs).n == 0)
+    TT_TRY(rule_span(c));
+    if ((p < 0 || isinf(p)) && rule_span_of(x, c->attrs).n == 0)
         return tt_fail(TT_ERR_INDEX, c->op->name,
                        "the norm of order %g of nothing does not exist: got shape %s", p,
                        SHAPE_TEXT(x));

@@ -13,7 +13,7 @@ static tt_status permute_backward(tt_call *c)
     const int64_t *order = permute_read(c->attrs).order;
     tt_tensor dy = dense_like(c->out[Y], c->dy[Y]), back = dy;
     for (int i = 0; i < back.ndim; i++) {
-        int axis = normal_axis(order[i], back.ndim);
+        int axis = rule_normal_axis(order[i], back.ndim);
         back.shape[axis] = dy.shape[i];
         back.strides[axis] = dy.strides[i];
     }
@@ -33,8 +33,8 @@ static tt_status permute_infer(tt_call *c)
     unsigned seen = 0;
     *spec = (tt_spec){.dtype = x->dtype, .ndim = x->ndim};
     for (int i = 0; i < x->ndim && a.n_order == x->ndim; i++) {
-        int axis = normal_axis(a.order[i], x->ndim);
-        if (axis < 0) return fail_axis(c->op->name, a.order[i], x);
+        int axis = rule_normal_axis(a.order[i], x->ndim);
+        if (axis < 0) return rule_fail_axis(c->op->name, a.order[i], x);
         seen |= 1u << axis;
         spec->shape[i] = x->shape[axis];
         spec->strides[i] = x->strides[axis];
@@ -50,7 +50,7 @@ static void permute_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, 
     (void)need;
     const permute_attrs a = permute_read(&node->attrs);
     int64_t inverse[TT_MAX_DIMS];
-    for (int i = 0; i < a.n_order; i++) inverse[normal_axis(a.order[i], a.n_order)] = i;
+    for (int i = 0; i < a.n_order; i++) inverse[rule_normal_axis(a.order[i], a.n_order)] = i;
     dx[X] = v_call(ctx, TT_OP_permute, INPUTS(dy[Y]),
                    ATTRS(permute, .n_order = a.n_order, .order = inverse));
 }

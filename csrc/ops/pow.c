@@ -120,7 +120,7 @@ static tt_status pow_number_infer(tt_call *c)
     bool floats = dtype_is_float(c->in[X]->dtype);
     if ((floats ? c->attrs->n_reals : c->attrs->n_ints) != 1)
         return tt_fail(TT_ERR_ARG, c->op->name, "expected one exponent, of the kind of the tensor");
-    return infer_same(c);
+    return rule_same_shape(c);
 }
 
 /* g x^power; for small whole powers one factor after the other, as the kernels have it. */
@@ -167,7 +167,7 @@ static void pow_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
 }
 
 TT_OP(pow, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
-      .keeps = BIT(A) | BIT(B), .prepare = prepare_broadcast, .infer = infer_same, .vjp = pow_vjp)
+      .keeps = BIT(A) | BIT(B), .prepare = rule_broadcast, .infer = rule_same_shape, .vjp = pow_vjp)
 TT_OP(pow_number, .inputs = 1, .attributes = pow_number_names, .flags = TT_INTEGERS | TT_NO_BOOL,
       .layout = TT_STRIDED, .keeps = BIT(X), .infer = pow_number_infer, .vjp = pow_number_vjp)
 

@@ -51,8 +51,11 @@ static void prod_backward_shard(void *arg, int64_t shard)
 static tt_status prod_backward(tt_call *c)
 {
     const tt_tensor *x = c->in[X];
-    prod_plan p = {
-        .x = x->data, .dy = c->dy[Y], .dx = c->dx[X], .s = span_of(x, c->attrs), .acc = c->acc[X]};
+    prod_plan p = {.x = x->data,
+                   .dy = c->dy[Y],
+                   .dx = c->dx[X],
+                   .s = rule_span_of(x, c->attrs),
+                   .acc = c->acc[X]};
     p.before = call_scratch(c, (size_t)x->numel * sizeof *p.before);
     if (p.before == NULL) return TT_ERR_NOMEM;
     p.lines_per_shard = rows_per_shard(p.s.n);
@@ -65,7 +68,7 @@ TT_KERNELS_OF(prod, prod_forward, prod_backward)
 
 static tt_status prod_infer(tt_call *c)
 {
-    TT_TRY(infer_span(c));
+    TT_TRY(rule_span(c));
     if (!dtype_is_float(c->in[X]->dtype)) c->spec[Y].dtype = TT_INT64;
     return TT_OK;
 }
@@ -98,7 +101,7 @@ static void prod_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
 {
     (void)need;
     tt_tensor *x = node->in[X], *g = v_span_expand(ctx, dy[Y], x, &node->attrs);
-    tt_span s = span_of(x, &node->attrs);
+    tt_span s = rule_span_of(x, &node->attrs);
     if (x->numel == 0 || s.n == 1) {
         dx[X] = g;
         return;

@@ -15,7 +15,7 @@ static void reciprocal_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *d
     dx[X] = v_neg(ctx, v_mul(ctx, v_mul(ctx, dy[Y], y), y)); /* y^2 alone may overflow */
 }
 
-TT_OP(reciprocal, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+TT_OP(reciprocal, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = rule_same_shape,
       .vjp = reciprocal_vjp)
 
 #endif

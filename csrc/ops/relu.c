@@ -17,6 +17,6 @@ static void relu_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
 }
 
 TT_OP(relu, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED,
-      .infer = infer_same, .vjp = relu_vjp)
+      .infer = rule_same_shape, .vjp = relu_vjp)
 
 #endif

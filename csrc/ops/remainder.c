@@ -128,13 +128,13 @@ static void no_slope_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy,
 }
 
 TT_OP(div_floor, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
-      .prepare = prepare_broadcast, .infer = infer_same, .vjp = no_slope_vjp)
+      .prepare = rule_broadcast, .infer = rule_same_shape, .vjp = no_slope_vjp)
 TT_OP(div_trunc, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
-      .prepare = prepare_broadcast, .infer = infer_same, .vjp = no_slope_vjp)
+      .prepare = rule_broadcast, .infer = rule_same_shape, .vjp = no_slope_vjp)
 TT_OP(remainder, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL, .layout = TT_STRIDED,
-      .keeps = BIT(A) | BIT(B), .passes = BIT(A), .prepare = prepare_broadcast, .infer = infer_same,
-      .vjp = remainder_vjp)
+      .keeps = BIT(A) | BIT(B), .passes = BIT(A), .prepare = rule_broadcast,
+      .infer = rule_same_shape, .vjp = remainder_vjp)
 TT_OP(floor_divide, .inputs = 2, .flags = TT_INTEGERS | TT_PROMOTES | TT_NO_BOOL | TT_NOGRAD,
-      .layout = TT_STRIDED, .prepare = prepare_broadcast, .infer = infer_same)
+      .layout = TT_STRIDED, .prepare = rule_broadcast, .infer = rule_same_shape)
 
 #endif

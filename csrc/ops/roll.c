@@ -95,7 +95,7 @@ static tt_status roll_infer(tt_call *c)
     if (roll_read(c->attrs).n_shifts != c->in[X]->ndim)
         return tt_fail(TT_ERR_ARG, c->op->name, "expected a shift for each of %d axes, got %d",
                        c->in[X]->ndim, roll_read(c->attrs).n_shifts);
-    return infer_same(c);
+    return rule_same_shape(c);
 }
 
 static void roll_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,

@@ -19,12 +19,12 @@ TT_UNARY(round, tt_rint(a), 0)
 #else
 
 TT_OP(floor, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED,
-      .infer = infer_same, .vjp = vjp_zero)
+      .infer = rule_same_shape, .vjp = vjp_zero)
 TT_OP(ceil, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED,
-      .infer = infer_same, .vjp = vjp_zero)
+      .infer = rule_same_shape, .vjp = vjp_zero)
 TT_OP(trunc, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED,
-      .infer = infer_same, .vjp = vjp_zero)
+      .infer = rule_same_shape, .vjp = vjp_zero)
 TT_OP(round, .inputs = 1, .flags = TT_INTEGERS | TT_NO_BOOL, .layout = TT_STRIDED,
-      .infer = infer_same, .vjp = vjp_zero)
+      .infer = rule_same_shape, .vjp = vjp_zero)
 
 #endif

@@ -16,7 +16,7 @@ static void rsqrt_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, co
     dx[X] = dx_y;
 }
 
-TT_OP(rsqrt, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+TT_OP(rsqrt, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = rule_same_shape,
       .vjp = rsqrt_vjp)
 
 #endif

@@ -15,7 +15,7 @@ static void sigmoid_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, 
     dx[X] = v_mul(ctx, dy[Y], v_mul(ctx, y, rest));
 }
 
-TT_OP(sigmoid, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+TT_OP(sigmoid, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = rule_same_shape,
       .vjp = sigmoid_vjp)
 
 #endif

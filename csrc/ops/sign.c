@@ -7,7 +7,7 @@ TT_UNARY(sign, a > 0 ? 1 : a < 0 ? -1 : 0, 0)
 
 #else
 
-TT_OP(sign, .inputs = 1, .flags = TT_INTEGERS, .layout = TT_STRIDED, .infer = infer_same,
+TT_OP(sign, .inputs = 1, .flags = TT_INTEGERS, .layout = TT_STRIDED, .infer = rule_same_shape,
       .vjp = vjp_zero)
 
 #endif

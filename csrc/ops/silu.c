@@ -20,7 +20,7 @@ static void silu_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[X] = v_mul(ctx, dy[Y], slope);
 }
 
-TT_OP(silu, .inputs = 1, .layout = TT_STRIDED, .keeps = BIT(X), .infer = infer_same,
+TT_OP(silu, .inputs = 1, .layout = TT_STRIDED, .keeps = BIT(X), .infer = rule_same_shape,
       .vjp = silu_vjp)
 
 #endif

@@ -45,8 +45,8 @@ static void cos_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
 }
 
 TT_OP(sin, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = BIT(X),
-      .infer = infer_same, .vjp = sin_vjp)
+      .infer = rule_same_shape, .vjp = sin_vjp)
 TT_OP(cos, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .keeps = BIT(X),
-      .infer = infer_same, .vjp = cos_vjp)
+      .infer = rule_same_shape, .vjp = cos_vjp)
 
 #endif

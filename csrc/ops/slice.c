@@ -18,7 +18,7 @@ typedef struct {
 static slice_plan slice_plan_of(const tt_tensor *full, const tt_attrs *attrs)
 {
     const slice_attrs a = slice_read(attrs); /* with which those of slice_backward begin */
-    tt_span s = span_of_axis(full, normal_axis(a.axis, full->ndim));
+    tt_span s = rule_span_of_axis(full, rule_normal_axis(a.axis, full->ndim));
     bool together = a.step == 1;
     return (slice_plan){.rows = s.outer,
                         .row = s.n * s.inner,
@@ -98,8 +98,8 @@ static tt_status slice_infer(tt_call *c)
 {
     const tt_tensor *x = c->in[X];
     const slice_attrs a = slice_read(c->attrs);
-    int axis = slice_complete(c->attrs) ? normal_axis(a.axis, x->ndim) : -1;
-    if (axis < 0) return fail_axis(c->op->name, a.axis, x);
+    int axis = slice_complete(c->attrs) ? rule_normal_axis(a.axis, x->ndim) : -1;
+    if (axis < 0) return rule_fail_axis(c->op->name, a.axis, x);
     int64_t size = x->shape[axis];
     bool inside = a.step >= 1 && a.length >= 0 && a.start >= 0 && a.start <= size;
     if (inside && a.length > 0)
@@ -108,7 +108,7 @@ static tt_status slice_infer(tt_call *c)
         return tt_fail(TT_ERR_INDEX, c->op->name,
                        "start %lld, step %lld, length %lld do not fit an axis of size %lld",
                        (long long)a.start, (long long)a.step, (long long)a.length, (long long)size);
-    c->spec[Y] = spec_like(x);
+    c->spec[Y] = rule_spec_like(x);
     c->spec[Y].offset = a.start * x->strides[axis];
     memcpy(c->spec[Y].strides, x->strides, sizeof x->strides);
     c->spec[Y].shape[axis] = a.length;
@@ -122,7 +122,7 @@ static void slice_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, co
     (void)need;
     const slice_attrs a = slice_read(&node->attrs);
     const tt_tensor *x = node->in[X];
-    const int64_t size = x->shape[normal_axis(a.axis, x->ndim)];
+    const int64_t size = x->shape[rule_normal_axis(a.axis, x->ndim)];
     dx[X] = v_call(ctx, TT_OP_slice_backward, INPUTS(dy[Y]),
                    ATTRS(slice_backward, .axis = a.axis, .start = a.start, .step = a.step,
                          .length = a.length, .size = size));
@@ -132,7 +132,7 @@ static tt_status slice_backward_infer(tt_call *c)
 {
     const tt_tensor *x = c->in[X];
     const slice_backward_attrs a = slice_backward_read(c->attrs);
-    int axis = slice_backward_complete(c->attrs) ? normal_axis(a.axis, x->ndim) : -1;
+    int axis = slice_backward_complete(c->attrs) ? rule_normal_axis(a.axis, x->ndim) : -1;
     bool fits =
         axis >= 0 && x->shape[axis] == a.length && a.start >= 0 && a.start <= a.size && a.step >= 1;
     if (fits && a.length > 0)
@@ -140,7 +140,7 @@ static tt_status slice_backward_infer(tt_call *c)
     if (!fits)
         return tt_fail(TT_ERR_SHAPE, c->op->name, "shape %s is no slice of axis %lld of size %lld",
                        SHAPE_TEXT(x), (long long)a.axis, (long long)a.size);
-    c->spec[Y] = spec_like(x);
+    c->spec[Y] = rule_spec_like(x);
     c->spec[Y].shape[axis] = a.size;
     return TT_OK;
 }

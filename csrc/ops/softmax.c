@@ -65,7 +65,7 @@ static void softmax_shard(void *arg, int64_t shard)
 static tt_status softmax_run(const tt_call *c, softmax_plan p)
 {
     const tt_tensor *x = c->in[X];
-    tt_span s = span_of_axis(x, normal_axis(softmax_read(c->attrs).axis, x->ndim));
+    tt_span s = rule_span_of_axis(x, rule_normal_axis(softmax_read(c->attrs).axis, x->ndim));
     p.outer = s.outer;
     p.n = s.n;
     p.inner = s.inner;
@@ -108,9 +108,9 @@ static tt_status softmax_infer(tt_call *c)
 {
     int ndim = c->in[X]->ndim;
     int64_t axis = softmax_read(c->attrs).axis;
-    if (ndim > 0 && (c->attrs->n_ints < 1 || normal_axis(axis, ndim) < 0))
-        return fail_axis(c->op->name, axis, c->in[X]);
-    return infer_same(c);
+    if (ndim > 0 && (c->attrs->n_ints < 1 || rule_normal_axis(axis, ndim) < 0))
+        return rule_fail_axis(c->op->name, axis, c->in[X]);
+    return rule_same_shape(c);
 }
 
 static void softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,
@@ -118,7 +118,7 @@ static void softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, 
 {
     (void)need;
     tt_tensor *y = node->out[Y];
-    int axis = normal_axis(softmax_read(&node->attrs).axis, y->ndim);
+    int axis = rule_normal_axis(softmax_read(&node->attrs).axis, y->ndim);
     tt_tensor *weighted = v_mul(ctx, y, dy[Y]);
     tt_tensor *total = y->ndim > 0 ? v_sum_axis(ctx, weighted, axis) : weighted;
     dx[X] = v_mul(ctx, y, v_sub(ctx, dy[Y], total));
@@ -129,7 +129,7 @@ static void log_softmax_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *
 {
     (void)need;
     tt_tensor *y = node->out[Y];
-    int axis = normal_axis(softmax_read(&node->attrs).axis, y->ndim);
+    int axis = rule_normal_axis(softmax_read(&node->attrs).axis, y->ndim);
     tt_tensor *total = y->ndim > 0 ? v_sum_axis(ctx, dy[Y], axis) : dy[Y];
     dx[X] = v_sub(ctx, dy[Y], v_mul(ctx, v_unary(ctx, TT_OP_exp, y), total));
 }

@@ -57,7 +57,7 @@ static tt_status softplus_infer(tt_call *c)
 {
     if (!softplus_complete(c->attrs))
         return tt_fail(TT_ERR_ARG, c->op->name, "expected beta and threshold");
-    return infer_same(c);
+    return rule_same_shape(c);
 }
 
 static void softplus_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,

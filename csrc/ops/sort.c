@@ -151,7 +151,7 @@ static tt_status sort_run(tt_call *c, T *value, int64_t *index)
     sort_plan p = {.x = c->in[X]->data,
                    .value = value,
                    .index = index,
-                   .s = span_of_axis(c->in[X], a.axis),
+                   .s = rule_span_of_axis(c->in[X], a.axis),
                    .k = c->out[Y]->ndim > 0 ? c->out[Y]->shape[a.axis] : 1,
                    .descending = a.descending};
     if (c->out[Y]->numel == 0) return TT_OK;
@@ -172,7 +172,7 @@ static tt_status argsort_forward(tt_call *c) { return sort_run(c, NULL, c->out[Y
 
 static tt_status sort_backward(tt_call *c)
 {
-    tt_span s = span_of_axis(c->in[X], sort_read(c->attrs).axis);
+    tt_span s = rule_span_of_axis(c->in[X], sort_read(c->attrs).axis);
     span_scatter(c, s, c->out[Y]->numel / at_least_one(s.outer * s.inner));
     return TT_OK;
 }
@@ -185,8 +185,8 @@ TT_KERNELS_OF(argsort, argsort_forward, NULL)
 
 static tt_status sort_infer(tt_call *c)
 {
-    TT_TRY(check_axis(c, sort_complete(c->attrs), sort_read(c->attrs).axis));
-    TT_TRY(infer_same(c));
+    TT_TRY(rule_check_axis(c, sort_complete(c->attrs), sort_read(c->attrs).axis));
+    TT_TRY(rule_same_shape(c));
     c->spec[INDICES] = c->spec[VALUES];
     c->spec[INDICES].dtype = TT_INT64;
     return TT_OK;
@@ -202,14 +202,14 @@ static tt_status argsort_infer(tt_call *c)
 static tt_status topk_infer(tt_call *c)
 {
     const topk_attrs a = topk_read(c->attrs);
-    TT_TRY(check_axis(c, topk_complete(c->attrs), a.axis));
+    TT_TRY(rule_check_axis(c, topk_complete(c->attrs), a.axis));
     const tt_tensor *x = c->in[X];
     int64_t n = x->ndim > 0 ? x->shape[a.axis] : 1;
     if (a.k < 0 || a.k > n)
         return tt_fail(TT_ERR_INDEX, c->op->name,
                        "k must be from 0 to %lld, the size of axis %lld, got %lld", (long long)n,
                        (long long)a.axis, (long long)a.k);
-    TT_TRY(infer_same(c));
+    TT_TRY(rule_same_shape(c));
     if (x->ndim > 0) c->spec[VALUES].shape[a.axis] = a.k;
     c->spec[INDICES] = c->spec[VALUES];
     c->spec[INDICES].dtype = TT_INT64;

@@ -14,7 +14,7 @@ static void sqrt_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[X] = v_div(ctx, v_scale(ctx, dy[Y], 0.5), node->out[Y]);
 }
 
-TT_OP(sqrt, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+TT_OP(sqrt, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = rule_same_shape,
       .vjp = sqrt_vjp)
 
 #endif

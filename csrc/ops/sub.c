@@ -15,6 +15,6 @@ static void sub_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, cons
 }
 
 TT_OP(sub, .inputs = 2, .flags = TT_INTEGERS | TT_NO_BOOL | TT_PROMOTES, .layout = TT_STRIDED,
-      .passes = BIT(A), .prepare = prepare_broadcast, .infer = infer_same, .vjp = sub_vjp)
+      .passes = BIT(A), .prepare = rule_broadcast, .infer = rule_same_shape, .vjp = sub_vjp)
 
 #endif

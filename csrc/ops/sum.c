@@ -9,8 +9,8 @@ static tt_status sum_axes(const char *op, const tt_tensor *x, const tt_attrs *at
     const sum_attrs a = sum_read(attrs);
     for (int i = 0; i < x->ndim; i++) reduced[i] = a.n_axes == 0;
     for (int i = 0; i < a.n_axes; i++) {
-        int axis = normal_axis(a.axes[i], x->ndim);
-        if (axis < 0) return fail_axis(op, a.axes[i], x);
+        int axis = rule_normal_axis(a.axes[i], x->ndim);
+        if (axis < 0) return rule_fail_axis(op, a.axes[i], x);
         if (reduced[axis]) return tt_fail(TT_ERR_ARG, op, "axis %d appears more than once", axis);
         reduced[axis] = true;
     }

@@ -15,7 +15,7 @@ static void tanh_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, con
     dx[X] = v_mul(ctx, dy[Y], v_one_minus(ctx, v_mul(ctx, y, y)));
 }
 
-TT_OP(tanh, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = infer_same,
+TT_OP(tanh, .inputs = 1, .flags = TT_TO_FLOAT, .layout = TT_STRIDED, .infer = rule_same_shape,
       .vjp = tanh_vjp)
 
 #endif

@@ -30,7 +30,7 @@ static tt_status to_infer(tt_call *c)
     int64_t dtype = to_complete(c->attrs) ? to_read(c->attrs).dtype : -1;
     if (dtype < 0 || dtype >= TT_DTYPE_COUNT)
         return tt_fail(TT_ERR_DTYPE, c->op->name, "unknown dtype %lld", (long long)dtype);
-    TT_TRY(infer_same(c));
+    TT_TRY(rule_same_shape(c));
     c->spec[Y].dtype = (int)dtype;
     return TT_OK;
 }

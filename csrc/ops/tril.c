@@ -79,7 +79,7 @@ static tt_status triangle_infer(tt_call *c)
     const int64_t diagonal = tril_read(c->attrs).diagonal;
     if (!tril_complete(c->attrs) || diagonal > INT64_MAX / 2 || diagonal < -INT64_MAX / 2)
         return tt_fail(TT_ERR_ARG, c->op->name, "expected one diagonal");
-    return infer_same(c);
+    return rule_same_shape(c);
 }
 
 static void triangle_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, const bool *need,

@@ -100,7 +100,7 @@ static tt_status var_infer(tt_call *c)
 {
     if (c->attrs->n_reals != 1)
         return tt_fail(TT_ERR_ARG, c->op->name, "expected a correction, got none");
-    return infer_span(c);
+    return rule_span(c);
 }
 
 static tt_tensor *var_centred(tt_ctx *ctx, const tt_node *node)
@@ -114,7 +114,8 @@ static tt_tensor *var_centred(tt_ctx *ctx, const tt_node *node)
 
 static double var_freedom(const tt_node *node)
 {
-    double left = (double)span_of(node->in[X], &node->attrs).n - var_read(&node->attrs).correction;
+    double left =
+        (double)rule_span_of(node->in[X], &node->attrs).n - var_read(&node->attrs).correction;
     return left > 0 ? left : 0;
 }
 

@@ -64,7 +64,7 @@ static void where_vjp(tt_ctx *ctx, const tt_node *node, tt_tensor *const *dy, co
 }
 
 TT_OP(where, .inputs = 3, .flags = TT_INTEGERS | TT_PROMOTES, .layout = TT_STRIDED,
-      .masks = BIT(WHERE_MASK), .keeps = BIT(WHERE_MASK), .prepare = prepare_broadcast,
-      .infer = infer_same, .vjp = where_vjp)
+      .masks = BIT(WHERE_MASK), .keeps = BIT(WHERE_MASK), .prepare = rule_broadcast,
+      .infer = rule_same_shape, .vjp = where_vjp)
 
 #endif

@@ -119,8 +119,8 @@ static void handle_drop(tt_ctx *ctx, tt_tensor *t)
     table->live -= 1;
     if (t->place == PLACE_STEP) {
         handle_unlink(ctx, t);
-        tensor_unref(ctx, t->successor); /* a running pass had made it */
-        t->successor = NULL;
+        tensor_unref(ctx, t->pass.successor); /* a running pass had made it */
+        t->pass.successor = NULL;
     } else {
         tensor_unref(ctx, t);
     }

@@ -18,23 +18,28 @@ typedef enum {
     PLACE_SCRATCH /* in the scratch arena: ends with the call */
 } tt_place;
 
+/* What a backward pass knows of a tensor. It is of the pass whose number it bears; older values
+ * mean nothing. It lies in the tensor because the walk looks here at each step. */
+typedef struct {
+    void *cot;                   /* the cotangent: contiguous, of the tensor's shape */
+    struct tt_tensor *cot_var;   /* the same under create_graph: a tensor on the tape */
+    struct tt_tensor *fresh;     /* what becomes grad if the pass succeeds */
+    struct tt_tensor *successor; /* what the handles name once the tape is released */
+    uint64_t cot_epoch;          /* the pass that cot or cot_var belongs to */
+    uint64_t needed_epoch;       /* the pass that wants a cotangent here */
+    bool captured;               /* the gradient of this tensor was asked for */
+} tt_pass_state;
+
 typedef struct tt_tensor {
     void *data;
     tt_block *block; /* the storage; NULL when data lies in an arena */
     tt_block *self;  /* PLACE_POOL: the block this struct lies in */
     tt_node *node;   /* the tape operation that made it; NULL for leaves */
     struct tt_tensor *grad;
-    struct tt_tensor *fresh; /* during a pass: what becomes grad if it succeeds */
     tt_callback *hook;       /* the caller wants to see the gradient of this; NULL: it does not */
     const tt_op *blocked_by; /* the operation without a gradient that lies between this and what
-                         requires one; NULL: none */
-
-    void *cot;                   /* cotangent in a backward pass: contiguous, of this shape */
-    struct tt_tensor *cot_var;   /* the same under create_graph: a tensor on the tape */
-    uint64_t cot_epoch;          /* the pass that cot or cot_var belongs to */
-    uint64_t needed_epoch;       /* the pass that wants a cotangent here */
-    struct tt_tensor *successor; /* what its handles name once its tape is released */
-
+                                requires one; NULL: none */
+    tt_pass_state pass;
     struct tt_tensor *held_prev, *held_next; /* the list of tensors with handles that this is in */
     int64_t shape[TT_MAX_DIMS], strides[TT_MAX_DIMS]; /* strides in elements */
     int64_t numel;
@@ -45,7 +50,6 @@ typedef struct tt_tensor {
     uint8_t dtype, ndim, place;
     bool requires_grad, contiguous;
     bool number;      /* stands for a plain number: only its kind counts in promotion */
-    bool captured;    /* during a pass: its gradient was asked for */
     bool graph_freed; /* its tape was released: it has its value but no graph behind it */
     bool retired;     /* replaced by another leaf: a gradient here would be lost */
     bool kept;        /* lies with its graph in the arena of graphs that outlive their step */

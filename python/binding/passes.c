@@ -1,8 +1,8 @@
-/* passes: a backward pass, and what its hooks and Functions have to do with the core.
+/* passes: a backward pass, with its hooks and Functions.
  *
- * Python may raise KeyboardInterrupt between any two calls of its own code. What must not be left
- * half done is one call here: a pass that waits for Python is resumed or given up, a Function that
- * the core knows is known to Python, and a handle that the core gives out belongs to a Tensor. */
+ * Python may raise KeyboardInterrupt between any two calls of its own code. Steps that must happen
+ * together are therefore one call here: a pass that waits for Python is resumed or given up; a
+ * Function that the core knows becomes known to Python; a handle from the core gets its Tensor. */
 #include "binding.h"
 
 #include <string.h>

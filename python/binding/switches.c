@@ -1,8 +1,8 @@
 /* switches: with-blocks that change how the operations of a thread are recorded.
  *
  * Python may raise KeyboardInterrupt between any two calls of its own code, also inside a method
- * that was about to put a setting back. Here a setting is changed, and what was before noted, in
- * one call that nothing comes between; and a block is left by one. */
+ * that was about to put a setting back. Here one call changes a setting and notes its old
+ * value, and one call leaves a block, so that nothing comes between. */
 #include "binding.h"
 
 #include <stddef.h>

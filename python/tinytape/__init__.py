@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tinytape import cuda, errors, functional, linalg, random
+from tinytape import errors, functional, random
 from tinytape.autograd import (
     detect_anomaly,
     enable_grad,
@@ -42,7 +42,6 @@ from tinytape.creation import (
     linspace,
     ones,
     ones_like,
-    tensor,
     zeros,
     zeros_like,
 )
@@ -65,8 +64,11 @@ from tinytape.random_tensors import (
 )
 from tinytape.tensor import Tensor
 
+# The function has the name of a module: it comes after the first import of that.
+from tinytape.creation import tensor  # isort: skip
+
 if TYPE_CHECKING:
-    from tinytape import autograd, func, nested, nn, optim
+    from tinytape import autograd, cuda, func, linalg, nested, nn, optim
 
 __all__ = [
     "Generator",
@@ -132,8 +134,8 @@ __all__ = [
 ]
 __all__ += functional.__all__
 
-#: Packages above the engine, which loads quickly without them.
-_IMPORTED_WHEN_NAMED = ("data", "func", "models", "nested", "nn", "optim")
+#: Modules and packages that the engine does without: it loads quickly.
+_IMPORTED_WHEN_NAMED = ("cuda", "data", "func", "linalg", "models", "nested", "nn", "optim")
 
 __version__ = version()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -85,10 +86,16 @@ def _with_attributes(name: str, number: int) -> Callable[..., Any]:
     return function
 
 
+def _compile_and_call(name: str, /, *args: Any, **attributes: Any) -> Any:
+    """The first call of an operation with attributes. Compiling all would slow down the import."""
+    function = WITH_ATTRIBUTES[name] = _with_attributes(name, OPS[name])
+    return function(*args, **attributes)
+
+
 #: Of each operation that has attributes, a function that takes them by the names that its C file
 #: gives them: ``WITH_ATTRIBUTES["slice"]((x,), axis=1, start=0, step=1, length=3)``.
 WITH_ATTRIBUTES: dict[str, Callable[..., Any]] = {
-    name: _with_attributes(name, number)
+    name: partial(_compile_and_call, name)
     for name, number in OPS.items()
     if lib.tt_op_attributes(number)[0] != b"\0"
 }

@@ -23,10 +23,10 @@ from typing import BinaryIO
 # The content of a file: all at once, or in pieces, so that memory need not hold all of it.
 Content = bytes | Iterable[bytes | memoryview]
 
-# A killed process can leave files and folders with this prefix. Nobody reads them, and all may be
+# A killed process can leave files and folders with this prefix. They are never read, and all may be
 # removed but one kind: an old folder whose replacement never got its name (see remove_leftovers).
 TEMPORARY_PREFIX = ".tmp-"
-# Never rename a leftover to "." or "..", whatever its own name says.
+# Never rename a leftover to "." or "..", even if its name contains one.
 _ASIDE = re.compile(re.escape(TEMPORARY_PREFIX) + r"old-(?!\.{1,2}-[0-9]+$)(.+)-[0-9]+")
 _BEGUN = re.compile(re.escape(TEMPORARY_PREFIX) + r"(.+)-[0-9]+")
 # Errors of a file system that cannot sync a folder. The program then continues, as SQLite and
@@ -83,7 +83,7 @@ def publish_folder(path: str | os.PathLike[str], files: Mapping[str, Content]) -
 
 
 def discard_folder(path: Path) -> None:
-    """Remove a folder. A kill meanwhile leaves all of it, or leftovers that nobody reads."""
+    """Remove a folder. A kill meanwhile leaves all of it, or leftovers that are never read."""
     doomed = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
     _remove(doomed)
     os.rename(path, doomed)
@@ -160,12 +160,7 @@ def _closing(descriptor: int) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path, names: re.Pattern[str] | None = None) -> None:
-    """Remove what a killed process left half written in ``folder``; if given, only of these names.
-
-    A kill between the two renames of a replacement leaves the old folder under a temporary name
-    and nothing under its own. It is the last folder that is certainly complete, so it gets its name
-    back.
-    """
+    """Remove a killed process's half-written files in ``folder``; if given, only of these names."""
     for entry in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
         aside = _ASIDE.fullmatch(entry.name)
         begun = aside or _BEGUN.fullmatch(entry.name)

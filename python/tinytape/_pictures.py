@@ -42,7 +42,7 @@ def picture(path: str | os.PathLike[str], width: float, height: float) -> Iterat
     from matplotlib.figure import Figure
 
     content = io.BytesIO()
-    with rc_context({"text.usetex": False}):  # whatever the user's own settings say
+    with rc_context({"text.usetex": False}):  # also where the user's settings turn it on
         # Figure without pyplot: no window system, no global state.
         figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)

@@ -1,4 +1,4 @@
-"""``python -m tinytape.checkpoint verify|list|show RUN``: what a run has saved, and how it is."""
+"""``python -m tinytape.checkpoint verify|list|show RUN``: the checkpoints of a run."""
 
 from __future__ import annotations
 

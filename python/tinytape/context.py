@@ -42,7 +42,10 @@ class _Buffers:
 
 
 class Context(binding.ContextBase):
-    """What one thread's work owns. Tensors keep their context alive; no other thread may use it."""
+    """The tape, arenas and tensors of one thread, which no other thread may use.
+
+    Tensors keep their context alive.
+    """
 
     pointer: Any = ffi.NULL  # until it is open
 
@@ -50,7 +53,7 @@ class Context(binding.ContextBase):
         self.thread = get_ident()
         #: Handles that another thread's garbage collector dropped, until this thread's next call.
         self.orphans: deque[int] = deque()
-        #: What the core knows by a number: Functions, and the hooks of what an operation recorded.
+        #: The Functions, and the hooks of recorded results, by the core's numbers for them.
         #: They live as long as the core's node does.
         self.attached: dict[int, Any] = {}
         #: The hooks of leaves, which the Tensor objects own.
@@ -101,8 +104,10 @@ class Context(binding.ContextBase):
                 waiting.popleft()
 
     def make(self, function: Any, *args: Any, cls: type[binding.TensorBase] | None = None) -> Any:
-        """A Tensor of what a function of the core makes, which takes the context first and the
-        handle to fill last; of a subclass, if one is given."""
+        """A Tensor made by a function of the core.
+
+        The function takes the context first and the handle to fill last.
+        """
         self.enter()
         buffers = self._free.pop() if self._free else _Buffers()
         out = buffers.outputs
@@ -118,7 +123,7 @@ class Context(binding.ContextBase):
             self._free.append(buffers)
 
     def _let_go(self, handles: Any, n: int) -> None:
-        """After an interrupt: what the core made and no Tensor owns. Others are stale by now."""
+        """After an interrupt: release handles that no Tensor owns. Others are stale by now."""
         for k in range(n):
             lib.tt_release(self.pointer, handles[k])
 
@@ -200,7 +205,7 @@ class Context(binding.ContextBase):
         return ffi.from_buffer("tt_handle[]", found)
 
     def note_origin(self) -> None:
-        """Under anomaly detection: tell the core whose line the next operation comes from."""
+        """Under anomaly detection: give the core the line of the caller of the next operation."""
         if self._watched:
             check(lib.tt_set_origin(self.pointer, number_of_caller()))
 
@@ -256,9 +261,9 @@ def memory_stats() -> dict[str, int]:
 def set_memory_limit(limit: int | None) -> None:
     """Refuse memory beyond ``limit`` bytes, in the whole process; None: no limit.
 
-    What is refused raises a MemoryError that names the pool, the bytes asked, those in use and
-    their peak; tensors and graph are then as before. It counts what tinytape asks of the system
-    (``memory_stats()["system_bytes"]``), not numpy's arrays or Python's objects.
+    An allocation beyond it raises a MemoryError that names the pool, the bytes asked, those in use
+    and their peak; tensors and graph are then as before. The limit counts the memory that tinytape
+    asks of the system (``memory_stats()["system_bytes"]``), not numpy's arrays or Python's objects.
 
     Raises:
         ValueError: a limit that is not a positive number of bytes.

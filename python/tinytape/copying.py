@@ -71,7 +71,7 @@ class Copying:
         return rebuild, arguments, attributes if any(attributes) else None
 
     def _keep_promise(self: Any, waiting: tuple[Array, bool]) -> None:
-        """Become what was unpickled, in the calling thread."""
+        """Become the unpickled tensor, in the calling thread."""
         self._become(_make(type(self), *waiting))
 
 
@@ -105,7 +105,7 @@ _Attributes = tuple[dict[str, Any] | None, dict[str, Any]]
 
 
 def _attributes(tensor: Any) -> _Attributes:
-    """What a subclass keeps in a ``__dict__`` and in slots, as the pickle protocol has it."""
+    """A subclass's attributes, in a ``__dict__`` and in slots, as the pickle protocol has them."""
     # What object.__reduce_ex__ itself asks for the slots; no stub declares it.
     slots = copyreg._slotnames(type(tensor))  # type: ignore[attr-defined]
     found = {name: getattr(tensor, name) for name in slots if hasattr(tensor, name)}

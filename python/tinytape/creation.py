@@ -1,5 +1,6 @@
 """Tensors made from data, from a shape, and from a range.
 
+``dtype`` is the type of the result, and ``requires_grad`` whether gradients are wanted for it.
 PyTorch's options ``device``, ``layout`` and ``pin_memory`` are accepted with the values that exist
 here: the CPU, None and False; any other value is an ArgumentError.
 
@@ -72,7 +73,7 @@ def tensor(
     """A new leaf that holds a copy of data: numbers, nested sequences, an array or a tensor.
 
     Without a dtype Python floats become float32, integers int64 and booleans bool; arrays, numpy's
-    numbers and tensors keep their type; what is mixed in a list is promoted to a common one.
+    numbers and tensors keep their type; mixed types in a list are promoted to a common one.
 
     As ``torch.tensor``. The shape is that of the data.
 

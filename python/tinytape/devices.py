@@ -14,7 +14,7 @@ from tinytape.errors import ArgumentError
 
 
 class device:
-    """Where a tensor lives: ``device("cpu")``, the only one there is; as ``torch.device``.
+    """The place of a tensor: ``device("cpu")``, the only one there is; as ``torch.device``.
 
     Args:
         type: "cpu", "cpu:0", or a device.

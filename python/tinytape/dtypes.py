@@ -104,7 +104,7 @@ _PYTHON = {bool: bool_, int: int64, float: float32}
 
 
 def infer(data: Any) -> dtype | None:
-    """The type that ``torch.tensor`` gives to data; None where only numpy can tell.
+    """The type that ``torch.tensor`` gives to data; None where numpy has to find it.
 
     Raises:
         DTypeError: for data in numpy's types that no tensor can hold.
@@ -195,7 +195,7 @@ def as_array(
     """Data as a C-contiguous array in native byte order, with its type.
 
     As in PyTorch, Python floats become float32, integers int64 and booleans bool; numpy's arrays
-    and numbers, and tensors, keep their type; what is mixed in a list is promoted.
+    and numbers, and tensors, keep their type; mixed types in a list are promoted.
 
     Raises:
         DTypeError: for data of a type that no tensor can hold.
@@ -225,7 +225,7 @@ def to_numpy_dtype(array: np.ndarray[Any, Any], wanted: dtype) -> np.ndarray[Any
     """A C-contiguous array of a type, of the same shape."""
     if array.dtype == wanted.numpy and array.flags.c_contiguous:
         return array
-    # A NaN or infinity becomes some integer, and what is too large for float32 infinity.
+    # A NaN or infinity becomes some integer, and a number too large for float32 infinity.
     with np.errstate(invalid="ignore", over="ignore"):
         dense = np.ascontiguousarray(array, dtype=wanted.numpy)
     return np.reshape(dense, array.shape)

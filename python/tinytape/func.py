@@ -29,7 +29,7 @@ __all__ = ["grad", "grad_and_value", "hvp", "jvp", "vjp"]
 
 
 class _Run:
-    """A function run on inputs of its own, with what it takes to differentiate it."""
+    """A function run on inputs of its own, with the parts that are needed to differentiate it."""
 
     def __init__(self, name: str, func: Callable[..., Any], primals: Sequence[Any], aux: bool):
         if not callable(func):
@@ -263,8 +263,8 @@ def grad(
 ) -> Callable[..., Any]:
     """A function that computes the gradient of ``func``; with has_aux ``(gradient, aux)``.
 
-    As ``torch.func.grad``. The gradient has the shape of its argument; the errors are those of
-    :func:`grad_and_value`.
+    As ``torch.func.grad``. The gradient has the shape of its argument; arguments and errors are
+    those of :func:`grad_and_value`.
 
     >>> tt.func.grad(lambda x: x * x)(tt.tensor(3.0)).item()
     6.0

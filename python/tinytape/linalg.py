@@ -34,7 +34,9 @@ def vector_norm(
     Args:
         ord: any number; infinity for the largest |x|, -infinity for the smallest, 0 for how many
             are not zero. Gradients are those of :func:`tinytape.norm`.
-        dtype: what x is converted to first; not a narrower one.
+        dtype: x is converted to it first; not a narrower one.
+        dim: an axis, several or None for all of them.
+        keepdim: leave an axis of size 1 in the place of each.
 
     Raises:
         TypeError: for an ord that is no number.

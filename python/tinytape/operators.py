@@ -34,10 +34,10 @@ class Operators:
         return get_item(self, index)
 
     def __setitem__(self: Any, index: Any, value: Any) -> None:
-        """Overwrite elements of a leaf with a value that broadcasts to them; never recorded.
+        """Overwrite elements of a leaf with a value that broadcasts to them.
 
-        The cost grows with the elements written. Where an index names an element twice, the last
-        value stays.
+        Unlike PyTorch's, never recorded. The cost grows with the elements written. Where an index
+        names an element twice, the last value stays.
 
         Raises:
             TapeStateError: for a tensor that an operation recorded or that requires grad.
@@ -123,7 +123,7 @@ class Operators:
     def __invert__(self: Any) -> Tensor:
         return F.bitwise_not(self)
 
-    # Comparisons are of elements; a tensor in a set or as a key is itself, whatever its values.
+    # Comparisons are of elements; in a set or as a key a tensor is compared by identity.
     __hash__ = object.__hash__
 
     def __eq__(self: Any, other: Any) -> Any:
@@ -149,7 +149,7 @@ class Operators:
         check(lib.tt_check_in_place(self._context.pointer, self._handle, name.encode()))
 
     def _in_place(self: Any, name: str, value: Tensor) -> Tensor:
-        """What ``tensor += ...`` leaves: a leaf is overwritten, a result gets a new name."""
+        """The result of ``tensor += ...``: a leaf is overwritten, a result gets a new name."""
         if not self._read_info()[3]:
             return value
         self._check_in_place(name)
@@ -311,7 +311,9 @@ class Operators:
     diagonal = F.diagonal
 
     def split(self: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-        """Consecutive pieces of one axis as views; see :func:`tinytape.split`."""
+        """Consecutive pieces of one axis as views; arguments and errors are those of
+        :func:`tinytape.split`.
+        """
         return F.split(self, split_size, dim)
 
     chunk = F.chunk

@@ -1,8 +1,10 @@
 """Tensors of random numbers.
 
-PyTorch's options ``device``, ``layout`` and ``pin_memory`` are accepted with the values that exist
-here: the CPU, None and False; any other value is an ArgumentError. The numbers are those of
-:mod:`tinytape.random`, not PyTorch's.
+The numbers are those of :mod:`tinytape.random`, not PyTorch's. ``generator`` draws them, by default
+``tt.default_generator``; ``dtype`` is the type of the result, and ``requires_grad`` whether
+gradients are wanted for it. PyTorch's options ``device``, ``layout`` and ``pin_memory`` are
+accepted with the values that exist here: the CPU, None and False; any other value is an
+ArgumentError.
 
 >>> generator = tt.Generator(0)
 >>> x = tt.randn(2, 3, generator=generator)

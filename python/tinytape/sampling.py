@@ -1,4 +1,4 @@
-"""Sampling: text from a trained model, one token at a time, with a cache of what it has read.
+"""Sampling: text from a trained model, one token at a time, with a cache of the tokens so far.
 
 >>> from tinytape.sampling import generate
 >>> model = tt.models.create("tiny", vocab_size=5, generator=tt.Generator(0))
@@ -34,7 +34,7 @@ def generate(
     """Yield ``max_new_tokens`` ids that continue ``prompt``.
 
     A cache may hold a limited number of tokens, as that of a transformer does. When it is full, it
-    is filled anew with the last half of them, so a long text costs at most two tokens of work per
+    is filled again with the last half of them, so a long text costs at most two tokens of work per
     token. A model without a cache reads its last ``config.context`` tokens again for each token.
 
     Args:

@@ -1,7 +1,7 @@
-"""How a setting is declared, and the one check that its value passes wherever it comes from.
+"""The declaration of a setting, and the one check that its value passes wherever it comes from.
 
-A declaration is a dataclass field. A flag, a TOML file, the library and the JSON of a run all end
-in :func:`checked`, and what it lets through can be written as JSON and be read again.
+A declaration is a dataclass field. Flags, TOML files, the library and the JSON of a run all pass
+:func:`checked`; a value that passes can be written as JSON and be read again.
 
 >>> from dataclasses import dataclass, fields
 >>> from tinytape.settings import checked, setting
@@ -62,11 +62,10 @@ def setting(
         metavar: its value in the help.
         choices: the texts that are allowed.
         low, high, above, below: bounds of a number; the first two are allowed themselves.
-        form: returns a text as it is kept, or raises ValueError with what was expected.
+        form: returns a text as it is kept, or raises ValueError with the form that was expected.
         may_change: free to differ on resume.
         optional: None is a value as well, also in a run that trains.
-        measures: held-out losses are measured by it, so those from before a change are no
-            comparison.
+        measures: held-out losses depend on it, so those from before a change cannot be compared.
         shown: the default as the help tells it, where None would say nothing.
     """
     return dataclasses.field(
@@ -91,14 +90,22 @@ def setting(
 
 
 def check_all(settings: Any) -> None:
-    """Check every field of a frozen dataclass of settings, and keep what the check returned."""
+    """Check every field of a frozen dataclass of settings, and keep the results of the check.
+
+    Raises:
+        ConfigError: a value that is not allowed; begins with the setting's name.
+    """
     for option in dataclasses.fields(settings):
         value = checked(option, getattr(settings, option.name))
         object.__setattr__(settings, option.name, value)
 
 
 def checked(option: Option[Any], value: Any) -> Any:
-    """The value in its declared type; ConfigError, which begins with the setting's name."""
+    """The value in its declared type.
+
+    Raises:
+        ConfigError: it is not allowed; begins with the setting's name.
+    """
     if value is None and option.default is None:
         return None
     try:
@@ -108,7 +115,11 @@ def checked(option: Option[Any], value: Any) -> Any:
 
 
 def converted(option: Option[Any], text: str) -> Any:
-    """The value that the text after a flag stands for; ValueError says what was expected."""
+    """The value that the text after a flag stands for.
+
+    Raises:
+        ValueError: it stands for none; says what was expected.
+    """
     kind = option.metadata["kind"]
     value: Any = text
     if kind in (int, float):

@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with StopSignals() as stop, folder.held():
                 _study(arguments, folder, stop)
                 if stop.requested:
-                    with contextlib.suppress(OSError):  # the terminal may be what is gone
+                    with contextlib.suppress(OSError):  # the terminal may be gone
                         say(f"stopped by {stop.requested}; the same command goes on with the study")
             return stop.exit_code
         except StudyError as error:

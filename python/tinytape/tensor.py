@@ -37,11 +37,11 @@ Scalar = int | float
 class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
     """An n-dimensional array on the CPU, with reverse-mode differentiation.
 
-    Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Names, defaults
-    and meaning are PyTorch's; what is missing is named in the README. A tensor has at most eight
-    dimensions. It belongs to the thread that made it, an unpickled one to the thread that first
-    uses it; any thread may pickle it, or copy it deeply for itself. What an operation recorded
-    lives until the graph is released by ``backward()``; a tensor that is still held then keeps its
+    Tensors are made by :func:`tinytape.tensor` and its like, and by operations. Names, defaults and
+    meaning are PyTorch's; the README lists the parts of PyTorch that are missing. A tensor has at
+    most eight dimensions. It belongs to the thread that made it, an unpickled one to the thread
+    that first uses it; any thread may pickle it, or copy it deeply for itself. A recorded result
+    lives until the graph is released by ``backward()``; if it is still held then, it keeps its
     value.
     """
 
@@ -60,7 +60,7 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
         data = ffi.from_buffer(array) if array.size else ffi.NULL
         return context.make(lib.tt_new, pool, kind.code, array.ndim, shape, data, cls=cls)
 
-    # ---- what it is ----
+    # ---- its properties ----
 
     def _read_info(self) -> list[int]:
         """dtype, ndim, requires_grad, is_leaf, is_contiguous, numel, shape, strides."""
@@ -208,6 +208,8 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
     def copy_(self, src: Any, non_blocking: builtins.bool = False) -> Tensor:
         """Overwrite the values with those of a Tensor, array or number; returns self.
 
+        As ``torch.Tensor.copy_``, but never recorded.
+
         Args:
             src: broadcast to this shape and converted to this type.
             non_blocking: changes nothing: there is nothing to wait for.
@@ -245,6 +247,8 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
     def fill_(self, value: Scalar) -> Tensor:
         """Overwrite all values with one number, as :meth:`copy_` does; returns self.
 
+        As ``torch.Tensor.fill_``, but never recorded.
+
         Raises:
             NumberError: for a number that the type does not hold.
             TapeStateError: for a tensor that an operation recorded.
@@ -253,6 +257,8 @@ class Tensor(Operators, Differentiable, Copying, binding.TensorBase):
 
     def zero_(self) -> Tensor:
         """Overwrite all values with 0; returns self.
+
+        As ``torch.Tensor.zero_``, but never recorded.
 
         Raises:
             TapeStateError: for a tensor that an operation recorded.

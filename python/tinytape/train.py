@@ -1,4 +1,4 @@
-"""``python -m tinytape.train``: train a model on a text, or go on with a run."""
+"""``python -m tinytape.train``: train a model on a text, or resume a run."""
 
 from __future__ import annotations
 

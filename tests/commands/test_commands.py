@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tinytape import generate, plot, train
+from tinytape import generate, models, plot, train
 from tinytape.training import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -74,8 +74,7 @@ def test_a_run_is_not_overwritten_by_accident(
     [
         (
             ["--model", "huge"],
-            "model: expected one of tiny, small, medium, nested, nested-state, "
-            "nested-surprise, nested-original; got 'huge'",
+            f"model: expected one of {', '.join(models.presets())}; got 'huge'",
         ),
         (["--data", "nothing.txt"], "cannot read corpus nothing.txt"),
         (["--resume", "~nobody-here/run"], "argument --resume: there is no home folder"),

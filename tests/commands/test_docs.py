@@ -98,3 +98,19 @@ def test_every_flag_that_a_page_prints_is_one_of_its_command(command: str, tmp_p
                 flags = set(re.findall(r"--[a-z][a-z-]*", arguments))
                 assert flags <= known, f"{line} of {name(page)}"
     assert printed
+
+
+def test_every_tool_and_target_that_a_page_names_exists():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    named = 0
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue  # about the past
+        text = page.read_text("utf-8")
+        for name in re.findall(r"(?<![\w/])(?:tools|benchmarks|csrc|cmake)/[\w/]+\.\w+", text):
+            assert (ROOT / name).is_file() or "NAME" in name or "leaky_relu" in name, (page, name)
+            named += 1
+        for target in re.findall(r"(?:^|`)make (\w+)", text, re.MULTILINE):
+            assert target in targets, (page, target)
+            named += 1
+    assert named > 40

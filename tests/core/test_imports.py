@@ -147,3 +147,12 @@ def test_no_circle(functions: bool) -> None:
         )
         for group in found
     )
+
+
+def test_only_the_library_itself_composes_the_name_of_an_import() -> None:
+    """The graphs know no other: ``import_module`` elsewhere is given a literal name."""
+    for module, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                literal = isinstance(node.args[0], ast.Constant)
+                assert literal or module == "tinytape", f"{path}:{node.lineno}"

@@ -37,7 +37,7 @@ PREFIXES = {  # of the functions that a .c file gives to others; other files: th
     "autograd_v2": "tape",
     "blas_ops": "blas",
     "kernel_set": "kernel_set",
-    "op_rules": "infer prepare call_broadcast normal_axis fail_axis check_axis spec span_of",
+    "op_rules": "rule",
     "random": "philox",
     "tensor/context": "ctx",
     "tensor/handles": "handle",

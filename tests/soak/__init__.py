@@ -1,5 +1,5 @@
-"""What docs/reliability.md promises, tried many times over.
+"""Long tests of the promises in docs/reliability.md.
 
 Each module is one promise. The test suite runs all of them briefly (``tests/soak/test_soak.py``);
-``make soak`` runs them at full length and writes the figures down.
+``make soak`` runs them at full length and records the figures.
 """

@@ -1,10 +1,10 @@
-"""A program that lets Atheris look for trouble in one reader:
+"""A program with which Atheris fuzzes one reader:
 
     python -m tests.soak._fuzz TARGET INPUTS SECONDS SEED SCRATCH
 
-The inputs that reach new lines of the library are kept and changed further, half of the time with
-knowledge of the format. Trouble is written to SCRATCH/trouble, one JSON text a line; libFuzzer's
-own figures go to stderr. Ends with another status than 0 when an input hangs or kills the process.
+Inputs that reach new lines of the library are kept and mutated further; half of the mutations know
+the format. Faults are written to SCRATCH/trouble, one JSON text a line. libFuzzer's own figures go
+to stderr. The exit status is not 0 if an input hangs or kills the process.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Commands in processes of their own: as a user starts them, or forked from one that has imported.
+"""Commands in separate processes: as a user starts them, or forked after the imports are done.
 
-Most of the time of a short command goes into its imports. A ``Launcher`` is a process that has done
-them; each command it is given runs in a fork, so that it can be killed, and signalled, and can end
-as it likes. A hook is a function ``module:name(**arguments)`` of this folder that returns a context
-manager, in which the command runs.
+A short command spends most of its time in imports. A ``Launcher`` is a process that has done them.
+Each of its commands runs in a fork, so it can be killed or signalled, and can end in any way. A
+hook is a function ``module:name(**arguments)`` of this folder that returns a context manager, in
+which the command runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ways to spoil a file: of its bytes, and of what they say. Each names what it did."""
+"""Ways to damage a file: its bytes, or the values in it. Each returns the name of the damage."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A few training steps, alone, among threads, and in processes that come and go.
 
 ``python -m tests.soak._processes forks N`` forks N times; ``... exit KIND`` ends with something
-left behind. Both end with status 0 and say nothing when all is well.
+left behind. Both end with status 0 and no output when nothing is wrong.
 """
 
 from __future__ import annotations

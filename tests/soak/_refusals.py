@@ -1,4 +1,4 @@
-"""Pieces of work that may be refused memory at any allocation."""
+"""Pieces of work, to be run with memory refused at any allocation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What can lie where a run is to be written: runs in every state, other people's folders, mixtures.
+"""What a run may find in its folder: runs in every state, other people's folders, mixtures.
 
-Each state is a function that is given the folder of a complete run and makes the state of it; what
-lies outside of the run is made beside it.
+Each state is a function that changes the folder of a complete run into that state. It makes files
+that are not in the run folder beside it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Other people's folders, mixtures of theirs and ours, and what a kill leaves of an overwriting."""
+"""Other people's folders, mixtures with runs, and what a kill leaves of an overwrite."""
 
 from __future__ import annotations
 

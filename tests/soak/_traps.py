@@ -1,7 +1,7 @@
 """Signals that a process sends itself from inside one phase of a command, and what it does then.
 
-A hook of ``_launcher``: what happens from the signal on is written to a file as it happens, since
-the process may not live long enough to tell later.
+A hook of ``_launcher``. Everything from the signal on is written to a file at once, because the
+process may end before it could report later.
 """
 
 from __future__ import annotations

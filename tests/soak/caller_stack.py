@@ -1,9 +1,9 @@
-"""The caller's arrays: what was given to an operation is not looked at again in backward.
+"""The caller's arrays: backward does not read them again.
 
-``tt_apply`` gathers the inputs of an operation in an array on its stack, which is gone when it
-returns; ``tape_add_op`` keeps a copy. Here the arrays that ``tt_apply`` itself is given are written
-over after each call too, and handles are let go early. ``tests/c/test_tape.c`` does it to
-``tape_add_op`` alone. AddressSanitizer would report of both what a gradient might not show.
+``tt_apply`` collects the inputs of an operation in an array on its stack, which is gone when it
+returns; ``tape_add_op`` keeps a copy. This test also overwrites the arrays given to ``tt_apply``
+after each call, and releases handles early. ``tests/c/test_tape.c`` tests ``tape_add_op`` alone. In
+both, AddressSanitizer would report errors that a gradient might not show.
 """
 
 from __future__ import annotations

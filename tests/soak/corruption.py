@@ -1,4 +1,4 @@
-"""Every damage to a checkpoint is noticed, and the one before it serves."""
+"""Every damage to a checkpoint is detected, and the previous checkpoint is used."""
 
 from __future__ import annotations
 

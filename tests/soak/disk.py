@@ -1,4 +1,4 @@
-"""A disk that is full, fails or writes less than asked, at each call by which a run is saved."""
+"""A disk that is full, fails, or writes less than asked, at each call that saves a run."""
 
 from __future__ import annotations
 

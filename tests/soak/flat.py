@@ -1,4 +1,4 @@
-"""Memory that stays: a step leaves nothing behind, whatever kind of step it is."""
+"""Flat memory: a step of any kind leaves no memory behind."""
 
 from __future__ import annotations
 

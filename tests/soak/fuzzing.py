@@ -1,8 +1,8 @@
-"""Every reader against inputs that are bred to reach code that no input reached before.
+"""Every reader against inputs that are mutated to reach new code.
 
-At full length each reader is looked at by a process of its own (``_fuzz.py``), in which Atheris
-guides the changes by what they reach; that is for Linux, with the extra [fuzz]. Briefly, as in the
-test suite, the same harness is given inputs that are changed blindly.
+At full length each reader has its own process (``_fuzz.py``), in which Atheris guides the mutations
+by the code that they reach; this needs Linux and the extra [fuzz]. The brief form, in the test
+suite, runs the same harness on random mutations.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that somebody else made: an error that is documented, or a load; no crash, no hang."""
+"""Files that somebody else made: a documented error or a load; no crash, no hang."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGKILL at random instants of a run, and at every kind of moment of its savings."""
+"""SIGKILL at random instants of a run, and at every kind of moment in its saves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A state that is never reset: as many steps as one likes, in flat memory, and resumable."""
+"""A state that is never reset: any number of steps, in flat memory, and resumable."""
 
 from __future__ import annotations
 

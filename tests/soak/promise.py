@@ -1,4 +1,4 @@
-"""What every module of this folder has: one promise, how it is tried, and what came of it."""
+"""The parts of a promise: its text, how it is tested, and the result."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Memory that is refused: an exception, after which all is as before, wherever it happens.
+"""Refused memory is an exception at every place, and everything is as before after it.
 
-What is counted is every allocation of the core: what it asks of the system, and what its arenas and
-free lists give from their own, which in earnest is asked of the system too, at one time or another.
+The test counts every allocation of the core: requests to the system, and requests that arenas and
+free lists fill from memory that they have. At other times those go to the system too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Every command that writes a run, in every state of a folder: what was not asked for is not lost.
+"""Every command that writes a run, in every state of a folder, removes only what it was asked to.
 
-Also an overwriting run that is killed at each of its calls: the run before is somewhere, whole,
-until the new one has a checkpoint.
+An overwrite is also killed at each of its calls: the previous run is complete at some place until
+the new one has a checkpoint.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every signal in every phase of a run, and outputs that are closed on it."""
+"""Every signal in every phase of a run, and outputs that are closed during it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A study stopped at random instants, however; ``python -m tests.soak.study ARGUMENTS`` is one.
+"""A study that is stopped at random instants, in every way.
 
-One of two short runs, that is, since the studies that there are take longer.
+``python -m tests.soak.study ARGUMENTS`` is a study of two short runs; the real ones take longer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Threads and processes: contexts that do not meet, forks, spawned processes, the end."""
+"""Threads and processes: independent contexts, forks, spawned processes, exits."""
 
 from __future__ import annotations
 

@@ -260,10 +260,9 @@ def gradgradcheck(
 ) -> bool:
     """Compare the gradients of the gradients of ``func(*inputs)`` with central differences.
 
-    They are taken by the inputs and by ``grad_outputs``, which are drawn where they are left out
-    (with gen_non_contig_grad_outputs transposed in memory). See :func:`gradcheck` for the rest.
-
-    As ``torch.autograd.gradgradcheck``.
+    As ``torch.autograd.gradgradcheck``. The gradients are taken by the inputs and by
+    ``grad_outputs``, which are drawn where they are left out (with gen_non_contig_grad_outputs
+    transposed in memory). The other arguments are those of :func:`gradcheck`.
 
     Raises:
         GradcheckError: a RuntimeError that names output, input, entry and both numbers. Output i

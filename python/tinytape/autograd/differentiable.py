@@ -1,4 +1,12 @@
-"""What a tensor has of differentiation: the methods that start a pass or watch one."""
+"""The methods of a tensor that start a backward pass or observe one.
+
+>>> x = tt.tensor([1.0, 2.0], requires_grad=True)
+>>> y = x * x
+>>> y.retain_grad()
+>>> y.sum().backward()
+>>> x.grad.tolist(), y.grad.tolist()
+([2.0, 4.0], [1.0, 1.0])
+"""
 
 from __future__ import annotations
 
@@ -27,6 +35,8 @@ class Differentiable:
     ) -> None:
         """Add the gradients of this tensor to ``.grad`` of the leaves it was computed from.
 
+        As ``torch.Tensor.backward``, but without ``create_graph``.
+
         Args:
             gradient: the gradient of this tensor, of its shape; may be left out for one element.
             retain_graph: keep the graph for another pass. Otherwise its memory is given back.
@@ -43,9 +53,10 @@ class Differentiable:
     def register_hook(self: Any, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call ``hook(gradient)`` whenever the gradient of this tensor has been computed.
 
-        What the hook returns, if not None, takes the place of the gradient, for later hooks too.
-        It runs in every ``backward()`` and :func:`tinytape.grad` that comes by here, with
-        operations recorded only under create_graph, and must not start a pass of its own.
+        As ``torch.Tensor.register_hook``. A result that is not None replaces the gradient, for
+        later hooks too. The hook runs in every ``backward()`` and :func:`tinytape.grad` that
+        reaches this tensor, with operations recorded only under create_graph, and must not start a
+        pass of its own.
 
         Returns:
             A handle whose ``remove()`` ends it; also a context manager.
@@ -56,7 +67,7 @@ class Differentiable:
         return register_hook(self, hook)
 
     def retain_grad(self: Any) -> None:
-        """Have ``backward()`` leave a ``.grad`` here too, though this is not a leaf.
+        """Make ``backward()`` store a ``.grad`` here too, though this is not a leaf.
 
         Raises:
             RuntimeError: for a tensor that does not require a gradient.
@@ -70,12 +81,16 @@ class Differentiable:
         return hooks is not None and bool(hooks.retains_grad)
 
     def detach(self: Any) -> Tensor:
-        """The same values without a graph: a leaf's storage is shared, a result's is copied."""
+        """The same values without a graph.
+
+        As ``torch.Tensor.detach`` for a leaf, whose storage is shared; the storage of a recorded
+        result ends with its step, so its values are copied.
+        """
         detached: Tensor = self._context.make(lib.tt_detach, self._handle)
         return detached
 
     def _retained_grad(self: Any) -> Any:
-        """What :meth:`retain_grad` kept; NotImplemented where it was not asked to."""
+        """The gradient that :meth:`retain_grad` kept; NotImplemented where it was not called."""
         return self._hooks.grad if self._hooks.retains_grad else NotImplemented
 
     def _forget_retained_grad(self: Any) -> bool:

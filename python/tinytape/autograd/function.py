@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class FunctionCtx:
-    """What forward keeps for backward; as ``torch.autograd.function.FunctionCtx``.
+    """The values that forward keeps for backward; as ``torch.autograd.function.FunctionCtx``.
 
     Attributes of any name may be set on it.
 
@@ -56,7 +56,7 @@ class FunctionCtx:
     # ---- for forward ----
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Keep tensors for backward: inputs, outputs, and what was computed between them.
+        """Keep tensors for backward: inputs, outputs, and intermediate results.
 
         They must not change in place until then; backward finds that and raises.
         """
@@ -80,10 +80,10 @@ class FunctionCtx:
 
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
-        """What was given to :meth:`save_for_backward`, in that order.
+        """The tensors that :meth:`save_for_backward` kept, in that order.
 
         Raises:
-            RuntimeError: after forward, other than in backward.
+            RuntimeError: after forward, except in backward.
         """
         if not self._number:
             return self._to_save
@@ -148,7 +148,7 @@ class FunctionCtx:
         )
 
     def _gradients(self, context: Context) -> list[Tensor | None]:
-        """What backward is called with: one for each output."""
+        """The arguments of backward: one gradient for each output."""
         gradients: list[Tensor | None] = []
         k = 0
         for output, differentiable in zip(self._outputs, self._differentiable, strict=True):
@@ -254,7 +254,12 @@ class Function:
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Save what backward needs, where forward is written without ctx."""
+        """Save what backward needs, where forward is written without ctx.
+
+        Args:
+            inputs: the arguments of forward.
+            output: its result.
+        """
         raise NotImplementedError("setup_context() is optional")
 
     @staticmethod
@@ -294,7 +299,7 @@ class Function:
 
 
 class _OnceDifferentiated(Function):
-    """Results that depend on all inputs of a Function, in a way that nobody wrote down."""
+    """Results that depend on all inputs of a Function, by a rule that cannot be differentiated."""
 
     @staticmethod
     def forward(ctx: Any, name: str, n: int, *tensors: Tensor) -> tuple[Tensor, ...]:

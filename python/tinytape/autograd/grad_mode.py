@@ -79,14 +79,14 @@ class set_grad_enabled(_GradMode):
     _now = True
 
     def __call__(self, function: _F) -> _F:
-        self.__exit__()  # a decorator says nothing of now
+        self.__exit__()  # a decorator does not switch anything now
         return super().__call__(function)
 
 
 class no_grad(_GradMode):
     """Record nothing; as ``torch.no_grad``, a ``with`` block or a decorator.
 
-    Results then need no backward, and are freed as soon as nobody holds them.
+    Results then need no backward, and are freed with the last reference to them.
     """
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:

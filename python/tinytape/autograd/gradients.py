@@ -66,7 +66,7 @@ def run_backward(
 
 
 def _answer(context: Context) -> tuple[str, list[Tensor | None]]:
-    """What the hook or Function that the pass waits for has to say."""
+    """The answer of the hook or Function that the pass waits for."""
     number = lib.tt_paused_id(context.pointer)
     waited_for = context.attached.get(number) or context.leaf_hooks.get(number)
     if waited_for is None:

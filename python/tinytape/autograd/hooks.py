@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Hook = Callable[["Tensor"], "Tensor | None"]
 
-#: What the core knows hooks and Functions by.
+#: The numbers by which the core knows hooks and Functions.
 numbers = itertools.count(1)
 
 
@@ -172,7 +172,7 @@ def hooks_of(tensor: Tensor) -> Hooks:
 
 
 def register_hook(tensor: Tensor, hook: Hook) -> RemovableHandle:
-    """See :meth:`tinytape.Tensor.register_hook`."""
+    """Call ``hook(gradient)`` for the gradient of ``tensor``, as ``Tensor.register_hook``."""
     if not callable(hook):
         raise TypeError(f"register_hook: expected a function, got {type(hook).__name__}")
     hooks = hooks_of(tensor)

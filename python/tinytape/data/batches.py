@@ -27,7 +27,7 @@ from .tokenizer import CharTokenizer
 
 HELD_OUT_PERCENT = 10
 # Tokens per forward pass of an evaluation. Fixed, so that a held-out loss has the same bits
-# whatever the batch size of the training; few, so that evaluations need less memory than steps.
+# at any batch size of the training; few, so that evaluations need less memory than steps.
 EVALUATION_TOKENS = 512
 # Purposes separate the uses of one seed: each has its own stream of the counter-based generator.
 _BATCH_STREAM = int.from_bytes(b"batches", "big")

@@ -212,9 +212,9 @@ def _bytes(path: Path) -> bytes:
 def _text(
     data: bytes, name: str, path: Path | None, known: KnownFile | None, where: str | None = None
 ) -> tuple[str, list[str]]:
-    """The text of these bytes and what was changed in it; ``where`` they are from is for messages.
+    """The text of these bytes and the changes made to it; ``where`` they are from is for messages.
 
-    A known corpus is what its bytes are, whatever line ends they have.
+    The bytes of a known corpus are taken as they are, whatever line ends they have.
     """
     where = where or _where(path, name)
     if known is None:
@@ -242,7 +242,7 @@ def _fetched(known: KnownCorpus) -> Corpus:
 
 
 def _download(known: KnownCorpus) -> Corpus:
-    """Fetch what a run reads, check all of it, and only then keep it."""
+    """Fetch the files that a run reads, check all of them, and only then keep them."""
     fetched = {
         file: b"".join(fetch(known.url(file), limit=known.files[file].bytes))
         for file in known.wanted

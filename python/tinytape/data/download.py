@@ -37,7 +37,7 @@ def fetch(url: str, limit: int) -> Iterator[bytes]:
                     raise TimeoutError(f"no complete answer in {seconds:.0f} s")
                 received += len(block)
                 yield block
-            if received <= limit and answer.length:  # what was announced and did not come
+            if received <= limit and answer.length:  # announced bytes that did not come
                 raise OSError(f"the answer broke off after {received:,} bytes")
-    except HTTPException as error:  # what is no HTTP, or breaks off where that can be seen
+    except HTTPException as error:  # no HTTP, or an answer that breaks off visibly
         raise OSError(f"no proper answer: {error!r}") from error

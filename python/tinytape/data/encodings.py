@@ -1,6 +1,7 @@
 r"""The bytes of a text file: read as Python reads a text, or refused with the name of their format.
 
-A refusal comes with a command that makes a text of them. What it replaces is kept beside it.
+A refusal comes with a command that makes a text of the file. The command keeps the original beside
+it.
 
 >>> from tinytape.data.encodings import as_text
 >>> as_text(b"one\r\ntwo", None, "input.txt")
@@ -16,7 +17,7 @@ from pathlib import Path
 from .._paths import quoted
 from .errors import DataError
 
-_LOOKED_AT = 1 << 16  # bytes that tell what a file is
+_LOOKED_AT = 1 << 16  # bytes by which the format of a file is known
 
 # In this order: the mark of UTF-32 begins with that of UTF-16.
 _MARKS = {
@@ -25,7 +26,7 @@ _MARKS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
-# What a file begins with: what it is, and the command that writes its text to a new file.
+# The first bytes of a file: its format, and the command that writes its text to a new file.
 _OTHER: dict[bytes, tuple[str, str]] = {
     b"\x1f\x8b": ("compressed with gzip", "gunzip -c {file} > {new}"),
     b"BZh": ("compressed with bzip2", "bunzip2 -c {file} > {new}"),
@@ -151,7 +152,7 @@ def _conversion(encoding: str, path: Path | None) -> str:
 
 
 def _in_place(filter: str, path: Path | None) -> str:
-    """The command that puts the file aside and writes what the filter makes of it."""
+    """The command that renames the file and writes the filter's output under its old name."""
     if path is None:
         return f"{filter} < FILE > NEW"
     aside = _free(lambda n: path.with_name(f"{path.name}.orig{n}"))

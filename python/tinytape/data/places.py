@@ -36,17 +36,17 @@ from .errors import DataError
 from .public_corpora import FALLBACK_CORPUS, KNOWN_CORPORA, KnownCorpus
 from .split_files import PARTS, split_files_in, what_is_read
 
-# File names that tell nothing about the text: its folder's does.
+# General file names; the text is then named after its folder.
 _EVERYBODYS = ("train", "text", "data", "corpus", "all")
 
-_TEXTS = (".txt", ".tokens")  # what a file is called that holds one
+_TEXTS = (".txt", ".tokens")  # the suffixes of files that hold one
 
 
 @dataclass(frozen=True)
 class Place:
     """The files of a corpus: the whole text, or the part to train on and the one held out.
 
-    ``notices`` are what the user must know about the choice of them.
+    ``notices`` are messages about the choice of them, for the user.
     """
 
     name: str
@@ -108,7 +108,7 @@ def search_folders() -> list[Path]:
 
 
 def cache_folder() -> Path:
-    """Where downloaded corpora are kept: the platform's cache folder for this user."""
+    """The folder for downloaded corpora: the platform's cache folder for this user."""
     try:
         home = Path.home()
     except RuntimeError:  # a user without one, as in some containers
@@ -217,7 +217,7 @@ def _place(
 
 
 def _name_of(path: Path) -> str:
-    """The corpus's name for a file: its own, or its folder's where the file's tells nothing."""
+    """The corpus's name for a file: its own, or its folder's where the file has a general name."""
     folder = path.resolve().parent.name
     if path.stem == "input" and folder:
         return folder

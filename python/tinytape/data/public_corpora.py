@@ -1,6 +1,11 @@
 """The public corpora that are known by name: where their files are, and what bytes they must be.
 
 ``data/NAME/manifest.json`` in the repository holds the same facts, and where each is from.
+
+>>> from tinytape.data.public_corpora import KNOWN_CORPORA
+>>> corpus = KNOWN_CORPORA["shakespeare"]
+>>> corpus.wanted, corpus.in_parts
+(['input.txt'], False)
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ FALLBACK_CORPUS = "python-reference"
 
 @dataclass(frozen=True)
 class KnownFile:
-    """What a file of a public corpus must be."""
+    """The size and the SHA-256 of a file of a public corpus."""
 
     bytes: int
     sha256: str
@@ -22,7 +27,7 @@ class KnownFile:
 
 @dataclass(frozen=True)
 class KnownCorpus:
-    """What is known about a public corpus.
+    """The name, address and files of a public corpus.
 
     ``address`` is that of the folder that holds ``files``: ``input.txt`` alone, or ``train.txt``,
     ``valid.txt`` and ``test.txt`` in this order.
@@ -34,6 +39,7 @@ class KnownCorpus:
 
     @property
     def in_parts(self) -> bool:
+        """Whether the text comes as training, validation and test texts."""
         return len(self.files) > 1
 
     @property
@@ -42,6 +48,7 @@ class KnownCorpus:
         return list(self.files)[:2]
 
     def url(self, file: str) -> str:
+        """The address of one of the files."""
         return f"{self.address}/{file}"
 
 

@@ -1,7 +1,14 @@
-"""A corpus in parts: the text to train on and the text that is held out are files of their own.
+"""A corpus in split files: the training text and the held-out text are files of their own.
 
-Of training, validation and test text, the first that is there is trained on and the next one is
+Of training, validation and test text, the first that exists is trained on and the next one is
 held out; a third is not read.
+
+>>> from pathlib import Path
+>>> from tinytape.data.split_files import split_files_in
+>>> for name in ("train.txt", "valid.txt"):
+...     size = Path(name).write_text("a text")
+>>> list(split_files_in(Path()))
+['train', 'valid']
 """
 
 from __future__ import annotations

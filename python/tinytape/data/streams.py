@@ -58,7 +58,7 @@ class ContiguousStreams:
         return self.ids[at].astype(np.int64), self.ids[at + 1].astype(np.int64)
 
     def boundaries(self, number: int) -> np.ndarray:
-        """Where a document begins in batch ``number``: bool of shape (B, T)."""
+        """The places in batch ``number`` where a document begins: bool of shape (B, T)."""
         marks: np.ndarray = self._begins[self._at(number)]
         return marks
 

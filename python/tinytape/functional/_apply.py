@@ -1,4 +1,4 @@
-"""How the functions reach the core: arguments made into tensors, axes and sizes."""
+"""The way of the functions to the core: arguments made into tensors, axes and sizes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _apply_slowly(
     ints: Sequence[int] = (),
     reals: Sequence[float] = (),
 ) -> Any:
-    """What :func:`apply` does with unusual arguments, or in unusual times."""
+    """:func:`apply` through Python, for unusual arguments and under anomaly detection."""
     first: Any = inputs[0]
     if not isinstance(first, _tensor):
         _refuse(op, first)
@@ -100,7 +100,7 @@ def number(value: float, like: Tensor, name: str) -> Tensor:
 
 
 def _number_slowly(value: float, like: Tensor, name: str) -> Tensor:
-    """What is no plain int or float of 64 bits, or comes in unusual times."""
+    """:func:`number` for numbers that are no plain int or float of 64 bits."""
     kind = like.dtype if isinstance(value, bool) else in_common(like.dtype, value)
     wide = np.float64 if kind.is_floating_point else np.int64
     try:
@@ -115,11 +115,11 @@ def _number_slowly(value: float, like: Tensor, name: str) -> Tensor:
 
 
 def source(value: Any, like: Tensor, name: str) -> Tensor:
-    """What is written into a tensor: one of its context, a number that fits, or an array or list.
+    """The value to write into a tensor: a tensor of its context, a number, or an array or list.
 
     Raises:
         NumberError: for a number that the tensor's type does not hold.
-        DTypeError, ShapeError: for what is no regular array of numbers.
+        DTypeError, ShapeError: for data that is no regular array of numbers.
     """
     if is_tensor(value):
         if value._context is not like._context:
@@ -136,7 +136,7 @@ def source(value: Any, like: Tensor, name: str) -> Tensor:
 
 
 def check_limits(name: str, like: Tensor, *limits: Any) -> None:
-    """That plain numbers which elements are held against, and may become, are values of their type.
+    """Check plain numbers that elements are compared with, and may become.
 
     Raises:
         NumberError: for a number outside those of the common type.
@@ -288,7 +288,11 @@ MOST_SIZE = 1 << 62
 
 
 def check_rank(name: str, sizes: Sequence[int]) -> None:
-    """That there are at most 8 sizes, and that each is one that the core can read."""
+    """Check that there are at most 8 sizes, and that the core can read each.
+
+    Raises:
+        ShapeError: otherwise.
+    """
     if len(sizes) > 8:
         raise ShapeError(f"{name}: a tensor has 0 to 8 dimensions, got {len(sizes)}")
     for n in sizes:

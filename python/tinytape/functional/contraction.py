@@ -160,7 +160,7 @@ def _diagonals(term: _Term) -> _Term:
 
 
 def _summed(term: _Term, wanted: Collection[str]) -> _Term:
-    """Without the axes that nobody wants any more."""
+    """The operand summed over the axes that are no longer needed."""
     gone = [i for i, name in enumerate(term.names) if name not in wanted]
     if not gone:
         return term
@@ -176,7 +176,7 @@ def _ordered(x: Tensor, names: list[str], order: list[str]) -> Tensor:
 
 
 def _stretched_away(term: _Term, other: _Term) -> _Term:
-    """Without the axes of size 1 that the other operand has in full: the product is the same."""
+    """The operand without axes of size 1 that the other has in full: the product is the same."""
     sizes = dict(zip(other.names, other.x.shape, strict=True))
     gone = [i for i, n in enumerate(term.names) if term.x.shape[i] == 1 and sizes.get(n, 1) != 1]
     if not gone:
@@ -185,8 +185,10 @@ def _stretched_away(term: _Term, other: _Term) -> _Term:
 
 
 def _product(a: _Term, b: _Term, wanted: set[str]) -> _Term:
-    """The product of two operands, summed over the axes that nobody wants any more: one product of
-    matrices, (batch, rows, inner) times (batch, inner, columns)."""
+    """The product of two operands, summed over the axes that are no longer needed.
+
+    It is one product of matrices, (batch, rows, inner) times (batch, inner, columns).
+    """
     a, b = _stretched_away(a, b), _stretched_away(b, a)
     a, b = _summed(a, wanted | set(b.names)), _summed(b, wanted | set(a.names))
     sizes = dict(zip(a.names + b.names, a.x.shape + b.x.shape, strict=True))

@@ -93,6 +93,7 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     Raises:
         ShapeError: for shapes that cannot be broadcast together.
         NumberError: for a number that the common dtype cannot hold.
+        DTypeError: for two bools.
     """
     return binary("sub", input, other if alpha == 1 else other * alpha)
 
@@ -245,6 +246,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         ArgumentError: without any bound.
         NumberError: for a number that the type of the result does not hold.
         ShapeError: for bounds that cannot be broadcast with the input.
+        DTypeError: for bools.
     """
     check_tensor("clamp", input)
     if min is None and max is None:
@@ -451,8 +453,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
         decimals: how many digits after the point are kept; negative: rounded before the point.
 
     Raises:
-        DTypeError: for decimals of integers.
-        DTypeError: for bools.
+        DTypeError: for bools, and for decimals of integers.
     """
     check_tensor("round", input)
     (decimals,) = integers_of("round", (decimals,), "decimals")

@@ -29,7 +29,7 @@ Array = np.ndarray[Any, Any]
 
 
 def check_indices(name: str, indices: Array, least: int, axis: int, size: int) -> None:
-    """That all of them are at least ``least`` and less than size.
+    """Check that all indices are at least ``least`` and less than size.
 
     Raises:
         OutOfRangeError: otherwise, which names the first.
@@ -104,7 +104,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices of one axis that a vector of integers names, in its order, as a copy.
 
-    As ``torch.index_select``. The shape is that of input, with the size of index along dim.
+    As ``torch.index_select``. The result has the input's shape, but along dim the size of index.
 
     Raises:
         ShapeError: when index has more than one dimension.

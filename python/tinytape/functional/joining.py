@@ -99,7 +99,7 @@ def split(
 ) -> tuple[Tensor, ...]:
     """Consecutive pieces of one axis as views, of one size (the last may be less) or of several.
 
-    As ``torch.split``. The shape is that of the tensor but along the axis.
+    As ``torch.split``. Each piece has the tensor's shape, except along the axis.
 
     Raises:
         ShapeError: for a tensor of 0 dimensions.
@@ -132,8 +132,8 @@ def split(
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces of one axis, all but the last of one size.
 
-    As ``torch.chunk``. The shape is that of the tensor but along the axis. An axis of size 0 gives
-    as many empty pieces as asked.
+    As ``torch.chunk``. Each piece has the input's shape, except along the axis. An axis of size 0
+    gives as many empty pieces as asked.
 
     Raises:
         ArgumentError: for less than one piece.

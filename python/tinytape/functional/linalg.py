@@ -120,7 +120,7 @@ def addmm(
     product = matmul(mat1, mat2)
     if alpha != 1:
         product = mul(product, alpha)
-    if beta == 0:  # what is not finite in input is gone too, and its gradient is zero
+    if beta == 0:  # infinities and NaN of input do not count either, and its gradient is zero
         return where(from_array(np.zeros((), bool), bool_), input, product)
     return add(input if beta == 1 else mul(input, beta), product)
 

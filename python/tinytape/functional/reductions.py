@@ -68,7 +68,7 @@ def sum(
     As ``torch.sum``. Any shape -> that shape without the axes.
 
     Args:
-        dtype: what the input is converted to first, and the result's type.
+        dtype: the input is converted to it first; also the result's type.
 
     Raises:
         OutOfRangeError: for an axis that does not exist.
@@ -90,7 +90,7 @@ def mean(
     As ``torch.mean``. Any shape -> that shape without the axes.
 
     Args:
-        dtype: what the input is converted to first.
+        dtype: the input is converted to it first.
 
     Raises:
         DTypeError: for integers and bools: give a floating dtype.
@@ -109,7 +109,7 @@ def prod(
     are zero, and can be differentiated again.
 
     Args:
-        dtype: what the input is converted to first, and the result's type.
+        dtype: the input is converted to it first; also the result's type.
 
     Raises:
         OutOfRangeError: for an axis that does not exist.
@@ -126,7 +126,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     As ``torch.cumsum``. Any shape -> the same shape.
 
     Args:
-        dtype: what the input is converted to first, and the result's type.
+        dtype: the input is converted to it first; also the result's type.
 
     Raises:
         OutOfRangeError: for an axis that does not exist.
@@ -235,7 +235,7 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
 
 
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Where the largest element is along an axis, or in the flattened tensor, as int64.
+    """The index of the largest element along an axis, or in the flattened tensor, as int64.
 
     As ``torch.argmax``. Any shape -> that shape without the axis. Of equal elements the first is
     taken; NaN counts as larger than all. There is no gradient.
@@ -248,7 +248,7 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Where the smallest element is, as :func:`argmax`; NaN counts as smaller than all.
+    """The index of the smallest element, as :func:`argmax`; NaN counts as smaller than all.
 
     As ``torch.argmin``. Any shape -> that shape without the axis, as int64.
 
@@ -295,7 +295,7 @@ def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     As ``torch.softmax``. Any shape -> the same shape.
 
     Args:
-        dtype: what the input is converted to first.
+        dtype: the input is converted to it first.
 
     Raises:
         DTypeError: for integers and bools: give a floating dtype.
@@ -311,7 +311,7 @@ def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tenso
     As ``torch.log_softmax``. Any shape -> the same shape.
 
     Args:
-        dtype: what the input is converted to first.
+        dtype: the input is converted to it first.
 
     Raises:
         DTypeError: for integers and bools: give a floating dtype.

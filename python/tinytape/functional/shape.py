@@ -153,7 +153,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Without the given axes where their size is 1, or without all such axes. A view.
+    """The tensor without the given axes where their size is 1, or without all such axes. A view.
 
     As ``torch.squeeze``. The shape (1, 3, 1) becomes (3,), and with dim 0 (3, 1).
 

@@ -47,7 +47,7 @@ def sort(
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
-    """The indices of :func:`sort`, as int64. There is no gradient.
+    """The indices of :func:`sort`, with its arguments, as int64. There is no gradient.
 
     As ``torch.argsort``, always stable. Any shape and dtype -> int64 of the same shape.
 

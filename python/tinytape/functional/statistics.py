@@ -1,5 +1,8 @@
 """Spread and size: variances, standard deviations and norms over any axes.
 
+``dim`` is an axis, several or None for all of them; ``keepdim`` leaves an axis of size 1 in the
+place of each.
+
 >>> x = tt.tensor([3.0, 4.0])
 >>> tt.norm(x).item()
 5.0
@@ -102,7 +105,7 @@ def norm(
         p: any number; infinity for the largest |x|, -infinity for the smallest, 0 for how many are
             not zero. "fro" is 2. Gradients are taken to be zero where x or the norm is, and are
             shared evenly by elements that are equally large for infinite p.
-        dtype: what the input is converted to first.
+        dtype: the input is converted to it first.
 
     Raises:
         ArgumentError: for another p.

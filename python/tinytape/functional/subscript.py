@@ -135,7 +135,7 @@ def _check_mask(part: Any, shape: tuple[int, ...], axis: int) -> None:
 
 
 def _parts(index: Any, ndim: int) -> list[Any]:
-    """The parts of an index, with whole axes where an Ellipsis stands or nothing is said."""
+    """The parts of an index, with whole axes for an Ellipsis and for axes that are not indexed."""
     given = index if isinstance(index, tuple) else (index,)
     parts = [_as_index(p) if _is_array_like(p) else p for p in map(_plain, given)]
     places = [i for i, p in enumerate(parts) if p is Ellipsis]
@@ -172,7 +172,7 @@ def _position(part: Any, axis: int, size: int) -> int:
 
 
 def _view_of(x: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Any]]]:
-    """What the integers, slices and None of an index leave, as a view, and what picks from it.
+    """The view by the integers, slices and None of an index, and the picks by its masks and arrays.
 
     A pick is the first axis of the view that it is of, and a mask or an array of int64.
     """
@@ -292,7 +292,7 @@ def set_item(x: Tensor, index: Any, value: Any) -> None:
 
 
 def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
-    """The value with no more dimensions than what it is written to, if only sizes of 1 go."""
+    """The value without leading axes of size 1 that its destination does not have."""
     shape = value.shape
     extra = len(shape) - ndim
     if extra <= 0 or any(n != 1 for n in shape[:extra]):

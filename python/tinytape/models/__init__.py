@@ -4,9 +4,12 @@ A model is one file with a config, a module and a ``ModelSpec``, which :func:`re
 those that come with tinytape. ``docs/tutorial-model.md`` shows one.
 
 >>> from tinytape import models
->>> model = models.create("tiny", vocab_size=65)
->>> type(model).__name__, model.config.layers
-('GPT', 2)
+>>> model = models.create("tiny", vocab_size=65, generator=tt.Generator(1))
+>>> model(tt.zeros(2, 5, dtype=tt.int64)).shape
+(2, 5, 65)
+>>> same = models.from_config(models.config_of(model))
+>>> type(same).__name__
+'GPT'
 """
 
 from . import files, gpt, nested, spec

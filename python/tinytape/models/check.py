@@ -1,4 +1,4 @@
-"""The check of a model's spec: what is wrong shows when it is registered, not in a run.
+"""The check of a model's spec: errors in it show when it is registered, not in a run.
 
 >>> from tinytape import models
 >>> from tinytape.models import gpt
@@ -31,7 +31,7 @@ _CLOSE = 1e-3  # of logits that are computed in another order, in parts of the l
 
 
 def require_spec(spec: ModelSpec, others: Sequence[ModelSpec]) -> None:
-    """Check what a spec says, without making a model.
+    """Check the entries of a spec, without making a model.
 
     Raises:
         ArgumentError: (a ValueError) something is absent, of another kind, or has a name that is in
@@ -59,7 +59,7 @@ def try_out(spec: ModelSpec) -> None:
     """Make the smallest preset's model, and let it read, write and learn.
 
     Raises:
-        ArgumentError: (a ValueError) it cannot, or its logits are not what they should be.
+        ArgumentError: (a ValueError) it cannot, or its logits are wrong.
     """
     configs = [spec.config(**{**p, "vocab_size": _VOCABULARY}) for p in spec.presets.values()]
     made = _made(spec, configs[0])

@@ -1,4 +1,15 @@
-"""Models in files of the user's: those that ``TINYTAPE_MODELS`` names are imported."""
+"""Models in files of the user: the files that ``TINYTAPE_MODELS`` names are imported.
+
+>>> import os
+>>> from pathlib import Path
+>>> from tinytape.models.files import register_files
+>>> size = Path("example_model.py").write_text("print('registered')")
+>>> os.environ["TINYTAPE_MODELS"] = "example_model.py"
+>>> register_files()
+registered
+>>> register_files()  # once is enough
+>>> del os.environ["TINYTAPE_MODELS"]
+"""
 
 from __future__ import annotations
 
@@ -16,7 +27,7 @@ _done: set[Path] = set()
 def register_files() -> None:
     """Import the files in ``TINYTAPE_MODELS``, paths with ``os.pathsep`` between them, once.
 
-    Each is to call ``models.register``. What it raises of its own comes out as it is.
+    Each has to call ``models.register``. Its own exceptions pass unchanged.
 
     Raises:
         ConfigError: a file that is not there, or a model that cannot be registered.

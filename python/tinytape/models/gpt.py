@@ -3,11 +3,10 @@
 Radford et al. 2019 (GPT-2): x = tokens + positions; each block adds attention(norm(x)) and then
 mlp(norm(x)); a last norm; a linear head with bias.
 
->>> import tinytape as tt
 >>> from tinytape.models import GPT, GPTConfig
->>> model = GPT(GPTConfig(vocab_size=65, context=32, width=64, heads=4, layers=2))
->>> tuple(model(tt.tensor([[1, 2, 3]])).shape)
-(1, 3, 65)
+>>> model = GPT(GPTConfig(vocab_size=5, context=8, width=16, heads=2, layers=1))
+>>> model(tt.tensor([[0, 1, 2]])).shape
+(1, 3, 5)
 """
 
 from __future__ import annotations
@@ -85,8 +84,8 @@ class GPTConfig:
     def activations_per_token(self) -> int:
         """About how many numbers a training step keeps for one position.
 
-        Measured, not derived: 28 widths a layer, for the norms and sums, q, k, v and what attention
-        makes of them, the feed-forward before and after GELU, and the cotangents.
+        Measured, not derived: 28 widths a layer, for the norms and sums, q, k, v and the
+        attention's result, the feed-forward before and after GELU, and the cotangents.
         """
         return 28 * self.layers * self.width + 4 * self.vocab_size
 
@@ -143,9 +142,9 @@ class GPT(Module):
     Args:
         config: its sizes.
         generator: draws the weights (the same seed gives the same weights) and, in training with
-            dropout, the masks; ``tt.default_generator`` unless told. A run that is to resume
-            exactly saves its ``get_state()``.
-        dtype: of the parameters; float32 unless told.
+            dropout, the masks; ``tt.default_generator`` by default. To resume exactly, a run saves
+            its ``get_state()``.
+        dtype: of the parameters; float32 by default.
 
     Weights are drawn as in GPT-2: N(0, 0.02^2), the two projections of each block that end in
     the residual stream with 0.02 / sqrt(2 * layers); biases are zero.
@@ -185,7 +184,7 @@ class GPT(Module):
             cache: from :meth:`new_cache`; filled as a side effect. Needs ``tt.no_grad()``.
 
         Raises:
-            ValueError: not two dimensions, longer than the context, or a cache without room.
+            ValueError: not two dimensions, longer than the context, or a full cache.
             IndexError: a token outside the vocabulary.
             TapeStateError: a cache while gradients are enabled.
         """

@@ -1,4 +1,4 @@
-"""The models there are, by name: what makes one, and what describes one.
+"""The models that exist, by name: their specs, and functions that make and describe models.
 
 >>> from tinytape import models
 >>> models.describe("tiny", 65)["width"]
@@ -28,11 +28,11 @@ _SPECS: dict[str, ModelSpec] = {spec.name: spec for spec in (GPT_SPEC, NESTED_SP
 def register(spec: ModelSpec) -> None:
     """Add a kind of model, so that its presets can be made, trained, saved and loaded.
 
-    A model of its smallest preset is made, read and differentiated, so that what is wrong with it
-    shows here and not in the middle of a run.
+    A model of its smallest preset is made, run and differentiated, so that errors in it show here
+    and not in the middle of a run.
 
     Raises:
-        ValueError: something is absent or does not work, or a name is in use; says what.
+        ValueError: something is absent or does not work, or a name is in use; says which.
     """
     require_spec(spec, list(_SPECS.values()))
     try_out(spec)
@@ -84,8 +84,8 @@ def create(
         name: one of :func:`presets`.
         vocab_size: number of tokens.
         generator: draws the weights (the same seed gives the same weights) and the dropout masks;
-            ``tt.default_generator`` unless told.
-        dtype: of the parameters; float32 unless told.
+            ``tt.default_generator`` by default.
+        dtype: of the parameters; float32 by default.
         **overrides: fields of the model's config to set instead of the preset's.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How large a model is that does not say it itself: counted on shapes, or measured.
+"""The size of a model whose config does not give it: counted on shapes, or measured.
 
 >>> from tinytape.models import GPTConfig
 >>> from tinytape.models.gpt import SPEC
@@ -32,10 +32,10 @@ def count_on_shapes(spec: ModelSpec, config: Any) -> tuple[int, int]:
 
 
 def measure_activations(model: Module) -> int:
-    """About how many numbers a training step keeps for one token: what a short text takes.
+    """About how many numbers a training step keeps for one token, measured on a short text.
 
-    The graph of the logits is measured, and counted twice, since the cotangents of what it holds
-    take as much at most. What each operation takes, however many the rows, is left out.
+    The memory of the graph of the logits is measured and doubled, since the cotangents of its
+    contents take as much at most. The part that does not grow with the rows is left out.
     """
     was_training = model.training
     model.eval()  # dropout would draw from the generator of the run

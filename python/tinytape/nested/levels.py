@@ -1,4 +1,10 @@
-"""The levels of a nested model: a fast one with an LSTM, slower ones with a feed-forward net."""
+"""The levels of a nested model: a fast one with an LSTM, slower ones with a feed-forward net.
+
+>>> from tinytape.nested.levels import FastLevel, FeedForward
+>>> y, (h, c) = FastLevel(4, residual=True)(tt.zeros(2, 3, 4))
+>>> y.shape, h.shape, FeedForward(4, 16)(y).shape
+((2, 3, 4), (1, 2, 4), (2, 3, 4))
+"""
 
 from __future__ import annotations
 
@@ -18,7 +24,7 @@ LEVELS = ("level1_fast", "level2_medium", "level3_slow")
 
 
 class FastLevel(LSTM):
-    """One layer of LSTM of width C, batch first; plainly that unless an option says more.
+    """One layer of LSTM of width C, batch first, with options.
 
     y = h, or with ``residual`` y = x + h, where h is the LSTM's output of x, or with ``norm`` of
     LayerNorm(x).
@@ -28,8 +34,8 @@ class FastLevel(LSTM):
         residual: add the input.
         norm: normalise the input of the LSTM.
         forget_bias: added to the forget gate's part of ``bias_ih_l0`` when it is drawn. At 0 a new
-            cell forgets half of what it holds at each step, at 1 a quarter (Gers et al. 2000).
-        dtype: of the parameters; float32 unless told.
+            cell forgets half of its content at each step, at 1 a quarter (Gers et al. 2000).
+        dtype: of the parameters; float32 by default.
         generator: draws the initial values.
 
     Raises:
@@ -74,14 +80,14 @@ class FastLevel(LSTM):
 class FeedForward(Module):
     """C -> hidden -> GELU -> C: y = f(x), or with ``residual`` y = x + f(x).
 
-    With ``norm`` f sees LayerNorm(x); with ``memory`` it sees x + gain * m instead of x, where m
-    is what the model remembers of this level and ``memory_gain`` (C,) begins as zeros.
+    With ``norm`` the input of f is LayerNorm(x); with ``memory`` it is x + gain * m instead of x,
+    where m is the model's memory of this level and ``memory_gain`` (C,) begins as zeros.
 
     Args:
         input_size: C.
         hidden_size: width between.
         residual, norm, memory: as above.
-        dtype: of the parameters; float32 unless told.
+        dtype: of the parameters; float32 by default.
         generator: draws the initial values.
     """
 
@@ -118,7 +124,10 @@ class FeedForward(Module):
     ) -> Tensor:
         """x (B, T, C) and m, if any, (B, 1, C) or (B, T, C) -> y (B, T, C).
 
-        With ``second_order`` it keeps what makes differentiating twice cheaper.
+        With ``second_order`` it keeps intermediate results that make differentiating twice cheaper.
+
+        Raises:
+            ShapeError: for an x of another shape.
         """
         x = input
         if memory is not None and self.memory_gain is not None:
@@ -136,7 +145,11 @@ class FeedForward(Module):
 
 
 def check_features(who: str, x: Any, input_size: int) -> None:
-    """Raise unless x is a Tensor (B, T, input_size)."""
+    """Check that x is a Tensor (B, T, input_size).
+
+    Raises:
+        ShapeError: for another shape.
+    """
     if not isinstance(x, Tensor):
         raise TypeError(f"{who}: expected a Tensor, got {type(x).__name__}")
     if x.ndim != 3 or x.shape[-1] != input_size:

@@ -1,4 +1,10 @@
-"""The nested model: three levels that are to learn at three speeds."""
+"""The nested model: three levels that are to learn at three speeds.
+
+>>> from tinytape.nested.model import NestedModel
+>>> model = NestedModel(8, 16, wiring="independent", mix="learned")
+>>> model.mix.shape, model.count_parameters("level2_medium")
+((3,), 280)
+"""
 
 from __future__ import annotations
 
@@ -38,7 +44,7 @@ class NestedModel(Module):
       level begin: each level but the slowest starts again, whenever the next slower one has been
       updated, from a value that is learned at the pace of that slower one. It is a rule for
       updates, so :class:`LevelOptimizers` does it, when it finds this wiring: see
-      :class:`LearnedStarts` for what is approximated.
+      :class:`LearnedStarts` for the approximation.
 
     Args:
         input_size: C.
@@ -48,8 +54,8 @@ class NestedModel(Module):
         forget_bias: added to the bias of the LSTM's forget gate; None leaves it as drawn.
         wiring: as above.
         mix: "mean" or "learned", for the independent wiring.
-        dtype: of the parameters; float32 unless told.
-        generator: draws the initial values; ``tt.default_generator`` unless told.
+        dtype: of the parameters; float32 by default.
+        generator: draws the initial values; ``tt.default_generator`` by default.
 
     Raises:
         ValueError: a size below 1, an unknown wiring or mix, a forget_bias that is not finite.
@@ -115,7 +121,7 @@ class NestedModel(Module):
         return list(self.levels[level_name].parameters())
 
     def count_parameters(self, level_name: str | None = None) -> int:
-        """How many numbers are learned, in one level or in all of the model."""
+        """The number of learned values, in one level or in all of the model."""
         found = self.parameters() if level_name is None else self.get_level_params(level_name)
         return sum(p.numel() for p in found if p.requires_grad)
 
@@ -157,7 +163,7 @@ class NestedModel(Module):
 
 
 class NestedModelWithSurprise(NestedModel):
-    """A :class:`NestedModel` that can show what its levels saw and made.
+    """A :class:`NestedModel` that can return the inputs and outputs of its levels.
 
     Same arguments. ``activations`` and ``inputs`` are tensors of the graph, so that
     :class:`SurpriseLossComputer` can ask for the gradient at them.
@@ -171,7 +177,7 @@ class NestedModelWithSurprise(NestedModel):
 
         Args:
             compute_surprise: True, or the mode of :class:`SurpriseLossComputer` that it is for:
-                with "second_order" the levels keep what makes that mode quicker.
+                with "second_order" the levels keep results that make that mode quicker.
 
         Raises:
             ValueError: another shape, or no such mode.
@@ -187,7 +193,11 @@ class NestedModelWithSurprise(NestedModel):
 
 
 def check_surprise(who: str, compute_surprise: bool | str) -> None:
-    """Raise ArgumentError for a text that is no mode of :class:`SurpriseLossComputer`."""
+    """Check that ``compute_surprise`` is a bool or a mode of :class:`SurpriseLossComputer`.
+
+    Raises:
+        ArgumentError: for another text.
+    """
     if isinstance(compute_surprise, str) and compute_surprise not in MODES:
         raise ArgumentError(
             f"{who}: expected compute_surprise to be True, False or one of {', '.join(MODES)}, "

@@ -1,4 +1,17 @@
-"""One optimiser a level, each updated at its own pace."""
+"""One optimiser a level, each updated at its own pace.
+
+>>> from tinytape.nested import ChunkedUpdateScheduler, LevelOptimizers, NestedModel
+>>> model = NestedModel(4, 8)
+>>> scheduler = ChunkedUpdateScheduler(
+...     {"level1_fast": 1, "level2_medium": 2, "level3_slow": 4}
+... )
+>>> optimizers = LevelOptimizers(model, scheduler, lr=1e-3)
+>>> for step in range(1, 3):
+...     model(tt.ones(1, 2, 4)).sum().backward()
+...     print(optimizers.step(step))
+['level1_fast']
+['level1_fast', 'level2_medium']
+"""
 
 from __future__ import annotations
 
@@ -29,7 +42,7 @@ class LevelOptimizers:
     g_1, ..., g_k that came since its last update,
 
     - ``reduction="mean"``: their mean. For Adam and its like, which divide the gradient by its own
-      size: each update moves the weights by about the rate, whatever the chunk.
+      size: each update moves the weights by about the rate, for any chunk.
     - ``reduction="sum"``: their sum, with a rate that is not scaled: equation 31 (arXiv: 71) of
       Nested Learning, theta <- theta - eta sum of C error terms. For plain SGD; to Adam sum and
       mean are the same but for eps.
@@ -37,7 +50,7 @@ class LevelOptimizers:
     ``lr_scale="divided"`` divides the rate of a level by the steps that its chunk lasts. The
     original system did that with Adam, which slows a level by C^2: ``PRESETS["original"]``.
 
-    Every parameter learns: what belongs to no level, such as an embedding and a head around the
+    Every parameter learns: one that belongs to no level, as of an embedding or a head around the
     nested model, is updated with the fastest level. In the nested wiring levels also begin again
     from :class:`LearnedStarts`.
 
@@ -149,7 +162,7 @@ class LevelOptimizers:
             _foreach.clip_(grads, _foreach.grad_norm(grads), self.max_norm)
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all levels, and what they had accumulated."""
+        """Forget the gradients of all levels, accumulated ones too."""
         for level, optimizer in self.optimizers.items():
             optimizer.zero_grad()
             self.pending[level] = 0
@@ -157,7 +170,7 @@ class LevelOptimizers:
     # --- rates ----------------------------------------------------------------------------------
 
     def set_lr(self, lr: float | Mapping[str, float]) -> None:
-        """A new rate, or new rates by level, scaled as ``lr_scale`` says.
+        """Set a new rate, or new rates by level, scaled by ``lr_scale``.
 
         Raises:
             ValueError: a rate that is no finite number >= 0; other levels than the model's.
@@ -189,7 +202,7 @@ class LevelOptimizers:
 
     def __getstate__(self) -> dict[str, Any]:
         """Parameters leave their gradients behind when they are pickled or copied, as in PyTorch;
-        so what they had added up is not counted either. ``state_dict`` has them."""
+        so their sums are not counted either. ``state_dict`` has them."""
         return {**self.__dict__, "pending": dict.fromkeys(self.pending, 0)}
 
     def state_dict(self) -> dict[str, Any]:
@@ -244,7 +257,7 @@ class LevelOptimizers:
             for part, state in parts:
                 undo.append((part, _copied(part.state_dict())))
                 part.load_state_dict(state)
-        except BaseException:  # whatever it is, an interrupt as well: all of it or nothing
+        except BaseException:  # any exception, an interrupt as well: all of it or nothing
             for part, before in undo:
                 part.load_state_dict(before)
             raise
@@ -284,7 +297,7 @@ def _by_level(
 
 
 def _copied(tree: Any) -> Any:
-    """The state with its tensors copied, so that it stays what it was."""
+    """The state with its tensors copied, so that it does not change."""
     if isinstance(tree, Tensor):
         return tree.numpy()
     if isinstance(tree, Mapping):

@@ -2,6 +2,12 @@
 
 Each is a dict with ``model`` (options of :class:`NestedModel`), ``chunk_sizes``, and ``optimizers``
 (options of :class:`LevelOptimizers`, with the name of the optimiser's class under ``make``).
+
+>>> from tinytape.nested import NestedModel
+>>> from tinytape.nested.presets import level_optimizers, preset
+>>> model = NestedModel(4, 8, **preset("original")["model"])
+>>> sorted(level_optimizers(model, "original").get_lr())
+['level1_fast', 'level2_medium', 'level3_slow']
 """
 
 from __future__ import annotations
@@ -41,7 +47,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "chunk_sizes": _CHUNKS,
         "optimizers": {"make": "SGD", "lr": 0.1, "reduction": "sum"},
     },
-    # All levels at every step: what the schedules have to be better than.
+    # All levels at every step: the baseline for the schedules.
     "plain": {
         "model": _RECIPE,
         "chunk_sizes": dict.fromkeys(_CHUNKS, 1),

@@ -1,4 +1,10 @@
-"""When which level is updated."""
+"""The steps at which each level is updated.
+
+>>> from tinytape.nested import ChunkedUpdateScheduler
+>>> scheduler = ChunkedUpdateScheduler({"fast": 1, "slow": 3})
+>>> [step for step in range(1, 8) if scheduler.should_update("slow", step)]
+[3, 6]
+"""
 
 from __future__ import annotations
 
@@ -83,29 +89,48 @@ class ChunkedUpdateScheduler:
         return step > 0 and self._due(level_name, step) > self._due(level_name, step - 1)
 
     def mark_updated(self, level_name: str, global_step: int) -> None:
-        """Note that the level was updated at this step."""
+        """Note that the level was updated at this step.
+
+        Raises:
+            ArgumentError: (a ValueError) no such level, or no such step.
+        """
         step = self._check("mark_updated", level_name, global_step)
         self.last_update_step[level_name] = step
         self.update_counts[level_name] += 1
 
     def should_zero_grad(self, level_name: str, global_step: int) -> bool:
-        """Whether the level's gradients are used up: it was updated at this very step."""
+        """Whether the level was updated at this very step, so that its gradients are used up.
+
+        Raises:
+            ArgumentError: (a ValueError) no such level, or no such step.
+        """
         step = self._check("should_zero_grad", level_name, global_step)
         return self.last_update_step[level_name] == step
 
     def steps_per_update(self, level_name: str) -> float:
-        """How many steps go by from one update of the level to the next, on the average."""
+        """The mean number of steps from one update of the level to the next.
+
+        Raises:
+            ArgumentError: (a ValueError) no such level.
+        """
         self._check("steps_per_update", level_name)
         return max(1.0, self.chunk_sizes[level_name] / (self.tokens_per_step or 1))
 
     def get_update_count(self, level_name: str) -> int:
-        """How often the level was updated."""
+        """The number of updates of the level so far.
+
+        Raises:
+            ArgumentError: (a ValueError) no such level.
+        """
         self._check("get_update_count", level_name)
         return self.update_counts[level_name]
 
     def get_stats(self, global_step: int) -> dict[str, dict[str, int]]:
         """For each level ``chunk_size``, ``update_count``, ``expected_updates`` by this step,
         ``last_update_step`` (-1 for never) and ``steps_since_update``.
+
+        Raises:
+            ArgumentError: (a ValueError) no such step.
         """
         global_step = check_int("get_stats: expected a step", global_step, 0)
         stats = {}
@@ -126,7 +151,7 @@ class ChunkedUpdateScheduler:
         self.update_counts = dict.fromkeys(self.chunk_sizes, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was noted, by level."""
+        """The counts and the last steps of updates, by level."""
         return {name: dict(getattr(self, name)) for name in _STATE}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:

@@ -1,4 +1,13 @@
-"""Starting values of levels that are learned at the pace of the next slower level."""
+"""Starting values of levels that are learned at the pace of the next slower level.
+
+>>> from tinytape.nested.starts import LearnedStarts
+>>> fast = tt.nn.Parameter(tt.zeros(2))
+>>> starts = LearnedStarts({"fast": [("w", fast)], "slow": []}, rate=0.5)
+>>> tensor = fast.detach().fill_(4.0)  # a chunk of updates moved the fast level
+>>> starts.restart("slow")
+>>> fast.tolist()
+[2.0, 2.0]
+"""
 
 from __future__ import annotations
 
@@ -25,8 +34,8 @@ class LearnedStarts:
         start <- start + rate (weights - start),    weights <- start
 
     for the weights of the fast level. At rate 1 nothing is ever taken back and this is the
-    sequential wiring; the smaller the rate, the more of what a chunk taught is forgotten but for
-    its mean direction. The optimiser's moments go on. The slowest level has no start.
+    sequential wiring; with a smaller rate more of a chunk's changes is forgotten, except for their
+    mean direction. The optimiser's moments continue. The slowest level has no start.
 
     The starting values are those of the weights when this is made: weights that are to be loaded
     are loaded before.
@@ -54,7 +63,7 @@ class LearnedStarts:
                 self._starts |= {name: p.detach().clone() for name, p in named}
 
     def restart(self, slow_level: str) -> None:
-        """Begin again what follows a level that was updated just now."""
+        """Start the next faster level again, after ``slow_level`` was updated."""
         for name, param in self._follows.get(slow_level, []):
             start = self._starts[name]
             with no_grad():

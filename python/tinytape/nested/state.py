@@ -1,4 +1,4 @@
-"""What a nested model carries from batch to batch, for each row of the batch.
+"""The state that a nested model carries from batch to batch, for each row of the batch.
 
 The LSTM's (h, c), the leaky memories of the slower levels, and counters. As arrays by name::
 
@@ -9,6 +9,12 @@ The LSTM's (h, c), the leaky memories of the slower levels, and counters. As arr
 The floats are of the model's dtype. The counters: batches since all rows were reset last, how often
 that was, and how often a single row was reset, by ``reset_rows`` or at a boundary. Before the first
 batch, and after a reset without a batch size, there is no h, c and memory.
+
+>>> from tinytape.nested.state import CarriedState
+>>> state = CarriedState(4, ("level2_medium",))
+>>> state.begin(2, tt.float32)
+>>> state.batch_size, state.memory("level2_medium").shape
+(2, (2, 4))
 """
 
 from __future__ import annotations
@@ -38,7 +44,7 @@ def _memory_key(level: str) -> str:
 
 
 class CarriedState:
-    """The tensors and the counters; which models have memories is said by ``memory_levels``."""
+    """The tensors and the counters; ``memory_levels`` are the levels that have a memory."""
 
     def __init__(self, input_size: int, memory_levels: tuple[str, ...]) -> None:
         self.input_size = input_size
@@ -51,10 +57,12 @@ class CarriedState:
 
     @property
     def batch_size(self) -> int | None:
+        """B, or None where there is no state."""
         return self.tensors[_H].shape[1] if self.tensors else None
 
     @property
     def lstm(self) -> tuple[Tensor, Tensor]:
+        """(h, c), both (1, B, C)."""
         return self.tensors[_H], self.tensors[_C]
 
     @lstm.setter
@@ -62,9 +70,11 @@ class CarriedState:
         self.tensors[_H], self.tensors[_C] = state
 
     def memory(self, level: str) -> Tensor:
+        """The memory of a level, (B, C)."""
         return self.tensors[_memory_key(level)]
 
     def remember(self, level: str, memory: Tensor) -> None:
+        """Replace the memory (B, C) of a level."""
         self.tensors[_memory_key(level)] = memory
 
     def _shapes(self, batch_size: int) -> dict[str, tuple[int, ...]]:
@@ -76,7 +86,7 @@ class CarriedState:
 
     @contextmanager
     def unless_refused(self) -> Iterator[None]:
-        """What an exception interrupts has changed nothing."""
+        """A ``with`` block whose changes are undone when an exception leaves it."""
         before = dict(vars(self), tensors=dict(self.tensors))
         try:
             yield
@@ -90,6 +100,7 @@ class CarriedState:
         self.tensors = {name: zeros(*shape, dtype=dtype) for name, shape in shapes.items()}
 
     def reset(self, batch_size: int | None, dtype: DType) -> None:
+        """Forget all rows, and count it: zeros for a batch of this size, or nothing for None."""
         self.begin(batch_size, dtype)
         self.steps_since_reset = 0
         self.total_resets += 1
@@ -118,15 +129,17 @@ class CarriedState:
         self.tensors = {name: x.masked_fill(rows, 0.0) for name, x in self.tensors.items()}
 
     def snapshot(self) -> CarriedState:
-        """The same tensors and counts, which stay whatever happens to these."""
+        """The same tensors and counts, which do not change with these."""
         same = copy.copy(self)
         same.tensors = dict(self.tensors)
         return same
 
     def detach(self) -> None:
+        """Cut the tensors from the graph that made them; their values stay."""
         self.tensors = {name: x.detach() for name, x in self.tensors.items()}
 
     def info(self) -> dict[str, Any]:
+        """Sizes, norms and counters, for :meth:`NestedModelWithState.get_state_info`."""
         found: dict[str, Any] = {"has_states": bool(self.tensors)}
         found |= {name: getattr(self, name) for name in COUNTERS}
         if self.tensors:
@@ -147,7 +160,11 @@ class CarriedState:
         return arrays | {name: np.array(getattr(self, name), np.int64) for name in COUNTERS}
 
     def load(self, arrays: Mapping[str, Any], dtype: DType) -> None:
-        """The inverse; everything is compared before anything changes."""
+        """Take over what :meth:`arrays` gave; everything is compared before anything changes.
+
+        Raises:
+            StateDictError: names, shapes or types that are not this model's.
+        """
         given = {name: np.asarray(x) for name, x in arrays.items()}
         problems = [f"missing {name}" for name in COUNTERS if name not in given]
         for name in COUNTERS:

@@ -5,6 +5,13 @@ arrays by name, and :meth:`NestedModelWithState.load_state_arrays`, which takes 
 (h, c), the memories and the counters. ``state_dict()`` holds the weights alone, so that weights can
 be used with another batch. The names are listed in ``state.py``; before the first batch only the
 counters are there.
+
+>>> from tinytape.nested import NestedModelWithState
+>>> model = NestedModelWithState(4, 8)
+>>> y, _ = model(tt.ones(2, 3, 4))
+>>> model.detach_states()
+>>> model.lstm_hidden[0].shape, model.steps_since_reset
+((1, 2, 4), 1)
 """
 
 from __future__ import annotations
@@ -29,14 +36,14 @@ from .state import Array, CarriedState, as_mask
 
 
 class NestedModelWithState(NestedModelWithSurprise):
-    """A nested model whose LSTM goes on, in each row of the batch, where it was.
+    """A nested model whose LSTM continues, in each row of the batch, from its last state.
 
     Feed it contiguous streams: row r of a batch continues row r of the batch before. The state
     belongs to the graph that made it until :meth:`detach_states`, which is to be called after each
     update (truncated back-propagation through time); the values stay.
 
     With ``memory={"level2_medium": 16.0, "level3_slow": 256.0}`` those levels keep a leaky memory
-    of what they gave, with a time constant of tau batches of their own. A batch is a call, or
+    of their outputs, each with its own time constant of tau batches. A batch is a call, or
     ``memory_length`` tokens where that is given: then a text that is read token by token, as in
     writing, is remembered as long as in training. With T tokens in a call, L in a batch:
 
@@ -44,7 +51,7 @@ class NestedModelWithState(NestedModelWithSurprise):
         y_t = f(x_t + g * m_(t-1)),  with residual  y_t = x_t + f(x_t + g * m_(t-1))
 
     with one m (C,) for each row and g (C,) learned from zeros (``memory_gain``, of the level).
-    No gradient flows into m: what is remembered is a number, how it is used is learned.
+    No gradient flows into m: only its use, g, is learned.
 
     Args:
         input_size, hidden_size: as in :class:`NestedModel`; hidden_size is 4 input_size for None.
@@ -100,7 +107,7 @@ class NestedModelWithState(NestedModelWithSurprise):
         reset_states: bool = False,
         boundaries: Any = None,
     ) -> tuple[Tensor, Info | None]:
-        """(B, T, C) -> ((B, T, C), None or what the levels saw and made).
+        """(B, T, C) -> ((B, T, C), None or the inputs and outputs of the levels).
 
         A batch of another size keeps the state of the first rows; new rows begin with zeros.
 
@@ -108,9 +115,9 @@ class NestedModelWithState(NestedModelWithSurprise):
             compute_surprise: as in :class:`NestedModelWithSurprise`.
             reset_states: begin with zeros in all rows.
             boundaries: (B, T), bool: tokens with which something new begins. The LSTM's state of
-                that row is zero before each of them, and what a level remembers is not seen from
-                the first of them on; its memory then begins again, with the mean over what
-                follows the last of them.
+                that row is zero before each of them, and a level's memory is not used from the
+                first of them on; its memory then begins again, with the mean over the tokens after
+                the last of them.
 
         Raises:
             ValueError: other shapes, an unknown mode, or boundaries that are not booleans.
@@ -151,7 +158,7 @@ class NestedModelWithState(NestedModelWithSurprise):
             y: Tensor
             y, carried.lstm = level(x, carried.lstm)
             return y
-        # The sequence is cut where any row begins anew; rows that do not go on as they were.
+        # The sequence is cut where any row begins again; the other rows continue unchanged.
         h, c = carried.lstm
         cuts = np.flatnonzero(marks.any(axis=0)).tolist()
         edges = [*([] if cuts[0] == 0 else [0]), *cuts, x.shape[1]]
@@ -201,7 +208,7 @@ class NestedModelWithState(NestedModelWithSurprise):
 
     @property
     def total_resets(self) -> int:
-        """How often all rows were reset."""
+        """The number of resets of all rows."""
         return self._carried.total_resets
 
     def reset_states(self, batch_size: int | None = None) -> None:
@@ -261,7 +268,8 @@ class NestedModelWithState(NestedModelWithSurprise):
         self._carried.load(arrays, self._dtype)
 
     def fresh_states(self) -> AbstractContextManager[None]:
-        """Within it the model begins without state; afterwards it goes on as if nothing had been.
+        """A ``with`` block in which the model begins without state; its own state comes back
+        afterwards.
 
         For an evaluation in the middle of training.
         """
@@ -270,7 +278,7 @@ class NestedModelWithState(NestedModelWithSurprise):
 
     @contextmanager
     def carrying(self, states: CarriedState) -> Iterator[None]:
-        """Within it the model goes on with these states instead of its own."""
+        """A ``with`` block in which the model uses and updates these states instead of its own."""
         before, self._carried = self._carried, states
         try:
             yield

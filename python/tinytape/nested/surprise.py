@@ -1,4 +1,13 @@
-"""Surprise: a loss at the output of a level, made of the gradient that arrives there."""
+"""Surprise: a loss at the output of a level, made of the gradient that arrives there.
+
+>>> from tinytape.nested import NestedModelWithSurprise, SurpriseLossComputer
+>>> model, surprise = NestedModelWithSurprise(4, 8), SurpriseLossComputer({"level1_fast": 0.3})
+>>> y, info = model(tt.ones(2, 3, 4), compute_surprise=True)
+>>> loss = (y * y).mean()
+>>> total, by_level = surprise.compute(loss, info)
+>>> list(by_level), total.item() > 0
+(['level1_fast'], True)
+"""
 
 from __future__ import annotations
 
@@ -27,7 +36,7 @@ class SurpriseLossComputer:
     y is (B, T, C), n is the number of its elements, clip(g) keeps g within +-gradient_clip_value,
     and stop() is a constant to the gradient. A level of weight w adds
 
-    - ``"detached"``: w mean((y - stop(clip(g)))^2). What the original system ran, for equation 27
+    - ``"detached"``: w mean((y - stop(clip(g)))^2). The original system used it for equation 27
       of Nested Learning. Its gradient at y is 2w/n (y - g). Since g is itself a derivative of a
       mean over the batch, with 1 / (B T) in it, it is far smaller than y: this is in effect a
       penalty on the square of the activations, and nothing is predicted.
@@ -44,7 +53,7 @@ class SurpriseLossComputer:
       learning rate: one step of back-propagation already *is* this regression. The sum, and not
       the mean, since g has the 1/(B T) of the mean loss in it.
 
-    In every mode the gradient goes on from y to the level and to what lies below it.
+    In every mode the gradient flows from y to the level and to the layers below it.
 
     What the modes cost: "detached" needs nothing but the penalty where the target is lost in
     rounding anyway, that is where 2w/n is at most 8 eps of the dtype (in float32 and w = 0.05, from
@@ -104,13 +113,13 @@ class SurpriseLossComputer:
         self.step_counter = 0
 
     def should_compute_surprise(self) -> bool:
-        """Count one more step, and say whether the terms are due at it."""
+        """Count one more step; returns whether the terms are due at it."""
         due = self.is_due()
         self.step_counter += 1
         return due
 
     def is_due(self) -> bool:
-        """Whether the next step is to have the terms: else the model need not note anything."""
+        """Whether the next step has the terms; otherwise the model need keep nothing for them."""
         return (self.step_counter + 1) % self.compute_surprise_every_n_steps == 0
 
     def compute(
@@ -123,7 +132,7 @@ class SurpriseLossComputer:
 
         Args:
             main_loss: a scalar that depends on the activations; its graph is kept.
-            surprise_info: what the model gave with ``compute_surprise=True``.
+            surprise_info: from the model with ``compute_surprise=True``.
             force_compute: whether or not the terms are due; the step is then not counted.
 
         Returns:

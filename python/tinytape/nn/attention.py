@@ -38,7 +38,7 @@ class KVCache:
         heads: H.
         context: tokens that fit.
         head_dim: D.
-        dtype: of the buffers; float32 unless told.
+        dtype: of the buffers; float32 by default.
 
     Attributes:
         kv: of each layer (B, context, 2 H D), the keys and values of a token side by side.
@@ -78,7 +78,7 @@ class KVCache:
             )
 
     def advance(self, n: int) -> None:
-        """Count ``n`` tokens as held."""
+        """Count ``n`` more tokens as held."""
         self.length += n
 
     def reset(self) -> None:
@@ -99,7 +99,7 @@ class CausalSelfAttention(Module):
         heads: H; each has C / H channels.
         dropout: probability, on the output.
         attention_dropout: probability, on the attention weights.
-        dtype: of the parameters; float32 unless told.
+        dtype: of the parameters; float32 by default.
         generator: draws the initial values and, in training, the dropout masks.
 
     Parameters: ``qkv`` (C -> 3C: queries, keys, values) and ``proj`` (C -> C), with biases.
@@ -146,7 +146,7 @@ class CausalSelfAttention(Module):
             cache: keys and values of earlier positions; the new ones are written into it. With
                 one no attention weight is dropped, and no gradient comes.
             layer: which of the cache's layers this is.
-            residual: (B, T, C), what the result is added to.
+            residual: (B, T, C), to which the result is added.
         """
         qkv = self.qkv(x)
         if cache is not None:

@@ -42,8 +42,8 @@ class Linear(Module):
         out_features: size of the last axis of y.
         bias: whether there is a b.
         device: None or the CPU.
-        dtype: of the parameters; float32 unless told.
-        generator: draws the initial values; ``tt.default_generator`` unless told.
+        dtype: of the parameters; float32 by default.
+        generator: draws the initial values; ``tt.default_generator`` by default.
 
     Raises:
         ArgumentError: for a device other than the CPU.

@@ -54,7 +54,7 @@ class Module:
         self.__dict__["training"] = True
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the layer computes; a subclass gives it."""
+        """The computation of the layer; a subclass gives it."""
         raise NotImplementedError(f"{type(self).__name__}: forward is not implemented")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -179,7 +179,13 @@ class Module:
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """This module and all below it, with dotted names."""
+        """This module and all below it, with dotted names.
+
+        Args:
+            memo: modules to leave out; those that are found are added.
+            prefix: of all names.
+            remove_duplicate: whether a module that is there several times comes once.
+        """
         found: list[tuple[str, Module]] = []
         self._walk(set() if memo is None else memo, prefix, remove_duplicate, found)
         return iter(found)
@@ -202,7 +208,7 @@ class Module:
                 module._walk(memo, _join(prefix, name), remove_duplicate, found)
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
-        """This module and all below it."""
+        """This module and all below it; with ``remove_duplicate`` each once."""
         named = self.named_modules(remove_duplicate=remove_duplicate)
         return (module for _, module in named)
 
@@ -221,7 +227,13 @@ class Module:
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """Parameters with dotted names; each Parameter also learns its name (see ``Parameter``)."""
+        """Parameters with dotted names; each Parameter also learns its name (see ``Parameter``).
+
+        Args:
+            prefix: of all names.
+            recurse: whether those of the modules below come too.
+            remove_duplicate: whether a parameter that is shared comes once.
+        """
         usual = recurse and remove_duplicate and not prefix
         named: list[tuple[str, Parameter]] | None = parameters_of.get(self) if usual else None
         if named is None:
@@ -240,7 +252,7 @@ class Module:
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
-        """Buffers with dotted names."""
+        """Buffers with dotted names; the arguments are those of :meth:`named_parameters`."""
         return iter(self._named("_buffers", prefix, recurse, remove_duplicate))
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
@@ -400,7 +412,7 @@ class Module:
     # --- text -----------------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
-        """What the layer shows between its parentheses."""
+        """The text between the parentheses of the layer's repr."""
         return ""
 
     def __repr__(self) -> str:

@@ -61,7 +61,7 @@ class LayerNorm(_Normalization):
         elementwise_affine: whether there are parameters at all.
         bias: whether there is a bias among them.
         device: None or the CPU.
-        dtype: of the parameters; float32 unless told.
+        dtype: of the parameters; float32 by default.
 
     Parameters: ``weight`` (ones) and ``bias`` (zeros), both of ``normalized_shape``.
     """
@@ -106,7 +106,7 @@ class RMSNorm(_Normalization):
         eps: added to the mean square; the machine epsilon of x's type when None.
         elementwise_affine: whether there is a weight.
         device: None or the CPU.
-        dtype: of the weight; float32 unless told.
+        dtype: of the weight; float32 by default.
 
     Parameters: ``weight`` (ones), of ``normalized_shape``.
     """

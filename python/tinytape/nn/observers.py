@@ -3,6 +3,16 @@
 A rule such as the delta rule needs a layer's inputs beside its gradient. Hooks on modules would not
 be enough: a fused path hands a layer's weight straight to a function. So the functions of
 ``nn.functional`` notify the observers.
+
+>>> from tinytape.nn.observers import add_observer
+>>> class Shapes:
+...     def observe(self, weight, input):
+...         print(weight.shape, input.shape)
+>>> observer = Shapes()
+>>> add_observer(observer)
+>>> y = tt.nn.Linear(3, 2)(tt.ones(5, 3))
+(2, 3) (5, 3)
+>>> del observer  # which ends it
 """
 
 from __future__ import annotations
@@ -15,7 +25,7 @@ from ..tensor import Tensor
 
 
 class Observer(Protocol):
-    """What :func:`add_observer` takes."""
+    """The protocol of an observer, for :func:`add_observer`."""
 
     def observe(self, weight: Tensor, input: Tensor) -> None:
         """``weight`` (out, in) was multiplied with ``input`` (..., in). Nothing is recorded."""

@@ -54,7 +54,8 @@ class Parameter(Tensor):
     def convert_(self, wanted: dtype) -> None:
         """Change the type in place, of the gradient too; this object and its hooks stay the same.
 
-        A pass over what was recorded with the old type is refused: its gradient would be lost.
+        A backward pass through results that were recorded with the old type is refused: its
+        gradient would be lost.
         """
         if wanted is self.dtype:
             return

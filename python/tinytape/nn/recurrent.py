@@ -71,8 +71,8 @@ class LSTMCell(Module):
         hidden_size: H.
         bias: whether there are biases.
         device: None or the CPU.
-        dtype: of the parameters; float32 unless told.
-        generator: draws the initial values; ``tt.default_generator`` unless told.
+        dtype: of the parameters; float32 by default.
+        generator: draws the initial values; ``tt.default_generator`` by default.
 
     Parameters: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H), ``bias_ih`` and ``bias_hh`` (4H,),
     with the gates i, f, g, o side by side, all from U(-k, k) with k = 1 / sqrt(H).
@@ -143,7 +143,7 @@ class LSTM(Module):
         bidirectional: not supported; True raises.
         proj_size: not supported; other than 0 raises.
         device: None or the CPU.
-        dtype: of the parameters; float32 unless told.
+        dtype: of the parameters; float32 by default.
         generator: draws the initial values and, in training, the dropout masks.
 
     Parameters, for each layer k: ``weight_ih_l{k}`` (4H, I, above the first layer 4H, H),

@@ -33,8 +33,8 @@ class Embedding(Module):
         padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse: PyTorch's, not supported;
             anything but their defaults raises.
         device: None or the CPU.
-        dtype: of the parameters; float32 unless told.
-        generator: draws the initial values; ``tt.default_generator`` unless told.
+        dtype: of the parameters; float32 by default.
+        generator: draws the initial values; ``tt.default_generator`` by default.
 
     Parameters: ``weight`` (num_embeddings, embedding_dim) from N(0, 1).
     """

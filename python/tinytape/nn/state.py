@@ -18,7 +18,7 @@ from ..errors import TinytapeError
 from ..tensor import Tensor
 
 Array = np.ndarray[Any, Any]
-# More than was ever counted. What one more is can still be said by an int64, and by a double.
+# More than was ever counted. An int64 and a double can still hold one more.
 MOST_COUNT = 1 << 53
 
 

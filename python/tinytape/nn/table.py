@@ -33,7 +33,7 @@ class Table(dict[str, Any]):
 
     def __init__(self, module: Any = None, entries: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        #: Not itself: a module ends when nobody holds it, without waiting for the collector.
+        #: A weak reference: a module ends with the last reference to it, without the collector.
         self._module = None if module is None else ref(module)
         self.update(entries or {})
 

@@ -31,7 +31,7 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Scale all gradients by min(1, max_norm / (norm + 1e-6)) (Pascanu et al. 2013).
 
-    As ``torch.nn.utils.clip_grad_norm_``.
+    As ``torch.nn.utils.clip_grad_norm_``, but the norm is a float64 scalar.
 
     Args:
         parameters: those without a gradient are skipped; the gradients have one dtype.

@@ -21,14 +21,14 @@ class DeltaAdam(DeltaBase, Adam):
     """W <- W (I - decay_rate C) - the step of :class:`Adam` for G, with C the mean of x x^T.
 
     Adam takes the place of lr G in equation 29 of "Nested Learning" (Behrouz et al., NeurIPS 2025,
-    camera-ready), as in nl-gabal's Adam variant of the delta rule; but C is the mean of the outer
-    products over all tokens of the batch, which is what the objective (equation 27) has, not the
-    outer product of the mean x. The erased term goes past the moments, like a decoupled weight
-    decay, and ``lr`` does not scale it: it is a weight decay by ``decay_rate`` times the second
-    moment of the input, strong along directions that the layer sees often, none along others.
-    The rule is stable where ``decay_rate`` times the largest eigenvalue of C is below 2.
+    camera-ready), as in nl-gabal's Adam variant of the delta rule. C is the mean of the outer
+    products over all tokens of the batch, as the objective (equation 27) has it, not the outer
+    product of the mean x. The erased term goes past the moments, like a decoupled weight decay, and
+    ``lr`` does not scale it: it is a weight decay by ``decay_rate`` times the second moment of the
+    input, strong along directions that the layer sees often, none along others. The rule is stable
+    where ``decay_rate`` times the largest eigenvalue of C is below 2.
 
-    A weight (out, in) whose layer ``inputs`` knows is updated so; every other parameter by
+    A weight (out, in) whose layer ``inputs`` observes is updated so; every other parameter by
     :class:`Adam` with the same options.
 
     Args:
@@ -38,7 +38,7 @@ class DeltaAdam(DeltaBase, Adam):
         eps: added to the root of the second moment.
         decay_rate: how much of W C is taken away.
         weight_decay: L2 coefficient, added to G.
-        inputs: knows what the layers were given.
+        inputs: the inputs of the layers.
 
     Raises:
         TypeError: ``inputs`` is no :class:`LayerInputs`.

@@ -36,7 +36,7 @@ class DeltaMomentum(Optimizer):
     As printed, the erased term has no rate: ``erase_rate=1``. Gradient descent on the objective
     would give it the rate of the other term: ``erase_rate=lr``. The buffer is stable where
     ``erase_rate`` times the square of G's largest singular value is at most 1 + ``momentum``:
-    clip gradients. As ``lr`` is part of m, a schedule acts on what is added from then on.
+    clip gradients. As ``lr`` is part of m, a schedule acts on the gradients that come after it.
 
     Parameters that are no matrices have m <- momentum m - lr P g.
 

@@ -25,13 +25,13 @@ class DeltaRule(DeltaBase, SGD):
     """W <- W (I - decay_rate x x^T) - lr G, with x the mean input of the layer.
 
     Equation 29 of Behrouz, Razaviyayn, Zhong and Mirrokni, "Nested Learning" (NeurIPS 2025,
-    camera-ready), in the form in which nl-gabal ran it: x is the mean over all tokens of the
-    batch, and G the gradient. The paper's rule is for one token, where G is the outer product of
-    grad_y L and x. For a batch, the outer product of a mean is not the mean of outer products,
-    and the two rates have nothing to do with each other: :class:`DGD` is the rule that follows
-    from the paper's objective; this one is there to be compared with.
+    camera-ready), in the form in which nl-gabal ran it: x is the mean over all tokens of the batch,
+    and G the gradient. The paper's rule is for one token, where G is the outer product of grad_y L
+    and x. For a batch, the outer product of a mean is not the mean of outer products, and the two
+    rates are unrelated: :class:`DGD` is the rule that follows from the paper's objective; this one
+    is there for comparison.
 
-    A weight (out, in) whose layer ``inputs`` knows is updated so; every other parameter by
+    A weight (out, in) whose layer ``inputs`` observes is updated so; every other parameter by
     :class:`SGD` with the same options.
 
     Args:
@@ -40,7 +40,7 @@ class DeltaRule(DeltaBase, SGD):
         decay_rate: how much of W x x^T is taken away.
         momentum: decay of a buffer for G, as in :class:`SGD`; 0 keeps none.
         weight_decay: L2 coefficient, added to G.
-        inputs: knows what the layers were given.
+        inputs: the inputs of the layers.
 
     Raises:
         TypeError: ``inputs`` is no :class:`LayerInputs`.

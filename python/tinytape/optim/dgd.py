@@ -25,7 +25,7 @@ class DGD(Optimizer):
     """W <- W - lr' (erase_rate W C + G), with C = mean x x^T and lr' = lr / (1 + lr tr C).
 
     Equations 56 and 57 of "Nested Learning" (Behrouz et al., 2025, arXiv 2512.24695). The weight is
-    a memory that is to answer x with u = -grad_y L, and not to go far from its value:
+    a memory that should answer x with u = -grad_y L, and stay near its value:
 
         W_next = argmin over V of  1/2 |V x - u|^2 + |V - W|^2 / (2 lr)
 
@@ -35,27 +35,27 @@ class DGD(Optimizer):
     W C + G, C being the mean of the outer products, not the outer product of the mean; |x|^2
     becomes tr C, the mean of |x|^2. The step is then one of gradient descent on that objective
     with the rate 1 / (tr C + 1 / lr), which is no more than one over its curvature: it never
-    overshoots, whatever ``lr``, and for a single token it is the minimum. (The minimum for a batch,
+    overshoots for any ``lr``, and for a single token it is the minimum. (The minimum for a batch,
     W - lr (W C + G) (I + lr C)^-1, would need a system solved.) Inputs are not scaled to |x| = 1,
     since G was made with x as it is.
 
-    As the objective says, what a weight answers is pulled towards -grad_y L, which beside y is
-    nearly zero: used on the weights of a network, the paper's rule forgets faster than it learns.
-    With a lower ``erase_rate`` e the target is u = (1 - e) W x - grad_y L, and all of the above
-    holds for it; with 0 nothing is forgotten, and what is left is the gradient with a normalised
-    rate, as in normalised least mean squares.
+    The objective pulls the answer of a weight towards -grad_y L, which is nearly zero compared with
+    y: used on the weights of a network, the paper's rule forgets faster than it learns. With a
+    lower ``erase_rate`` e the target is u = (1 - e) W x - grad_y L, and all of the above holds for
+    it; with 0 nothing is forgotten, and the step is the gradient with a normalised rate, as in
+    normalised least mean squares.
 
     G must be the gradient of a mean over the tokens that C is a mean of: divide by the count when
     gradients are accumulated.
 
-    A weight (out, in) whose layer ``inputs`` knows is updated so; every other parameter by
+    A weight (out, in) whose layer ``inputs`` observes is updated so; every other parameter by
     p <- p - lr grad.
 
     Args:
         params: see :class:`Optimizer`.
-        lr: learning rate; the more, the less the weights are held to what they are.
-        erase_rate: how much of what a weight answers is to be forgotten; 1 is the paper's.
-        inputs: knows what the layers were given.
+        lr: learning rate; a higher one lets the weights move further from their values.
+        erase_rate: the fraction of a weight's answer that is forgotten; 1 is the paper's.
+        inputs: the inputs of the layers.
 
     Raises:
         TypeError: ``inputs`` is no :class:`LayerInputs`.

@@ -26,7 +26,7 @@ _MATRICES = {LSTM: "weight_", LSTMCell: "weight_", Linear: "weight"}
 
 
 class _Place(NamedTuple):
-    """A weight that is watched, with its name, its layer, and what was added up so far."""
+    """A weight that is observed, with its name, its layer, and its sums so far."""
 
     name: str
     weight: Tensor
@@ -86,7 +86,7 @@ class LayerInputs:
     def __repr__(self) -> str:
         return f"LayerInputs({', '.join(place.name for place in self._places.values())})"
 
-    # --- what an optimiser asks for -------------------------------------------------------------
+    # --- for optimisers -------------------------------------------------------------------------
 
     def keep_mean(self, weight: Tensor) -> dict[str, Tensor]:
         """From now on add up x for this weight; returns the sums, which are state.
@@ -123,7 +123,7 @@ class LayerInputs:
         return self._sum(weight, "input_products") * (1.0 / self._counted(weight))
 
     def tokens(self, weight: Tensor) -> int:
-        """How many rows of x were added up for this weight since the last :meth:`reset`.
+        """The number of rows of x that were added up for this weight since the last :meth:`reset`.
 
         Raises:
             ArgumentError: the weight is not watched, or nothing was asked for it.
@@ -145,14 +145,13 @@ class LayerInputs:
             for total in place.sums.values():
                 total.zero_()
 
-    # --- what the layers tell -------------------------------------------------------------------
+    # --- for layers -----------------------------------------------------------------------------
 
     def observe(self, weight: Tensor, input: Tensor) -> None:
         """Add up ``input`` (..., in), which ``weight`` (out, in) was multiplied with.
 
         Raises:
             DTypeError: when the model was converted after its optimiser was made.
-            ArgumentError: when nothing was asked for the weight.
         """
         place = self._places.get(weight)
         if place is None or not place.sums or not place.layer.training:
@@ -188,7 +187,7 @@ class LayerInputs:
         if what not in sums or sums[what].dtype is not weight.dtype:
             sums[what] = zeros(shape, dtype=weight.dtype, _pool=lib.TT_POOL_STATE)
             sums.setdefault("tokens", zeros((), dtype=int64, _pool=lib.TT_POOL_STATE))
-        self.reset([weight])  # what came before was for another optimiser
+        self.reset([weight])  # the earlier sums were for another optimiser
         return {key: sums[key] for key in ("tokens", what)}
 
     def _sum(self, weight: Tensor, what: str) -> Tensor:

@@ -143,13 +143,14 @@ class LambdaLR(LRScheduler):
 
     As ``torch.optim.lr_scheduler.LambdaLR``.
 
-    Raises:
-        ArgumentError: for another number of functions than of groups.
-
     Args:
+        optimizer, last_epoch: see :class:`LRScheduler`; so in all schedules.
         lr_lambda: a function from the count to a factor, or one for each group. Functions are not
             part of the state. A group that comes later gets the function that all share; where
             they have several, append its own to ``lr_lambdas``.
+
+    Raises:
+        ArgumentError: for another number of functions than of groups.
     """
 
     def __init__(

@@ -144,7 +144,7 @@ class Muon(Optimizer):
 
 
 def _size(adjust_lr_fn: str | None, rows: int, columns: int) -> float:
-    """What the update of a matrix of this shape is multiplied with."""
+    """The factor of the update of a matrix of this shape."""
     if adjust_lr_fn == "match_rms_adamw":
         return 0.2 * math.sqrt(max(rows, columns))
     return math.sqrt(max(1.0, rows / columns)) if columns else 1.0

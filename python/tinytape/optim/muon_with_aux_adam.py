@@ -21,7 +21,7 @@ from .adamw import AdamW
 from .muon import Muon
 from .optimizer import Group, Optimizer
 
-# What every group has, and what a schedule notes in it.
+# The entries of every group, and one that a schedule adds.
 _NO_OPTIONS = {"params", "param_names", "use_muon", "initial_lr"}
 
 

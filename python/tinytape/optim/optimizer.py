@@ -60,7 +60,7 @@ class Optimizer:
     def _who(self) -> str:
         return type(self).__name__
 
-    # --- what a subclass gives ------------------------------------------------------------------
+    # --- for subclasses -------------------------------------------------------------------------
 
     def _check_group(self, group: Group) -> None:
         """Raise ValueError for an option outside its range."""
@@ -127,7 +127,7 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         with no_grad():
-            # All gradients are at hand before the first update: what can fail comes first.
+            # All gradients are read before the first update, since reading them can fail.
             found = [
                 (group, [(p, g) for p in group["params"] if (g := p.grad) is not None])
                 for group in self.param_groups

@@ -1,7 +1,7 @@
 """The results of a study as a picture.
 
 >>> from pathlib import Path
->>> from tinytape.studies.catalogue import Study, Variant
+>>> from tinytape.models.spec import Study, Variant
 >>> from tinytape.studies.drawing import draw
 >>> from tinytape.studies.runs import Run
 >>> study = Study("Does it learn?", (Variant("tiny"),))
@@ -75,8 +75,8 @@ def draw(path: Path, title: str, study: Study, finished: Finished) -> None:
                 (seeds[0]["step"], statistics.fmean(map(_perplexity, seeds)))
                 for seeds in zip(*runs, strict=False)
             ]
-            # Not from step 0, where all are at chance: what they learn would be a line at the
-            # bottom.
+            # Not from step 0, where all are at chance: the later differences would be too small to
+            # see.
             points = [point for point in points if point[0] > 0] or points
             curves.plot(
                 [step for step, _ in points],
@@ -111,5 +111,5 @@ def draw(path: Path, title: str, study: Study, finished: Finished) -> None:
 
 
 def _perplexity(metrics: dict[str, Any]) -> float:
-    """Held out. A run that went astray has up to 1e304, where no axis can show the others."""
+    """The held-out perplexity, bounded: a diverged run has up to 1e304, which no axis can show."""
     return float(min(metrics["val_perplexity"], _ASTRAY))

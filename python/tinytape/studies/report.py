@@ -32,7 +32,7 @@ def summary(study: Study, finished: Finished) -> list[dict[str, Any]]:
 
     Perplexities are exp of the loss in nats per character: held out with carried states at the last
     step, in training over the last interval. Seconds are those of training with its evaluations,
-    ``resident_mb`` is what the process held at the last one. The spread is the sample standard
+    ``resident_mb`` is the process's memory at the last one. The spread is the sample standard
     deviation; None for a single seed.
     """
     rows = []

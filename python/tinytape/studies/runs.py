@@ -38,13 +38,13 @@ from ..training.run_folder import RunFolder
 from ..training.signals import StopSignals
 from .child import how_it_ended, train_in_child
 
-BATCH_SIZE = 32  # where nobody says another
+BATCH_SIZE = 32  # the default
 RANDOM_CHARACTERS = 1_000_000
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'\"\n-()"
 _PATIENCE = 60.0  # seconds for the run of a study that was killed, to finish its step and save
 _RANDOM_STREAM = int.from_bytes(b"random", "big")
 _FIGURES = ("val_perplexity", "val_bits_per_character", "elapsed_s")  # of every evaluation
-Text = tuple[str, int | None]  # its SHA-256, and where it says that it is cut
+Text = tuple[str, int | None]  # its SHA-256, and its own cut
 
 
 class StudyError(TinytapeError, RuntimeError):
@@ -197,7 +197,7 @@ def _require_same(run: Run, folder: RunFolder, text_of: Callable[..., Text]) -> 
 
 
 def _wait_for(folder: RunFolder, say: Callable[[str], None], stop: StopSignals) -> None:
-    """Until nobody trains there: a run saves after the study that began it was killed."""
+    """Wait until no process trains there: a run saves after the study that began it was killed."""
     begun = time.monotonic()
     said = False
     while folder.path.is_dir() and stop.requested is None:

@@ -16,7 +16,7 @@
 >>> tokenizer.vocab_size
 28
 
-The examples of the modules here go on with such a run, in ``runs/demo``.
+The examples of the modules here use such a run, in ``runs/demo``.
 """
 
 from ..models.spec import held_out_loss

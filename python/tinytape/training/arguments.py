@@ -43,7 +43,7 @@ exit code is then 128 + the signal's number, and --resume goes on.
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and name what was probably meant.
+    """An argument parser whose errors are one line, with the name that was probably meant.
 
     Commands in its texts, ``python -m tinytape.train``, are named as this process was called.
     """
@@ -63,7 +63,7 @@ class CommandParser(argparse.ArgumentParser):
         """As argparse's, but an unknown option ends the process with the name of a similar one."""
         values, rest = self.parse_known_args(args, namespace)
         if rest:
-            # What follows an unknown option is probably its value.
+            # The word after an unknown option is probably its value.
             self.error(self._about_unknown(next((w for w in rest if w.startswith("-")), rest[0])))
         return values
 
@@ -123,7 +123,7 @@ def add_settings(
 
 
 def _type(convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    """``convert`` for argparse, which swallows the words of a ValueError."""
+    """``convert`` for argparse, which drops the message of a ValueError."""
 
     def converted(text: str) -> Any:
         try:

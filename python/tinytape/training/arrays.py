@@ -62,7 +62,7 @@ def _pieces(
 ) -> Iterator[bytes | memoryview]:
     yield start
     for entry in header.arrays:
-        # In C order and little-endian, whatever it is in memory.
+        # In C order and little-endian, unlike perhaps in memory.
         little = entry.dtype.newbyteorder("<")
         values = np.asarray(as_numpy(arrays[entry.name]), dtype=little, order="C").reshape(-1)
         yield memoryview(values.view(np.uint8))  # type: ignore[arg-type]

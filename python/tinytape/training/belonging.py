@@ -38,7 +38,7 @@ def require_same_run(folder: RunFolder, checkpoint: Checkpoint) -> None:
 def require_config(folder: RunFolder, checkpoint: Checkpoint | None = None) -> dict[str, Any]:
     """``config.json``, checked to be as it was written.
 
-    Settings may have been changed since the checkpoint, so only a file that states no digest is
+    Settings may have been changed since the checkpoint, so only a file that has no digest is
     compared with it.
 
     Raises:

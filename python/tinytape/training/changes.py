@@ -55,7 +55,7 @@ def changed_for_resume(
 
 
 def _with(old: TrainConfig, changed: Mapping[str, Any], *, follows_iters: bool) -> TrainConfig:
-    """The settings with these changes, and with what follows from them."""
+    """The settings with these changes, and with the settings that follow from them."""
     if all(SETTINGS[name].metadata["may_change"] for name in changed):
         return dataclasses.replace(old, **changed)
     defaults = defaults_of(old)
@@ -75,11 +75,7 @@ def _require_free(
     allowed: Collection[str],
     problem: ConfigError | None,
 ) -> None:
-    """Raise ConfigError unless the setting may have that value; says what can be done.
-
-    Args:
-        problem: why the settings, all changes allowed, would not do.
-    """
+    """Raise ConfigError, with what can be done, unless the setting may have that value."""
     if SETTINGS[name].metadata["may_change"]:
         return
     before = _value(old, name)
@@ -107,7 +103,7 @@ def _value(old: TrainConfig, name: str) -> Any:
 
 
 def _why_fixed(old: TrainConfig, name: str, value: Any) -> str | None:
-    """Why the state of the run cannot go on with that value of a setting; None where it can."""
+    """Why the run's state cannot be used with that value of a setting; None where it can."""
     before = getattr(old, name)
     if name == "dtype":
         return f"the weights are {before}"

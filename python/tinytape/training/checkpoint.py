@@ -56,7 +56,7 @@ _RECORDS: dict[str, Callable[[], Any]] = {
     CONFIG: lambda: record_types.CONFIG,
     ENV: lambda: record_types.ENVIRONMENT,
 }
-# How often a reader looks again where a run that goes on has removed what it was about to read.
+# How often a reader tries again when a running training has removed the checkpoint meanwhile.
 ATTEMPTS = 20
 
 
@@ -93,7 +93,7 @@ def save_checkpoint(
         CheckpointError: something that ``load_checkpoint`` would refuse. Its subclasses are
             NotFiniteError for a value that is not finite, and ModelSizeError.
         OSError: the disk is full or fails.
-        MemoryError: there is too little. What was there before is untouched after each of these.
+        MemoryError: there is too little. Each of these leaves the earlier files untouched.
     """
     record_types.require_types(step, COUNT, folder, "step")
     path = folder / f"step-{step:08d}"
@@ -246,7 +246,7 @@ def verify_checkpoint(path: Path) -> None:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a folder is a checkpoint, by its name or, whatever its name, by its manifest."""
+    """Whether a folder is a checkpoint, by its name or, with another name, by its manifest."""
     return is_checkpoint_name(path) or os.path.lexists(path / MANIFEST)
 
 
@@ -273,7 +273,7 @@ def _packed(record: Mapping[str, Any], source: Path) -> bytes:
 
 
 def _record(data: bytes, source: Path) -> dict[str, Any]:
-    """What one of the JSON files says, its types compared."""
+    """The content of one of the JSON files, its types checked."""
     record = unpack_json(data, source)
     record_types.require_types(record, _RECORDS[source.name](), source)
     return record
@@ -289,12 +289,9 @@ def _require_one(path: Path, step: int, records: Mapping[str, Any]) -> None:
 def _require_fit(
     path: Path, name: str, header: Header, records: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Raise CheckpointError unless arrays can be those of the config and the state.
-
-    Before any value is read or written: how many there are is only what somebody says.
-    """
+    """Compare sizes before any value is read or written: a file's numbers may be false."""
     described = records[CONFIG].get("model", {})
-    # What describes no model of ours is refused by whoever builds one; others know their own.
+    # A description of an unknown model is refused when the model is built.
     with contextlib.suppress(TypeError, ArgumentError):
         if name == WEIGHTS:
             count = len(header.arrays), header.values

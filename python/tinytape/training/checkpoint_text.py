@@ -73,7 +73,7 @@ def size(count: int) -> str:
 
 
 def _leaves(tree: Any, name: str = "") -> Iterable[tuple[str, str]]:
-    """(dotted name, value) of what is in a JSON tree."""
+    """(dotted name, value) of each leaf of a JSON tree."""
     if isinstance(tree, dict):
         for key, value in tree.items():
             yield from _leaves(value, f"{name}.{key}" if name else key)

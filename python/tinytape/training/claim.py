@@ -62,7 +62,7 @@ def claim(folder: RunFolder, say: Callable[[str], None], *, overwrite: bool) -> 
 
     Raises:
         RunError: as :func:`require_claimable`; nothing has changed.
-        OSError: what is there cannot be moved, and is where it was.
+        OSError: the earlier files cannot be moved, and are where they were.
     """
     if look_at(folder).interrupted:
         repair(folder)

@@ -1,4 +1,4 @@
-"""What the commands share: their lines, one-line errors, exit codes, and closed outputs.
+"""The common part of the commands: lines, one-line errors, exit codes, and closed outputs.
 
 >>> from tinytape.training.command import say
 >>> say("step 1")
@@ -44,19 +44,19 @@ def run_command(body: Callable[[], int]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = body()
-        if code == 0 and sys.stdout is not None:  # what was written must have arrived
+        if code == 0 and sys.stdout is not None:  # the output must have arrived
             sys.stdout.flush()
         return code
     except BrokenPipeError:
         return BROKEN_PIPE_EXIT
     except KeyboardInterrupt:
-        complain("")  # what the terminal shows of the Ctrl-C is on a line of its own
+        complain("")  # the terminal's ^C gets a line of its own
         complain("interrupted")
         return 130
     except _USAGE as error:
         complain(f"error: {error}")
         return 2
-    except MemoryError as error:  # Python's own says nothing
+    except MemoryError as error:  # Python's own has no message
         complain(f"error: {str(error) or _OUT_OF_MEMORY}")
         return 1
     except _FAILURES as error:
@@ -100,9 +100,9 @@ def text_writer() -> Callable[[str], None]:
 
 
 def _occupy_closed_descriptors() -> None:
-    """Let nothing take the place of an output that was closed from the start.
+    """Open the null device in place of outputs that were closed from the start.
 
-    The next file that is opened would get its number, and what a library has to say on it.
+    The next file that is opened would otherwise get their number, and the messages of a library.
     """
     for descriptor in range(3):
         try:

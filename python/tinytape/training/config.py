@@ -1,13 +1,14 @@
-"""The settings of a run: one declaration gives the flag, the TOML key, the check and the help.
+r"""The settings of a run: one declaration gives the flag, the TOML key, the check and the help.
 
 Precedence: the defaults, then the TOML file of ``--config``, then the flags. The resolved settings
-are written to the run folder, so that a run can be repeated from what it left behind.
+are written to the run folder, so that a run can be repeated from its folder.
 
->>> from tinytape.training.config import SETTINGS, TrainConfig, flag
->>> TrainConfig(model="tiny", iters=10).batch_size
-12
->>> flag("batch_size"), SETTINGS["batch_size"].default
-('--batch-size', 12)
+>>> from pathlib import Path
+>>> from tinytape.training.config import TrainConfig, flag, read_toml
+>>> path = Path("run.toml")
+>>> size = path.write_text('model = "tiny"\nbatch-size = 4\n')
+>>> TrainConfig(**read_toml(path)).batch_size, flag("batch_size")
+(4, '--batch-size')
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def _options(specs: tuple[ModelSpec, ...]) -> dict[str, Option[Any]]:
 
 
 def _shown(option: Option[Any], specs: tuple[ModelSpec, ...]) -> Option[Any]:
-    """The option, with what the models say of its default in the text of the default."""
+    """The option, with the models' own defaults in the text of the default."""
     texts = "".join(spec.shown_defaults.get(option.name, "") for spec in specs)
     shown = option.metadata["shown"].replace("{models}", texts)
     made = copy.copy(option)
@@ -153,7 +154,11 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def checked_names(table: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Return ``table`` with names spelled as fields; ConfigError names an unknown one."""
+    """Return ``table`` with names spelled as fields.
+
+    Raises:
+        ConfigError: for an unknown name.
+    """
     settings = {}
     for key, value in table.items():
         name = key.replace("-", "_")
@@ -166,7 +171,11 @@ def checked_names(table: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 
 def check_names(names: Collection[str], source: str) -> None:
-    """ConfigError when one is not a setting; names what was probably meant."""
+    """Check that all are names of settings.
+
+    Raises:
+        ConfigError: one is not; names the one that was probably meant.
+    """
     for name in names:
         if name not in SETTINGS:
             hint = meant(name, SETTINGS) or "known: " + ", ".join(SETTINGS)

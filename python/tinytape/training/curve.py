@@ -41,7 +41,7 @@ def draw_curve(run: str | os.PathLike[str]) -> Path:
 
 
 def _best(metrics: list[dict[str, Any]]) -> int:
-    """Which evaluation was the best: as the run says, which knows what can be compared."""
+    """The best evaluation by the run's record, which knows which losses can be compared."""
     step = metrics[-1].get("best_step")
     same = [i for i, record in enumerate(metrics) if record["step"] == step]
     return same[-1] if same else min(range(len(metrics)), key=lambda i: metrics[i]["val_loss"])

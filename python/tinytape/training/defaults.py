@@ -1,8 +1,9 @@
 """The settings that follow from others, and those that do not go together.
 
 >>> from tinytape.training import TrainConfig, resolve
->>> resolve(TrainConfig(model="tiny", lr=1e-3)).min_lr
-0.0001
+>>> config = resolve(TrainConfig(model="tiny", lr=0.01))
+>>> config.min_lr, config.out
+(0.001, 'runs/tiny-shakespeare')
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from .errors import ConfigError
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
-    """Fill in the settings that follow from others, except ``threads``."""
+    """Fill in the settings that follow from others, except ``threads``.
+
+    Raises:
+        ConfigError: settings that do not fit together.
+    """
     refuse_what_would_do_nothing(config)
     out = os.path.join("runs", f"{config.model}-{corpus_name(config.data)}")
     chosen = {**defaults_of(config), "out": out}
@@ -28,7 +33,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
 
 
 def defaults_of(config: TrainConfig) -> dict[str, Any]:
-    """What the settings that follow from others are where nobody gives them, except ``out``."""
+    """The values of the settings that follow from others where none is given, except ``out``."""
     spec = models.spec_of_preset(config.model)
     chosen = common_defaults(config) if spec is None else spec.defaults(config)
     lr = config.lr if config.lr is not None else chosen["lr"]
@@ -46,7 +51,11 @@ def unresolved(config: TrainConfig) -> list[str]:
 
 
 def refuse_what_would_do_nothing(config: TrainConfig) -> None:
-    """ConfigError for a setting that another one leaves without an effect."""
+    """Check that no setting is without effect because of another one.
+
+    Raises:
+        ConfigError: one is.
+    """
     changed = {name for name, option in SETTINGS.items() if getattr(config, name) != option.default}
     if config.weight_decay and config.optimizer in ("dgd", "delta_momentum"):
         raise ConfigError(f"weight_decay: {config.optimizer} has none, got {config.weight_decay:g}")

@@ -1,4 +1,13 @@
-"""What can go wrong around a training run. The commands print these as one line."""
+"""The errors of a training run. The commands print these as one line.
+
+>>> from tinytape.training.errors import memory_for
+>>> try:
+...     with memory_for("reading the text"):
+...         raise MemoryError
+... except MemoryError as error:
+...     print(error)
+out of memory while reading the text
+"""
 
 from __future__ import annotations
 
@@ -26,7 +35,7 @@ __all__ = [
 
 
 class RunError(TinytapeError, ValueError):
-    """A run folder that is absent, is in the way, or does not hold what was asked of it."""
+    """A run folder that is absent, is in the way, or does not have the requested content."""
 
 
 class FolderGoneError(TinytapeError, OSError):
@@ -34,7 +43,7 @@ class FolderGoneError(TinytapeError, OSError):
 
 
 class ModelSizeError(CheckpointError):
-    """Arrays of another size than the model has that they should be of; they were not read."""
+    """Arrays of another size than those of the model; they were not read."""
 
 
 class MissingExtraError(TinytapeError, ImportError):
@@ -43,7 +52,11 @@ class MissingExtraError(TinytapeError, ImportError):
 
 @contextmanager
 def memory_for(what: str) -> Iterator[None]:
-    """Python's own MemoryError says nothing: within this it says that ``what`` needed it."""
+    """A ``with`` block that adds to a MemoryError what the memory was for.
+
+    Raises:
+        OutOfMemoryError: (a MemoryError) when the block raises a MemoryError.
+    """
     try:
         yield
     except MemoryError as error:

@@ -1,4 +1,4 @@
-"""``RUN/model.safetensors``: the final weights of a run, with what it takes to verify them.
+"""``RUN/model.safetensors``: the final weights of a run, with the digests that verify them.
 
 Its metadata hold the step, the model's config, the SHA-256 of the tokenizer's file, and the SHA-256
 of the whole file as it would be with zeros for that digest. Files of earlier versions hold none of
@@ -125,7 +125,7 @@ def read_final_weights(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, bytes, Header]]:
-    """The file, and what it begins with, which was read."""
+    """The file, and its first bytes, which were read."""
     try:
         with open_regular(path) as file:
             yield (file, *read_header(file, os.fstat(file.fileno()).st_size, path))
@@ -136,7 +136,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, bytes, Header]]:
 
 
 def _about(header: Header, path: Path) -> tuple[About, str]:
-    """What the metadata say, and the digest among them."""
+    """The content of the metadata, and the digest among them."""
     if header.metadata == _OLD:
         return About(None, None, None), ""
     found, step = header.metadata, header.metadata.get("step", "")

@@ -201,7 +201,7 @@ def build_model(
         dtype, described = record["train"]["dtype"], record["model"]
         if dtype not in SETTINGS["dtype"].metadata["choices"]:
             raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
-        # Before it is built: how large it is is only what somebody says.
+        # Before it is built: its size is only a claim of the file.
         values = sum(array.size for array in weights.values())
         require_weights_of(described, len(weights), values, source, config)
     except KeyError as error:

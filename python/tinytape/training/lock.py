@@ -18,8 +18,8 @@ from pathlib import Path
 
 from .errors import RunError
 
-# What a file system without locks says: a network's without a lock service, one of FUSE that has
-# not written them; EBADF and EINVAL where locks are for files alone. SQLite goes on then as well.
+# The errors of a file system without locks: a network's without a lock service, or one of FUSE;
+# EBADF and EINVAL where only files have locks. SQLite continues then as well.
 _NO_LOCKS = {
     errno.ENOLCK,
     errno.ENOSYS,

@@ -53,7 +53,7 @@ from .step import train_step
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call of ``train`` or ``resume`` ended."""
+    """The end of a call of ``train`` or ``resume``."""
 
     folder: RunFolder
     session: Session
@@ -126,7 +126,7 @@ def resume(
         if found is not None and in_run:
             require_same_run(folder, found)
         old = settings_of(start.record, start.source)
-        # Where the run lies now is where it goes on, also when the folder was moved.
+        # The run continues where it lies now, also when the folder was moved.
         old = dataclasses.replace(old, out=str(folder))
         config = changed_for_resume(old, asked, allow_change)
         if found is not None and config.iters < found.step:
@@ -187,7 +187,7 @@ def _run(
         tokens_per_step=session.tokens_per_step,
         eval_interval=config.eval_interval,
     )
-    # None: this folder has nothing to go on from yet, so the first thing is to save.
+    # None: this folder has no checkpoint yet, so one is saved first.
     own = resumed is not None and resumed.path in list_checkpoints(folder.checkpoints)
     saved = session.position if own else None
     if own:  # a kill may have come between the last saving and its rotation
@@ -213,7 +213,7 @@ def _run(
                         folder, progress.note, lambda: rotate(folder, config.keep, progress.note)
                     )
                     saved = session.position
-                # A request may have come since it was last looked at: what is left must be saved.
+                # A request may have come since the last check: the rest must be saved.
                 if counters.step == config.iters or (stop.requested and saved == session.position):
                     break
                 begun = time.perf_counter()

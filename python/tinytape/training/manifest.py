@@ -50,7 +50,7 @@ class Manifest:
 
     step: int
     files: dict[str, Entry]
-    data: bytes  # it says so in
+    data: bytes  # of the file
 
 
 class Digest:
@@ -93,7 +93,7 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         CheckpointError: it is absent, damaged, of another version, or of another step than the
-            folder's name says. A folder whose name says nothing has the step of its manifest.
+            folder's name. A folder with another kind of name has the step of its manifest.
     """
     source = path / MANIFEST
     try:
@@ -107,7 +107,7 @@ def read_manifest(path: Path) -> Manifest:
             f"{source}: format {reprlib.repr(manifest.get('format'))} version "
             f"{reprlib.repr(version)}, expected {FORMAT!r} version {VERSION} or earlier"
         )
-    # No digest covers this file: any change to it must show in what it says or in its form.
+    # No digest covers this file: any change to it must show in its content or in its form.
     if data != pack_json(manifest):
         raise CheckpointError(f"{source}: damaged (not in the form in which manifests are written)")
     step, named = manifest.get("step"), STEP_FOLDER.fullmatch(path.name)
@@ -130,7 +130,7 @@ def read_record(path: Path, expected: Entry, limit: int = RECORD_LIMIT) -> bytes
     """A whole file, after comparing it with its entry; a small one.
 
     Raises:
-        CheckpointError: it cannot be read, is too large, or is not what its entry says.
+        CheckpointError: it cannot be read, is too large, or differs from its entry.
     """
     if expected["bytes"] > limit:
         raise CheckpointError(f"{path}: {expected['bytes']} bytes, expected at most {limit}")
@@ -145,7 +145,7 @@ def opened_part(path: Path, expected: Entry) -> Iterator[tuple[BinaryIO, Digest]
     """A file to read to its end, and the digest to update with the bytes that were read.
 
     Raises:
-        CheckpointError: it cannot be opened, or is not what its entry says. An error of the reader
+        CheckpointError: it cannot be opened, or differs from its entry. An error of the reader
             in such a file is replaced by this one.
     """
     try:
@@ -178,7 +178,7 @@ def verified_pieces(path: Path, expected: Entry) -> Iterator[bytes]:
     """A file piece by piece.
 
     Raises:
-        CheckpointError: at its end, unless it was what its entry says.
+        CheckpointError: at its end, when it differs from its entry.
     """
     try:
         with open_regular(path) as file:

@@ -16,12 +16,12 @@ from typing import Any
 from .. import models
 from .errors import ModelSizeError
 
-# Sizes that somebody made up could ask for all the memory there is. What is at most so many times
-# as large as it should be is read and built, since its names and shapes tell better what differs.
+# False sizes in a file could ask for all memory. A file that is at most so many times too large
+# is read and built, since the comparison of names and shapes gives the better message.
 _SLACK = 2
 # Of a training state, in weights: moments, gradients, sums of inputs, where a level begins again.
 _PER_WEIGHT = 64
-_ROWS = 1 << 24  # and what a model carries from batch to batch for the rows of a batch
+_ROWS = 1 << 24  # and the state that a model carries from batch to batch for the rows of a batch
 
 
 def require_weights_of(described: Any, arrays: int, values: int, source: Path, by: object) -> None:

@@ -29,7 +29,7 @@ class Console:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        # None where the process was started without an output: nobody is listening then, and
+        # None where the process was started without an output: there is no reader then, and
         # nothing goes away either.
         self.stream: TextIO | None = sys.stdout if stream is None else stream
         self._stop: StopSignals | None = None
@@ -150,7 +150,7 @@ class Progress:
         """Where the run is: on the bar; or, after some silence, on a line."""
         now = time.perf_counter()
         if self._bar is not None:
-            # The time left comes early: a narrow terminal cuts off what is last.
+            # The time left comes early: a narrow terminal cuts off the end of the line.
             done = f"{self._done}/{self.total}"
             self._state = _joined(", ", done, self._left(share), *facts)
             if now - self._drawn >= self._bar.mininterval:
@@ -177,7 +177,7 @@ class Progress:
         return f"{_short(self._steps / self._seconds * self.tokens_per_step)} tok/s"
 
     def _left(self, share: float) -> str:
-        """The time left, when a share of the evaluation in hand is done: the only estimate."""
+        """The time left, from the fraction of the current evaluation that is done."""
         if not self._seconds or (self._done == self.total and share == 1.0):
             return ""
         seconds = (self.total - self._done) * self._seconds / self._steps
@@ -209,16 +209,13 @@ class Progress:
 def _silence(elapsed: float) -> float:
     """Seconds without a line after which a plain output says that the run is alive.
 
-    Longer in a long run, of which nobody wants thousands of lines.
+    They are more in a long run, which would print thousands of lines.
     """
     return max(HEARTBEAT, elapsed / 100)
 
 
 def _may_draw(console: Console) -> bool:
-    """Whether stderr is a terminal on which nobody else writes.
-
-    What goes into a pipe (``| tee``) may come out on the same terminal, and in the middle of a bar.
-    """
+    """Whether stderr is a terminal to which no other process writes."""
     if sys.stderr is None or not sys.stderr.isatty():
         return False
     try:

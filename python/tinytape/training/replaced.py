@@ -84,7 +84,7 @@ def set_aside(folder: RunFolder) -> Path:
 
 
 def repair(folder: RunFolder) -> bool:
-    """After a kill: put back what was being moved, and remove what is half written.
+    """After a kill: put back a run that was being moved, and remove half-written files.
 
     Returns whether a run that was being moved aside is in its place again.
     """
@@ -107,7 +107,7 @@ def put_back(folder: RunFolder) -> bool:
 
 
 def _moves(folder: RunFolder, old: Path) -> list[tuple[Path, Path]]:
-    """What has to be renamed to put a run back, the config last; nothing where it must not be."""
+    """The renames that put a run back, the config last; none where it must stay."""
     record = old / folder.config.name
     if not record.exists() or os.path.lexists(folder.config):
         return []
@@ -147,7 +147,7 @@ def _home(room: Path, old: Path) -> Path:
 
 
 def _steps(room: Path) -> Iterator[Path]:
-    """What is called as checkpoints are, whatever it is."""
+    """All entries whose name is that of a checkpoint, of whatever kind."""
     if room.is_dir():
         yield from sorted(path for path in room.iterdir() if is_checkpoint_name(path))
 

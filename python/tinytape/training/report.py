@@ -1,4 +1,12 @@
-"""What a run prints before its first step and after its last."""
+"""The lines that a run prints before its first step and after its last.
+
+>>> from tinytape.training import TrainConfig, resolve
+>>> from tinytape.training.report import parameter_count
+>>> from tinytape.training.session import build_session
+>>> session = build_session(resolve(TrainConfig(model="tiny", data="./text.txt", context=16)))
+>>> parameter_count(session)
+104732
+"""
 
 from __future__ import annotations
 
@@ -70,6 +78,7 @@ def header(session: Session, folder: RunFolder, resumed: Checkpoint | None) -> I
 
 
 def parameter_count(session: Session) -> int:
+    """The number of values in all parameters."""
     return sum(p.numel() for p in session.model.parameters())
 
 
@@ -88,7 +97,7 @@ def planned_memory(session: Session) -> dict[str, float]:
 
 
 def closing(session: Session, folder: RunFolder, stop: StopSignals) -> Iterator[str]:
-    """The lines after the last step: the losses, a sample, what to do next."""
+    """The lines after the last step: the losses, a sample, and the next commands."""
     counters = session.counters
     loss = counters.held_out_loss
     assert loss is not None  # the last step is always followed by an evaluation

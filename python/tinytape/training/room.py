@@ -1,4 +1,14 @@
-"""Whether a machine can hold what a run asks for at all, before it is asked for."""
+"""Whether a machine has the memory that a run needs, before it is allocated.
+
+>>> from tinytape.training import ConfigError, TrainConfig, resolve
+>>> from tinytape.training.room import require_room
+>>> config = resolve(TrainConfig(model="tiny", context=10**12, data="x.txt"))
+>>> try:
+...     require_room(tt.models.describe("tiny", 28, context=10**12), config)
+... except ConfigError as error:
+...     print(str(error)[:55])
+context: a model of 1000000000000 positions needs about
+"""
 
 from __future__ import annotations
 
@@ -13,18 +23,21 @@ from .errors import ConfigError
 
 # Of weights: themselves, gradients, and two moments.
 _PER_WEIGHT = 4
-# What a step keeps is an estimate; only what is far beyond the memory is refused.
+# The memory of a step is an estimate; only a need far beyond the memory is refused.
 _DOUBT = 2
 
 
 def require_room(
     described: Mapping[str, Any], config: TrainConfig, model: Module | None = None
 ) -> None:
-    """Raise ConfigError where weights and one batch need far more memory than there is.
+    """Check that weights and one batch do not need far more memory than there is.
 
     Args:
         described: the model's config, before it is made.
-        model: once it is made, since what a batch needs may have to be measured.
+        model: once it is made, since the memory of a batch may have to be measured.
+
+    Raises:
+        ConfigError: they need far more.
     """
     room = physical_memory()
     size = 8 if config.dtype == "float64" else 4
@@ -46,7 +59,7 @@ def require_room(
 
 
 def physical_memory() -> int | None:
-    """The bytes of memory of this machine; None where that is not known."""
+    """The bytes of memory of this machine; None where it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

@@ -1,6 +1,6 @@
 """``RUN/config.json``: that of the run's checkpoints, and the SHA-256 of itself without that line.
 
-It says how large the model is and how many heads it has, so a flipped bit or an edit must show.
+It has the sizes of the model and its number of heads, so a flipped bit or an edit must show.
 
 >>> from pathlib import Path
 >>> from tinytape.training.run_config import pack_config, unpack_config
@@ -33,12 +33,12 @@ def unpack_config(data: bytes, source: Path) -> dict[str, Any]:
     """The record in a file; one of an earlier version, or of a checkpoint, states no SHA-256.
 
     Raises:
-        CheckpointError: not JSON, or not what it was when it was written.
+        CheckpointError: not JSON, or changed since it was written.
     """
     record = unpack_json(data, source)
     stated = record.pop(_SEAL, None)
     if stated is None:
-        # A record of ours knows these keys alone: another one is what a flipped bit made of it.
+        # A record of ours has these keys alone: a flipped bit made any other one.
         whole = record.get("format") != "tinytape-run" or record.keys() <= CONFIG.keys()
     else:
         whole = stated == _digest(record)

@@ -54,7 +54,7 @@ _LINE_LIMIT = 1 << 16
 _METRICS_LIMIT = 64 * MEBIBYTE
 _METRICS_VALUES = 1 << 22
 RUN_FORMAT = "tinytape-run"
-# Names that a run publishes under, for what a killed process left of them.
+# The names under which a run publishes, to find the leftovers of a killed process.
 _OWN_FILES = re.compile(
     r"(config|tokenizer)\.json|metrics\.jsonl|model\.safetensors|curve\.png|before-overwrite-[0-9]+"
 )
@@ -333,7 +333,7 @@ def _is_folder(path: Path, about: os.stat_result) -> bool:
 
 
 def _path_of(descriptor: int) -> Path | None:
-    """Where an open folder lies now, where the system tells."""
+    """The present path of an open folder, where the system gives it."""
     try:
         if hasattr(fcntl, "F_GETPATH"):  # macOS
             name = fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")

@@ -1,4 +1,4 @@
-"""What kind of folder a folder is, found without changing it, before a run uses it.
+"""The kind of a folder, found before a run uses it, without changing it.
 
 A folder is a run of ours where its ``config.json`` can be shown to be one, by its content. Only
 in the presence of that file do the other names mean anything: without it ``checkpoints`` or
@@ -41,7 +41,7 @@ class RunState:
     checkpoints: tuple[Path, ...]  # by their names alone, newest first
     best: tuple[Path, ...]
     strays: tuple[Path, ...]  # what else lies beside these, links to nothing included
-    others: tuple[Path, ...]  # what is not called as anything that a run writes
+    others: tuple[Path, ...]  # files whose names a run does not use
     interrupted: bool  # a kill came while something was moved; repair() puts it back
 
     def require_run(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class RunState:
         return found
 
     def _final_step(self) -> float:
-        """The step of the final weights; infinite where nothing says it."""
+        """The step of the final weights; infinite where it is unknown."""
         try:
             step = about_final_weights(self.folder.model).step
         except (OSError, CheckpointError):

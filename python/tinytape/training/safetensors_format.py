@@ -165,7 +165,7 @@ def parse_header(text: bytes, size: int, source: Path) -> Header:
 
 
 def _entry(name: str, entry: Any) -> tuple[int, Entry]:
-    """Where an array begins, and what it is; ValueError says what is wrong."""
+    """The place of an array and its description; ValueError for a wrong one."""
     keys = {"dtype", "shape", "data_offsets"}
     if not isinstance(entry, dict) or entry.keys() != keys:
         raise ValueError(f"expected dtype, shape and data_offsets, got {reprlib.repr(entry)}")

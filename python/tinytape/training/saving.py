@@ -1,4 +1,4 @@
-"""What a run writes, and that it is written into the run's folder, wherever that was moved.
+"""The files that a run writes, always into the run's folder, wherever that was moved.
 
 >>> from tinytape.training import RunFolder
 >>> from tinytape.training.saving import persist
@@ -63,7 +63,7 @@ def save(
     Raises:
         NonFiniteError: it would hold a number that no reader accepts.
         FolderGoneError: the folder to save in is gone.
-        OSError: the disk is full or fails; what was there before is untouched.
+        OSError: the disk is full or fails; the earlier files are untouched.
     """
     state, arrays = session.state()
     step = session.counters.step

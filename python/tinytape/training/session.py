@@ -1,4 +1,11 @@
-"""Everything a run works with, built from its settings; and its state, saved and put back."""
+"""The parts of a run, built from its settings; and its state, saved and restored.
+
+>>> from tinytape.training import TrainConfig, resolve
+>>> from tinytape.training.session import build_session
+>>> session = build_session(resolve(TrainConfig(model="tiny", data="./text.txt", context=16)))
+>>> session.tokens_per_step, session.position
+(192, (0, 0))
+"""
 
 from __future__ import annotations
 
@@ -39,7 +46,7 @@ _GRADIENT = "gradient."  # and the parameter's name: an array of an unfinished s
 
 @dataclass
 class Counters:
-    """What a run has counted so far: part of the training state."""
+    """The counts of a run so far: part of the training state."""
 
     step: int = 0
     micro_step: int = 0  # batches of the next step whose gradients are in the parameters
@@ -56,14 +63,14 @@ class Counters:
     seconds: float = 0.0  # spent in the loop, over all resumes
 
     def without_losses(self) -> Counters:
-        """Where losses are measured anew, on another text: without any of the old ones."""
+        """The same without losses, for a run whose losses are measured anew on another text."""
         kept = ("step", "micro_step", "loss_of_step", "skipped", "skipped_in_a_row", "grad_norm")
         return Counters(**{name: getattr(self, name) for name in (*kept, "seconds")})
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a batch changes besides gradients."""
+    """The state that a batch changes besides gradients."""
 
     generator: dict[str, int]
     task: Any
@@ -81,24 +88,27 @@ class Session:
     model: tt.nn.Module
     generator: tt.Generator  # drew the weights, draws the dropout masks
     task: WindowTask  # how the model is fed and judged
-    updates: Updates  # what is done with gradients
+    updates: Updates  # the use of gradients
     counters: Counters
 
     @property
     def context(self) -> int:
+        """The number of tokens of a window."""
         return self.task.context
 
     @property
     def tokens_per_batch(self) -> int:
+        """The number of targets in one batch."""
         return self.config.batch_size * self.context
 
     @property
     def tokens_per_step(self) -> int:
+        """The number of targets in one step."""
         return self.tokens_per_batch * self.config.gradient_accumulation_steps
 
     @property
     def position(self) -> tuple[int, int]:
-        """What a checkpoint of now would go on from: the step, and batches of it that are done."""
+        """The step that a checkpoint of now would continue from, and its batches that are done."""
         return self.counters.step, self.counters.micro_step
 
     @property
@@ -108,16 +118,16 @@ class Session:
         return self.counters.step * per_step + self.counters.micro_step
 
     def snapshot(self) -> Snapshot:
-        """Where the next batch begins; for :meth:`rewind`."""
+        """The state before the next batch; for :meth:`rewind`."""
         return Snapshot(self.generator.get_state(), self.task.snapshot())
 
     def rewind(self, snapshot: Snapshot) -> None:
-        """As if no batch had been read since the snapshot."""
+        """Go back to a snapshot, as if no batch had been read since."""
         self.generator.set_state(snapshot.generator)
         self.task.rewind(snapshot.task)
 
     def record(self) -> dict[str, Any]:
-        """What ``config.json`` holds: enough to build the model again, and what it was fed."""
+        """The content of ``config.json``: enough to build the model again, and the text."""
         return {
             "format": "tinytape-run",
             "version": 1,
@@ -220,7 +230,7 @@ class Session:
         return comparable
 
     def _other_way(self, checkpoint: Checkpoint) -> str:
-        """How to go on with the text at hand, or why nothing can."""
+        """A message: how to resume with the text that was found, or why that is impossible."""
         known = checkpoint.tokenizer
         strange = set(self.corpus.text).difference(known.characters) if known else None
         if strange:
@@ -255,17 +265,18 @@ def build_session(
     *,
     fed: Mapping[str, Any] | None = None,
 ) -> Session:
-    """Find the text, build the model with its initial weights, and what trains it.
+    """Find the text, build the model with its initial weights, its task and its updates.
 
     Args:
         config: resolved settings.
         tokenizer: that of the run, where the text is another than it was made from.
         checkpoint: that is to be restored.
-        fed: what the run has recorded of its text, when it goes on.
+        fed: the run's record of its text, when it is resumed.
 
     Raises:
         ConfigError: an unknown model, or a batch that the text is too short for, or the memory.
-        CheckpointError: the checkpoint is of a model of another size; none was made.
+        CheckpointError: the checkpoint is of a model of another size (ModelSizeError); none was
+            made.
         DataError: no such text, or one that cannot be used.
     """
     spec = models.spec_of_preset(config.model)
@@ -274,7 +285,7 @@ def build_session(
         raise ConfigError(f"model: expected one of {known}; got {config.model!r}")
     corpus = load_corpus(config.data) if fed is None else load_again(config.data, fed)
     if corpus.name == FALLBACK_CORPUS:
-        # The run goes on with this text, also when a network answers one day.
+        # The run continues with this text, also when a network answers later.
         config = dataclasses.replace(config, data=FALLBACK_CORPUS)
     tokenizer = tokenizer or CharTokenizer.from_text(corpus.text)
     if config.threads is not None:
@@ -326,7 +337,7 @@ def _in_words(sha256: str | None, cut: int | None) -> str:
 
 
 def _counters(record: dict[str, Any], checkpoint: Checkpoint) -> Counters:
-    """What is known of them; a later tinytape may count more, an earlier one counted less."""
+    """The known counters; a later tinytape may have more, an earlier one had fewer."""
     known = {f.name for f in dataclasses.fields(Counters)}
     counters = Counters(**{name: record[name] for name in known & record.keys()})
     if counters.step != checkpoint.step:

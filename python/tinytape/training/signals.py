@@ -18,18 +18,18 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
-BROKEN_PIPE_EXIT = 128 + 13  # what a shell reports for a program that SIGPIPE ended
+BROKEN_PIPE_EXIT = 128 + 13  # the exit code of a program that SIGPIPE ended, in a shell
 # One request can arrive twice: timeout(1) signals the process and then its group, and a wrapper
-# passes on the Ctrl-C that the terminal sent to both. A busy machine may show the second one late;
-# who asks twice as quickly as that asks once more, which costs less than what would not be saved.
+# passes on the Ctrl-C that the terminal sent to both. On a busy machine the second one may be late.
+# A user who sends two within this time has to send a third: that is better than an unsaved step.
 ECHO = 0.5  # seconds
 
-# Sent by people and by what acts for them; a second one of these leaves at once.
+# Sent by people and by programs for them; a second one of these leaves at once.
 _ORDERS = ("SIGINT", "SIGTERM", "SIGQUIT")
-# A terminal that closes. It says so more than once: its shell does, then the kernel.
+# A terminal that closes. It is sent more than once: by the shell, then by the kernel.
 _HANGUP = "SIGHUP"
-# Not stop requests: a fault of the program itself, what does not end a process, and what cannot be
-# handled.
+# Not stop requests: faults of the program itself, signals that do not end a process, and signals
+# that cannot be handled.
 _OTHERS = (
     "SIGABRT",
     "SIGBUS",
@@ -50,8 +50,8 @@ _OTHERS = (
     "SIGKILL",
     "SIGSTOP",
 )
-# Between the soft limit of processor time and the hard one, where nobody left any: room for the
-# step in hand and for saving it.
+# Time between the soft limit of processor time and the hard one, where there is none: enough to
+# finish the current step and to save.
 _CPU_ROOM = 30  # seconds, of at least ten times as many
 
 

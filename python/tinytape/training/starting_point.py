@@ -1,4 +1,4 @@
-"""Where a resumed run continues, or what there is instead. Looking for it changes nothing.
+"""The checkpoint from which a resumed run continues. Looking for it changes nothing.
 
 >>> from tinytape.training import RunFolder
 >>> from tinytape.training.run_state import look_at
@@ -149,7 +149,7 @@ def require_going_on(state: RunState, start: Start, *, chosen: bool, changes: bo
         return
     step = start.checkpoint.step
     newest = bool(state.checkpoints) and step_of(state.checkpoints[0]) == step
-    usual = not chosen or newest  # what a plain --resume takes, and all after it comes again
+    usual = not chosen or newest  # a plain --resume takes it, and all after it comes again
     if usual and not changes and (start.problems or _is_due_after(start, state.evaluated_step())):
         return
     if later := state.beyond(step):
@@ -161,7 +161,7 @@ def require_going_on(state: RunState, start: Start, *, chosen: bool, changes: bo
 
 
 def _is_due_after(start: Start, step: int) -> bool:
-    """Whether evaluations up to a step are what a kill leaves, which comes before a checkpoint."""
+    """Whether evaluations up to a step can be those that a kill leaves before a checkpoint."""
     assert start.checkpoint is not None
     interval = settings_of(start.record, start.source).checkpoint_interval
     return step <= (start.checkpoint.step // interval + 1) * interval
@@ -196,7 +196,7 @@ def _start(checkpoint: Checkpoint, problems: list[str]) -> Start:
 
 
 def _require_record(state: RunState) -> dict[str, Any]:
-    """The run's record, or an error that says what else there is to go on from."""
+    """The run's record, or an error that says what else can be resumed."""
     try:
         return state.require_run()
     except TinytapeError as error:
@@ -217,7 +217,9 @@ def _first_good(paths: tuple[Path, ...]) -> Checkpoint | None:
 
 
 def _there(state: RunState) -> str:
-    """What a run without a usable checkpoint has, and the commands that would use it."""
+    """A message: the contents of a run without a usable checkpoint, and the commands that would use
+    them.
+    """
     found = list(_uses(state))
     return (
         "; ".join(found) if found else "nothing else that could be used; --overwrite starts again"
@@ -259,7 +261,7 @@ def _good_in(path: Path) -> Checkpoint | None:
 
 
 def _resume(path: Path, state: RunState) -> str:
-    """The command that goes on from there in a folder that does not exist yet."""
+    """The command that resumes it in a folder that does not exist yet."""
     number = 2
     while os.path.lexists(out := f"{state.folder}-{number}"):
         number += 1

@@ -103,7 +103,7 @@ def _leave_out(
     before: list[Snapshot],
     note: Callable[[str], None],
 ) -> None:
-    """Go on without this step where the settings allow it; else NonFiniteError."""
+    """Continue without this step where the settings allow it; else raise NonFiniteError."""
     counters, allowed = session.counters, session.config.skip_nonfinite
 
     def again() -> None:
@@ -122,8 +122,8 @@ def _leave_out(
         f"step {counters.step}: {what} is {value}, first in {origin}; the step was left out, "
         f"{counters.skipped_in_a_row} in a row of at most {allowed}"
     )
-    # What it remembers may be as bad as its loss. By one batch, which a stop inside the step,
-    # after which the others are no more known, does not change.
+    # The state may be as bad as the loss, so it goes back by one batch: also after a stop inside
+    # the step, when the snapshots of the earlier batches are lost.
     session.task.rewind(before[-1].task)
     session.updates.leave_out(counters.step)
     _next_step(session)

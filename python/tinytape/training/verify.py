@@ -1,4 +1,9 @@
-"""What a run has saved and whether it can be used, for ``python -m tinytape.checkpoint``."""
+"""The checkpoints and weights that a run has saved, and whether they can be used.
+
+>>> from tinytape.training.verify import verify
+>>> [(saved.kind, saved.problem) for saved in verify("runs/demo")][:2]
+[('checkpoint', None), ('checkpoint', None)]
+"""
 
 from __future__ import annotations
 
@@ -39,13 +44,14 @@ class Saved:
 
     path: Path
     kind: str  # "checkpoint", "best", "weights", "config" or "tokenizer"
-    step: int | None  # that its name says
+    step: int | None  # in its name
     bytes: int
     written: datetime | None
     held_out_loss: float | None
     problem: str | None  # None when it can be used
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
         return {
             "path": str(self.path),
             "kind": self.kind,
@@ -58,13 +64,14 @@ class Saved:
 
 
 def verify(target: str | os.PathLike[str]) -> Iterator[Saved]:
-    """Look at everything that is saved in a run folder, or at one checkpoint folder.
+    """Check everything that is saved in a run folder, or one checkpoint folder.
 
     The checkpoints come first, the newest before the others; then the best, the final weights, and
-    what belongs to all of them. What a run that goes on removes meanwhile is left out.
+    the files that belong to all of them. A checkpoint that the run removes meanwhile is left out.
 
     Raises:
         RunError: neither is there.
+        CheckpointError, DataError, OSError: from a file that changes while it is read.
     """
     path = _checkpoint_or_none(target)
     if path is not None:
@@ -89,7 +96,7 @@ def verify(target: str | os.PathLike[str]) -> Iterator[Saved]:
 def choose(target: str | os.PathLike[str]) -> tuple[Checkpoint, list[str]]:
     """The checkpoint that is meant: the folder itself, or the latest of a run.
 
-    Returns it with what is wrong with each newer one.
+    Returns it with the problem of each newer one.
 
     Raises:
         CheckpointError: it is damaged, or there is no good one.
@@ -109,7 +116,11 @@ def choose(target: str | os.PathLike[str]) -> tuple[Checkpoint, list[str]]:
 
 
 def require_usable(checkpoint: Checkpoint) -> None:
-    """Raise CheckpointError unless weights and training state fit the checkpoint's own config."""
+    """Check that weights and training state fit the checkpoint's own config.
+
+    Raises:
+        CheckpointError: they do not.
+    """
     path, state = checkpoint.path, checkpoint.state
     model = build_model(checkpoint.config, path / "config.json", checkpoint.model, path)
     require_vocabulary(model, checkpoint.tokenizer, path / "tokenizer.json")
@@ -173,7 +184,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
 def bytes_in(path: Path) -> int:
     """The size of a file, or of the files in a folder."""
     size = 0
-    with contextlib.suppress(OSError):  # what a run that goes on removes meanwhile
+    with contextlib.suppress(OSError):  # a running training removes it meanwhile
         for entry in list(path.iterdir()) if path.is_dir() else [path]:
             about = entry.lstat()
             size += about.st_size if stat.S_ISREG(about.st_mode) else 0
@@ -190,7 +201,7 @@ def written_at(path: Path) -> datetime | None:
 
 
 def _checkpoint_or_none(target: str | os.PathLike[str]) -> Path | None:
-    """The folder when its name or manifest says that it is a checkpoint, None for that of a run."""
+    """The folder when its name or manifest is that of a checkpoint, None for that of a run."""
     path = Path(target)
     if not is_checkpoint(path):
         return None
@@ -200,7 +211,7 @@ def _checkpoint_or_none(target: str | os.PathLike[str]) -> Path | None:
 
 
 def _verify_all(folder: Path, kind: str) -> Iterator[tuple[Saved, Checkpoint | None]]:
-    """All checkpoints in a folder; beside those that are good what they say, without arrays."""
+    """All checkpoints in a folder; with the good ones their JSON content, without arrays."""
     seen: set[Path] = set()
     for _ in range(ATTEMPTS):
         for path in list_checkpoints(folder):
@@ -241,7 +252,7 @@ def _verify_weights(folder: RunFolder) -> Saved:
     def check() -> None:
         nonlocal step
         step = about_final_weights(folder.model).step
-        # What is wrong with the config is told of that file, unless the weights need it.
+        # Problems of the config are reported with that file, unless the weights need it.
         record = {} if step is not None else require_config(folder)
         about, weights = read_final_weights(folder.model, record.get("model"), folder.config)
         if about.model is not None:
@@ -259,7 +270,8 @@ def _require_config(folder: RunFolder, good: Checkpoint | None) -> None:
 
 def _require_tokenizer(folder: RunFolder, good: Checkpoint | None) -> None:
     final = None
-    with contextlib.suppress(FileNotFoundError, CheckpointError):  # the second is told of the file
+    # The CheckpointError is reported with the file.
+    with contextlib.suppress(FileNotFoundError, CheckpointError):
         final = about_final_weights(folder.model)
     require_tokenizer(folder, good, final)
 

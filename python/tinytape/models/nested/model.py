@@ -1,14 +1,13 @@
 """A nested language model: an embedding, levels that learn at different speeds, and a head.
 
-The levels are those of :mod:`tinytape.nested`; the model remembers what it read: the LSTM's state
-goes on from batch to batch in each row. Embedding, levels and head of the original system, with 283
+The levels are those of :mod:`tinytape.nested`. The model keeps a state: that of the LSTM continues
+from batch to batch in each row. Embedding, levels and head of the original system, with 283
 characters and the sizes of the presets, have 1,197,339 parameters.
 
->>> import tinytape as tt
 >>> from tinytape.models import NestedConfig, NestedLM
->>> model = NestedLM(NestedConfig(vocab_size=65, context=32, width=16, hidden=32))
->>> tuple(model(tt.tensor([[1, 2, 3]])).shape)
-(1, 3, 65)
+>>> model = NestedLM(NestedConfig(vocab_size=5, context=4, width=8, hidden=16))
+>>> model(tt.tensor([[0, 1, 2]])).shape
+(1, 3, 5)
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class NestedConfig:
             ``residual`` the feed-forward levels begin by adding nothing.
         medium_memory, slow_memory: time constants of leaky memories, in batches of ``context``
             tokens; None for none.
-        persistent: whether the state goes on from batch to batch.
+        persistent: whether the state continues from batch to batch.
         dropout: probability, after the embedding and before the head.
 
     Raises:
@@ -131,7 +130,7 @@ class NestedConfig:
 
 
 class StateCache:
-    """What a text that is being written has left in the model: it takes any number of tokens."""
+    """The state of the model for a text that is being written: it takes any number of tokens."""
 
     context = None  # no bound
 
@@ -149,8 +148,8 @@ class NestedLM(Module):
     Args:
         config: its sizes and wiring.
         generator: draws the weights (the same seed gives the same weights) and, in training with
-            dropout, the masks; ``tt.default_generator`` unless told.
-        dtype: of the parameters; float32 unless told.
+            dropout, the masks; ``tt.default_generator`` by default.
+        dtype: of the parameters; float32 by default.
     """
 
     def __init__(
@@ -184,7 +183,8 @@ class NestedLM(Module):
         """Token ids (B, T), int64 -> logits (B, T, V), for the token after each position.
 
         Args:
-            cache: from :meth:`new_cache`: goes on from there, and leaves the model's own state.
+            cache: from :meth:`new_cache`: the text continues from it, and the model's own state
+                stays.
 
         Raises:
             ValueError: not two dimensions.
@@ -205,10 +205,10 @@ class NestedLM(Module):
         reset_states: bool | None = None,
         boundaries: Any = None,
     ) -> tuple[Tensor, Info | None]:
-        """The logits, and what the levels saw and made if ``compute_surprise``.
+        """The logits, and the inputs and outputs of the levels if ``compute_surprise``.
 
         Args:
-            reset_states: begin with zeros; unless told, where the model is not persistent.
+            reset_states: begin with zeros; by default where the model is not persistent.
             boundaries: (B, T), bool: tokens with which a document begins; see
                 :class:`tinytape.nested.NestedModelWithState`.
 

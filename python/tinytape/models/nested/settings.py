@@ -66,7 +66,7 @@ def _weights(text: str) -> str:
 
 @dataclass(frozen=True)
 class NestedSettings:
-    """How states are carried, what surprise costs, and when each level is updated."""
+    """How states are carried, the surprise loss, and when each level is updated."""
 
     hidden: int = setting(
         None,

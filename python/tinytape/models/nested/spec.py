@@ -1,4 +1,4 @@
-"""The nested family for training: its defaults, what goes together, and what it reports.
+"""The nested family for training: its defaults, the settings that fit together, and its report.
 
 >>> from tinytape.training import TrainConfig, resolve
 >>> resolve(TrainConfig(model="nested-surprise")).surprise
@@ -29,7 +29,7 @@ _PACE = {"chunk_sizes": "1,4,16", "level_update": "mean", "level_rates": "unscal
 
 
 class NestedSpec(ModelSpec):
-    """What nested models do otherwise than others."""
+    """The spec of the nested models, with the methods that differ from other models' specs."""
 
     def defaults(self, train: Any) -> dict[str, Any]:
         """The original's own; the others stand a higher rate than transformers do."""
@@ -47,6 +47,11 @@ class NestedSpec(ModelSpec):
         return chosen
 
     def check(self, train: Any, changed: Collection[str]) -> None:
+        """Check that settings fit together with this model, and with each other.
+
+        Raises:
+            ConfigError: they do not.
+        """
         if train.model == "nested" and train.reset.isdigit():
             raise ConfigError(
                 f"reset: the states of model 'nested' last for one batch, got {train.reset} steps; "
@@ -87,7 +92,7 @@ class NestedSpec(ModelSpec):
         return super().why_fixed(train, name, value)
 
     def report(self, train: Any, model: Any) -> list[tuple[str, str]]:
-        """How the levels are wired and updated, what they remember, and surprise."""
+        """Lines about the wiring and updates of the levels, their memories, and surprise."""
         chunks = f"{train.chunk_sizes.replace(',', ', ')} {train.chunk_unit}"
         rates = ", rates divided by these" if train.level_rates == "divided" else ""
         last = {"never": "last", "document": "last for a document"}

@@ -43,9 +43,7 @@ STUDIES: dict[str, Study] = {
         (
             *_SURPRISE,
             Variant("random text: off", {"model": "nested-state"}, "0.8834 (loss)", RANDOM),
-            Variant(
-                "random text: detached, high", _surprise("0.3,0.1"), "0.9282 (loss)", RANDOM
-            ),
+            Variant("random text: detached, high", _surprise("0.3,0.1"), "0.9282 (loss)", RANDOM),
         ),
     ),
     "delta": Study(
@@ -69,8 +67,10 @@ STUDIES: dict[str, Study] = {
             Variant("memories of 4 and 16 batches", {"level_memory": "4,16"}),
             Variant("memories of 16 and 256 batches", {"level_memory": "16,256"}),
             Variant("states last for a chapter", {"reset": "document"}),
-            Variant("memories of 16 and 256 batches, for a chapter",
-                    {"level_memory": "16,256", "reset": "document"}),
+            Variant(
+                "memories of 16 and 256 batches, for a chapter",
+                {"level_memory": "16,256", "reset": "document"},
+            ),
         ),
         {"model": "nested-state"},
     ),
@@ -82,33 +82,50 @@ STUDIES: dict[str, Study] = {
             Variant("1, 16, 256", {"chunk_sizes": "1,16,256"}),
             Variant("1, 4, 16, nested", {"chunk_sizes": "1,4,16", "wiring": "nested"}),
             Variant("1, 4, 16, independent", {"chunk_sizes": "1,4,16", "wiring": "independent"}),
-            Variant("1, 4, 16, sums of SGD",
-                    {"chunk_sizes": "1,4,16", "optimizer": "sgd", "level_update": "sum"}),
+            Variant(
+                "1, 4, 16, sums of SGD",
+                {"chunk_sizes": "1,4,16", "optimizer": "sgd", "level_update": "sum"},
+            ),
             Variant("the original", {"model": "nested-original"}),
-            Variant("the original, rates not divided",
-                    {"model": "nested-original", "level_rates": "unscaled"}),
-            Variant("the original, rates not divided, 2e-3",
-                    {"model": "nested-original", "level_rates": "unscaled", "lr": 2e-3}),
+            Variant(
+                "the original, rates not divided",
+                {"model": "nested-original", "level_rates": "unscaled"},
+            ),
+            Variant(
+                "the original, rates not divided, 2e-3",
+                {"model": "nested-original", "level_rates": "unscaled", "lr": 2e-3},
+            ),
         ),
         {"model": "nested-state"},
     ),
     "long": Study(
         "How far does a long run come?",
         (
-            Variant("all at every step, surprise",
-                    {**_surprise("0.3,0.1"), "chunk_sizes": "1,1,1"}),
+            Variant(
+                "all at every step, surprise", {**_surprise("0.3,0.1"), "chunk_sizes": "1,1,1"}
+            ),
             Variant("all at every step", {"model": "nested-state", "chunk_sizes": "1,1,1"}),
-            Variant("all at every step, Muon",
-                    {"model": "nested-state", "chunk_sizes": "1,1,1", "optimizer": "muon"}),
-            Variant("all at every step, Muon, surprise",
-                    {**_surprise("0.3,0.1"), "chunk_sizes": "1,1,1", "optimizer": "muon"}),
+            Variant(
+                "all at every step, Muon",
+                {"model": "nested-state", "chunk_sizes": "1,1,1", "optimizer": "muon"},
+            ),
+            Variant(
+                "all at every step, Muon, surprise",
+                {**_surprise("0.3,0.1"), "chunk_sizes": "1,1,1", "optimizer": "muon"},
+            ),
             Variant("1, 4, 16", {"model": "nested-state"}),
-            Variant("the original wiring, one Adam",
-                    {"model": "nested-original", "chunk_sizes": "1,1,1", "level_update": "mean",
-                     "lr": 2e-3}),
+            Variant(
+                "the original wiring, one Adam",
+                {
+                    "model": "nested-original",
+                    "chunk_sizes": "1,1,1",
+                    "level_update": "mean",
+                    "lr": 2e-3,
+                },
+            ),
             Variant("the original", {"model": "nested-original"}, "4.64 after 50,000"),
         ),
         iters=2500,
         milestones=(250, 500, 1000, 2500, 5000, 10000, 25000, 50000),
     ),
-}  # fmt: skip
+}

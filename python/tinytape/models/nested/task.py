@@ -1,4 +1,10 @@
-"""How a nested model is fed and judged: with streams, as its settings say."""
+"""How a nested model is fed and judged: with streams, as its settings say.
+
+>>> from tinytape.models.nested.task import NestedTask
+>>> from tinytape.models.spec import StreamTask
+>>> issubclass(NestedTask, StreamTask)
+True
+"""
 
 from __future__ import annotations
 
@@ -51,7 +57,7 @@ class NestedTask(StreamTask):
         self.nested = model.nested
         super().__init__(model, splits, config, text)
         self.surprise: SurpriseLossComputer | None = None
-        # What the levels are told: "second_order", that they will be differentiated twice.
+        # The levels' mode: "second_order" says that they will be differentiated twice.
         self._surprise = "second_order" if config.surprise == "second_order" else True
         if config.surprise != "off":
             weights = map(float, config.surprise_weights.split(","))

@@ -1,4 +1,10 @@
-"""What a step does with the gradients of a nested model: one optimiser for each level."""
+"""How a step updates a nested model: one optimiser for each level.
+
+>>> from tinytape.models.nested.updates import LevelUpdates
+>>> from tinytape.models.spec import Updates
+>>> issubclass(LevelUpdates, Updates)
+True
+"""
 
 from __future__ import annotations
 
@@ -58,11 +64,16 @@ class LevelUpdates(Updates):
         self.levels.set_lr(self._rate)
 
     def clip(self) -> float:
-        """The norm of all that has accumulated; each level is clipped when it is updated."""
+        """The norm of all accumulated gradients; each level is clipped when it is updated."""
         norm = utils.clip_grad_norm_(self.model.parameters(), math.inf)
         return float(norm.item())
 
     def apply(self, step: int) -> None:
+        """Update the levels that are due at step ``step``, counted from 0.
+
+        Raises:
+            MissingGradientError: a parameter received no gradient.
+        """
         self._require_learning(step + 1)
         self.levels.step(step + 1)
         self._set_rate(step + 1)
@@ -89,7 +100,10 @@ class LevelUpdates(Updates):
                     )
 
     def leave_out(self, step: int) -> None:
-        """Also what the levels had accumulated before goes: it is in the same sums."""
+        """Continue with the next step, without the gradients of this one.
+
+        The gradients that the levels accumulated before are lost too: they are in the same sums.
+        """
         self.forget()
         self._set_rate(step + 1)
 

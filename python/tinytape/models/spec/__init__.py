@@ -1,13 +1,12 @@
-"""What a model brings to be trained, and the defaults of all of it.
+"""The parts of a model that training needs, with a default for each.
 
 A model's file makes one :class:`ModelSpec` and gives it to ``models.register``; ``docs`` has a
-tutorial, ``tutorial-model.md``. The classes here know nothing of runs and folders: training knows
-them.
+tutorial, ``tutorial-model.md``. The classes here know nothing of runs and folders; ``training``
+uses them.
 
->>> from tinytape import models
->>> spec = models.spec_of_preset("tiny")
->>> spec.name, spec.task.__name__, spec.updates.__name__
-('gpt', 'WindowTask', 'Updates')
+>>> from tinytape.models.spec import ModelSpec, StreamTask, WindowTask
+>>> ModelSpec.task is WindowTask, issubclass(StreamTask, WindowTask)
+(True, True)
 """
 
 from .evaluate import EVALUATION_ROWS, held_out_loss, perplexity, stream_loss

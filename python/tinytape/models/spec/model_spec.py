@@ -1,6 +1,6 @@
-"""What a model brings: its config and module, and how it wants to be trained.
+"""The spec of a model: its config and module, and how it is trained.
 
-Nothing in training asks which model it has. It asks the model's :class:`ModelSpec`, in which all
+Training never asks which model it has. It asks the model's :class:`ModelSpec`, in which all
 but name, config, module and presets have a default.
 
 >>> from tinytape import models
@@ -33,17 +33,17 @@ class ModelSpec:
     Args:
         name: of the architecture; a run's ``config.json`` names it.
         config: a frozen dataclass of plain values, with ``vocab_size`` and ``context`` among them.
-            It may have ``count_parameters()`` and ``activations_per_token``, which are else counted
-            on shapes and measured.
+            It may have ``count_parameters()`` and ``activations_per_token``; otherwise these are
+            counted on shapes and measured.
         module: makes the model: ``module(config, generator=None, dtype=None)``. See
-            :class:`LanguageModel` for what it is to have.
+            :class:`LanguageModel` for its methods.
         presets: by name, all of a config but ``vocab_size``.
         settings: a frozen dataclass whose fields are made by ``tinytape.settings.setting``: the
             model's own settings, which become flags and TOML keys. One that has the name of a field
             of the config fills it in.
-        task: how the model is fed and judged: windows at random places, unless told.
-        updates: what a step does with gradients: one optimiser, unless told.
-        shown_defaults: by setting, what its help says about this model's default.
+        task: how the model is fed and judged: windows at random places by default.
+        updates: what a step does with gradients: one optimiser by default.
+        shown_defaults: by setting, the words of its help about this model's default.
         studies: by name, those of ``tinytape.study`` that are about this model.
     """
 
@@ -95,16 +95,23 @@ class ModelSpec:
         return common_defaults(train)
 
     def check(self, train: TrainSettings, changed: Collection[str]) -> None:
-        """Raise ConfigError for settings that do not go together with this model.
+        """Check that settings fit together with this model.
 
         Args:
             train: the settings, which may not be resolved yet.
             changed: the names of those that do not have the default.
+
+        Raises:
+            ConfigError: they do not.
         """
 
     def require_known(self, train: TrainSettings) -> None:
-        """Raise ConfigError for a setting of every run that would be a field of the config, if this
-        model had it."""
+        """Check that the settings of every run which fill in the config are fields of this model's
+        config.
+
+        Raises:
+            ConfigError: one is given, and the model has no such field.
+        """
         known = {option.name for option in dataclasses.fields(self.config)}
         for name in self.config_settings:
             value = getattr(train, name)
@@ -112,7 +119,11 @@ class ModelSpec:
                 raise ConfigError(f"{name}: {self.name} models have none, got {value!r}")
 
     def config_options(self, train: TrainSettings) -> dict[str, Any]:
-        """What the settings say about the model's config; the rest is that of the preset."""
+        """The fields of the model's config that the settings give; the others are the preset's.
+
+        Raises:
+            ConfigError: as :meth:`require_known`.
+        """
         self.require_known(train)
         known = {option.name for option in dataclasses.fields(self.config)}
         names = (*self.config_settings, *self.own_settings())
@@ -120,7 +131,7 @@ class ModelSpec:
         return {name: x for name, x in given.items() if name in known and x is not None}
 
     def why_fixed(self, train: TrainSettings, name: str, value: Any) -> str | None:
-        """Why a run with these settings cannot go on with ``value`` of a setting; None if it can.
+        """Why ``value`` of a setting is not possible when a run is resumed; None if it is.
 
         Args:
             train: the settings of the run.
@@ -147,7 +158,7 @@ class ModelSpec:
 
 
 def common_defaults(train: TrainSettings) -> dict[str, Any]:
-    """The defaults of models that say nothing else."""
+    """The defaults of models that give none of their own."""
     # Of halves and doubles, these rates had the lowest held-out loss in runs of a transformer of
     # 300 to 2,000 steps.
     rates = {**dict.fromkeys(ADAM_LIKE, 2e-3), "muon": 8e-3}

@@ -1,4 +1,4 @@
-"""What training, sampling and checkpoints ask of a language model.
+"""The protocol of a language model: the methods that training, sampling and checkpoints call.
 
 >>> from tinytape import models
 >>> from tinytape.models import LanguageModel
@@ -15,9 +15,9 @@ from ...tensor import Tensor
 
 
 class Cache(Protocol):
-    """What a model has read: :class:`RecurrentState`, ``nn.KVCache``, or one of its own."""
+    """The tokens that a model has read: a :class:`RecurrentState`, ``nn.KVCache`` or its own."""
 
-    #: How many tokens it has room for; None where there is no bound.
+    #: The most tokens that it holds; None for no bound.
     context: int | None
 
     def reset(self) -> None:

@@ -1,4 +1,14 @@
-"""What a recurrent model carries from token to token, in training and in writing."""
+"""The state that a recurrent model carries from token to token, in training and in writing.
+
+>>> from tinytape.models.spec import RecurrentState
+>>> state = RecurrentState(hidden=tt.zeros(2, 3))
+>>> state["hidden"] = state["hidden"] + 1.0
+>>> state.arrays()["hidden"].shape
+(2, 3)
+>>> state.reset()
+>>> state["hidden"].sum().item()
+0.0
+"""
 
 from __future__ import annotations
 
@@ -15,7 +25,7 @@ from ...tensor import Tensor
 class RecurrentState:
     """Tensors by name, one row for each text that is read: the ``cache`` of a recurrent model.
 
-    ``forward(idx, cache)`` reads ``cache["hidden"]`` and sets it to what comes after the tokens.
+    ``forward(idx, cache)`` reads ``cache["hidden"]`` and sets it to the state after the tokens.
 
     Args:
         **tensors: their values before the first token, with the rows as first axis.
@@ -30,7 +40,7 @@ class RecurrentState:
         0.0
     """
 
-    #: How many tokens it has room for: no bound.
+    #: The most tokens that it holds: no bound.
     context = None
 
     def __init__(self, **tensors: Tensor) -> None:
@@ -66,7 +76,11 @@ class RecurrentState:
         return {name: x.numpy() for name, x in self._now.items()}
 
     def require(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Raise ValueError unless :meth:`load` takes these arrays."""
+        """Check that :meth:`load` takes these arrays.
+
+        Raises:
+            StateDictError: (a ValueError) other names, shapes or types.
+        """
         problems = [f"missing {name}" for name in self._begin if name not in arrays]
         problems += [f"unexpected {name}" for name in arrays if name not in self._begin]
         for name, x in self._begin.items():

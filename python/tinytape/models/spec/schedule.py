@@ -1,9 +1,12 @@
 """The learning rate of a run: linear warm-up, then constant, cosine or linear to ``min_lr``.
 
->>> from tinytape.models.spec import TrainSettings, learning_rate
->>> settings = TrainSettings(iters=11, lr=1.0, min_lr=0.0, warmup=0, schedule="linear")
->>> [round(learning_rate(step, settings), 2) for step in (0, 5, 10)]
-[1.0, 0.5, 0.0]
+>>> from tinytape.models.spec import learning_rate
+>>> from tinytape.training import TrainConfig, resolve
+>>> config = resolve(
+...     TrainConfig(lr=1.0, min_lr=0.0, iters=11, warmup=2, schedule="linear", data="x.txt")
+... )
+>>> [round(learning_rate(step, config), 2) for step in (0, 1, 2, 6, 10)]
+[0.33, 0.67, 1.0, 0.5, 0.0]
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Words for what a JSON record holds: the types that its values must have, by key.
+"""Descriptions of JSON records: the types that their values must have, by key.
 
 >>> from tinytape.models.spec.state_types import COUNT
 >>> COUNT.fits(3), COUNT.fits(-3)

@@ -19,9 +19,9 @@ class Variant:
     """One configuration.
 
     Attributes:
-        label: what the table calls it.
+        label: its name in the table.
         settings: of ``python -m tinytape.train``, beside those that all share.
-        original: what the documents report for it, training perplexity on other hardware and data.
+        original: the documents' figure for it, training perplexity on other hardware and data.
         text: RANDOM for a text without order; None for that of the study.
         longer: how many times the study's context, with as many times fewer rows of a batch.
     """

@@ -1,4 +1,4 @@
-"""How a kind of model is fed and judged: windows at random places, or streams that read on.
+"""Tasks: how a kind of model is fed and judged, with random windows or with contiguous streams.
 
 >>> import numpy as np
 >>> from tinytape import models
@@ -29,7 +29,7 @@ from .evaluate import held_out_loss, stream_loss
 from .train_settings import TrainSettings
 
 Array = np.ndarray | Tensor
-_STATE = "model_state."  # and a name: an array of what the model remembers
+_STATE = "model_state."  # and a name: an array of the model's state
 
 
 class WindowTask:
@@ -42,7 +42,7 @@ class WindowTask:
         text: the whole text.
     """
 
-    #: The types of the JSON tree that :meth:`state` gives, in the words of ``state_types.py``.
+    #: The types of the JSON tree that :meth:`state` returns, as ``state_types.py`` describes them.
     state_types: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, model: Module, splits: Splits, config: TrainSettings, text: str) -> None:
@@ -57,7 +57,7 @@ class WindowTask:
         )
 
     def losses(self, number: int) -> tuple[Tensor, Tensor]:
-        """Of batch ``number``: what is to be minimised, and the mean cross-entropy in it."""
+        """The loss of batch ``number`` that is minimised, and its mean cross-entropy."""
         x, y = self.windows.batch(number)
         loss = cross_entropy(self.model(tensor(x)), y)
         return loss, loss
@@ -67,33 +67,33 @@ class WindowTask:
         should_stop: Callable[[], bool] = lambda: False,
         report: Callable[[float], None] = lambda share: None,
     ) -> float | None:
-        """The held-out loss, or None when ``should_stop`` said so; the state stays as it is."""
+        """The held-out loss, or None when ``should_stop`` returned True; keeps the state."""
         return held_out_loss(self.model, self.held_out, self.context, should_stop, report)
 
     def snapshot(self) -> Any:
-        """What a batch changes besides gradients; for :meth:`rewind`."""
+        """The state that a batch changes besides gradients; for :meth:`rewind`."""
 
     def rewind(self, snapshot: Any) -> None:
-        """As if nothing had been read since the snapshot."""
+        """Go back to a snapshot, as if nothing had been read since."""
 
     def metrics(self) -> dict[str, Any]:
-        """What the line of metrics says about the state."""
+        """The entries about the state in the line of metrics."""
         return {}
 
     def about_text(self) -> list[tuple[str, str]]:
-        """Lines about the text for the report, each a title or "" and what it says."""
+        """Lines about the text for the report, each a title or "" and a text."""
         return []
 
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """What has to survive a stop, as (JSON tree, arrays)."""
+        """The state that has to survive a stop, as (JSON tree, arrays)."""
         return {}, {}
 
     def load(self, tree: dict[str, Any], arrays: dict[str, np.ndarray]) -> Callable[[], None]:
-        """Check a state that :meth:`state` gave; the function returned takes it over."""
+        """Check a state that :meth:`state` gave; the function that is returned takes it over."""
         return lambda: None
 
     def own_arrays(self, names: set[str]) -> set[str]:
-        """Which arrays of a checkpoint are this task's."""
+        """The names among ``names`` of a checkpoint's arrays that are this task's."""
         return set()
 
     @classmethod
@@ -102,7 +102,7 @@ class WindowTask:
 
 
 class StreamTask(WindowTask):
-    """A model that remembers, fed with contiguous streams: in each row its state goes on.
+    """A model with a state, fed with contiguous streams: in each row its state continues.
 
     The state is what ``model.new_cache(rows)`` gives, a :class:`RecurrentState`; the model is
     called with it as ``cache``. No gradient flows from one batch into the one before.
@@ -171,7 +171,7 @@ class StreamTask(WindowTask):
 
 
 def remembered(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a model remembers, of the arrays of a checkpoint."""
+    """The arrays of a checkpoint that are the model's state, by their names in the state."""
     return {
         name.removeprefix(_STATE): array
         for name, array in arrays.items()
@@ -180,7 +180,7 @@ def remembered(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def as_saved(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The inverse: the arrays of what a model remembers, by their names in a checkpoint."""
+    """The inverse: the arrays of a model's state, by their names in a checkpoint."""
     return {_STATE + name: array for name, array in arrays.items()}
 
 

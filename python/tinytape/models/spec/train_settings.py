@@ -1,11 +1,11 @@
 """The settings that every training run has, whatever its model.
 
-In the text of a default, ``{models}`` is where the models say their own defaults; see
+In the text of a default, ``{models}`` stands for the models' own defaults; see
 ``ModelSpec.shown_defaults``.
 
 >>> from tinytape.models.spec import TrainSettings
->>> TrainSettings(batch_size=4).batch_size
-4
+>>> TrainSettings().batch_size, TrainSettings().optimizer
+(12, 'adamw')
 """
 
 from __future__ import annotations

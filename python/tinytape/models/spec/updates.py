@@ -1,4 +1,4 @@
-"""What a step does with its gradients: one optimiser and its schedule.
+"""Updates: what a step does with its gradients, by default one optimiser and its schedule.
 
 >>> import tinytape as tt
 >>> from tinytape import models
@@ -30,7 +30,7 @@ from .state_types import OPTIMIZER, SCHEDULER
 from .train_settings import TrainSettings
 
 Named = list[tuple[str, Parameter]]
-# Rules that need what the layers were given, beside the gradients.
+# Rules that need the layers' inputs beside the gradients.
 WITH_INPUTS = ("delta_rule", "delta_adam", "dgd")
 
 
@@ -43,7 +43,7 @@ class Updates:
     """
 
     waits = False  # whether gradients may wait for a later step
-    #: The types of what :meth:`state` gives, in the words of ``state_types.py``.
+    #: The types of the tree that :meth:`state` returns, as ``state_types.py`` describes them.
     state_types: ClassVar[Mapping[str, Any]] = {"optimizer": OPTIMIZER, "scheduler": SCHEDULER}
 
     def __init__(self, model: Module, config: TrainSettings) -> None:
@@ -57,7 +57,7 @@ class Updates:
         self.scheduler = LambdaLR(self.optimizer, lambda step: rate(step) / config.lr)
 
     def clip(self) -> float:
-        """Clip what has accumulated, as the settings say; the norm from before."""
+        """Clip the accumulated gradients, as the settings say; returns their norm before that."""
         bound = self.config.clip or math.inf
         return float(utils.clip_grad_norm_(self.model.parameters(), bound).item())
 
@@ -68,12 +68,12 @@ class Updates:
         self.optimizer.zero_grad()
 
     def leave_out(self, step: int) -> None:
-        """Go on to the next step without the gradients of this one."""
+        """Continue with the next step, without the gradients of this one."""
         self.forget()
         self.scheduler.step()
 
     def forget(self) -> None:
-        """Drop the gradients, and what was noted of the inputs that led to them."""
+        """Drop the gradients, and the layer inputs that were noted with them."""
         self.optimizer.zero_grad()
         if self.inputs is not None:
             self.inputs.reset()
@@ -83,11 +83,11 @@ class Updates:
         return self.scheduler.get_last_lr()[0]
 
     def metrics(self) -> dict[str, Any]:
-        """What the line of metrics says about the updates."""
+        """The entries about the updates in the line of metrics."""
         return {}
 
     def state(self) -> dict[str, Any]:
-        """What has to survive a stop but the gradients; tensors are not copied."""
+        """The state that has to survive a stop, without the gradients; tensors are not copied."""
         return {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
 
     def load(self, state: Mapping[str, Any], step: int) -> None:
@@ -179,5 +179,6 @@ def _load(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
 
 
 def keep_settings(optimizer: Optimizer, settings: list[dict[str, Any]]) -> None:
+    """Give each group of an optimiser its own settings back, after a state was loaded."""
     for group, own in zip(optimizer.param_groups, settings, strict=True):
         group.update({name: own[name] for name in own if name != "params"})

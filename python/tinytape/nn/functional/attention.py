@@ -64,7 +64,7 @@ def scaled_dot_product_attention(
         scale: 1 / sqrt(D) when left out.
         enable_gqa: keys and values (..., H, S, ·) have fewer heads than the queries: each serves
             several neighbouring heads of the queries (grouped queries, Ainslie et al., 2023).
-        generator: draws what is dropped; ``tt.default_generator`` by default.
+        generator: draws the mask; ``tt.default_generator`` by default.
 
     Raises:
         ShapeError: shapes that do not fit, as above.
@@ -135,12 +135,13 @@ def scaled_dot_product_attention_qkvpacked(
         dropout_p: probability with which a weight is dropped.
         is_causal: each position sees those up to itself.
         scale: 1 / sqrt(D) when left out.
-        generator: draws what is dropped; ``tt.default_generator`` unless told.
+        generator: draws the mask; ``tt.default_generator`` by default.
         qkv: float32 or float64.
 
     Raises:
         ShapeError: qkv of another shape, or heads that do not divide C.
         ArgumentError: dropout_p outside [0, 1].
+        DTypeError: for integers and bools.
     """
     if not 0.0 <= dropout_p <= 1.0:
         raise ArgumentError(f"{_PACKED}: dropout_p must be between 0 and 1, got {dropout_p}")
@@ -181,8 +182,9 @@ def scaled_dot_product_attention_with_kvcache(
 
     Raises:
         ShapeError: shapes that do not fit.
-        ArgumentError: no room for n more positions.
+        ArgumentError: n more positions do not fit.
         TapeStateError: a cache that is not contiguous, or the result of a recorded operation.
+        DTypeError: for integers and bools, or types that differ.
 
     PyTorch has no name for it; FlashAttention's is ``flash_attn_with_kvcache``.
     """
@@ -235,7 +237,7 @@ def _as_heads(x: Tensor) -> Tensor:
 
 
 def _mask(given: Any, query: Tensor, scores: Sequence[int]) -> Tensor:
-    """What is added to the scores (..., L, S), in the shape it was given as far as possible."""
+    """The mask that is added to the scores (..., L, S), in the shape it was given if possible."""
     mask = _additive(given, query)
     shape = mask.shape
     fits = len(shape) <= len(scores) and all(

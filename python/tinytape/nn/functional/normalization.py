@@ -71,7 +71,7 @@ def rms_norm(
 
 
 def _axes(name: str, input: Tensor, normalized_shape: int | Sequence[int]) -> int:
-    """How many of the last axes have this shape."""
+    """The number of last axes that have this shape."""
     check_tensor(name, input)
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or input.shape[-len(shape) :] != shape:
