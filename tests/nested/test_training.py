@@ -6,7 +6,6 @@ import functools
 import hashlib
 import io
 import math
-import os
 import signal
 from itertools import pairwise
 from pathlib import Path
@@ -150,7 +149,7 @@ def test_resumed_is_as_if_nothing_had_happened(
     def batch_losses(session: Session, number: int) -> Any:
         if stops and number == stops[0]:
             stops.pop(0)
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return real(session, number)
 
     monkeypatch.setattr(step_room, "batch_losses", batch_losses)

@@ -94,7 +94,7 @@ class Interrupt:
 
         def step(session: Any, *args: Any, **named: Any) -> float:
             if session.counters.step == self.at:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
             return real(session, *args, **named)
 
         monkeypatch.setattr(loop, "train_step", step)
@@ -164,7 +164,7 @@ def test_a_stop_during_an_evaluation_repeats_the_evaluation(
 
     def evaluate(*arguments: Any) -> float | None:
         if len(losses(out)) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return real(*arguments)
 
     monkeypatch.setattr(tasks, "held_out_loss", evaluate)
@@ -249,7 +249,7 @@ def test_a_stop_between_the_batches_of_a_step(
     def batch_losses(session: Any, number: int) -> Any:
         seen.append(number)
         if number in (1, 9, 10, 20, 35):
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return real(session, number)
 
     monkeypatch.setattr(step_room, "batch_losses", batch_losses)
@@ -274,7 +274,7 @@ def test_an_unfinished_step_keeps_its_number_of_batches(
     real = step_room.batch_losses
 
     def batch_losses(session: Any, number: int) -> tt.Tensor:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         return real(session, number)
 
     monkeypatch.setattr(step_room, "batch_losses", batch_losses)
