@@ -55,9 +55,9 @@ def assert_readable(figure: Any) -> None:
     for text, box in found:
         assert box.x0 >= -1 and box.y0 >= -1, text
         assert box.x1 <= figure.bbox.width + 1 and box.y1 <= figure.bbox.height + 1, text
-    for (one, box), (other, room) in combinations(found, 2):
-        apart = box.x1 <= room.x0 + 1 or room.x1 <= box.x0 + 1
-        assert apart or box.y1 <= room.y0 + 1 or room.y1 <= box.y0 + 1, (one, other)
+    for (one, box), (other, area) in combinations(found, 2):
+        apart = box.x1 <= area.x0 + 1 or area.x1 <= box.x0 + 1
+        assert apart or box.y1 <= area.y0 + 1 or area.y1 <= box.y0 + 1, (one, other)
 
 
 def tick_labels(axis: Any) -> list[str]:

@@ -339,7 +339,7 @@ def test_activations_are_measured(name: str) -> None:
 def test_a_batch_that_no_memory_holds_is_refused_by_the_measure(
     registered: ModelSpec, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tinytape.training.room.physical_memory", lambda: 8 << 20)
+    monkeypatch.setattr("tinytape.training.memory_need.physical_memory", lambda: 8 << 20)
     with pytest.raises(ConfigError, match="batch_size: a batch of 100000 x 8 characters needs"):
         trained(text, tmp_path / "run", batch_size=100_000)
 

@@ -104,7 +104,7 @@ def operations(names: Iterable[str], seed: int) -> Iterator[Work]:
         )
 
 
-# ---- what the outside does in a pass -------------------------------------------------------------
+# ---- what hooks and Functions do in a pass ---------------------------------------------------------
 
 
 class Cube(tt.autograd.Function):
@@ -119,7 +119,7 @@ class Cube(tt.autograd.Function):
         return dy * x * x * 3
 
 
-class Outside:
+class Callbacks:
     """A Function, hooks, and a recurrent state that is carried on."""
 
     def __init__(self) -> None:
@@ -142,10 +142,10 @@ class Outside:
         self.carried = carried
 
 
-OUTSIDE = Work(
+CALLBACKS = Work(
     name="hooks, a Function, a recurrent state",
-    prepare=Outside,
-    attempt=Outside.attempt,
+    prepare=Callbacks,
+    attempt=Callbacks.attempt,
     outcome=lambda state: as_bytes([*state.results, *state.carried]),
     unchanged=lambda state: as_bytes(state.carried),
 )
@@ -265,7 +265,7 @@ def run_works(folder: Path) -> Iterator[Work]:
 def all_works(folder: Path, seed: int, most_operations: int | None) -> Iterator[Work]:
     """Every work; of the operations no more than so many, drawn at random."""
     yield from run_works(folder)
-    yield OUTSIDE
+    yield CALLBACKS
     names = sorted(rows())
     if most_operations is not None:
         names = random.Random(seed).sample(names, most_operations)

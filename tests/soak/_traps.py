@@ -22,7 +22,7 @@ from tinytape.models.spec import evaluate
 from tinytape.nn import functional as F
 from tinytape.training import loop, session
 
-from ._seam import Call, Seam
+from ._intercept import Call, Intercept
 
 PHASES = (
     "start-up",  # before there is anything to save
@@ -133,7 +133,7 @@ def trapped(
         evaluations = 0
         real_batches = evaluate.held_out_batches
         stack.enter_context(patch.object(evaluate, "held_out_batches", batches))
-        stack.enter_context(Seam(disk))
+        stack.enter_context(Intercept(disk))
         if phase == "start-up":
             at(loop, "build_session", 1)
         if phase == "restoring":

@@ -30,7 +30,7 @@ from tinytape.training import (
     resume,
     train,
 )
-from tinytape.training import step as step_room
+from tinytape.training import step as step_module
 from tinytape.training.progress import Console
 
 pytestmark = pytest.mark.slow
@@ -244,7 +244,7 @@ def test_a_stop_between_the_batches_of_a_step(
     three = {"gradient_accumulation_steps": 3, "iters": 12}
     train(settings(text, whole, **three), console=silent())
     seen = []
-    real = step_room.batch_losses
+    real = step_module.batch_losses
 
     def batch_losses(session: Any, number: int) -> Any:
         seen.append(number)
@@ -252,7 +252,7 @@ def test_a_stop_between_the_batches_of_a_step(
             signal.raise_signal(signal.SIGTERM)
         return real(session, number)
 
-    monkeypatch.setattr(step_room, "batch_losses", batch_losses)
+    monkeypatch.setattr(step_module, "batch_losses", batch_losses)
     done = train(settings(text, out, **three), console=silent())
     positions = []
     while done.stopped:
@@ -271,13 +271,13 @@ def test_a_stop_between_the_batches_of_a_step(
 def test_an_unfinished_step_keeps_its_number_of_batches(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = step_room.batch_losses
+    real = step_module.batch_losses
 
     def batch_losses(session: Any, number: int) -> tt.Tensor:
         signal.raise_signal(signal.SIGTERM)
         return real(session, number)
 
-    monkeypatch.setattr(step_room, "batch_losses", batch_losses)
+    monkeypatch.setattr(step_module, "batch_losses", batch_losses)
     done = train(settings(text, tmp_path / "run", gradient_accumulation_steps=3), console=silent())
     assert done.session.position == (0, 1)
     monkeypatch.undo()

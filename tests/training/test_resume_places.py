@@ -91,8 +91,8 @@ def same_as(run: Path, whole: Path) -> bool:
 
 
 def test_a_run_of_which_nothing_is_there_begins(run: RunFolder, whole: Path) -> None:
-    for room in run.rooms:
-        shutil.rmtree(room)
+    for directory in run.checkpoint_folders:
+        shutil.rmtree(directory)
     run.model.unlink()
     run.metrics.unlink()
     assert train_command.main(["--resume", str(run)]) == 0

@@ -15,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinytape import models
-from tinytape.training import CheckpointError, ConfigError, TrainConfig, resolve, room, session
+from tinytape.training import (
+    CheckpointError,
+    ConfigError,
+    TrainConfig,
+    memory_need,
+    resolve,
+    session,
+)
 from tinytape.training.arguments import train_parser
 from tinytape.training.checkpoint import pack_json, unpack_json
 from tinytape.training.config import SETTINGS, flag, read_toml
@@ -254,7 +261,7 @@ def test_what_cannot_be_is_refused_before_memory_is_asked_for(
         raise AssertionError("a model is being made")
 
     monkeypatch.setattr(models, "from_config", no_model)
-    monkeypatch.setattr(room, "physical_memory", lambda: 8 << 30)
+    monkeypatch.setattr(memory_need, "physical_memory", lambda: 8 << 30)
     config = resolve(TrainConfig(**{"model": "tiny", "data": str(text), **changes}))
     with pytest.raises(ValueError) as error:
         session.build_session(config)
@@ -263,8 +270,8 @@ def test_what_cannot_be_is_refused_before_memory_is_asked_for(
 
 def test_a_model_that_no_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     config = models.describe("small", 65, context=10**8)
-    monkeypatch.setattr(room, "physical_memory", lambda: 8 << 30)
+    monkeypatch.setattr(memory_need, "physical_memory", lambda: 8 << 30)
     with pytest.raises(ConfigError, match="a model of 100000000 positions needs about 205 GB"):
-        room.require_room(config, TrainConfig())
-    monkeypatch.setattr(room, "physical_memory", lambda: None)
-    room.require_room(config, TrainConfig())
+        memory_need.require_memory(config, TrainConfig())
+    monkeypatch.setattr(memory_need, "physical_memory", lambda: None)
+    memory_need.require_memory(config, TrainConfig())
