@@ -253,10 +253,17 @@ def test_parts_of_the_least_length_will_do() -> None:
 
 def settings(**changes: object) -> TrainConfig:
     given = {
-        "model": "nested-state", "data": NAME, "out": "run", "iters": 6, "batch_size": 2,
-        "context": 8, "eval_interval": 3, "checkpoint_interval": 3, "reset": "document",
+        "model": "nested-state",
+        "data": NAME,
+        "out": "run",
+        "iters": 6,
+        "batch_size": 2,
+        "context": 8,
+        "eval_interval": 3,
+        "checkpoint_interval": 3,
+        "reset": "document",
         "separator": " = \n",
-    }  # fmt: skip
+    }
     return TrainConfig(**{**given, **changes})
 
 

@@ -67,11 +67,18 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(text: Path, out: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(
         **{
-            "model": "nested-state", "data": str(text), "out": str(out), "iters": 24,
-            "batch_size": 3, "eval_interval": 8, "checkpoint_interval": 10, "warmup": 2,
-            "chunk_sizes": "1,4,8", **changes,
+            "model": "nested-state",
+            "data": str(text),
+            "out": str(out),
+            "iters": 24,
+            "batch_size": 3,
+            "eval_interval": 8,
+            "checkpoint_interval": 10,
+            "warmup": 2,
+            "chunk_sizes": "1,4,8",
+            **changes,
         }
-    )  # fmt: skip
+    )
 
 
 def session_of(text: Path, tmp_path: Path, **changes: Any) -> Session:
@@ -87,8 +94,14 @@ def sha256(run: Path) -> str:
 
 
 def losses(run: Path) -> list[dict[str, Any]]:
-    left_out = ("tokens_per_s", "elapsed_s", "rss_mb", "arena_bytes", "system_bytes",
-                "system_allocations")  # fmt: skip
+    left_out = (
+        "tokens_per_s",
+        "elapsed_s",
+        "rss_mb",
+        "arena_bytes",
+        "system_bytes",
+        "system_allocations",
+    )
     return [
         {k: v for k, v in m.items() if k not in left_out} for m in RunFolder(run).read_metrics()
     ]
@@ -279,9 +292,14 @@ def test_levels_note_nothing_where_no_surprise_is_due(
 
 def test_the_header_counts_the_documents(text: Path, tmp_path: Path) -> None:
     folder, given = RunFolder(tmp_path), text.read_text()
-    said = [line for separator in ("##", "nowhere")
-            for line in header(session_of(text, tmp_path, reset="document", separator=separator),
-                               folder, None) if line.startswith("documents")]  # fmt: skip
+    said = [
+        line
+        for separator in ("##", "nowhere")
+        for line in header(
+            session_of(text, tmp_path, reset="document", separator=separator), folder, None
+        )
+        if line.startswith("documents")
+    ]
     assert said == [
         f"documents  {given.count('##')} begin after '##', and one with the text",
         "documents  0 begin after 'nowhere', and one with the text",
@@ -308,9 +326,10 @@ def test_a_step_that_is_left_out_leaves_no_trace_in_the_state(
     weights = {name: x.numpy() for name, x in session.weights().items()}
     real = step_module.batch_losses
     monkeypatch.setattr(
-        step_module, "batch_losses",
+        step_module,
+        "batch_losses",
         lambda s, n: (lambda pair: (pair[0] * math.nan, pair[1]))(real(s, n)),
-    )  # fmt: skip
+    )
     said: list[str] = []
     assert step_module.train_step(session, folder, note=said.append) is None
     monkeypatch.undo()
@@ -328,9 +347,11 @@ def test_a_stop_inside_a_step_that_is_left_out_changes_nothing(text: Path, tmp_p
         session.model.head.bias.register_hook(lambda grad: grad * math.inf)
         answers = iter([stops, *[False] * 9])
         step = functools.partial(
-            step_module.train_step, session, RunFolder(tmp_path),
+            step_module.train_step,
+            session,
+            RunFolder(tmp_path),
             should_stop=lambda answers=answers: next(answers),
-        )  # fmt: skip
+        )
         assert step() is None and session.counters.step == (0 if stops else 1)
         if stops:
             assert step() is None
@@ -363,7 +384,7 @@ def test_a_stop_inside_a_step_that_is_left_out_changes_nothing(text: Path, tmp_p
         (["--separator", ""], "separator: expected some text, got none"),
         (["--model", "tiny", "--reset", "4"], "reset: a setting of nested models, got '4'"),
     ],
-)  # fmt: skip
+)
 def test_wrong_settings_are_named(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
 ) -> None:
@@ -390,9 +411,14 @@ def test_a_checkpoint_whose_state_does_not_fit_is_damaged(text: Path, tmp_path: 
     saved = load_checkpoint(path)
     short = {**saved.arrays, "model_state.level1_fast.c": np.zeros((1, 3, 5), np.float32)}
     save_checkpoint(
-        path.parent, saved.step, model=saved.model, arrays=short, state=saved.state,
-        config=saved.config, env=saved.env,
-    )  # fmt: skip
+        path.parent,
+        saved.step,
+        model=saved.model,
+        arrays=short,
+        state=saved.state,
+        config=saved.config,
+        env=saved.env,
+    )
     (problem,) = [saved.problem for saved in verify(path)]
     assert problem is not None and "level1_fast.c: expected floats of shape (1, 3, 24)" in problem
 

@@ -120,12 +120,14 @@ def trapped(
             step = parts[-2:] == ["checkpoints", "step-00000000"]
             here = {
                 "metrics": call.name == "fsync" and parts[-1] == "metrics.jsonl",
-                "saving": call.name == "write" and parts[-3] == "checkpoints"
-                and parts[-1] == "train_state.safetensors" and "-00000004" in parts[-2],
+                "saving": call.name == "write"
+                and parts[-3] == "checkpoints"
+                and parts[-1] == "train_state.safetensors"
+                and "-00000004" in parts[-2],
                 "saving the best": call.name == "rename" and parts[-2] == "best",
                 "rotation": call.name == "rename" and step,
                 "final weights": call.name == "replace" and "model.safetensors" in parts[-1],
-            }  # fmt: skip
+            }
             if here.get(phase):
                 trap.spring()
             return call.do()
@@ -141,8 +143,11 @@ def trapped(
         if phase == "update":
             at(loop.tt.nn.utils, "clip_grad_norm_", 3)
         token = 5 if phase == "sampling" else None
-        around(sampling, "choose", lambda count: (
-            trap.spring() if count == token else trap.note("token")))  # fmt: skip
+        around(
+            sampling,
+            "choose",
+            lambda count: trap.spring() if count == token else trap.note("token"),
+        )
         which = {"first step": 1, "training": 7, "between two batches": 8}.get(phase)
         batches_done = 0
 

@@ -77,9 +77,15 @@ class Disk:
 
     def flags(self, folder: RunFolder, iters: int) -> list[str]:
         return _runs.again(
-            self.text, folder.path, iters=iters, schedule="constant", warmup=0,
-            eval_interval=1, checkpoint_interval=1, keep=1,
-        )  # fmt: skip
+            self.text,
+            folder.path,
+            iters=iters,
+            schedule="constant",
+            warmup=0,
+            eval_interval=1,
+            checkpoint_interval=1,
+            keep=1,
+        )
 
     def must(self, argv: list[str]) -> None:
         code, said = command(argv)

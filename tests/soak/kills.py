@@ -52,9 +52,14 @@ class Kills:
 
     def flags(self, folder: RunFolder, variant: dict[str, int], interval: int = 1) -> list[str]:
         return _runs.again(
-            self.text, folder.path, iters=ITERS, eval_interval=1, keep=2,
-            checkpoint_interval=interval, **variant,
-        )  # fmt: skip
+            self.text,
+            folder.path,
+            iters=ITERS,
+            eval_interval=1,
+            keep=2,
+            checkpoint_interval=interval,
+            **variant,
+        )
 
     def try_once(self, number: int) -> list[str]:
         """One run, killed once or more, then completed. Returns what is wrong."""
@@ -156,9 +161,12 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     return Outcome(
         count,
         failures,
-        {**kills.counts, "most steps lost": kills.lost,
-         "unreadable": sum("unreadable" in f for f in failures)},
-    )  # fmt: skip
+        {
+            **kills.counts,
+            "most steps lost": kills.lost,
+            "unreadable": sum("unreadable" in f for f in failures),
+        },
+    )
 
 
 PROMISE = Promise(

@@ -25,10 +25,16 @@ WIDTHS = {"width": 32, "hidden": 64, "context": 16}
 
 def settings(folder: Path, out: str, steps: int) -> TrainConfig:
     return TrainConfig(
-        model="nested-state", data=str(folder / "text.txt"), out=str(folder / out), iters=steps,
-        batch_size=4, chunk_sizes="1,16,256", warmup=min(100, steps // 10),
-        eval_interval=max(1, steps // 50), checkpoint_interval=max(1, steps // 10),
-    )  # fmt: skip
+        model="nested-state",
+        data=str(folder / "text.txt"),
+        out=str(folder / out),
+        iters=steps,
+        batch_size=4,
+        chunk_sizes="1,16,256",
+        warmup=min(100, steps // 10),
+        eval_interval=max(1, steps // 50),
+        checkpoint_interval=max(1, steps // 10),
+    )
 
 
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:

@@ -42,10 +42,15 @@ KINDS: dict[str, dict[str, Any]] = {
 
 def settings(kind: str, folder: Path, out: str, **changes: Any) -> TrainConfig:
     given = {
-        "model": "tiny", "batch_size": 2, "data": str(folder / "text.txt"),
-        "out": str(folder / out), "eval_interval": 3, "checkpoint_interval": 4,
-        **KINDS[kind], **changes,
-    }  # fmt: skip
+        "model": "tiny",
+        "batch_size": 2,
+        "data": str(folder / "text.txt"),
+        "out": str(folder / out),
+        "eval_interval": 3,
+        "checkpoint_interval": 4,
+        **KINDS[kind],
+        **changes,
+    }
     steps = BATCHES // given.get("gradient_accumulation_steps", 1)
     return TrainConfig(iters=steps, warmup=2, **given)
 

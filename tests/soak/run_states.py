@@ -35,8 +35,12 @@ from .promise import Outcome, Promise
 
 FIRST, LAST = 4, 6  # the steps of the run that is there, and of the one that is asked for
 SETTINGS: dict[str, Any] = {
-    "schedule": "constant", "warmup": 0, "eval_interval": 1, "checkpoint_interval": 1, "keep": 5,
-}  # fmt: skip
+    "schedule": "constant",
+    "warmup": 0,
+    "eval_interval": 1,
+    "checkpoint_interval": 1,
+    "keep": 5,
+}
 MOST_KILLS = 300  # of an overwriting
 COMMANDS = (
     "train",
@@ -262,8 +266,15 @@ def is_own(name: str) -> bool:
         return True
     if "notes" in name or "mine" in name or parts[0] != "run":
         return False
-    own = ("config.json", "tokenizer.json", "metrics.jsonl", "model.safetensors", "curve.png",
-           "checkpoints", "best")  # fmt: skip
+    own = (
+        "config.json",
+        "tokenizer.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "curve.png",
+        "checkpoints",
+        "best",
+    )
     return parts[1] in own or parts[1].startswith((".tmp-config", "before-overwrite"))
 
 

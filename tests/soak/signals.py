@@ -69,8 +69,10 @@ def cases() -> list[Case]:
     return found
 
 
-SMALL = [Case(phase, ("SIGTERM",), model="small")
-         for phase in ("training", "update", "evaluation", "metrics", "saving")]  # fmt: skip
+SMALL = [
+    Case(phase, ("SIGTERM",), model="small")
+    for phase in ("training", "update", "evaluation", "metrics", "saving")
+]
 
 
 class Signals:
@@ -86,9 +88,15 @@ class Signals:
 
     def flags(self, folder: RunFolder, model: str = "tiny") -> list[str]:
         return _runs.again(
-            self.text, folder.path, model=model, iters=6, gradient_accumulation_steps=BATCHES,
-            eval_interval=2, checkpoint_interval=2, keep=2,
-        )  # fmt: skip
+            self.text,
+            folder.path,
+            model=model,
+            iters=6,
+            gradient_accumulation_steps=BATCHES,
+            eval_interval=2,
+            checkpoint_interval=2,
+            keep=2,
+        )
 
     def prepare(self, model: str) -> None:
         """The run that nothing happens to, and what is needed besides."""
@@ -214,10 +222,12 @@ def closing(how: str, argv: list[str], record: Path, arguments: dict[str, Any]) 
     asked = json.dumps({"module": "train", "argv": argv, "hook": hook})
     ours, theirs = os.openpty() if terminal else os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.soak._launcher", asked], cwd=ROOT,
-        stdin=theirs if terminal else subprocess.DEVNULL, stdout=theirs,
+        [sys.executable, "-m", "tests.soak._launcher", asked],
+        cwd=ROOT,
+        stdin=theirs if terminal else subprocess.DEVNULL,
+        stdout=theirs,
         stderr=theirs if terminal else subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     os.close(theirs)
     said = b""
     while b"step 2/6" not in said:  # the line of the evaluation before

@@ -29,8 +29,14 @@ from .promise import Outcome, Promise
 RUNS = ("a-1", "b-1")
 # The signal, and whether all processes of the group get it, as they do from a terminal and from
 # timeout(1).
-STOPS = ((signal.SIGKILL, False), (signal.SIGTERM, False), (signal.SIGTERM, True),
-         (signal.SIGHUP, False), (signal.SIGINT, True), (signal.SIGUSR1, False))  # fmt: skip
+STOPS = (
+    (signal.SIGKILL, False),
+    (signal.SIGTERM, False),
+    (signal.SIGTERM, True),
+    (signal.SIGHUP, False),
+    (signal.SIGINT, True),
+    (signal.SIGUSR1, False),
+)
 LEAVES = 10.0  # seconds after which a training that was left alone is still there
 
 
@@ -52,10 +58,23 @@ class Studies:
     def start(self, out: Path) -> subprocess.Popen[bytes]:
         with open(self.scratch / "log", "wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "tests.soak.study", "two", "--seeds", "1",
-                 "--data", self.text, "--out", out],
-                cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.soak.study",
+                    "two",
+                    "--seeds",
+                    "1",
+                    "--data",
+                    self.text,
+                    "--out",
+                    out,
+                ],
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def try_once(self, number: int) -> Iterator[str]:
         """One study, stopped up to three times, then completed."""

@@ -220,9 +220,12 @@ def test_a_run_that_was_killed_before_its_rotation(extended: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["step-00000002", "mine", "step-5"])
 def test_a_checkpoint_alone_writes_and_is_verified(
-    run: RunFolder, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str],
+    run: RunFolder,
+    tmp_path: Path,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     expected = text_of(capsys, run.checkpoints / "step-00000002")
     alone = Path(shutil.copytree(run.checkpoints / "step-00000002", tmp_path / "usb" / name))
     run.path.rename(tmp_path / "gone")

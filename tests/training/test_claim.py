@@ -239,9 +239,11 @@ def test_what_cannot_be_removed_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     (folder.checkpoints / "step-00000002").mkdir(parents=True)
     (folder.checkpoints / "step-00000001").mkdir()
     monkeypatch.setattr(shutil, "rmtree", lambda *args, **named: None)
-    monkeypatch.setattr(saving, "prune_checkpoints", lambda directory, keep: discard_folder(
-        directory / "step-00000001"
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        saving,
+        "prune_checkpoints",
+        lambda directory, keep: discard_folder(directory / "step-00000001"),
+    )
     said: list[str] = []
     saving.rotate(folder, 1, said.append)
     assert [line.split(": ")[1] for line in said] == ["not all of it could be removed"] * 2

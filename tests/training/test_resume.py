@@ -342,9 +342,13 @@ def test_what_may_change_is_said(text: Path, whole: Path, tmp_path: Path) -> Non
         resume(run, changes, checkpoint=old, allow_change=["data"], console=silent())
     with pytest.raises(ConfigError, match=r"or start a new run, .* the weights are those of tiny"):
         resume(
-            run, {"model": "small", "out": out}, checkpoint=old, allow_change=["model"],
-            overwrite=True, console=silent(),
-        )  # fmt: skip
+            run,
+            {"model": "small", "out": out},
+            checkpoint=old,
+            allow_change=["model"],
+            overwrite=True,
+            console=silent(),
+        )
     assert RunFolder(out).read_config()["train"]["lr"] == 0.01  # nothing was touched
 
 

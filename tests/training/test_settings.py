@@ -54,8 +54,11 @@ def by_json(name: str, value: Any, folder: Path) -> Any:
 
 
 WAYS: dict[str, Callable[[str, Any, Path], Any]] = {
-    "library": by_library, "flag": by_flag, "toml": by_toml, "json": by_json,
-}  # fmt: skip
+    "library": by_library,
+    "flag": by_flag,
+    "toml": by_toml,
+    "json": by_json,
+}
 
 
 def record(train: dict[str, Any]) -> dict[str, Any]:
@@ -148,9 +151,13 @@ def values(name: str) -> st.SearchStrategy[Any]:
         low = max(about["low"], about["above"])
         high = about["below"] if math.isfinite(about["below"]) else None
         return st.floats(
-            low, high, exclude_min=low == about["above"], exclude_max=high is not None,
-            allow_nan=False, allow_infinity=False,
-        )  # fmt: skip
+            low,
+            high,
+            exclude_min=low == about["above"],
+            exclude_max=high is not None,
+            allow_nan=False,
+            allow_infinity=False,
+        )
     texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
     counts, numbers = st.integers(1, 10**15 - 1), st.floats(0, allow_infinity=False)
     special: dict[str, st.SearchStrategy[Any]] = {

@@ -45,8 +45,14 @@ def test_a_signal_without_a_name_of_its_own() -> None:
 
 
 def test_what_does_not_end_a_process_and_what_others_handle_stays() -> None:
-    untouched = [signal.SIGCHLD, signal.SIGWINCH, signal.SIGCONT, signal.SIGTSTP, signal.SIGSEGV,
-                 signal.SIGABRT]  # fmt: skip
+    untouched = [
+        signal.SIGCHLD,
+        signal.SIGWINCH,
+        signal.SIGCONT,
+        signal.SIGTSTP,
+        signal.SIGSEGV,
+        signal.SIGABRT,
+    ]
     seen: list[int] = []
     old = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
     try:
@@ -117,10 +123,16 @@ def test_a_terminal_that_closes_may_say_so_twice() -> None:
 
 @pytest.mark.parametrize(
     ("first", "second", "leaves"),
-    [("SIGXCPU", "SIGXCPU", False), ("SIGUSR1", "SIGTERM", False), ("SIGINT", "SIGUSR1", False),
-     ("SIGALRM", "SIGINT", False), ("SIGHUP", "SIGHUP", False), ("SIGHUP", "SIGQUIT", True),
-     ("SIGQUIT", "SIGINT", True)],
-)  # fmt: skip
+    [
+        ("SIGXCPU", "SIGXCPU", False),
+        ("SIGUSR1", "SIGTERM", False),
+        ("SIGINT", "SIGUSR1", False),
+        ("SIGALRM", "SIGINT", False),
+        ("SIGHUP", "SIGHUP", False),
+        ("SIGHUP", "SIGQUIT", True),
+        ("SIGQUIT", "SIGINT", True),
+    ],
+)
 def test_an_announcement_never_leaves_at_once(
     monkeypatch: pytest.MonkeyPatch, first: str, second: str, leaves: bool
 ) -> None:
@@ -221,9 +233,15 @@ def test_a_stop_is_saved_wherever_it_comes(
         monkeypatch.setattr(loop, "StopSignals", Signals)
         out = tmp_path / f"run-{at}"
         settings = TrainConfig(
-            model="tiny", data=str(tmp_path / "text.txt"), out=str(out), iters=3, batch_size=1,
-            gradient_accumulation_steps=accumulated, eval_interval=2, checkpoint_interval=100,
-        )  # fmt: skip
+            model="tiny",
+            data=str(tmp_path / "text.txt"),
+            out=str(out),
+            iters=3,
+            batch_size=1,
+            gradient_accumulation_steps=accumulated,
+            eval_interval=2,
+            checkpoint_interval=100,
+        )
         done = train(settings, console=Console(io.StringIO()))
         saved, problems = latest_checkpoint(RunFolder(out).checkpoints)
         assert problems == [] and saved is not None, at
