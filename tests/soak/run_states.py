@@ -91,8 +91,8 @@ class States:
             shutil.copytree(self.first.path, scratch / "new")
         return scratch
 
-    def words(self, cell: Cell, scratch: Path) -> tuple[list[str], Path]:
-        """The words of the command, and the folder in which it is given."""
+    def argv(self, cell: Cell, scratch: Path) -> tuple[list[str], Path]:
+        """The arguments of the command, and the folder in which it is given."""
         run, new, iters = scratch / "run", scratch / "new", ["--iters", str(LAST)]
         chosen = next(iter(sorted(p.parent for p in run.rglob("MANIFEST.json"))), None)
         chosen = chosen or run / "checkpoints" / "step-00000002"
@@ -116,11 +116,11 @@ class States:
 
     def try_once(self, cell: Cell) -> Iterator[str]:
         scratch = self.prepare(cell)
-        words, here = self.words(cell, scratch)
+        argv, here = self.argv(cell, scratch)
         before = listing(scratch)
         ours, recorded = is_ours(scratch / "run"), is_run(RunFolder(scratch / "run"))
         with inside(here):
-            code, said = command(words)
+            code, said = command(argv)
         after = listing(scratch)
         self.outcomes["gone on" if code == 0 else "refused"] += 1
         if code:
@@ -173,17 +173,17 @@ class States:
         """Every command that an error names works when it is given."""
         for found in re.finditer(_COMMAND, said):
             scratch = self.prepare(cell)
-            for words in map(shlex.split, re.split(" and then: ", found[0])):
+            for argv in map(shlex.split, re.split(" and then: ", found[0])):
                 with inside(scratch):
-                    if words[0] == "mv":
-                        subprocess.run(words, check=True)
+                    if argv[0] == "mv":
+                        subprocess.run(argv, check=True)
                         code, answer = 0, ""
-                    elif words[2] == "tinytape.generate":
-                        code, answer = generated(words[3:])
+                    elif argv[2] == "tinytape.generate":
+                        code, answer = generated(argv[3:])
                     else:
-                        code, answer = command([*words[3:], "--iters", str(LAST)])
+                        code, answer = command([*argv[3:], "--iters", str(LAST)])
                 if code:
-                    yield f"advice that does not work: {shlex.join(words)}: {answer}"
+                    yield f"advice that does not work: {shlex.join(argv)}: {answer}"
             self.followed += 1
 
     # An overwriting that is killed.
@@ -299,15 +299,15 @@ def is_new(folder: RunFolder) -> bool:
     return False
 
 
-def generated(words: list[str]) -> tuple[int, str]:
+def generated(argv: list[str]) -> tuple[int, str]:
     errors = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
-        return generate.main([*words, "--tokens", "2", "--prompt", "a"]), errors.getvalue()
+        return generate.main([*argv, "--tokens", "2", "--prompt", "a"]), errors.getvalue()
 
 
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     rng = random.Random(seed)
-    cells = [Cell(state, words) for state in STATES for words in COMMANDS]
+    cells = [Cell(state, argv) for state in STATES for argv in COMMANDS]
     rng.shuffle(cells)
     cells = cells[:count]
     failures = []
