@@ -66,12 +66,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--only", metavar="NAMES", help="cases or groups, by comma: small-b12,lstm,ops; see --list")
-    add("--engines", type=_engines, default=list(ENGINES), metavar="NAMES",
-        help=f"by comma; default: {','.join(ENGINES)}")  # fmt: skip
+    add(
+        "--engines",
+        type=_engines,
+        default=list(ENGINES),
+        metavar="NAMES",
+        help=f"by comma; default: {','.join(ENGINES)}",
+    )
     add("--threads", type=_numbers, default=None, metavar="N,N", help="default: 1,2")
     add("--rounds", type=_count, metavar="N", help="turns of each engine; default: 5")
-    add("--seconds", type=_positive, default=None, metavar="S",
-        help="of each turn; default: 1.0, single operations 0.3 of it")  # fmt: skip
+    add(
+        "--seconds",
+        type=_positive,
+        default=None,
+        metavar="S",
+        help="of each turn; default: 1.0, single operations 0.3 of it",
+    )
     add("--data", metavar="FILE", help="a text; default: Python's language reference")
     add("--json", metavar="PATH", type=Path, help="where every sample goes")
     add("--markdown", metavar="PATH", help="the tables for benchmarks/README.md; - is stdout")

@@ -138,17 +138,26 @@ def draw(path: Path, args: argparse.Namespace, plain: list[Any], kept: list[Any]
     axes.annotate(
         "every graph kept:\nresident (solid), step arena (dashed)"
         + (f"\nstopped at {args.limit:,} MB, step {end['step']:,}" if stopped else ""),
-        (end["step"], end["resident_bytes"] * mb), xytext=(12, 4), va="top",
-        textcoords="offset points", color=red, fontsize=9,
-    )  # fmt: skip
+        (end["step"], end["resident_bytes"] * mb),
+        xytext=(12, 4),
+        va="top",
+        textcoords="offset points",
+        color=red,
+        fontsize=9,
+    )
     for key, what in (
         ("resident_bytes", "resident"),
         ("arena_high_water_bytes", "step arena, high-water mark"),
     ):
         axes.annotate(
-            f"{what}: {last[key] * mb:,.1f} MB", (last["step"], last[key] * mb), xytext=(0, 5),
-            textcoords="offset points", ha="right", color=blue, fontsize=9,
-        )  # fmt: skip
+            f"{what}: {last[key] * mb:,.1f} MB",
+            (last["step"], last[key] * mb),
+            xytext=(0, 5),
+            textcoords="offset points",
+            ha="right",
+            color=blue,
+            fontsize=9,
+        )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(0.9, 1.1 * args.iters)
@@ -169,8 +178,15 @@ def judge(notes: list[dict[str, int]]) -> dict[str, Any]:
     """What the plain loop had at iteration 200 and at the end."""
     early = next(n for n in notes if n["step"] == SETTLED)
     late = notes[-1]
-    same = ("live_blocks", "live_bytes", "arena_high_water_bytes", "arena_capacity_bytes",
-            "tape_nodes", "system_allocations", "system_bytes")  # fmt: skip
+    same = (
+        "live_blocks",
+        "live_bytes",
+        "arena_high_water_bytes",
+        "arena_capacity_bytes",
+        "tape_nodes",
+        "system_allocations",
+        "system_bytes",
+    )
     growth = late["resident_bytes"] - early["resident_bytes"]
     return {
         "compared": [early["step"], late["step"]],
@@ -183,20 +199,36 @@ def judge(notes: list[dict[str, int]]) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n    python")[0], epilog=__doc__.split("FILE]\n\n")[1],
+        description=__doc__.split("\n    python")[0],
+        epilog=__doc__.split("FILE]\n\n")[1],
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     add = parser.add_argument
     add("--iters", type=int, default=10_000, help="training steps (default: %(default)s)")
     add("--model", default="small", help="preset (default: %(default)s)")
     add("--batch-size", type=int, default=4, help="windows per step (default: %(default)s)")
     add("--interval", type=int, default=50, help="steps between notes (default: %(default)s)")
-    add("--limit", type=int, default=1000, metavar="MB",
-        help="where the loop that keeps its graphs is stopped (default: %(default)s)")  # fmt: skip
-    add("--json", type=Path, metavar="FILE", default=Path("runs/memory.json"),
-        help="all that was noted (default: %(default)s)")  # fmt: skip
-    add("--png", type=Path, metavar="FILE", default=Path("runs/memory.png"),
-        help="the curves (default: %(default)s)")  # fmt: skip
+    add(
+        "--limit",
+        type=int,
+        default=1000,
+        metavar="MB",
+        help="where the loop that keeps its graphs is stopped (default: %(default)s)",
+    )
+    add(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        default=Path("runs/memory.json"),
+        help="all that was noted (default: %(default)s)",
+    )
+    add(
+        "--png",
+        type=Path,
+        metavar="FILE",
+        default=Path("runs/memory.png"),
+        help="the curves (default: %(default)s)",
+    )
     add("--loop", choices=("released", "kept"), help=argparse.SUPPRESS)  # in a process of its own
     args = parser.parse_args()
     if args.iters <= SETTLED:
@@ -228,8 +260,13 @@ def main() -> int:
     )
     print("flat" if verdict["flat"] else "NOT FLAT")
     args.json.parent.mkdir(parents=True, exist_ok=True)
-    record = {"command": " ".join(["python", *sys.argv]), "config": tt.get_config(),
-              "verdict": verdict, "released": plain, "kept": kept}  # fmt: skip
+    record = {
+        "command": " ".join(["python", *sys.argv]),
+        "config": tt.get_config(),
+        "verdict": verdict,
+        "released": plain,
+        "kept": kept,
+    }
     args.json.write_text(json.dumps(record, indent=1) + "\n")
     draw(args.png, args, plain, kept)
     print(f"wrote {args.json} and {args.png}")

@@ -123,7 +123,7 @@ tt_span rule_span_of(const tt_tensor *x, const tt_attrs *attrs)
     return rule_span_of_axes(x, a.first, a.count);
 }
 
-static tt_status infer_span_of(tt_call *c, bool nonempty)
+static tt_status shape_without_span(tt_call *c, bool nonempty)
 {
     const tt_tensor *x = c->in[X];
     const span_attrs a = span_read(c->attrs);
@@ -145,5 +145,5 @@ static tt_status infer_span_of(tt_call *c, bool nonempty)
     return TT_OK;
 }
 
-tt_status rule_span(tt_call *c) { return infer_span_of(c, false); }
-tt_status rule_nonempty_span(tt_call *c) { return infer_span_of(c, true); }
+tt_status rule_span(tt_call *c) { return shape_without_span(c, false); }
+tt_status rule_nonempty_span(tt_call *c) { return shape_without_span(c, true); }

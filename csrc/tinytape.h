@@ -91,7 +91,7 @@ void tt_ctx_close(tt_ctx *ctx);
 tt_status tt_memory_stats(tt_ctx *ctx, tt_memory *out);
 tt_status tt_empty_cache(tt_ctx *ctx);
 void tt_set_memory_limit(int64_t bytes); /* of the process; 0: none */
-/* Test seam: the k-th allocation from now fails; 0: none. Returns what was left of the k before. */
+/* For tests: the k-th allocation from now fails; 0: none. Returns what was left of the k before. */
 int64_t tt_fail_allocation(int64_t k, int how);
 
 /* Tensors. A new one is a leaf with contiguous storage; data NULL means zeros. */

@@ -7,9 +7,22 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tinytape as tt
+
+from .support import leaves
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Start every generator that tests share anew: a test's numbers are the same in any order."""
+    tt.manual_seed(0)
+    generators = (leaves.RNG, getattr(getattr(item, "module", None), "RNG", None))
+    for generator in generators:
+        if isinstance(generator, np.random.Generator):
+            generator.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
 @pytest.fixture(scope="session", autouse=True)

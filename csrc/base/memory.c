@@ -31,7 +31,7 @@ static void system_free(void *p, size_t n)
     else munmap(p, n);
 }
 
-/* The test seam: every allocation that counts takes one off. */
+/* For tests (tt_fail_allocation): every allocation that counts takes one off. */
 atomic_int_least64_t mem_fail_countdown;
 
 static bool counted_down(void)

@@ -22,7 +22,7 @@
 
 static inline size_t align_up(size_t n) { return (n + TT_ALIGN - 1) & ~(size_t)(TT_ALIGN - 1); }
 
-/* The seam. Nothing else in the core calls malloc or free. NULL when refused. */
+/* Nothing else in the core calls malloc or free. NULL when refused. */
 void *mem_alloc(size_t n);
 void mem_free(void *p);
 void mem_stats(tt_memory *out);
@@ -30,7 +30,7 @@ void mem_stats(tt_memory *out);
 /* The error of a refused allocation, with the pool, the bytes asked and what is in use. */
 tt_status mem_exhausted(const char *op, const char *pool, size_t asked);
 
-/* Whether the test seam (tt_fail_allocation) refuses what arenas and free lists give. */
+/* Whether tt_fail_allocation, for tests, refuses what arenas and free lists give. */
 extern atomic_int_least64_t mem_fail_countdown; /* 0: off */
 bool mem_fails_inside(void);
 static inline bool mem_refused_inside(void)

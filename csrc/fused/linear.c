@@ -67,8 +67,8 @@ static tt_status linear_forward(tt_call *c)
                          .lda = at_least_one(in),
                          .b = w->data,
                          .ldb = at_least_one(in),
-                         .d = add,
-                         .ldd = residual != NULL ? out : 0,
+                         .d = add != NULL ? add : e.y,
+                         .ldd = add != NULL && add == e.bias ? 0 : at_least_one(out),
                          .c = e.y,
                          .ldc = at_least_one(out)};
     gemm_parts parts = {.arg = &e};

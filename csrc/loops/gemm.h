@@ -16,6 +16,28 @@ typedef struct {
     int64_t lda, ldb, ldd, ldc;
 } gemm_args;
 
+/* The product of some rows and columns of C. Member by member, since a processor waits when it
+ * copies a struct that was just written. */
+TT_INLINE gemm_args gemm_part_of(const gemm_args *g, int64_t row, int64_t rows, int64_t col,
+                                 int64_t cols)
+{
+    return (gemm_args){.ta = g->ta,
+                       .tb = g->tb,
+                       .m = rows,
+                       .n = cols,
+                       .k = g->k,
+                       .alpha = g->alpha,
+                       .beta = g->beta,
+                       .a = g->a + (g->ta ? row : row * g->lda),
+                       .lda = g->lda,
+                       .b = g->b + (g->tb ? col * g->ldb : col),
+                       .ldb = g->ldb,
+                       .d = g->d + row * g->ldd + col,
+                       .ldd = g->ldd,
+                       .c = g->c + row * g->ldc + col,
+                       .ldc = g->ldc};
+}
+
 #ifdef TT_GEMM
 #include "gemm_tiles.h"
 #endif
@@ -65,21 +87,15 @@ static void gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, con
 }
 
 typedef struct {
-    gemm_args whole;
+    const gemm_args *whole;
     gemm_parts parts;
     bool by_rows;
     int64_t rows, cols, across; /* of a part; parts side by side */
 } gemm_plan;
 
-/* The product of some rows and columns of C. */
 static void gemm_rows(const gemm_plan *p, int64_t row, int64_t rows, int64_t col, int64_t cols)
 {
-    gemm_args g = p->whole;
-    g.m = rows, g.n = cols;
-    g.a += g.ta ? row : row * g.lda;
-    g.b += g.tb ? col * g.ldb : col;
-    g.d += row * g.ldd + col;
-    g.c += row * g.ldc + col;
+    const gemm_args g = gemm_part_of(p->whole, row, rows, col, cols);
 #ifdef TT_GEMM
     if (p->by_rows) {
         gemm_by_rows(&g);
@@ -98,8 +114,8 @@ static void gemm_rows(const gemm_plan *p, int64_t row, int64_t rows, int64_t col
 static void gemm_part(void *arg, int64_t part)
 {
     const gemm_plan *p = arg;
-    int64_t row = part / p->across * p->rows, end = at_most(row + p->rows, p->whole.m);
-    int64_t col = part % p->across * p->cols, cols = at_most(p->cols, p->whole.n - col);
+    int64_t row = part / p->across * p->rows, end = at_most(row + p->rows, p->whole->m);
+    int64_t col = part % p->across * p->cols, cols = at_most(p->cols, p->whole->n - col);
     int64_t step = end - row;
     if (p->parts.before != NULL || p->parts.after != NULL) {
         step = TILED_ELEMENTS / at_least_one(cols) / TILED_ROWS * TILED_ROWS;
@@ -117,7 +133,7 @@ static void gemm_part(void *arg, int64_t part)
  * Those of a BLAS do not: their division must not depend on the number of threads. */
 static int64_t gemm_count_parts(const gemm_plan *p)
 {
-    double work = 2.0 * (double)p->whole.m * (double)p->whole.n * (double)p->whole.k;
+    double work = 2.0 * (double)p->whole->m * (double)p->whole->n * (double)p->whole->k;
     int64_t parts = BLAS_PARTS;
 #ifdef TT_GEMM
     if (!blas_preferred()) parts = parallel_get_threads(); /* more would read A or B more often */
@@ -130,31 +146,29 @@ static int64_t gemm_count_parts(const gemm_plan *p)
  * of its elements, in whole tiles, and the packing of its columns of B. */
 static void gemm_choose_parts(gemm_plan *p)
 {
-    int64_t parts = gemm_count_parts(p), panels = (p->whole.n + PART_COLS - 1) / PART_COLS;
+    int64_t parts = gemm_count_parts(p), panels = (p->whole->n + PART_COLS - 1) / PART_COLS;
     double least = INFINITY;
     int64_t max_across = p->parts.whole_rows ? 1 : at_most(parts, panels);
     for (int64_t across = 1; across <= max_across; across++) {
         int64_t cols = (panels + across - 1) / across * PART_COLS;
         int64_t down = (parts + across - 1) / across;
-        int64_t rows = (p->whole.m + down - 1) / down;
+        int64_t rows = (p->whole->m + down - 1) / down;
         if (down > 1) rows = (rows + PART_ROWS - 1) / PART_ROWS * PART_ROWS;
-        int64_t made = (p->whole.m + rows - 1) / rows * ((p->whole.n + cols - 1) / cols);
-        double each = (double)cols * ((double)rows + (p->whole.tb ? 2 : 1) * PACKING);
+        int64_t made = (p->whole->m + rows - 1) / rows * ((p->whole->n + cols - 1) / cols);
+        double each = (double)cols * ((double)rows + (p->whole->tb ? 2 : 1) * PACKING);
         double cost = (double)((made + parts - 1) / parts) * each;
         if (cost >= least) continue;
         least = cost;
         p->rows = rows;
         p->cols = cols;
-        p->across = (p->whole.n + cols - 1) / cols;
+        p->across = (p->whole->n + cols - 1) / cols;
     }
 }
 
-/* D may be NULL for C. */
 static void parallel_gemm_tiled(const gemm_args *g, const gemm_parts *parts)
 {
     if (g->m <= 0 || g->n <= 0) return;
-    gemm_plan p = {.whole = *g, .parts = *parts};
-    if (g->d == NULL) p.whole.d = g->c, p.whole.ldd = g->ldc;
+    gemm_plan p = {.whole = g, .parts = *parts};
 #ifdef TT_GEMM
     p.by_rows = g->m <= FEW_ROWS && !g->ta && g->tb && !blas_preferred();
 #endif

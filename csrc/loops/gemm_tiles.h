@@ -383,10 +383,7 @@ static void tiled_gemm(const gemm_args *g)
     int64_t height = (g->m + blocks - 1) / blocks; /* nearly equal blocks of whole tiles */
     height = (height + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
     for (int64_t row = 0; row < g->m; row += height) {
-        gemm_args block = *g;
-        block.m = at_most(height, g->m - row);
-        block.d = g->d + row * g->ldd;
-        block.c = g->c + row * g->ldc;
+        gemm_args block = gemm_part_of(g, row, at_most(height, g->m - row), 0, g->n);
         int64_t p = 0;
         do { /* with k == 0 once, for beta D */
             block.k = at_most(DEPTH, g->k - p);

@@ -87,9 +87,11 @@ def test_one_tensor_in_every_place():
         (lambda x: x / x, np.zeros((3, 3))),
         (lambda x: x * x.transpose(0, 1), 2 * a.T),
         (lambda x: x @ x, np.ones((3, 3)) @ a.T + a.T @ np.ones((3, 3))),
-        (lambda x: F.linear(x, x, x[0]), np.ones((3, 3)) @ a + np.ones((3, 3)) @ a
-         + np.array([[3.0], [0], [0]])),
-    ]:  # fmt: skip
+        (
+            lambda x: F.linear(x, x, x[0]),
+            np.ones((3, 3)) @ a + np.ones((3, 3)) @ a + np.array([[3.0], [0], [0]]),
+        ),
+    ]:
         (g,) = tt.grad(f(x).sum(), x)
         close(g, expected)
 

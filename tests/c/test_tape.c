@@ -151,7 +151,7 @@ static void test_inputs_in_an_array_that_is_used_again(void)
     tt_ctx_free(ctx);
 }
 
-/* The outside lets go of the inputs: the tape keeps them alive. */
+/* The handles of the inputs are released: the tape keeps them alive. */
 static void test_inputs_that_nobody_else_holds(void)
 {
     tt_ctx *ctx = tt_ctx_new();
@@ -434,7 +434,7 @@ static void test_rewind_takes_nodes_back(void)
 
 /* ---- pauses ---- */
 
-/* Everything that the outside holds goes while a pass waits, and its memory is asked for again. */
+/* Every handle is released while a pass waits, and its memory is asked for again. */
 static void test_a_pause_outlives_what_it_was_asked_for(void)
 {
     for (int aborted = 0; aborted < 2; aborted++) {

@@ -65,9 +65,12 @@ def test_verify_says_good_of_everything(run: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     "name",
-    ["checkpoints/step-00000004/state.json", "best/step-00000004/MANIFEST.json",
-     "model.safetensors"],
-)  # fmt: skip
+    [
+        "checkpoints/step-00000004/state.json",
+        "best/step-00000004/MANIFEST.json",
+        "model.safetensors",
+    ],
+)
 def test_verify_names_what_is_damaged(
     run: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -199,9 +202,13 @@ def test_nothing_is_changed(run: Path, capsys: pytest.CaptureFixture[str], actio
     ],
 )
 def test_wrong_use_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    arguments: list[str], code: int, words: str,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    words: str,
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("empty", "bad"):
         Path(name).mkdir()

@@ -16,9 +16,12 @@ from ..soak.promise import promises
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("data/*/*.md"),
-    ROOT / "csrc" / "README.md", ROOT / "benchmarks" / "README.md",
-]  # fmt: skip
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("data/*/*.md"),
+    ROOT / "csrc" / "README.md",
+    ROOT / "benchmarks" / "README.md",
+]
 FENCE = re.MULTILINE | re.DOTALL
 WITH_PROGRAMS = [ROOT / "README.md", ROOT / "docs" / "nested.md"]
 
@@ -83,9 +86,11 @@ def test_every_flag_that_a_page_prints_is_one_of_its_command(command: str, tmp_p
         "".join(re.findall(r"^```python gru.py\n(.*?)^```", page, FENCE))
     )
     done = subprocess.run(
-        [sys.executable, "-m", f"tinytape.{command}", "--help"], capture_output=True, text=True,
+        [sys.executable, "-m", f"tinytape.{command}", "--help"],
+        capture_output=True,
+        text=True,
         env={**os.environ, "TINYTAPE_MODELS": str(tmp_path / "gru.py")},
-    )  # fmt: skip
+    )
     known = set(re.findall(r"--[a-z][a-z-]*", done.stdout))
     printed = 0
     for page in PAGES:

@@ -25,6 +25,7 @@ from tinytape.studies.runs import Run
 from tinytape.training import curve
 from tinytape.training.errors import RunError
 
+# Not formatted by ruff: with one element a line the table is hard to compare by eye.
 ODD = ("a $b$ c_d^e", "$", "$\\frac{$", "\\$x\\$", "_hidden", "%", "W" * 300, "東京 😀", "\u202ee",
        "\x1b[2J\n", "\udc80", "", " ")  # fmt: skip
 NAMES = st.sampled_from(ODD) | st.text(st.characters() | st.sampled_from("$\\{}_^&#"), max_size=90)
@@ -55,23 +56,28 @@ def assert_readable(figure: Any) -> None:
     for text, box in found:
         assert box.x0 >= -1 and box.y0 >= -1, text
         assert box.x1 <= figure.bbox.width + 1 and box.y1 <= figure.bbox.height + 1, text
-    for (one, box), (other, room) in combinations(found, 2):
-        apart = box.x1 <= room.x0 + 1 or room.x1 <= box.x0 + 1
-        assert apart or box.y1 <= room.y0 + 1 or room.y1 <= box.y0 + 1, (one, other)
+    for (one, box), (other, area) in combinations(found, 2):
+        apart = box.x1 <= area.x0 + 1 or area.x1 <= box.x0 + 1
+        assert apart or box.y1 <= area.y0 + 1 or area.y1 <= box.y0 + 1, (one, other)
 
 
 def tick_labels(axis: Any) -> list[str]:
     low, high = axis.get_view_interval()
-    labels = zip(axis.get_majorticklocs(), axis.get_major_formatter().format_ticks(
-        axis.get_majorticklocs()), strict=True)  # fmt: skip
+    labels = zip(
+        axis.get_majorticklocs(),
+        axis.get_major_formatter().format_ticks(axis.get_majorticklocs()),
+        strict=True,
+    )
     return [label for place, label in labels if low <= place <= high]
 
 
 def run_of(
     name: str, steps: list[int], losses: list[float], iters: int, entropies: dict[str, float]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    record = {"train": {"model": "tiny", "iters": iters},
-              "corpus": {"name": name, "entropy_nats": entropies}}  # fmt: skip
+    record = {
+        "train": {"model": "tiny", "iters": iters},
+        "corpus": {"name": name, "entropy_nats": entropies},
+    }
     metrics = [
         {"step": step, "val_loss": loss, "train_loss": None if i == 0 else 0.9 * loss}
         for i, (step, loss) in enumerate(zip(steps, losses, strict=True))
@@ -109,11 +115,14 @@ def finished(study: Study, seeds: int, steps: list[int], values: list[float]) ->
     return [
         (
             Run(variant, seed, Path(), {}),
-            [{"step": s, "val_perplexity": v * (1 + 0.1 * place)}
-             for s, v in zip(steps, values, strict=True)],
+            [
+                {"step": s, "val_perplexity": v * (1 + 0.1 * place)}
+                for s, v in zip(steps, values, strict=True)
+            ],
         )
-        for place, variant in enumerate(study.variants) for seed in range(seeds)
-    ]  # fmt: skip
+        for place, variant in enumerate(study.variants)
+        for seed in range(seeds)
+    ]
 
 
 def drawn(folder: Path, title: str, study: Study, done: Any) -> Any:
@@ -149,9 +158,9 @@ def test_a_picture_of_any_study_can_be_read(
     tmp_path_factory: pytest.TempPathFactory, data: Any, title: str, few: int, count: int
 ) -> None:
     study = Study("?", tuple(Variant(f"{i} $x$") for i in range(count)))
-    values = data.draw(st.lists(
-        st.floats(1, 100) | st.sampled_from([1.0, 1e304]), min_size=few, max_size=few
-    ))  # fmt: skip
+    values = data.draw(
+        st.lists(st.floats(1, 100) | st.sampled_from([1.0, 1e304]), min_size=few, max_size=few)
+    )
     done = finished(study, 2, list(range(few)), values)
     assert_readable(drawn(tmp_path_factory.getbasetemp(), title, study, done))
 
@@ -208,10 +217,13 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(
 
 @pytest.mark.parametrize(
     "line",
-    ['{"step": 0}', '{"step": 0, "val_loss": "x", "train_loss": null}',
-     '{"step": 0, "val_loss": NaN, "train_loss": null}',
-     '{"step": 1' + "0" * 400 + ', "val_loss": 1, "train_loss": null}'],
-)  # fmt: skip
+    [
+        '{"step": 0}',
+        '{"step": 0, "val_loss": "x", "train_loss": null}',
+        '{"step": 0, "val_loss": NaN, "train_loss": null}',
+        '{"step": 1' + "0" * 400 + ', "val_loss": 1, "train_loss": null}',
+    ],
+)
 def test_metrics_that_no_run_wrote_are_refused(run: Path, line: str) -> None:
     (run / "metrics.jsonl").write_text(line + "\n")
     with pytest.raises(RunError):

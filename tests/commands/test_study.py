@@ -45,8 +45,9 @@ def test_twice_the_sequence_is_half_the_rows(tmp_path: Path, settings: dict[str,
     planned = runs.planned(
         STUDIES["persistent"], tmp_path, data="x.txt", seeds=1, settings=settings
     )
-    sizes = {run.variant.label: (run.settings["context"], run.settings["batch_size"])
-             for run in planned}  # fmt: skip
+    sizes = {
+        run.variant.label: (run.settings["context"], run.settings["batch_size"]) for run in planned
+    }
     context, rows = sizes["states last"]
     assert (context, rows) == (tuple(settings.values()) or (128, 32))
     assert sizes["states last, twice the sequence"] == (2 * context, rows // 2)
@@ -117,13 +118,19 @@ def test_mean_and_spread_are_over_seeds(tmp_path: Path) -> None:
         (
             runs.Run(study.variants[0], seed, tmp_path, {}),
             [
-                {"step": step, "val_perplexity": value * step, "val_bits_per_character": 1.0,
-                 "train_loss": 0.0, "elapsed_s": 2.0, "rss_mb": 3.0}
+                {
+                    "step": step,
+                    "val_perplexity": value * step,
+                    "val_bits_per_character": 1.0,
+                    "train_loss": 0.0,
+                    "elapsed_s": 2.0,
+                    "rss_mb": 3.0,
+                }
                 for step in (5, 10)
             ],
         )
         for seed, value in ((1, 1.0), (2, 2.0), (3, 6.0))
-    ]  # fmt: skip
+    ]
     (row,) = summary(study, finished)
     assert row["held_out_perplexity"]["mean"] == 30.0
     assert row["held_out_perplexity"]["spread"] == statistics.stdev([10.0, 20.0, 60.0])

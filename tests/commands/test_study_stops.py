@@ -42,10 +42,24 @@ class Started:
         self.out = folder / "study"
         self.run = RunFolder(self.out / "runs" / "a-1")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", STUDY, "--data", str(folder / "text.txt"), "--out", self.out,
-             "--iters", str(iters), "--eval-interval", "300"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-c",
+                STUDY,
+                "--data",
+                str(folder / "text.txt"),
+                "--out",
+                self.out,
+                "--iters",
+                str(iters),
+                "--eval-interval",
+                "300",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     def until_it_trains(self) -> None:
         """Until the first run is past its first evaluation."""

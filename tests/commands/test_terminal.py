@@ -55,9 +55,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in (*(out / "checkpoints").iterdir(), *(out / "best").iterdir()):
         old = load_checkpoint(path)
         save_checkpoint(
-            path.parent, old.step, model=old.model, arrays=old.arrays, state=old.state,
-            config=old.config, env={**old.env, "blas": ESCAPE, ESCAPE: ESCAPE},
-        )  # fmt: skip
+            path.parent,
+            old.step,
+            model=old.model,
+            arrays=old.arrays,
+            state=old.state,
+            config=old.config,
+            env={**old.env, "blas": ESCAPE, ESCAPE: ESCAPE},
+        )
     return out
 
 
@@ -95,9 +100,12 @@ def test_train_and_resume(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     ],
 )
 def test_errors(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
     arguments: list[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     name, *rest = (str(run) if word == "RUN" else word for word in arguments)
     modules = {"train": train, "generate": generate, "plot": plot, "study": study}
@@ -130,9 +138,14 @@ def test_arrays_of_a_stranger(
     old = load_checkpoint(copy / "checkpoints" / "step-00000001")
     name = ESCAPE.replace("\udc80", "")  # which is no text for a file
     save_checkpoint(
-        old.path.parent, 1, model={**old.model, name: np.zeros(1, np.float32)},
-        arrays=old.arrays, state=old.state, config=old.config, env=old.env,
-    )  # fmt: skip
+        old.path.parent,
+        1,
+        model={**old.model, name: np.zeros(1, np.float32)},
+        arrays=old.arrays,
+        state=old.state,
+        config=old.config,
+        env=old.env,
+    )
     (copy / "model.safetensors").unlink()
     for main, arguments in (
         (train.main, ["--resume", str(copy)]),

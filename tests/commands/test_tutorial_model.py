@@ -42,9 +42,13 @@ def said(folder: Path) -> dict[str, str]:
             # What one block exports is known to those that follow.
             script += "\n".join(x for x in text.splitlines() if x.startswith("export ")) + "\n"
             done = subprocess.run(
-                ["bash", "-ec", script + text], cwd=folder, env=environment, text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                ["bash", "-ec", script + text],
+                cwd=folder,
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
             assert done.returncode == 0, done.stdout
             found[text] = done.stdout
     return found

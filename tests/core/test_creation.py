@@ -117,9 +117,14 @@ def test_constants_of_every_type(dtype):
 
 
 def test_the_type_of_full_is_its_values():
-    for value, dtype in ((True, tt.bool), (2, tt.int64), (2.0, tt.float32),
-                         (np.float64(2), tt.float32), (np.int8(2), tt.int64),
-                         (tt.tensor(2), tt.int64)):  # fmt: skip
+    for value, dtype in (
+        (True, tt.bool),
+        (2, tt.int64),
+        (2.0, tt.float32),
+        (np.float64(2), tt.float32),
+        (np.int8(2), tt.int64),
+        (tt.tensor(2), tt.int64),
+    ):
         assert tt.full((2,), value).dtype is dtype
     for value in (None, "1", 1j, [1], np.zeros(2), tt.zeros(1)):
         with pytest.raises(TypeError, match="full: expected a number"):
@@ -131,6 +136,7 @@ def test_the_type_of_full_is_its_values():
 # ---- ranges --------------------------------------------------------------------------------------
 
 
+# Not formatted by ruff: with one element a line the table is hard to compare by eye.
 @pytest.mark.parametrize(
     "args",
     [
@@ -245,8 +251,13 @@ def test_the_high_word_is_exact():
 
 
 def test_the_ways_to_call_randint():
-    for x in (tt.randint(3, (2, 2)), tt.randint(3, size=(2, 2)), tt.randint(high=3, size=[2, 2]),
-              tt.randint(0, 3, (2, 2)), tt.randint(low=0, high=3, size=(2, 2))):  # fmt: skip
+    for x in (
+        tt.randint(3, (2, 2)),
+        tt.randint(3, size=(2, 2)),
+        tt.randint(high=3, size=[2, 2]),
+        tt.randint(0, 3, (2, 2)),
+        tt.randint(low=0, high=3, size=(2, 2)),
+    ):
         assert x.dtype is tt.int64 and x.shape == (2, 2) and 0 <= x.numpy().min() <= 2
     assert tt.randint(5, 6, ()).item() == 5 and tt.randint(3, (0, 4)).shape == (0, 4)
     assert tt.randint(0, 2, (9,), dtype=tt.bool).dtype is tt.bool
@@ -331,15 +342,24 @@ def test_sizes_that_are_none(name):
 def test_a_size_beyond_the_memory_is_an_error():
     lib.tt_set_memory_limit(1 << 26)
     try:
-        for make in (lambda: tt.arange(2**31), lambda: tt.arange(1e300), lambda: tt.arange(2**70),
-                     lambda: tt.linspace(0, 1, 2**31), lambda: tt.randperm(2**31),
-                     lambda: tt.zeros(2**31), lambda: tt.rand(2**31), lambda: tt.eye(2**16),
-                     lambda: tt.full((2**31,), 1), lambda: tt.randint(3, (2**31,)),
-                     lambda: tt.zeros(1).expand(2**31).clone(),
-                     lambda: tt.cat([tt.zeros(1).expand(2**31)] * 3),
-                     lambda: tt.zeros(1).expand(2**31).flip(0),
-                     lambda: tt.zeros(2).repeat(2**31), lambda: tt.zeros(1).expand(2**31).roll(1),
-                     lambda: tt.zeros(1, 1).expand(2**31, 2).tril()):  # fmt: skip
+        for make in (
+            lambda: tt.arange(2**31),
+            lambda: tt.arange(1e300),
+            lambda: tt.arange(2**70),
+            lambda: tt.linspace(0, 1, 2**31),
+            lambda: tt.randperm(2**31),
+            lambda: tt.zeros(2**31),
+            lambda: tt.rand(2**31),
+            lambda: tt.eye(2**16),
+            lambda: tt.full((2**31,), 1),
+            lambda: tt.randint(3, (2**31,)),
+            lambda: tt.zeros(1).expand(2**31).clone(),
+            lambda: tt.cat([tt.zeros(1).expand(2**31)] * 3),
+            lambda: tt.zeros(1).expand(2**31).flip(0),
+            lambda: tt.zeros(2).repeat(2**31),
+            lambda: tt.zeros(1).expand(2**31).roll(1),
+            lambda: tt.zeros(1, 1).expand(2**31, 2).tril(),
+        ):
             with pytest.raises(MemoryError):
                 make()
     finally:

@@ -336,13 +336,17 @@ def test_tensors_in_no_state_for_it(name):
 
 def test_errors_are_both_the_librarys_and_pythons():
     for kind, builtin in [
-        (errors.ArgumentError, ValueError), (errors.ShapeError, ValueError),
+        (errors.ArgumentError, ValueError),
+        (errors.ShapeError, ValueError),
         (errors.DTypeError, TypeError),
-        (errors.OutOfRangeError, IndexError), (errors.OutOfMemoryError, MemoryError),
-        (errors.StaleTensorError, RuntimeError), (errors.TapeStateError, RuntimeError),
-        (errors.ThreadError, RuntimeError), (errors.NonFiniteError, FloatingPointError),
+        (errors.OutOfRangeError, IndexError),
+        (errors.OutOfMemoryError, MemoryError),
+        (errors.StaleTensorError, RuntimeError),
+        (errors.TapeStateError, RuntimeError),
+        (errors.ThreadError, RuntimeError),
+        (errors.NonFiniteError, FloatingPointError),
         (errors.InternalError, RuntimeError),
-    ]:  # fmt: skip
+    ]:
         assert issubclass(kind, errors.TinytapeError) and issubclass(kind, builtin)
     with pytest.raises(errors.ShapeError):
         _ = X + tt.ones(4)

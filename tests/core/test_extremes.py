@@ -29,11 +29,15 @@ SIZES = [2**31, 2**33, 2**40, 2**58, 2**59, 2**62, 2**63 - 1, 2**63, 2**70]
 @pytest.mark.parametrize("size", SIZES)
 def test_sizes_beyond_all_memory(small_memory, size):
     for call in (
-        lambda: tt.zeros(size), lambda: tt.ones(size, dtype=tt.float64), lambda: tt.randn(size, 2),
-        lambda: tt.zeros(2**31, size), lambda: tt.zeros(size, size),
+        lambda: tt.zeros(size),
+        lambda: tt.ones(size, dtype=tt.float64),
+        lambda: tt.randn(size, 2),
+        lambda: tt.zeros(2**31, size),
+        lambda: tt.zeros(size, size),
         lambda: tt.full((1, size), 2.0),
-        lambda: tt.zeros(1).expand(2**31, 2**31, size), lambda: tt.zeros(1).reshape(size),
-    ):  # fmt: skip
+        lambda: tt.zeros(1).expand(2**31, 2**31, size),
+        lambda: tt.zeros(1).reshape(size),
+    ):
         with pytest.raises((MemoryError, ValueError)):
             call()
     with pytest.raises((MemoryError, ValueError, IndexError)):
@@ -46,12 +50,17 @@ def test_huge_views_are_refused_where_they_need_memory(small_memory, size):
     assert huge.shape == (size,) and huge.stride() == (0,) and huge.numel() == size
     assert huge[size - 1].item() == huge[-1].item() == 0.0
     for call in (
-        lambda: huge * 2, lambda: huge.clone(), lambda: huge.exp(), lambda: F.softmax(huge, 0),
-        lambda: huge.reshape(2, -1) @ tt.ones(size // 2, 1), lambda: huge.expand(2**31, size),
-        lambda: F.layer_norm(huge, size), lambda: huge.backward(huge.detach()),
+        lambda: huge * 2,
+        lambda: huge.clone(),
+        lambda: huge.exp(),
+        lambda: F.softmax(huge, 0),
+        lambda: huge.reshape(2, -1) @ tt.ones(size // 2, 1),
+        lambda: huge.expand(2**31, size),
+        lambda: F.layer_norm(huge, size),
+        lambda: huge.backward(huge.detach()),
         lambda: huge.detach() + 1,
         lambda: F.embedding(tt.zeros(1, dtype=tt.int64).expand(size), tt.ones(3, 2)),
-    ):  # fmt: skip
+    ):
         with pytest.raises((MemoryError, ValueError)):
             call()
 
@@ -61,9 +70,15 @@ def test_shapes_without_an_element_cost_nothing(size):
     x = tt.zeros(size, 2, 0, requires_grad=True)
     q, k = tt.ones(1, 1, 2, 0, requires_grad=True), x.permute(1, 0, 2)[:1, None]
     for z in (
-        x @ tt.zeros(size, 0, 0), x.cumsum(1), x[:, 1:], x.prod(0), x.tril(), x.logsumexp((0, 1)),
-        F.scaled_dot_product_attention(q, k, k), F.scaled_dot_product_attention(*3 * [x[:, None]]),
-    ):  # fmt: skip
+        x @ tt.zeros(size, 0, 0),
+        x.cumsum(1),
+        x[:, 1:],
+        x.prod(0),
+        x.tril(),
+        x.logsumexp((0, 1)),
+        F.scaled_dot_product_attention(q, k, k),
+        F.scaled_dot_product_attention(*3 * [x[:, None]]),
+    ):
         z.sum().backward()
     assert x.grad.shape == x.shape and q.grad.shape == q.shape
 

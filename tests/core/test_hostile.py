@@ -1,4 +1,4 @@
-"""Every operation of the core, called with whatever fits through the door: an answer or an error.
+"""Every operation of the core, called with any arguments of the C types: a result or an error.
 
 The Python functions check much before the core is called; here nothing is checked. What must not
 happen is a crash, and a result that does not fit its own description.

@@ -54,9 +54,12 @@ def test_an_operation_without_a_gradient_records_nothing() -> None:
     row, turned = y[0], y.t()
     nodes = tt.memory_stats()["tape_nodes"]
     for f in (
-        lambda: y < tt.ones(4, 1, 1), turned.argmax, turned.argsort, lambda: row == y,
+        lambda: y < tt.ones(4, 1, 1),
+        turned.argmax,
+        turned.argsort,
+        lambda: row == y,
         lambda: tt.floor_divide(y, row),
-    ):  # fmt: skip
+    ):
         kept = f()
         assert tt.memory_stats()["tape_nodes"] == nodes and not kept.requires_grad
     y.sum().backward()

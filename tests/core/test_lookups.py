@@ -40,8 +40,8 @@ def test_the_table_is_neither_copied_nor_converted(name, kind):
         for x in (tt.tensor(a), tt.tensor(np.ascontiguousarray(a.T)).t()):
             look_up(x)  # what is made once is there
             empty_cache()
-            room = (1 << 17) + 2 * wanted.nbytes
-            lib.tt_set_memory_limit(memory_stats()["system_bytes"] + room)
+            allowance = (1 << 17) + 2 * wanted.nbytes
+            lib.tt_set_memory_limit(memory_stats()["system_bytes"] + allowance)
             try:
                 found = look_up(x)
             finally:

@@ -345,8 +345,11 @@ def test_parameters_and_state_are_counted_as_such(in_new_context):
         left = tt.memory_stats()
         for key in ("live_handles", "step_capacity", "scratch_capacity", "pool_cached_bytes"):
             assert left[key] == 0, key
-        assert all(v == 0 for k, v in left.items() if k.endswith(("_blocks", "_bytes"))
-                   and not k.startswith("system"))  # fmt: skip
+        assert all(
+            v == 0
+            for k, v in left.items()
+            if k.endswith(("_blocks", "_bytes")) and not k.startswith("system")
+        )
 
     in_new_context(body)
 

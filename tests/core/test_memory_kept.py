@@ -18,6 +18,7 @@ from tinytape.nn import functional as F
 
 from ..support.leaves import close, leaf
 
+# Not formatted by ruff: with one element a line the table is hard to compare by eye.
 UNARY = (
     lambda x: x.tanh(), lambda x: x.exp() * 0.1, lambda x: x * x, lambda x: x.t().contiguous().t(),
     lambda x: x[1:].expand(2, *x[1:].shape).sum(0).mean() + x, lambda x: F.softmax(x, -1),
@@ -27,10 +28,15 @@ UNARY = (
     lambda x: x.to(tt.float32).to(tt.float64), lambda x: x.std(0) + x,
 )  # fmt: skip
 BINARY = (
-    lambda x, y: x + y, lambda x, y: x * y, lambda x, y: x @ y.t() @ y, lambda x, y: x - y.mean(),
-    lambda x, y: tt.maximum(x, y), lambda x, y: tt.where(x > 0, x, y),
-    lambda x, y: F.linear(x, y[:3], y[0]), lambda x, y: F.linear(x, y[1:].t()),
-)  # fmt: skip
+    lambda x, y: x + y,
+    lambda x, y: x * y,
+    lambda x, y: x @ y.t() @ y,
+    lambda x, y: x - y.mean(),
+    lambda x, y: tt.maximum(x, y),
+    lambda x, y: tt.where(x > 0, x, y),
+    lambda x, y: F.linear(x, y[:3], y[0]),
+    lambda x, y: F.linear(x, y[1:].t()),
+)
 
 
 def program(seed: int, leaves: list[tt.Tensor]) -> tt.Tensor:

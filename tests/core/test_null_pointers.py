@@ -18,7 +18,7 @@ def functions() -> list[str]:
 def call_each() -> int:
     """Each function with one pointer, or all, null; small numbers, good and bad; returns how
     many calls it were."""
-    room = ffi.new("char[65536]")
+    buffer = ffi.new("char[65536]")
     calls = 0
     for name in functions():
         function = getattr(lib, name)
@@ -29,7 +29,7 @@ def call_each() -> int:
             context = lib.tt_ctx_new()
             leaf = ffi.new("tt_handle *")
             assert lib.tt_new(context, 0, 0, 0, ffi.NULL, ffi.NULL, leaf) == 0
-            ffi.buffer(room)[:] = bytes(65536)
+            ffi.buffer(buffer)[:] = bytes(65536)
             arguments = []
             for i, kind in enumerate(kinds):
                 if i in absent:
@@ -37,7 +37,7 @@ def call_each() -> int:
                 elif kind is ffi.typeof("tt_ctx *"):
                     arguments.append(context)
                 elif kind.kind == "pointer":
-                    arguments.append(ffi.cast(kind, room))
+                    arguments.append(ffi.cast(kind, buffer))
                 else:
                     is_handle = kind is ffi.typeof("tt_handle") and name != "tt_philox_u64"
                     arguments.append(leaf[0] if is_handle else n)

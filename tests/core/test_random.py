@@ -94,11 +94,11 @@ SEEDED = {
     "stream": lambda seed: tt.Generator(0, stream=seed).stream,
     "Generator.manual_seed": lambda seed: tt.Generator(7).manual_seed(seed).initial_seed(),
     "philox_u64": lambda seed: philox_u64(seed, 0, 0, 2).tolist(),
-    "windows": lambda seed: RandomWindows(
-        np.arange(9), batch_size=1, context=2, seed=seed
-    ).batch(0)[0].tolist(),
+    "windows": lambda seed: (
+        RandomWindows(np.arange(9), batch_size=1, context=2, seed=seed).batch(0)[0].tolist()
+    ),
     "sampling": lambda seed: sampling.uniform(seed, 0, 2),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("where", SEEDED)

@@ -71,10 +71,17 @@ def test_any_layout_of_numpy_is_copied():
     locked = base.copy()
     locked.setflags(write=False)
     for array in (
-        base.T, base[::2, ::-1], base[:, 1], base[:0], np.asfortranarray(base), locked,
-        base.astype(">f8"), base.astype(">f4"), base.astype(">i4"),
+        base.T,
+        base[::2, ::-1],
+        base[:, 1],
+        base[:0],
+        np.asfortranarray(base),
+        locked,
+        base.astype(">f8"),
+        base.astype(">f4"),
+        base.astype(">i4"),
         np.broadcast_to(base[0], (3, 6)),
-    ):  # fmt: skip
+    ):
         equal(tt.tensor(array), array)
     source = np.zeros(3)
     x = tt.tensor(source)
@@ -213,9 +220,15 @@ def test_operators_with_numbers_and_arrays(dtype):
     for number in (2, 2.0, True, np.float64(2), np.float32(2), np.int64(2), two):
         n = dtype.numpy.type(number)
         for got, expected in [
-            (x + number, a + n), (number + x, n + a), (x - number, a - n), (number - x, n - a),
-            (x * number, a * n), (number * x, n * a), (x / number, a / n), (number / x, n / a),
-        ]:  # fmt: skip
+            (x + number, a + n),
+            (number + x, n + a),
+            (x - number, a - n),
+            (number - x, n - a),
+            (x * number, a * n),
+            (number * x, n * a),
+            (x / number, a / n),
+            (number / x, n / a),
+        ]:
             assert isinstance(got, tt.Tensor) and got.dtype is dtype
             equal(got, expected)
     array = np.array([[1.0], [2.0]], dtype=dtype.numpy)

@@ -25,6 +25,7 @@ def equal(x: tt.Tensor, expected: np.ndarray) -> None:
 
 # ---- views ---------------------------------------------------------------------------------------
 
+# Not formatted by ruff: with one element a line the table is hard to compare by eye.
 INDICES = [
     0, -1, slice(None), slice(1, 3), slice(None, None, 2), slice(5, 2), slice(-2, None),
     slice(9, 12), None, ..., (), (0, 1), (0, slice(1, None)), (slice(None), 2), (..., 0),
@@ -54,10 +55,19 @@ def test_indexing_is_numpys(index, turned):
 def test_views_show_what_the_leaf_holds():
     x = tt.tensor(grid(2, 3, 4))
     views = [
-        x.reshape(6, 4), x.view(-1), x.transpose(0, 2), x.permute(1, 2, 0), x[1], x[:, ::2],
-        x.unsqueeze(1), x.flatten(1), x.narrow(2, 1, 2), x.expand(5, 2, 3, 4), *x.split(1),
+        x.reshape(6, 4),
+        x.view(-1),
+        x.transpose(0, 2),
+        x.permute(1, 2, 0),
+        x[1],
+        x[:, ::2],
+        x.unsqueeze(1),
+        x.flatten(1),
+        x.narrow(2, 1, 2),
+        x.expand(5, 2, 3, 4),
+        *x.split(1),
         x.detach(),
-    ]  # fmt: skip
+    ]
     before = [v.numpy() for v in views]
     x.copy_(x.numpy() + 100)
     for v, old in zip(views, before, strict=True):

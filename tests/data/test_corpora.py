@@ -23,13 +23,13 @@ from tinytape.data import (
     corpus_name,
     load_again,
     load_corpus,
-    places,
+    locations,
     provenance,
 )
 from tinytape.training import TrainConfig, resolve
 from tinytape.training.session import build_session
 
-CACHE_FOLDER = places.cache_folder
+CACHE_FOLDER = locations.cache_folder
 TEXT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
 
 
@@ -40,7 +40,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work.mkdir(parents=True)
     monkeypatch.chdir(work)
     monkeypatch.delenv("TINYTAPE_DATA", raising=False)
-    monkeypatch.setattr(places, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(locations, "cache_folder", lambda: tmp_path / "cache")
 
     def no_network(url: str, limit: int) -> Iterator[bytes]:
         raise TimeoutError("planted: no network")

@@ -157,7 +157,7 @@ READ_AS: dict[str, tuple[Callable[[str], bytes], str | None]] = {
         lambda text: "\ufeff{}\r\n{}\r{}\n".format(*text.split("\n")).encode(),
         "its byte-order mark is left out; the line ends 1 CR LF and 1 CR are read as new lines",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", READ_AS)

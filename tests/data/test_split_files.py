@@ -23,7 +23,7 @@ from tinytape.data import (
     KnownFile,
     corpora,
     load_corpus,
-    places,
+    locations,
     split_corpus,
 )
 from tinytape.training import ConfigError, RunFolder, TrainConfig, loop, resume, train
@@ -54,7 +54,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work.mkdir(parents=True)
     monkeypatch.chdir(work)
     monkeypatch.delenv("TINYTAPE_DATA", raising=False)
-    monkeypatch.setattr(places, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(locations, "cache_folder", lambda: tmp_path / "cache")
 
     def no_network(url: str, limit: int) -> Iterator[bytes]:
         raise TimeoutError("planted: no network")
@@ -189,7 +189,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, nowhere: Path) -> Iterator[list[str]]
     (nowhere / "served").mkdir()
     monkeypatch.chdir(nowhere / "served")
     monkeypatch.delenv("TINYTAPE_DATA", raising=False)
-    monkeypatch.setattr(places, "cache_folder", lambda: nowhere / "cache")
+    monkeypatch.setattr(locations, "cache_folder", lambda: nowhere / "cache")
     Server.asked = []
     with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -253,10 +253,17 @@ def test_parts_of_the_least_length_will_do() -> None:
 
 def settings(**changes: object) -> TrainConfig:
     given = {
-        "model": "nested-state", "data": NAME, "out": "run", "iters": 6, "batch_size": 2,
-        "context": 8, "eval_interval": 3, "checkpoint_interval": 3, "reset": "document",
+        "model": "nested-state",
+        "data": NAME,
+        "out": "run",
+        "iters": 6,
+        "batch_size": 2,
+        "context": 8,
+        "eval_interval": 3,
+        "checkpoint_interval": 3,
+        "reset": "document",
         "separator": " = \n",
-    }  # fmt: skip
+    }
     return TrainConfig(**{**given, **changes})
 
 

@@ -299,8 +299,10 @@ def test_starts_that_do_not_fit():
 def test_presets():
     original = level_optimizers(Text(), "original")
     assert original.scheduler.chunk_sizes == {
-        "level1_fast": 1, "level2_medium": 16, "level3_slow": 256,
-    }  # fmt: skip
+        "level1_fast": 1,
+        "level2_medium": 16,
+        "level3_slow": 256,
+    }
     assert original.get_lr() == pytest.approx(
         {"level1_fast": 3e-4, "level2_medium": 3e-4 / 16, "level3_slow": 3e-4 / 256}
     )

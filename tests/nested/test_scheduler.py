@@ -25,8 +25,9 @@ def test_levels_are_due_at_multiples_counted_from_one():
 
 
 def test_chunks_of_tokens():
-    scheduler = ChunkedUpdateScheduler({"a": 100, "b": 64, "c": 10}, unit="tokens",
-                                       tokens_per_step=64)  # fmt: skip
+    scheduler = ChunkedUpdateScheduler(
+        {"a": 100, "b": 64, "c": 10}, unit="tokens", tokens_per_step=64
+    )
     # 64, 128, 192, 256, 320, 384, 448 tokens are read by the steps 1, 2, ...
     assert due(scheduler, "a", 7) == [2, 4, 5, 7]
     assert due(scheduler, "b", 4) == [1, 2, 3, 4]

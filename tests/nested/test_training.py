@@ -6,7 +6,6 @@ import functools
 import hashlib
 import io
 import math
-import os
 import signal
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +32,7 @@ from tinytape.training import (
     save_checkpoint,
     train,
 )
-from tinytape.training import step as step_room
+from tinytape.training import step as step_module
 from tinytape.training.checkpoint import list_checkpoints
 from tinytape.training.progress import Console
 from tinytape.training.report import header, planned_memory
@@ -68,11 +67,18 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(text: Path, out: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(
         **{
-            "model": "nested-state", "data": str(text), "out": str(out), "iters": 24,
-            "batch_size": 3, "eval_interval": 8, "checkpoint_interval": 10, "warmup": 2,
-            "chunk_sizes": "1,4,8", **changes,
+            "model": "nested-state",
+            "data": str(text),
+            "out": str(out),
+            "iters": 24,
+            "batch_size": 3,
+            "eval_interval": 8,
+            "checkpoint_interval": 10,
+            "warmup": 2,
+            "chunk_sizes": "1,4,8",
+            **changes,
         }
-    )  # fmt: skip
+    )
 
 
 def session_of(text: Path, tmp_path: Path, **changes: Any) -> Session:
@@ -88,8 +94,14 @@ def sha256(run: Path) -> str:
 
 
 def losses(run: Path) -> list[dict[str, Any]]:
-    left_out = ("tokens_per_s", "elapsed_s", "rss_mb", "arena_bytes", "system_bytes",
-                "system_allocations")  # fmt: skip
+    left_out = (
+        "tokens_per_s",
+        "elapsed_s",
+        "rss_mb",
+        "arena_bytes",
+        "system_bytes",
+        "system_allocations",
+    )
     return [
         {k: v for k, v in m.items() if k not in left_out} for m in RunFolder(run).read_metrics()
     ]
@@ -145,15 +157,15 @@ def test_resumed_is_as_if_nothing_had_happened(
     whole, out = tmp_path / "whole", tmp_path / "run"
     train(settings(text, whole, **KINDS[kind]), console=silent())
     stops = [2, 3, 9, 21]
-    real = step_room.batch_losses
+    real = step_module.batch_losses
 
     def batch_losses(session: Session, number: int) -> Any:
         if stops and number == stops[0]:
             stops.pop(0)
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return real(session, number)
 
-    monkeypatch.setattr(step_room, "batch_losses", batch_losses)
+    monkeypatch.setattr(step_module, "batch_losses", batch_losses)
     done = train(settings(text, out, **KINDS[kind]), console=silent())
     while done.stopped:
         checkpoint, _ = latest_checkpoint(done.folder.checkpoints)
@@ -184,7 +196,7 @@ def test_every_level_learns_at_its_pace(text: Path, tmp_path: Path) -> None:
 
     before = values()
     for step in range(1, 5):
-        step_room.train_step(session, RunFolder(tmp_path), check_gradients=step == 1)
+        step_module.train_step(session, RunFolder(tmp_path), check_gradients=step == 1)
         after = values()
         changed = {name for name in names if not np.array_equal(before[name], after[name])}
         due = {"level2_medium": step % 2 == 0, "level3_slow": step % 4 == 0}
@@ -200,7 +212,7 @@ def test_every_level_learns_at_its_pace(text: Path, tmp_path: Path) -> None:
 def test_the_held_out_loss_carries_the_state(text: Path, tmp_path: Path) -> None:
     """Against one row read character by character, and without a trace in the training state."""
     session = session_of(text, tmp_path, dtype="float64")
-    step_room.train_step(session, RunFolder(tmp_path))
+    step_module.train_step(session, RunFolder(tmp_path))
     model, ids = session.model, session.splits.held_out
     before = session.snapshot().task[0].arrays()
     got = session.task.evaluate()
@@ -246,9 +258,9 @@ def test_a_level_that_learns_nothing_is_named(text: Path, tmp_path: Path) -> Non
     for parameter in session.model.nested.level3_slow.parameters():
         parameter.register_hook(lambda grad: grad * 0.0)
     for _ in range(2):
-        step_room.train_step(session, RunFolder(tmp_path), check_gradients=True)
+        step_module.train_step(session, RunFolder(tmp_path), check_gradients=True)
     with pytest.raises(MissingGradientError, match=r"level3_slow would learn nothing.*step 3"):
-        step_room.train_step(session, RunFolder(tmp_path))
+        step_module.train_step(session, RunFolder(tmp_path))
 
 
 @pytest.mark.parametrize("part", ["embedding", "head", "level2_medium"])
@@ -258,7 +270,7 @@ def test_every_part_of_a_level_learns(text: Path, tmp_path: Path, part: str) -> 
         if part in name.split("."):
             parameter.register_hook(lambda grad: grad * 0.0)
     with pytest.raises(MissingGradientError, match=rf"{part} would learn nothing.*step 1"):
-        step_room.train_step(session, RunFolder(tmp_path))
+        step_module.train_step(session, RunFolder(tmp_path))
 
 
 def test_levels_note_nothing_where_no_surprise_is_due(
@@ -280,9 +292,14 @@ def test_levels_note_nothing_where_no_surprise_is_due(
 
 def test_the_header_counts_the_documents(text: Path, tmp_path: Path) -> None:
     folder, given = RunFolder(tmp_path), text.read_text()
-    said = [line for separator in ("##", "nowhere")
-            for line in header(session_of(text, tmp_path, reset="document", separator=separator),
-                               folder, None) if line.startswith("documents")]  # fmt: skip
+    said = [
+        line
+        for separator in ("##", "nowhere")
+        for line in header(
+            session_of(text, tmp_path, reset="document", separator=separator), folder, None
+        )
+        if line.startswith("documents")
+    ]
     assert said == [
         f"documents  {given.count('##')} begin after '##', and one with the text",
         "documents  0 begin after 'nowhere', and one with the text",
@@ -294,7 +311,7 @@ def test_states_begin_anew_every_n_steps(text: Path, tmp_path: Path, batches: in
     session = session_of(text, tmp_path, reset="3", gradient_accumulation_steps=batches)
     since = []
     for _ in range(7):
-        step_room.train_step(session, RunFolder(tmp_path))
+        step_module.train_step(session, RunFolder(tmp_path))
         since.append(session.task.metrics()["steps_since_reset"])
     assert since == [batches * n for n in (1, 2, 3, 1, 2, 3, 1)]
 
@@ -304,22 +321,23 @@ def test_a_step_that_is_left_out_leaves_no_trace_in_the_state(
 ) -> None:
     session = session_of(text, tmp_path, skip_nonfinite=1)
     folder = RunFolder(tmp_path)
-    step_room.train_step(session, folder)
+    step_module.train_step(session, folder)
     before = session.snapshot().task[0].arrays()
     weights = {name: x.numpy() for name, x in session.weights().items()}
-    real = step_room.batch_losses
+    real = step_module.batch_losses
     monkeypatch.setattr(
-        step_room, "batch_losses",
+        step_module,
+        "batch_losses",
         lambda s, n: (lambda pair: (pair[0] * math.nan, pair[1]))(real(s, n)),
-    )  # fmt: skip
+    )
     said: list[str] = []
-    assert step_room.train_step(session, folder, note=said.append) is None
+    assert step_module.train_step(session, folder, note=said.append) is None
     monkeypatch.undo()
     assert "the step was left out" in said[0] and session.counters.step == 2
     after = session.snapshot().task[0].arrays()
     assert all(np.array_equal(after[name], x) for name, x in before.items())
     assert all(np.array_equal(x.numpy(), weights[n]) for n, x in session.weights().items())
-    assert math.isfinite(step_room.train_step(session, folder) or math.nan)
+    assert math.isfinite(step_module.train_step(session, folder) or math.nan)
 
 
 def test_a_stop_inside_a_step_that_is_left_out_changes_nothing(text: Path, tmp_path: Path) -> None:
@@ -329,9 +347,11 @@ def test_a_stop_inside_a_step_that_is_left_out_changes_nothing(text: Path, tmp_p
         session.model.head.bias.register_hook(lambda grad: grad * math.inf)
         answers = iter([stops, *[False] * 9])
         step = functools.partial(
-            step_room.train_step, session, RunFolder(tmp_path),
+            step_module.train_step,
+            session,
+            RunFolder(tmp_path),
             should_stop=lambda answers=answers: next(answers),
-        )  # fmt: skip
+        )
         assert step() is None and session.counters.step == (0 if stops else 1)
         if stops:
             assert step() is None
@@ -364,7 +384,7 @@ def test_a_stop_inside_a_step_that_is_left_out_changes_nothing(text: Path, tmp_p
         (["--separator", ""], "separator: expected some text, got none"),
         (["--model", "tiny", "--reset", "4"], "reset: a setting of nested models, got '4'"),
     ],
-)  # fmt: skip
+)
 def test_wrong_settings_are_named(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
 ) -> None:
@@ -391,9 +411,14 @@ def test_a_checkpoint_whose_state_does_not_fit_is_damaged(text: Path, tmp_path: 
     saved = load_checkpoint(path)
     short = {**saved.arrays, "model_state.level1_fast.c": np.zeros((1, 3, 5), np.float32)}
     save_checkpoint(
-        path.parent, saved.step, model=saved.model, arrays=short, state=saved.state,
-        config=saved.config, env=saved.env,
-    )  # fmt: skip
+        path.parent,
+        saved.step,
+        model=saved.model,
+        arrays=short,
+        state=saved.state,
+        config=saved.config,
+        env=saved.env,
+    )
     (problem,) = [saved.problem for saved in verify(path)]
     assert problem is not None and "level1_fast.c: expected floats of shape (1, 3, 24)" in problem
 
@@ -434,7 +459,7 @@ def test_gradients_that_wait_are_planned_once(text: Path, tmp_path: Path) -> Non
     values = sum(p.numel() for p in session.model.parameters())
     for _ in range(3):
         assert planned_memory(session)["optimiser"] == 2 * 4 * values
-        step_room.train_step(session, RunFolder(tmp_path))
+        step_module.train_step(session, RunFolder(tmp_path))
 
 
 def test_the_original_has_its_number_of_parameters() -> None:

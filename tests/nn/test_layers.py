@@ -175,8 +175,10 @@ def test_binary_cross_entropy_with_logits():
     p = 1 / (1 + np.exp(-x))
     losses = -weight * (pos_weight * t * np.log(p) + (1 - t) * np.log(1 - p))
     for reduction, expected in (
-        ("mean", losses.mean()), ("sum", losses.sum()), ("none", losses),
-    ):  # fmt: skip
+        ("mean", losses.mean()),
+        ("sum", losses.sum()),
+        ("none", losses),
+    ):
         layer = nn.BCEWithLogitsLoss(
             double(weight), reduction=reduction, pos_weight=double(pos_weight)
         )
@@ -198,8 +200,10 @@ def test_binary_cross_entropy_with_logits():
 def test_mse_loss():
     x, y = array(3, 4), array(3, 4)
     for reduction, expected in (
-        ("mean", ((x - y) ** 2).mean()), ("sum", ((x - y) ** 2).sum()), ("none", (x - y) ** 2),
-    ):  # fmt: skip
+        ("mean", ((x - y) ** 2).mean()),
+        ("sum", ((x - y) ** 2).sum()),
+        ("none", (x - y) ** 2),
+    ):
         got = nn.MSELoss(reduction=reduction)(double(x), double(y)).numpy()
         np.testing.assert_allclose(got, expected, rtol=1e-12)
 

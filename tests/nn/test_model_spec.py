@@ -130,7 +130,7 @@ def test_its_settings_are_its_own(registered: ModelSpec, text: Path, tmp_path: P
         ({"model": "tiny", "scale": 3.0}, "scale: a setting of plain models, got 3.0 for model 't"),
         ({"model": "plain", "reset": "8"}, "reset: a setting of nested models, got '8' for mod"),
         ({"model": "plain", "scale": 0.0}, "scale: expected more than 0, got 0.0"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ConfigError, match=re.escape(words)):
             resolve(TrainConfig(**changes))
     with pytest.raises(ConfigError, match=r"dropout: plain models have none, got 0\.5"):
@@ -275,6 +275,7 @@ class OddCache(WrongCache):
         return object()
 
 
+# Not formatted by ruff: with one element a line the table is hard to compare by eye.
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -371,9 +372,12 @@ def test_a_parameter_that_is_not_used_is_named() -> None:
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line(
-    source: str | None, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    source: str | None,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(VARIABLE, "my.py")
     if source is not None:
@@ -412,7 +416,7 @@ def test_activations_are_measured(name: str) -> None:
 def test_a_batch_that_no_memory_holds_is_refused_by_the_measure(
     registered: ModelSpec, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tinytape.training.room.physical_memory", lambda: 8 << 20)
+    monkeypatch.setattr("tinytape.training.memory_need.physical_memory", lambda: 8 << 20)
     with pytest.raises(ConfigError, match="batch_size: a batch of 100000 x 8 characters needs"):
         trained(text, tmp_path / "run", batch_size=100_000)
 
@@ -426,7 +430,7 @@ def test_a_recurrent_state_refuses_what_is_not_its_own() -> None:
         ({"h": np.zeros((2, 3), np.float32), "c": np.zeros(1)}, "unexpected c"),
         ({"h": np.zeros((2, 4), np.float32)}, r"h: expected .*float32 of shape \(2, 3\), got fl"),
         ({"h": np.zeros((2, 3))}, r"h: expected .*float32 of shape \(2, 3\), got float64"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError, match=words):
             state.load(arrays)
     state.load({"h": np.ones((2, 3), np.float32)})
@@ -448,15 +452,25 @@ CLASSES = {part.__name__ for spec in models.specs() for part in (spec.config, sp
 def test_nothing_above_the_models_asks_which_one_it_is(path: Path) -> None:
     """No class of a model, no preset, no architecture and no setting of a model stands there."""
     tree = ast.parse(path.read_text())
-    texts = {node.value for node in ast.walk(tree)
-             if isinstance(node, ast.Constant) and isinstance(node.value, str)}  # fmt: skip
+    texts = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     names |= {node.attr for node in attributes}
-    of_settings = {node.attr for node in attributes
-                   if re.search(r"\b(config|old|new|train)$", ast.unparse(node.value))}  # fmt: skip
-    names |= {alias.name for node in ast.walk(tree)
-              if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}  # fmt: skip
+    of_settings = {
+        node.attr
+        for node in attributes
+        if re.search(r"\b(config|old|new|train)$", ast.unparse(node.value))
+    }
+    names |= {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
     own = {name for spec in models.specs() for name in spec.own_settings()}
     known = {*models.presets(), *(spec.name for spec in models.specs())}
     assert not texts & (known | own)

@@ -10,7 +10,7 @@ from . import Call, Float, Row
 from .scaled_dot_product_attention import attention
 
 
-def _call(sizes, room, held, scale=None):
+def _call(sizes, capacity, held, scale=None):
     B, n, heads, width = sizes
     channels = heads * width
 
@@ -30,7 +30,7 @@ def _call(sizes, room, held, scale=None):
         y = attention(q, k, v, hidden, False, scale, 1.0)
         return y.swapaxes(1, 2).reshape(B, n, channels)
 
-    return Call([Float((B, n, 3 * channels)), Float((B, room, 2 * channels))], run, reference)
+    return Call([Float((B, n, 3 * channels)), Float((B, capacity, 2 * channels))], run, reference)
 
 
 def case(draw):
@@ -38,8 +38,8 @@ def case(draw):
     sizes = [draw(st.integers(least, most)) for most in (2, 4, 3, 4)]
     sizes[2] = max(sizes[2], 1)
     held = draw(st.sampled_from((0, 1, 3, 127, 130) if least and sizes[1] < 3 else (0, 1)))
-    room = held + sizes[1] + draw(st.integers(0, 2))
-    return _call(sizes, room, held, draw(st.sampled_from((None, 0.3))))
+    capacity = held + sizes[1] + draw(st.integers(0, 2))
+    return _call(sizes, capacity, held, draw(st.sampled_from((None, 0.3))))
 
 
 ROW = Row(case, _call((3, 40, 4, 24), 200, 150), differentiable=False)

@@ -130,8 +130,11 @@ MISUSE = {
     "two dots": (lambda: tt.einsum("ij->..", X), ValueError, "expected letters"),
     "types": (lambda: tt.einsum("ij,jk", X, Y.double()), TypeError, "einsum: .*share one"),
     "bool": (lambda: tt.einsum("ij", X.bool()), TypeError, "einsum: .*bool"),
-    "axes": (lambda: tt.einsum("abcde,fghij->abcdefghij", *[tt.ones((1,) * 5)] * 2), ValueError,
-             "einsum: .*10 axes"),
+    "axes": (
+        lambda: tt.einsum("abcde,fghij->abcdefghij", *[tt.ones((1,) * 5)] * 2),
+        ValueError,
+        "einsum: .*10 axes",
+    ),
     "mm": (lambda: tt.mm(X, X), ValueError, r"mm: expected \(m, k\) and \(k, n\), .*\(2, 3\)"),
     "mm batch": (lambda: tt.mm(tt.ones(1, 2, 3), Y), ValueError, "mm: "),
     "bmm broadcast": (lambda: tt.bmm(tt.ones(1, 2, 3), tt.ones(4, 3, 2)), ValueError, "bmm: "),
@@ -143,7 +146,7 @@ MISUSE = {
     "mm types": (lambda: tt.mm(X, Y.double()), TypeError, "mm: .*float32 and .*float64"),
     "mm of bool": (lambda: tt.mm(X.bool(), Y.bool()), TypeError, "matmul: .*bool"),
     "mm of an array": (lambda: tt.mm(X, B), TypeError, "mm: expected a Tensor, got ndarray"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MISUSE)

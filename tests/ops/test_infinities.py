@@ -102,9 +102,12 @@ LIMITS = {
     "silu": (F.silu, [0, INF, 0], [0.5, 1, 0], [0.5, 0, 0]),
     "gelu": (F.gelu, [0, INF, 0], [0.5, 1, 0], [math.sqrt(2 / math.pi), 0, 0]),
     "gelu tanh": (
-        lambda x: F.gelu(x, "tanh"), [0, INF, 0], [0.5, 1, 0], [math.sqrt(2 / math.pi), 0, 0],
+        lambda x: F.gelu(x, "tanh"),
+        [0, INF, 0],
+        [0.5, 1, 0],
+        [math.sqrt(2 / math.pi), 0, 0],
     ),
-}  # fmt: skip
+}
 
 
 @FLOATS

@@ -32,7 +32,7 @@ from .problem import (
 ROWS = rows()
 DIFFERENTIABLE = sorted(name for name, row in ROWS.items() if row.differentiable)
 FUNCTIONS = {
-    name: getattr(room, name) for room in (nn_functional, functional) for name in room.__all__
+    name: getattr(module, name) for module in (nn_functional, functional) for name in module.__all__
 }
 
 

@@ -68,8 +68,13 @@ def test_types_meet():
 
 
 def test_the_result_of_cat_is_a_copy():
-    for make in (lambda x: tt.cat([x]), lambda x: x.repeat(1), lambda x: x.flip(), lambda x:
-                 x.roll(0), lambda x: x.tile(())):  # fmt: skip
+    for make in (
+        lambda x: tt.cat([x]),
+        lambda x: x.repeat(1),
+        lambda x: x.flip(),
+        lambda x: x.roll(0),
+        lambda x: x.tile(()),
+    ):
         x = tt.zeros(3)
         make(x).fill_(7)
         assert x.tolist() == [0, 0, 0]
@@ -98,9 +103,18 @@ def test_chunk_of_nothing_gives_as_many_as_asked():
 
 
 def test_zero_dimensions():
-    for y in (SCALAR.flip(), SCALAR.flip(0), SCALAR.roll(3), SCALAR.roll(1, 0), SCALAR.squeeze(0),
-              SCALAR.movedim(0, -1), SCALAR.T, SCALAR.t(), SCALAR.transpose(0, -1),
-              SCALAR.repeat()):  # fmt: skip
+    for y in (
+        SCALAR.flip(),
+        SCALAR.flip(0),
+        SCALAR.roll(3),
+        SCALAR.roll(1, 0),
+        SCALAR.squeeze(0),
+        SCALAR.movedim(0, -1),
+        SCALAR.T,
+        SCALAR.t(),
+        SCALAR.transpose(0, -1),
+        SCALAR.repeat(),
+    ):
         assert y.shape == () and y.item() == 1.0
     assert SCALAR.repeat(2, 3).shape == (2, 3) and SCALAR.flatten().shape == (1,)
     assert SCALAR.expand(0, 2).shape == (0, 2) and SCALAR.broadcast_to((3,)).shape == (3,)
@@ -118,8 +132,12 @@ def test_eight_dimensions():
     equal(x.tril(), np.tril(array))
     equal(x.mT, array.swapaxes(-2, -1))
     equal(x.squeeze((1, 3, -3)), array.squeeze((1, 3, -3)))
-    for call in (lambda: tt.stack([EIGHT]), lambda: EIGHT.unsqueeze(0),
-                 lambda: EIGHT.repeat(*[1] * 9), lambda: EIGHT.unflatten(0, (1, 1))):  # fmt: skip
+    for call in (
+        lambda: tt.stack([EIGHT]),
+        lambda: EIGHT.unsqueeze(0),
+        lambda: EIGHT.repeat(*[1] * 9),
+        lambda: EIGHT.unflatten(0, (1, 1)),
+    ):
         with pytest.raises(ValueError, match="0 to 8 dimensions, got 9"):
             call()
 
@@ -127,6 +145,7 @@ def test_eight_dimensions():
 @pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 3), (2, 0, 3)])
 def test_nothing(shape):
     x = tt.zeros(shape, requires_grad=True)
+    # Not formatted by ruff: with one element a line the table is hard to compare by eye.
     results = [
         x.flip(-1), x.roll(5), x.roll((1, 2), (0, -1)), x.repeat(*[2] * len(shape)), tt.cat([x, x]),
         tt.stack([x, x], -1), x.flatten(), x.clone(), x.unsqueeze(-1), x.T if x.ndim < 3 else x.mT,
@@ -161,9 +180,18 @@ def test_triangles_do_not_multiply():
 
 def test_views_share_storage():
     base = tt.zeros(3, 4)
-    for view in (base.T, base.mT, base.t(), base.swapaxes(0, 1), base.movedim(0, 1),
-                 base.unflatten(1, (2, 2)), base.diagonal(1), base.view_as(tt.zeros(12)),
-                 base.expand_as(tt.zeros(2, 3, 4)), base.squeeze((0, 1))):  # fmt: skip
+    for view in (
+        base.T,
+        base.mT,
+        base.t(),
+        base.swapaxes(0, 1),
+        base.movedim(0, 1),
+        base.unflatten(1, (2, 2)),
+        base.diagonal(1),
+        base.view_as(tt.zeros(12)),
+        base.expand_as(tt.zeros(2, 3, 4)),
+        base.squeeze((0, 1)),
+    ):
         base.zero_()
         if view.numel() <= 12:
             view.fill_(1)
@@ -231,7 +259,7 @@ MISUSE = {
     "reshape huge": (lambda: X.reshape(2**70), ValueError, "reshape: "),
     "expand huge": (lambda: X.expand(2**63, 2, 3), ValueError, "expand: "),
     "repeat huge": (lambda: X.repeat(2**50, 2**50), MemoryError, "out of memory"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MISUSE)

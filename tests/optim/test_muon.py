@@ -22,9 +22,20 @@ def orthogonal_by_hand(u, coefficients=COEFFICIENTS, eps=1e-7, steps=5):
     return x.T if u.shape[0] > u.shape[1] else x
 
 
-def muon_by_hand(w, grads, *, lr=1e-3, weight_decay=0.1, momentum=0.95, nesterov=True,
-                 ns_coefficients=COEFFICIENTS, eps=1e-7, ns_steps=5, adjust_lr_fn=None,
-                 row_blocks=1):  # fmt: skip
+def muon_by_hand(
+    w,
+    grads,
+    *,
+    lr=1e-3,
+    weight_decay=0.1,
+    momentum=0.95,
+    nesterov=True,
+    ns_coefficients=COEFFICIENTS,
+    eps=1e-7,
+    ns_steps=5,
+    adjust_lr_fn=None,
+    row_blocks=1,
+):
     buffer = np.zeros_like(w)
     for g in grads:
         buffer = momentum * buffer + (1 - momentum) * g

@@ -175,21 +175,29 @@ def test_refusals() -> None:
     linear = nn.Linear(3, 2)
     named = list(linear.named_parameters())
     for groups, message in (
-        ([{"params": named, "use_muon": True}],
-         r"expected parameters of 2 dimensions, got 'bias' of shape \(2,\)"),
+        (
+            [{"params": named, "use_muon": True}],
+            r"expected parameters of 2 dimensions, got 'bias' of shape \(2,\)",
+        ),
         ([{"params": named}], "expected use_muon to be True or False in every group, got none"),
         ([{"params": named, "use_muon": 1}], "use_muon to be True or False in every group, got 1"),
-        ([{"params": named, "use_muon": False, "momentum": 0.9}],
-         "expected the options betas, .* use_muon=False, got betas, .*, momentum, weight_decay"),
-        ([{"params": named[:1], "use_muon": True, "betas": (0.9, 0.9)}],
-         "expected the options .* use_muon=True, got .*betas"),
+        (
+            [{"params": named, "use_muon": False, "momentum": 0.9}],
+            "expected the options betas, .* use_muon=False, got betas, .*, momentum, weight_decay",
+        ),
+        (
+            [{"params": named[:1], "use_muon": True, "betas": (0.9, 0.9)}],
+            "expected the options .* use_muon=True, got .*betas",
+        ),
         ([{"params": named, "use_muon": False, "betas": (0.9, 1.0)}], "betas of two numbers"),
         ([{"params": named[:1], "use_muon": True, "row_blocks": 4}], "'weight' .* row_blocks=4"),
-        ([{"params": named[:1], "use_muon": True}, {"params": named, "use_muon": False}],
-         "'weight' was given more than once"),
+        (
+            [{"params": named[:1], "use_muon": True}, {"params": named, "use_muon": False}],
+            "'weight' was given more than once",
+        ),
         (linear.named_parameters(), "expected use_muon .* got none"),
         ([], "expected at least one parameter"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError, match=f"MuonWithAuxAdam: .*{message}"):
             optim.MuonWithAuxAdam(groups)  # type: ignore[arg-type]
     optimizer = optim.MuonWithAuxAdam([{"params": named[:1], "use_muon": True}])

@@ -30,8 +30,9 @@ def adam_by_hand(w, grads, *, lr, betas, eps, weight_decay=0.0, decoupled=False,
     return w, m, v
 
 
-def sgd_by_hand(w, grads, *, lr, momentum=0, dampening=0, weight_decay=0, nesterov=False,
-                maximize=False):  # fmt: skip
+def sgd_by_hand(
+    w, grads, *, lr, momentum=0, dampening=0, weight_decay=0, nesterov=False, maximize=False
+):
     buffer = None
     for g in grads:
         g = (-g if maximize else g) + weight_decay * w

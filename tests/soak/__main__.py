@@ -40,8 +40,10 @@ def try_promise(name: str, promise: Promise, count: int, seed: int) -> tuple[Out
 
 def table(record: dict) -> str:
     """The figures as docs/reliability.md shows them."""
-    lines = ["| promise | how it is tried | wanted | last figure | when | time |",
-             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines = [
+        "| promise | how it is tried | wanted | last figure | when | time |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for row in record["promises"].values():
         failed = len(row["failures"])
         figure = f"{row['tried'] - failed:,} of {row['tried']:,}"
@@ -91,12 +93,17 @@ def main() -> int:
         for failure in outcome.failures[:10]:
             print(f"  {failure}")
         record["promises"][name] = {
-            "words": promise.words, "how": promise.how, "wanted": promise.wanted,
-            "tried": outcome.tried, "failures": outcome.failures, "figures": outcome.figures,
-            "seconds": round(seconds, 1), "seed": arguments.seed,
+            "words": promise.words,
+            "how": promise.how,
+            "wanted": promise.wanted,
+            "tried": outcome.tried,
+            "failures": outcome.failures,
+            "figures": outcome.figures,
+            "seconds": round(seconds, 1),
+            "seed": arguments.seed,
             "machine": machine(),
             "date": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
-        }  # fmt: skip
+        }
         if arguments.json:
             arguments.json.write_text(json.dumps(record, indent=2) + "\n")
         if arguments.document:

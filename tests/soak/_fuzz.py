@@ -69,9 +69,16 @@ def main() -> None:
                 pass
         return atheris.Mutate(data, longest)
 
-    options = [f"-runs={inputs}", f"-max_total_time={seconds}", f"-seed={seed}",
-               f"-max_len={LONGEST}", f"-timeout={HANG}", f"-rss_limit_mb={MEMORY}",
-               f"-artifact_prefix={folder}/", "-print_final_stats=1"]  # fmt: skip
+    options = [
+        f"-runs={inputs}",
+        f"-max_total_time={seconds}",
+        f"-seed={seed}",
+        f"-max_len={LONGEST}",
+        f"-timeout={HANG}",
+        f"-rss_limit_mb={MEMORY}",
+        f"-artifact_prefix={folder}/",
+        "-print_final_stats=1",
+    ]
     atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=change)
     atheris.Fuzz()
 

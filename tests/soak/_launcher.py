@@ -71,8 +71,11 @@ class Launcher:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.soak._launcher", "serve"],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     def __enter__(self) -> Launcher:
         return self
@@ -104,9 +107,12 @@ def start_command(module: str, argv: Sequence[str], log: Path, hook: Any = None)
         words = ["-m", "tests.soak._launcher", json.dumps(asked)]
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            [sys.executable, *words], cwd=ROOT, stdin=subprocess.DEVNULL,
-            stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            [sys.executable, *words],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     return Started(process.pid, log, None, process)
 
 

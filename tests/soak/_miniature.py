@@ -30,9 +30,14 @@ def session_of(folder: Path) -> Session:
     text = folder / "abacaba.txt"
     text.write_text(TEXT)
     config = TrainConfig(
-        model="miniature", data=str(text), iters=100, batch_size=1, lr=0.01, dropout=0.1,
+        model="miniature",
+        data=str(text),
+        iters=100,
+        batch_size=1,
+        lr=0.01,
+        dropout=0.1,
         gradient_accumulation_steps=2,
-    )  # fmt: skip
+    )
     with mock.patch.dict(models.gpt.PRESETS, {"miniature": SIZES}):
         return build_session(resolve(config))
 
@@ -52,13 +57,22 @@ def write_run(folder: Path, steps: tuple[int, ...] = (1, 2)) -> Session:
             train_step(session, run, should_stop=lambda: True)
             state, arrays = session.state()
             save_checkpoint(
-                run.checkpoints, step, model=session.weights(), arrays=arrays, state=state,
-                config=session.record(), env=environment(), tokenizer=session.tokenizer,
-            )  # fmt: skip
+                run.checkpoints,
+                step,
+                model=session.weights(),
+                arrays=arrays,
+                state=state,
+                config=session.record(),
+                env=environment(),
+                tokenizer=session.tokenizer,
+            )
     save_final_weights(
-        run.model, session.weights(), step=session.counters.step,
-        model=session.model.config.to_dict(), tokenizer=session.tokenizer,
-    )  # fmt: skip
+        run.model,
+        session.weights(),
+        step=session.counters.step,
+        model=session.model.config.to_dict(),
+        tokenizer=session.tokenizer,
+    )
     return session
 
 

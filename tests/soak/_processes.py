@@ -89,8 +89,10 @@ def forks(n: int) -> int:
         same = (product(), train(1, 1)) == expected
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if status or not same:
-            print(f"fork {i}: the child ended with {status}, the parent's bits are "
-                  f"{'the same' if same else 'others'}")  # fmt: skip
+            print(
+                f"fork {i}: the child ended with {status}, the parent's bits are "
+                f"{'the same' if same else 'others'}"
+            )
             return 1
     return 0
 

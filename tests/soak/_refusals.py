@@ -55,8 +55,13 @@ def largest_problem(row: Row, seed: int) -> Problem:
     """Of a few that are drawn: the first ones are of next to nothing."""
     found: list[Problem] = []
 
-    @settings(max_examples=12, derandomize=True, deadline=None, database=None,
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @settings(
+        max_examples=12,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.data())
     def draw(data: Any) -> None:
         found.append(draw_problem(data, row))
@@ -104,7 +109,7 @@ def operations(names: Iterable[str], seed: int) -> Iterator[Work]:
         )
 
 
-# ---- what the outside does in a pass -------------------------------------------------------------
+# ---- what hooks and Functions do in a pass -------------------------------------------------------
 
 
 class Cube(tt.autograd.Function):
@@ -119,7 +124,7 @@ class Cube(tt.autograd.Function):
         return dy * x * x * 3
 
 
-class Outside:
+class Callbacks:
     """A Function, hooks, and a recurrent state that is carried on."""
 
     def __init__(self) -> None:
@@ -142,10 +147,10 @@ class Outside:
         self.carried = carried
 
 
-OUTSIDE = Work(
+CALLBACKS = Work(
     name="hooks, a Function, a recurrent state",
-    prepare=Outside,
-    attempt=Outside.attempt,
+    prepare=Callbacks,
+    attempt=Callbacks.attempt,
     outcome=lambda state: as_bytes([*state.results, *state.carried]),
     unchanged=lambda state: as_bytes(state.carried),
 )
@@ -192,9 +197,14 @@ class Run:
         s = self.session
         state, arrays = s.state()
         self.saved = save_checkpoint(
-            Path(self.config.out), s.counters.step, model=s.weights(), arrays=arrays, state=state,
-            config=s.record(), env=environment(),
-        )  # fmt: skip
+            Path(self.config.out),
+            s.counters.step,
+            model=s.weights(),
+            arrays=arrays,
+            state=state,
+            config=s.record(),
+            env=environment(),
+        )
 
     def load(self, checkpoint: Path) -> None:
         self.session.restore(load_checkpoint(checkpoint))
@@ -210,9 +220,15 @@ def run_works(folder: Path) -> Iterator[Work]:
     text = folder / "cats.txt"
     rng = random.Random(0)
     text.write_text(" ".join(rng.choices(WORDS.split(" "), k=300)))
-    config = resolve(TrainConfig(
-        model="tiny", data=str(text), out=str(folder / "run"), iters=12, batch_size=2,
-    ))  # fmt: skip
+    config = resolve(
+        TrainConfig(
+            model="tiny",
+            data=str(text),
+            out=str(folder / "run"),
+            iters=12,
+            batch_size=2,
+        )
+    )
 
     def ready(parts: int) -> Run:
         """A run of one step, and the first parts of the next."""
@@ -265,7 +281,7 @@ def run_works(folder: Path) -> Iterator[Work]:
 def all_works(folder: Path, seed: int, most_operations: int | None) -> Iterator[Work]:
     """Every work; of the operations no more than so many, drawn at random."""
     yield from run_works(folder)
-    yield OUTSIDE
+    yield CALLBACKS
     names = sorted(rows())
     if most_operations is not None:
         names = random.Random(seed).sample(names, most_operations)

@@ -62,8 +62,8 @@ def steps_lost(folder: RunFolder) -> int:
 
 def unreadable(folder: RunFolder) -> Iterator[str]:
     """Every file or folder under its final name that is not whole."""
-    for room in (folder.checkpoints, folder.best):
-        for path in room.iterdir() if room.is_dir() else ():
+    for scratch in (folder.checkpoints, folder.best):
+        for path in scratch.iterdir() if scratch.is_dir() else ():
             if path.name.startswith(TEMPORARY_PREFIX):
                 continue
             try:

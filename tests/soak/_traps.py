@@ -22,7 +22,7 @@ from tinytape.models.spec import evaluate
 from tinytape.nn import functional as F
 from tinytape.training import loop, session
 
-from ._seam import Call, Seam
+from ._intercept import Call, Intercept
 
 PHASES = (
     "start-up",  # before there is anything to save
@@ -120,12 +120,14 @@ def trapped(
             step = parts[-2:] == ["checkpoints", "step-00000000"]
             here = {
                 "metrics": call.name == "fsync" and parts[-1] == "metrics.jsonl",
-                "saving": call.name == "write" and parts[-3] == "checkpoints"
-                and parts[-1] == "train_state.safetensors" and "-00000004" in parts[-2],
+                "saving": call.name == "write"
+                and parts[-3] == "checkpoints"
+                and parts[-1] == "train_state.safetensors"
+                and "-00000004" in parts[-2],
                 "saving the best": call.name == "rename" and parts[-2] == "best",
                 "rotation": call.name == "rename" and step,
                 "final weights": call.name == "replace" and "model.safetensors" in parts[-1],
-            }  # fmt: skip
+            }
             if here.get(phase):
                 trap.spring()
             return call.do()
@@ -133,7 +135,7 @@ def trapped(
         evaluations = 0
         real_batches = evaluate.held_out_batches
         stack.enter_context(patch.object(evaluate, "held_out_batches", batches))
-        stack.enter_context(Seam(disk))
+        stack.enter_context(Intercept(disk))
         if phase == "start-up":
             at(loop, "build_session", 1)
         if phase == "restoring":
@@ -141,8 +143,11 @@ def trapped(
         if phase == "update":
             at(loop.tt.nn.utils, "clip_grad_norm_", 3)
         token = 5 if phase == "sampling" else None
-        around(sampling, "choose", lambda count: (
-            trap.spring() if count == token else trap.note("token")))  # fmt: skip
+        around(
+            sampling,
+            "choose",
+            lambda count: trap.spring() if count == token else trap.note("token"),
+        )
         which = {"first step": 1, "training": 7, "between two batches": 8}.get(phase)
         batches_done = 0
 

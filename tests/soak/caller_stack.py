@@ -31,8 +31,9 @@ class Program:
         self.ints, self.reals = ffi.new("int64_t[12]"), ffi.new("double[4]")
         self.shape = ffi.new("int64_t[1]", [SIZE])
         self.decoy = self.leaf(np.full(SIZE, 1e6))
-        self.values = [np.array([rng.randint(-3, 3) for _ in range(SIZE)], np.float64)
-                       for _ in range(LEAVES)]  # fmt: skip
+        self.values = [
+            np.array([rng.randint(-3, 3) for _ in range(SIZE)], np.float64) for _ in range(LEAVES)
+        ]
         self.handles = [self.leaf(v) for v in self.values]
         self.made: list[tuple[str, int, int]] = []  # an operation and the places of its inputs
 
@@ -42,8 +43,11 @@ class Program:
 
     def leaf(self, values: Array) -> int:
         data = ffi.from_buffer("double[]", values)
-        self.check(lib.tt_new(self.context, lib.TT_POOL_DATA, lib.TT_FLOAT64, 1, self.shape, data,
-                              self.out))  # fmt: skip
+        self.check(
+            lib.tt_new(
+                self.context, lib.TT_POOL_DATA, lib.TT_FLOAT64, 1, self.shape, data, self.out
+            )
+        )
         self.check(lib.tt_set_requires_grad(self.context, self.out[0], 1))
         return int(self.out[0])
 
@@ -55,8 +59,11 @@ class Program:
         if name == "mul" and max(np.abs(self.values[a]).max(), np.abs(self.values[b]).max()) > 1e3:
             name = "sub"  # numbers stay exact
         self.inputs[0], self.inputs[1] = self.handles[a], self.handles[b]
-        self.check(lib.tt_apply(self.context, OPS[name], 2, self.inputs, 0, self.ints, 0,
-                                self.reals, self.out))  # fmt: skip
+        self.check(
+            lib.tt_apply(
+                self.context, OPS[name], 2, self.inputs, 0, self.ints, 0, self.reals, self.out
+            )
+        )
         self.handles.append(int(self.out[0]))
         for i in range(8):  # the caller has other uses for its arrays
             self.inputs[i] = self.decoy

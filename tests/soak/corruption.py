@@ -79,10 +79,16 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
         home = Path(scratch)
         (home / "text.txt").write_text(TEXT)
         train(
-            TrainConfig(model="tiny", data=str(home / "text.txt"), out=str(home / "run"), iters=2,
-                        batch_size=1, checkpoint_interval=1),
+            TrainConfig(
+                model="tiny",
+                data=str(home / "text.txt"),
+                out=str(home / "run"),
+                iters=2,
+                batch_size=1,
+                checkpoint_interval=1,
+            ),
             console=Console(io.StringIO()),
-        )  # fmt: skip
+        )
         folder = home / "run" / "checkpoints"
         path, whole = folder / "step-00000002", home / "whole"
         shutil.copytree(path, whole)

@@ -22,7 +22,7 @@ from tinytape.training import RunFolder, report
 from tinytape.training.checkpoint import list_checkpoints
 
 from . import _runs
-from ._seam import NAMES, Call, Seam
+from ._intercept import NAMES, Call, Intercept
 from .promise import Outcome, Promise
 
 FIRST, LAST = 2, 4  # the steps of a run, and those of the same run made longer
@@ -51,18 +51,18 @@ SIZES = 12  # file size limits that are tried
 class Disk:
     """The tries, and what they have in common."""
 
-    def __init__(self, room: Path) -> None:
-        self.room = room
-        self.text = _runs.write_text(room / "text.txt")
-        self.first, self.expected = RunFolder(room / "first"), RunFolder(room / "expected")
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.text = _runs.write_text(scratch / "text.txt")
+        self.first, self.expected = RunFolder(scratch / "first"), RunFolder(scratch / "expected")
         self.calls: dict[bool, list[Call]] = {}
-        with Seam() as seam:
+        with Intercept() as intercept:
             self.must(self.flags(self.first, FIRST))
-        self.calls[False] = seam.calls
+        self.calls[False] = intercept.calls
         shutil.copytree(self.first.path, self.expected.path)
-        with Seam() as seam:
+        with Intercept() as intercept:
             self.must(self.flags(self.expected, LAST))
-        self.calls[True] = seam.calls
+        self.calls[True] = intercept.calls
         self.largest = max(p.stat().st_size for p in self.first.path.rglob("*"))
 
     def faults(self) -> Iterator[Fault]:
@@ -77,9 +77,15 @@ class Disk:
 
     def flags(self, folder: RunFolder, iters: int) -> list[str]:
         return _runs.again(
-            self.text, folder.path, iters=iters, schedule="constant", warmup=0,
-            eval_interval=1, checkpoint_interval=1, keep=1,
-        )  # fmt: skip
+            self.text,
+            folder.path,
+            iters=iters,
+            schedule="constant",
+            warmup=0,
+            eval_interval=1,
+            checkpoint_interval=1,
+            keep=1,
+        )
 
     def must(self, argv: list[str]) -> None:
         code, said = command(argv)
@@ -87,7 +93,7 @@ class Disk:
             raise RuntimeError(said)
 
     def try_once(self, fault: Fault) -> Iterator[str]:
-        folder = RunFolder(self.room / "run")
+        folder = RunFolder(self.scratch / "run")
         shutil.rmtree(folder.path, ignore_errors=True)
         if fault.begun:
             shutil.copytree(self.first.path, folder.path)
@@ -112,7 +118,7 @@ class Disk:
             with file_size_limit(fault.number):
                 code, said = command(argv)
         else:
-            with Seam(strike):
+            with Intercept(strike):
                 code, said = command(argv)
         if fault.kind.startswith("short"):
             if code:
@@ -131,7 +137,7 @@ class Disk:
         """What the command said, and the folder as the fault left it."""
         if code != 1 or not said.startswith("error: ") or said.count("\n") != 1:
             yield f"expected one line and exit code 1, got {code} and {said!r}"
-        elif str(self.room) not in said:
+        elif str(self.scratch) not in said:
             yield f"the error does not name the file: {said!r}"
         yield from _runs.unreadable(folder)
         yield from (f"litter: {path}" for path in _runs.leftovers(folder))
@@ -170,8 +176,8 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # nothing wears out there
-    with tempfile.TemporaryDirectory(dir=memory) as room:
-        disk = Disk(Path(room))
+    with tempfile.TemporaryDirectory(dir=memory) as scratch:
+        disk = Disk(Path(scratch))
         faults = list(disk.faults())
         random.Random(seed).shuffle(faults)
         faults = faults[:count]
@@ -182,7 +188,7 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
             if number % 100 == 0:
                 say(f"{number} of {len(faults)} faults, {len(failures)} failures")
         met = Counter(call.name for calls in disk.calls.values() for call in calls)
-    failures += [f"no {name} went through the seam" for name in NAMES if not met[name]]
+    failures += [f"no {name} was intercepted" for name in NAMES if not met[name]]
     return Outcome(len(faults), failures, {"calls": sum(met.values()), **met})
 
 

@@ -79,10 +79,19 @@ def blindly(names: list[str], home: Path, count: int, seed: int, outcome: Outcom
 
 def guided(name: str, scratch: Path, count: int, seed: int) -> tuple[int, int, list[str]]:
     """(inputs, those that reached something new, what went wrong) of one reader."""
-    command = [sys.executable, "-m", "tests.soak._fuzz", name, str(count), str(SECONDS),
-               str(seed), str(scratch)]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace",
-                          timeout=SECONDS * 10)  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "tests.soak._fuzz",
+        name,
+        str(count),
+        str(SECONDS),
+        str(seed),
+        str(scratch),
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=SECONDS * 10
+    )
     trouble = scratch / "trouble"
     failures = []
     if trouble.exists():

@@ -50,9 +50,17 @@ betas = [0.9, 0.99]
 seed = 18446744073709551615
 """
 TEXTS = (
-    TEXT.encode(), b"", b"\0", b"x", b"\xff\xfe", "\ufeffz\u00fc\U0001f600".encode() * 9,
-    b"\r\n" * 40, bytes(range(256)), b"ab" * 3000, "\U0010ffff".encode() * 50,
-)  # fmt: skip
+    TEXT.encode(),
+    b"",
+    b"\0",
+    b"x",
+    b"\xff\xfe",
+    "\ufeffz\u00fc\U0001f600".encode() * 9,
+    b"\r\n" * 40,
+    bytes(range(256)),
+    b"ab" * 3000,
+    "\U0010ffff".encode() * 50,
+)
 
 
 class Hang(BaseException):
@@ -125,16 +133,18 @@ def targets(home: Path) -> dict[str, Target]:
     return {
         "checkpoint arrays": part(".safetensors", arrays),
         "checkpoint records": part(".json", record),
-        "manifest": Target({path / MANIFEST: manifest}, one_of(spoil_manifest, spoil_bytes),
-                           checkpoint),
+        "manifest": Target(
+            {path / MANIFEST: manifest}, one_of(spoil_manifest, spoil_bytes), checkpoint
+        ),
         "settings": Target(own("run.toml", TOML), spoil_bytes, settings),
         "tokenizer": Target(own("tokenizer.json"), record, tokenizer),
         "corpus": Target(own("text.txt", TEXT.encode()), _another_text, corpus),
-        "metrics": Target(own("metrics.jsonl", b"".join(line % i for i in range(0, 9, 2))),
-                          spoil_bytes, metrics),
+        "metrics": Target(
+            own("metrics.jsonl", b"".join(line % i for i in range(0, 9, 2))), spoil_bytes, metrics
+        ),
         "run config": Target(own("config.json"), record, lambda: load_run(home)),
         "weights": Target(own("model.safetensors"), arrays, lambda: load_run(home)),
-    }  # fmt: skip
+    }
 
 
 def state_of(session: Session) -> tuple[Any, list[bytes]]:

@@ -32,19 +32,19 @@ VARIANTS: tuple[dict[str, int], ...] = (
 class Kills:
     """The tries, and what they have in common."""
 
-    def __init__(self, room: Path, seed: int, launchers: list[Launcher]) -> None:
-        self.room, self.seed = room, seed
-        self.text = _runs.write_text(room / "text.txt")
+    def __init__(self, scratch: Path, seed: int, launchers: list[Launcher]) -> None:
+        self.scratch, self.seed = scratch, seed
+        self.text = _runs.write_text(scratch / "text.txt")
         self.counts: Counter[str] = Counter()
         self.lost = 0  # the most steps that a kill cost
         self._lock = Lock()
         self._launchers: SimpleQueue[Launcher] = SimpleQueue()
         for launcher in launchers:
             self._launchers.put(launcher)
-        self.expected = [RunFolder(room / f"expected-{i}") for i in range(len(VARIANTS))]
+        self.expected = [RunFolder(scratch / f"expected-{i}") for i in range(len(VARIANTS))]
         for folder, variant in zip(self.expected, VARIANTS, strict=True):
             begun = time.monotonic()
-            log = room / "expected.log"
+            log = scratch / "expected.log"
             ended = launchers[0].start("train", self.flags(folder, variant), log).wait()
             self.seconds = time.monotonic() - begun  # of a whole run, without its imports
             if ended.status:
@@ -52,9 +52,14 @@ class Kills:
 
     def flags(self, folder: RunFolder, variant: dict[str, int], interval: int = 1) -> list[str]:
         return _runs.again(
-            self.text, folder.path, iters=ITERS, eval_interval=1, keep=2,
-            checkpoint_interval=interval, **variant,
-        )  # fmt: skip
+            self.text,
+            folder.path,
+            iters=ITERS,
+            eval_interval=1,
+            keep=2,
+            checkpoint_interval=interval,
+            **variant,
+        )
 
     def try_once(self, number: int) -> list[str]:
         """One run, killed once or more, then completed. Returns what is wrong."""
@@ -83,7 +88,7 @@ class Try:
         self.real = number % REAL == REAL - 1
         self.which = self.rng.randrange(len(VARIANTS))
         self.interval = self.rng.choice((1, 1, 1, 2, 3))
-        self.folder = RunFolder(all.room / f"run-{number}")
+        self.folder = RunFolder(all.scratch / f"run-{number}")
 
     def run(self) -> Iterator[str]:
         wanted, kills = self.rng.choice((1, 1, 2, 3)), 0
@@ -109,7 +114,7 @@ class Try:
         """Start or go on, and kill, perhaps too late."""
         if self.rng.random() < 0.4:  # surely in a saving: at one of its calls
             moment = self.rng.choice(("before", "half", "after"))
-            hook = ["_seam:dying_at", {"number": self.rng.randrange(250), "moment": moment}]
+            hook = ["_intercept:dying_at", {"number": self.rng.randrange(250), "moment": moment}]
             return self.start(hook).wait()
         before = _runs.newest_step(self.folder)
         begun = time.monotonic()
@@ -137,18 +142,18 @@ class Try:
     def start(self, hook: Any = None) -> Started:
         start = start_command if self.real else self.launcher.start
         argv = self.all.flags(self.folder, VARIANTS[self.which], self.interval)
-        return start("train", argv, self.all.room / f"run-{self.number}.log", hook)
+        return start("train", argv, self.all.scratch / f"run-{self.number}.log", hook)
 
 
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     failures: list[str] = []
     with (
-        tempfile.TemporaryDirectory() as room,
+        tempfile.TemporaryDirectory() as scratch,
         Launcher() as one,
         Launcher() as two,
         ThreadPoolExecutor(2) as pool,
     ):
-        kills = Kills(Path(room), seed, [one, two])
+        kills = Kills(Path(scratch), seed, [one, two])
         for number, wrong in enumerate(pool.map(kills.try_once, range(count)), start=1):
             failures += wrong
             if number % 50 == 0:
@@ -156,9 +161,12 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     return Outcome(
         count,
         failures,
-        {**kills.counts, "most steps lost": kills.lost,
-         "unreadable": sum("unreadable" in f for f in failures)},
-    )  # fmt: skip
+        {
+            **kills.counts,
+            "most steps lost": kills.lost,
+            "unreadable": sum("unreadable" in f for f in failures),
+        },
+    )
 
 
 PROMISE = Promise(

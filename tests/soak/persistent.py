@@ -14,7 +14,7 @@ import numpy as np
 
 from tinytape import models
 from tinytape.training import RunFolder, TrainConfig, load_checkpoint, resume, train
-from tinytape.training import step as step_room
+from tinytape.training import step as step_module
 
 from ._runs import sha256
 from .promise import Outcome, Promise
@@ -25,16 +25,22 @@ WIDTHS = {"width": 32, "hidden": 64, "context": 16}
 
 def settings(folder: Path, out: str, steps: int) -> TrainConfig:
     return TrainConfig(
-        model="nested-state", data=str(folder / "text.txt"), out=str(folder / out), iters=steps,
-        batch_size=4, chunk_sizes="1,16,256", warmup=min(100, steps // 10),
-        eval_interval=max(1, steps // 50), checkpoint_interval=max(1, steps // 10),
-    )  # fmt: skip
+        model="nested-state",
+        data=str(folder / "text.txt"),
+        out=str(folder / out),
+        iters=steps,
+        batch_size=4,
+        chunk_sizes="1,16,256",
+        warmup=min(100, steps // 10),
+        eval_interval=max(1, steps // 50),
+        checkpoint_interval=max(1, steps // 10),
+    )
 
 
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     outcome = Outcome(count)
     rng = np.random.default_rng(seed)
-    stop_at, real = int(rng.integers(count // 4, count)), step_room.batch_losses
+    stop_at, real = int(rng.integers(count // 4, count)), step_module.batch_losses
 
     def batch_losses(session: Any, number: int) -> Any:
         if number == stop_at and not session.config.out.endswith("whole"):
@@ -45,7 +51,7 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     with (
         tempfile.TemporaryDirectory() as name,
         patch.dict(models.nested.PRESETS, {"nested-state": preset}),
-        patch.object(step_room, "batch_losses", batch_losses),
+        patch.object(step_module, "batch_losses", batch_losses),
     ):
         folder = Path(name)
         words = rng.choice(["the", "cat", "sat", "on", "a", "mat", "who", "knows", "why"], 20_000)

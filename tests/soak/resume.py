@@ -15,7 +15,7 @@ import numpy as np
 
 import tinytape as tt
 from tinytape.training import RunFolder, TrainConfig, resume, train
-from tinytape.training import step as step_room
+from tinytape.training import step as step_module
 from tinytape.training.progress import Console
 
 from .promise import Outcome, Promise
@@ -42,10 +42,15 @@ KINDS: dict[str, dict[str, Any]] = {
 
 def settings(kind: str, folder: Path, out: str, **changes: Any) -> TrainConfig:
     given = {
-        "model": "tiny", "batch_size": 2, "data": str(folder / "text.txt"),
-        "out": str(folder / out), "eval_interval": 3, "checkpoint_interval": 4,
-        **KINDS[kind], **changes,
-    }  # fmt: skip
+        "model": "tiny",
+        "batch_size": 2,
+        "data": str(folder / "text.txt"),
+        "out": str(folder / out),
+        "eval_interval": 3,
+        "checkpoint_interval": 4,
+        **KINDS[kind],
+        **changes,
+    }
     steps = BATCHES // given.get("gradient_accumulation_steps", 1)
     return TrainConfig(iters=steps, warmup=2, **given)
 
@@ -65,14 +70,14 @@ def stopped_and_resumed(
 
     Returns how often it stopped.
     """
-    waiting, real = list(stops), step_room.batch_losses
+    waiting, real = list(stops), step_module.batch_losses
 
     def batch_losses(session: Any, number: int) -> Any:
         if waiting and number >= waiting[0][0]:
             os.kill(os.getpid(), waiting.pop(0)[1])
         return real(session, number)
 
-    step_room.batch_losses = batch_losses
+    step_module.batch_losses = batch_losses
     try:
         tt.set_num_threads(threads[0])
         done = train(config, console=silent())
@@ -83,7 +88,7 @@ def stopped_and_resumed(
             done = resume(RunFolder(config.out), {}, console=silent())
         return times
     finally:
-        step_room.batch_losses = real
+        step_module.batch_losses = real
 
 
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:

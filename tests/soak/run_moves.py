@@ -14,7 +14,7 @@ from typing import Any
 from tinytape.training import RunFolder
 
 from . import _runs
-from ._seam import Call, Seam
+from ._intercept import Call, Intercept
 from .disk import command
 from .promise import Outcome, Promise
 from .run_states import Listing, different, listing
@@ -30,16 +30,16 @@ class Moves:
     """The tries, and what they have in common."""
 
     def __init__(self, home: Path) -> None:
-        self.home, self.room = home, home / "room"
+        self.home, self.scratch = home, home / "scratch"
         self.text = _runs.write_text(home / "text.txt")
         self.other, self.expected = home / "other", RunFolder(home / "expected")
-        with Seam() as seam:
+        with Intercept() as intercept:
             self.must(self.flags(self.expected.path))
         self.must([*self.flags(self.other), "--seed", "5"])
-        first = next(n for n, call in enumerate(seam.calls) if ".tmp-config" in call.path)
+        first = next(n for n, call in enumerate(intercept.calls) if ".tmp-config" in call.path)
         self.calls = [  # from where the folder is made and held; one write of each file
             call
-            for before, call in pairwise(seam.calls[first - 1 :])
+            for before, call in pairwise(intercept.calls[first - 1 :])
             if (call.name, call.path) != (before.name, before.path)
         ]
 
@@ -62,9 +62,9 @@ class Moves:
                     yield call, kind, True
 
     def try_once(self, at: Call, kind: str, another: bool) -> Iterator[str]:
-        shutil.rmtree(self.room, ignore_errors=True)
-        self.room.mkdir()
-        run, moved = RunFolder(self.room / "run"), RunFolder(self.room / "moved")
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir()
+        run, moved = RunFolder(self.scratch / "run"), RunFolder(self.scratch / "moved")
 
         def strike(call: Call) -> Any:
             if call.number == at.number:
@@ -81,7 +81,7 @@ class Moves:
                     shutil.copytree(self.other, run.path)
             return call.do()
 
-        with Seam(strike):
+        with Intercept(strike):
             code, said = command(self.flags(run.path))
         if another and (wrong := different(files(self.other), files(run.path))):
             yield f"wrote into another run: {wrong}"
@@ -89,7 +89,7 @@ class Moves:
             if code != 1 or "was removed while it trained" not in said:
                 yield f"expected one line and exit code 1, got {code} and {said!r}"
             if not another and run.path.exists():
-                yield f"a part of a run is there: {sorted(listing(self.room))}"
+                yield f"a part of a run is there: {sorted(listing(self.scratch))}"
             return
         if code:
             yield f"exit code {code}: {said!r}"

@@ -27,16 +27,20 @@ from tinytape.training import CheckpointError, RunFolder, load_checkpoint
 from tinytape.training.run_folder import is_run
 
 from . import _runs
+from ._intercept import Intercept
 from ._launcher import Launcher
-from ._seam import Seam
 from ._states_of_others import STATES
 from .disk import command
 from .promise import Outcome, Promise
 
 FIRST, LAST = 4, 6  # the steps of the run that is there, and of the one that is asked for
 SETTINGS: dict[str, Any] = {
-    "schedule": "constant", "warmup": 0, "eval_interval": 1, "checkpoint_interval": 1, "keep": 5,
-}  # fmt: skip
+    "schedule": "constant",
+    "warmup": 0,
+    "eval_interval": 1,
+    "checkpoint_interval": 1,
+    "keep": 5,
+}
 MOST_KILLS = 300  # of an overwriting
 COMMANDS = (
     "train",
@@ -77,47 +81,47 @@ class States:
         return _runs.flags(self.text, out, iters=iters, **{**SETTINGS, **settings})
 
     def prepare(self, cell: Cell) -> Path:
-        """A room with the folder in its state, and another run beside it."""
-        room = self.home / "room"
-        shutil.rmtree(room, ignore_errors=True)
-        room.mkdir()
-        shutil.copytree(self.first.path, room / "run")
-        STATES[cell.state](RunFolder(room / "run"))
+        """A scratch folder with the folder in its state, and another run beside it."""
+        scratch = self.home / "scratch"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        shutil.copytree(self.first.path, scratch / "run")
+        STATES[cell.state](RunFolder(scratch / "run"))
         if "another run" in cell.command:
-            shutil.copytree(self.first.path, room / "new")
-        return room
+            shutil.copytree(self.first.path, scratch / "new")
+        return scratch
 
-    def words(self, cell: Cell, room: Path) -> tuple[list[str], Path]:
-        """The words of the command, and the folder in which it is given."""
-        run, new, iters = room / "run", room / "new", ["--iters", str(LAST)]
+    def argv(self, cell: Cell, scratch: Path) -> tuple[list[str], Path]:
+        """The arguments of the command, and the folder in which it is given."""
+        run, new, iters = scratch / "run", scratch / "new", ["--iters", str(LAST)]
         chosen = next(iter(sorted(p.parent for p in run.rglob("MANIFEST.json"))), None)
         chosen = chosen or run / "checkpoints" / "step-00000002"
         match cell.command:
             case "train":
-                return self.flags(run), room
+                return self.flags(run), scratch
             case "train --overwrite":
-                return [*self.flags(run), "--overwrite"], room
+                return [*self.flags(run), "--overwrite"], scratch
             case "resume":
-                return ["--resume", str(run), *iters], room
+                return ["--resume", str(run), *iters], scratch
             case "resume to another folder":
-                return ["--resume", str(run), "--out", str(new), *iters], room
+                return ["--resume", str(run), "--out", str(new), *iters], scratch
             case "resume to another run, with --overwrite":
-                return ["--resume", str(run), "--out", str(new), "--overwrite", *iters], room
+                return ["--resume", str(run), "--out", str(new), "--overwrite", *iters], scratch
             case "resume a checkpoint":
-                return ["--resume", str(chosen), *iters], room
+                return ["--resume", str(chosen), *iters], scratch
             case "resume a checkpoint, to another folder":
-                return ["--resume", str(chosen), "--out", str(new), *iters], room
+                return ["--resume", str(chosen), "--out", str(new), *iters], scratch
             case _:
-                return ["--resume", ".", *iters], chosen if chosen.is_dir() else room
+                return ["--resume", ".", *iters], chosen if chosen.is_dir() else scratch
 
     def try_once(self, cell: Cell) -> Iterator[str]:
-        room = self.prepare(cell)
-        words, here = self.words(cell, room)
-        before = listing(room)
-        ours, recorded = is_ours(room / "run"), is_run(RunFolder(room / "run"))
+        scratch = self.prepare(cell)
+        argv, here = self.argv(cell, scratch)
+        before = listing(scratch)
+        ours, recorded = is_ours(scratch / "run"), is_run(RunFolder(scratch / "run"))
         with inside(here):
-            code, said = command(words)
-        after = listing(room)
+            code, said = command(argv)
+        after = listing(scratch)
         self.outcomes["gone on" if code == 0 else "refused"] += 1
         if code:
             if code != 2 or not said.startswith("error: ") or said.count("\n") != 1:
@@ -128,19 +132,19 @@ class States:
         if "another" in cell.command:
             unlike = different(before, after)
             yield from (f"changed: {name}" for name in unlike if not name.startswith("new"))
-            wrong = _runs.differences(RunFolder(room / "new"), self.expected)
+            wrong = _runs.differences(RunFolder(scratch / "new"), self.expected)
             # Of a checkpoint that lies in no run there are no metrics.
             yield from (text for text in wrong if recorded or not text.startswith("other metrics"))
         elif "--overwrite" in cell.command:
             if not ours:
                 yield "a folder that is no run's was overwritten"
-            yield from self.judge_overwritten(room, before, after)
+            yield from self.judge_overwritten(scratch, before, after)
         else:
-            yield from self.judge(room, before, after)
+            yield from self.judge(scratch, before, after)
 
-    def judge(self, room: Path, before: Listing, after: Listing) -> Iterator[str]:
+    def judge(self, scratch: Path, before: Listing, after: Listing) -> Iterator[str]:
         """A run that went on, or began: all that was there before is there, or what came of it."""
-        run = RunFolder(room / "run")
+        run = RunFolder(scratch / "run")
         for name in different(before, after):
             if name in before and not is_own(name) and name != "new":
                 yield f"changed: {name}"
@@ -153,8 +157,8 @@ class States:
             if step_in(name) not in saved and step_in(name) > 1:  # what rotation removes
                 yield f"a checkpoint was lost: {name}"
 
-    def judge_overwritten(self, room: Path, before: Listing, after: Listing) -> Iterator[str]:
-        run = RunFolder(room / "run")
+    def judge_overwritten(self, scratch: Path, before: Listing, after: Listing) -> Iterator[str]:
+        run = RunFolder(scratch / "run")
         for name in different(before, after):
             if name in before and not is_own(name):
                 yield f"changed: {name}"
@@ -162,24 +166,24 @@ class States:
             yield "other final weights"
         if _runs.held_out_losses(run) != _runs.held_out_losses(self.expected):
             yield f"other metrics: {_runs.held_out_losses(run)}"
-        if not (room / "run" / "before-overwrite-1" / "notes.md").exists():
+        if not (scratch / "run" / "before-overwrite-1" / "notes.md").exists():
             yield from (f"left over: {name}" for name in after if "overwrite" in name)
 
     def follow(self, cell: Cell, said: str) -> Iterator[str]:
         """Every command that an error names works when it is given."""
         for found in re.finditer(_COMMAND, said):
-            room = self.prepare(cell)
-            for words in map(shlex.split, re.split(" and then: ", found[0])):
-                with inside(room):
-                    if words[0] == "mv":
-                        subprocess.run(words, check=True)
+            scratch = self.prepare(cell)
+            for argv in map(shlex.split, re.split(" and then: ", found[0])):
+                with inside(scratch):
+                    if argv[0] == "mv":
+                        subprocess.run(argv, check=True)
                         code, answer = 0, ""
-                    elif words[2] == "tinytape.generate":
-                        code, answer = generated(words[3:])
+                    elif argv[2] == "tinytape.generate":
+                        code, answer = generated(argv[3:])
                     else:
-                        code, answer = command([*words[3:], "--iters", str(LAST)])
+                        code, answer = command([*argv[3:], "--iters", str(LAST)])
                 if code:
-                    yield f"advice that does not work: {shlex.join(words)}: {answer}"
+                    yield f"advice that does not work: {shlex.join(argv)}: {answer}"
             self.followed += 1
 
     # An overwriting that is killed.
@@ -191,21 +195,21 @@ class States:
         """How many calls it makes until the run before is gone."""
         folder = RunFolder(self.home / "counted")
         shutil.copytree(self.first.path, folder.path)
-        with Seam() as seam:
+        with Intercept() as intercept:
             command(self.overwriting(folder))
-        paths = [call.path for call in seam.calls]
+        paths = [call.path for call in intercept.calls]
         return max(n for n, path in enumerate(paths) if "before-overwrite" in path) + 1
 
     def kill_once(self, launcher: Launcher, number: int, moment: str, linked: bool) -> list[str]:
-        room = self.prepare(Cell("checkpoints on another disk" if linked else "complete", ""))
-        folder = RunFolder(room / "run")
-        saved = contents(room)
-        hook = ["_seam:dying_at", {"number": number, "moment": moment}]
-        ended = launcher.start("train", self.overwriting(folder), room / "log", hook).wait()
+        scratch = self.prepare(Cell("checkpoints on another disk" if linked else "complete", ""))
+        folder = RunFolder(scratch / "run")
+        saved = contents(scratch)
+        hook = ["_intercept:dying_at", {"number": number, "moment": moment}]
+        ended = launcher.start("train", self.overwriting(folder), scratch / "log", hook).wait()
         wrong = []
         if ended.status != -9:
             wrong.append(f"not killed: {ended.output[-200:]}")
-        if not is_new(folder) and not saved <= contents(room):
+        if not is_new(folder) and not saved <= contents(scratch):
             wrong.append("a part of the run before is lost, and the new one has no checkpoint")
         code, said = command(["--resume", str(folder), "--iters", str(LAST)])
         if code:
@@ -229,13 +233,13 @@ def inside(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def listing(room: Path) -> Listing:
+def listing(scratch: Path) -> Listing:
     """All that lies there, with contents, targets of links, and times."""
     found: Listing = {}
-    for path in sorted(room.rglob("*")):
+    for path in sorted(scratch.rglob("*")):
         about = path.lstat()
         content = os.readlink(path) if path.is_symlink() else _runs.sha256(path)
-        found[str(path.relative_to(room))] = (about.st_mode, about.st_mtime_ns, content)
+        found[str(path.relative_to(scratch))] = (about.st_mode, about.st_mtime_ns, content)
     return found
 
 
@@ -243,10 +247,10 @@ def different(before: Listing, after: Listing) -> list[str]:
     return sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
 
 
-def contents(room: Path) -> set[str]:
+def contents(scratch: Path) -> set[str]:
     """What is in the files of runs and checkpoints, wherever they lie."""
     names = ("model.safetensors", "MANIFEST.json", "metrics.jsonl", "train_state.safetensors")
-    return {_runs.sha256(p) for p in room.rglob("*") if p.name in names and p.is_file()}
+    return {_runs.sha256(p) for p in scratch.rglob("*") if p.name in names and p.is_file()}
 
 
 def step_in(name: str) -> int:
@@ -262,8 +266,15 @@ def is_own(name: str) -> bool:
         return True
     if "notes" in name or "mine" in name or parts[0] != "run":
         return False
-    own = ("config.json", "tokenizer.json", "metrics.jsonl", "model.safetensors", "curve.png",
-           "checkpoints", "best")  # fmt: skip
+    own = (
+        "config.json",
+        "tokenizer.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "curve.png",
+        "checkpoints",
+        "best",
+    )
     return parts[1] in own or parts[1].startswith((".tmp-config", "before-overwrite"))
 
 
@@ -288,15 +299,15 @@ def is_new(folder: RunFolder) -> bool:
     return False
 
 
-def generated(words: list[str]) -> tuple[int, str]:
+def generated(argv: list[str]) -> tuple[int, str]:
     errors = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
-        return generate.main([*words, "--tokens", "2", "--prompt", "a"]), errors.getvalue()
+        return generate.main([*argv, "--tokens", "2", "--prompt", "a"]), errors.getvalue()
 
 
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     rng = random.Random(seed)
-    cells = [Cell(state, words) for state in STATES for words in COMMANDS]
+    cells = [Cell(state, argv) for state in STATES for argv in COMMANDS]
     rng.shuffle(cells)
     cells = cells[:count]
     failures = []

@@ -69,44 +69,52 @@ def cases() -> list[Case]:
     return found
 
 
-SMALL = [Case(phase, ("SIGTERM",), model="small")
-         for phase in ("training", "update", "evaluation", "metrics", "saving")]  # fmt: skip
+SMALL = [
+    Case(phase, ("SIGTERM",), model="small")
+    for phase in ("training", "update", "evaluation", "metrics", "saving")
+]
 
 
 class Signals:
     """The tries, and what they have in common."""
 
-    def __init__(self, room: Path, launcher: Launcher) -> None:
-        self.room, self._launcher = room, launcher
-        self.text = _runs.write_text(room / "text.txt", 15_000)
+    def __init__(self, scratch: Path, launcher: Launcher) -> None:
+        self.scratch, self._launcher = scratch, launcher
+        self.text = _runs.write_text(scratch / "text.txt", 15_000)
         self.worst: dict[str, float] = {}
         self.expected: dict[str, RunFolder] = {}
-        self.stopped = RunFolder(room / "stopped")
+        self.stopped = RunFolder(scratch / "stopped")
         self.generated = ""
 
     def flags(self, folder: RunFolder, model: str = "tiny") -> list[str]:
         return _runs.again(
-            self.text, folder.path, model=model, iters=6, gradient_accumulation_steps=BATCHES,
-            eval_interval=2, checkpoint_interval=2, keep=2,
-        )  # fmt: skip
+            self.text,
+            folder.path,
+            model=model,
+            iters=6,
+            gradient_accumulation_steps=BATCHES,
+            eval_interval=2,
+            checkpoint_interval=2,
+            keep=2,
+        )
 
     def prepare(self, model: str) -> None:
         """The run that nothing happens to, and what is needed besides."""
         if model in self.expected:
             return
-        folder = self.expected[model] = RunFolder(self.room / f"expected-{model}")
+        folder = self.expected[model] = RunFolder(self.scratch / f"expected-{model}")
         self.must("train", self.flags(folder, model))
         if model == "tiny":
             self.generated = self.must("generate", self.generate(folder))
             case = Case("training", ("SIGTERM",))
             argv = self.flags(self.stopped)
-            self.start(case, argv, self.room / "stopped.log", real=False)
+            self.start(case, argv, self.scratch / "stopped.log", real=False)
 
     def generate(self, folder: RunFolder) -> list[str]:
         return [str(folder), "--prompt", "the", "--tokens", "40", "--temperature", "0"]
 
     def must(self, command: str, argv: list[str]) -> str:
-        ended = self._launcher.start(command, argv, self.room / "log").wait()
+        ended = self._launcher.start(command, argv, self.scratch / "log").wait()
         if ended.status:
             raise RuntimeError(ended.output)
         return ended.output
@@ -117,11 +125,11 @@ class Signals:
         if case.closed:
             return closing(case.closed, argv, record, arguments)
         start = start_command if real else self._launcher.start
-        return start(case.command, argv, self.room / "log", ["_traps:trapped", arguments]).wait()
+        return start(case.command, argv, self.scratch / "log", ["_traps:trapped", arguments]).wait()
 
     def try_once(self, case: Case, *, real: bool) -> Iterator[str]:
         self.prepare(case.model)
-        folder, record = RunFolder(self.room / "run"), self.room / "record"
+        folder, record = RunFolder(self.scratch / "run"), self.scratch / "record"
         shutil.rmtree(folder.path, ignore_errors=True)
         for file in (record, Path(f"{record}.closed")):
             file.unlink(missing_ok=True)
@@ -143,7 +151,7 @@ class Signals:
                 yield f"what it had written: {ended.output!r}"
             return
         yield from self.judge_folder(case, ended, folder, [what for what, _ in notes])
-        again = self._launcher.start("train", self.flags(folder, case.model), self.room / "log")
+        again = self._launcher.start("train", self.flags(folder, case.model), self.scratch / "log")
         ended = again.wait()
         if ended.status:
             yield f"not resumable: exit code {ended.status}: {ended.output[-300:]}"
@@ -214,10 +222,12 @@ def closing(how: str, argv: list[str], record: Path, arguments: dict[str, Any]) 
     asked = json.dumps({"module": "train", "argv": argv, "hook": hook})
     ours, theirs = os.openpty() if terminal else os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.soak._launcher", asked], cwd=ROOT,
-        stdin=theirs if terminal else subprocess.DEVNULL, stdout=theirs,
+        [sys.executable, "-m", "tests.soak._launcher", asked],
+        cwd=ROOT,
+        stdin=theirs if terminal else subprocess.DEVNULL,
+        stdout=theirs,
         stderr=theirs if terminal else subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     os.close(theirs)
     said = b""
     while b"step 2/6" not in said:  # the line of the evaluation before
@@ -234,8 +244,8 @@ def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     every = cases()
     random.Random(seed).shuffle(every)
     failures = []
-    with tempfile.TemporaryDirectory() as room, Launcher() as launcher:
-        signals = Signals(Path(room), launcher)
+    with tempfile.TemporaryDirectory() as scratch, Launcher() as launcher:
+        signals = Signals(Path(scratch), launcher)
         tries = [(every[i % len(every)], i >= len(every)) for i in range(count)]
         tries += [(case, True) for case in SMALL if count > len(every)]
         for number, (case, real) in enumerate(tries, start=1):

@@ -29,38 +29,57 @@ from .promise import Outcome, Promise
 RUNS = ("a-1", "b-1")
 # The signal, and whether all processes of the group get it, as they do from a terminal and from
 # timeout(1).
-STOPS = ((signal.SIGKILL, False), (signal.SIGTERM, False), (signal.SIGTERM, True),
-         (signal.SIGHUP, False), (signal.SIGINT, True), (signal.SIGUSR1, False))  # fmt: skip
+STOPS = (
+    (signal.SIGKILL, False),
+    (signal.SIGTERM, False),
+    (signal.SIGTERM, True),
+    (signal.SIGHUP, False),
+    (signal.SIGINT, True),
+    (signal.SIGUSR1, False),
+)
 LEAVES = 10.0  # seconds after which a training that was left alone is still there
 
 
 class Studies:
     """The tries, and what they have in common."""
 
-    def __init__(self, room: Path, seed: int) -> None:
-        self.room, self.seed = room, seed
-        self.text = _runs.write_text(room / "text.txt")
+    def __init__(self, scratch: Path, seed: int) -> None:
+        self.scratch, self.seed = scratch, seed
+        self.text = _runs.write_text(scratch / "text.txt")
         self.counts: Counter[str] = Counter()
         self.slowest = 0.0  # seconds in which a training left alone was gone
-        self.expected = room / "expected"
+        self.expected = scratch / "expected"
         begun = time.monotonic()
         ended = self.start(self.expected).wait(DEADLINE)
         self.seconds = time.monotonic() - begun
         if ended:
-            raise RuntimeError((room / "log").read_text())
+            raise RuntimeError((scratch / "log").read_text())
 
     def start(self, out: Path) -> subprocess.Popen[bytes]:
-        with open(self.room / "log", "wb") as log:
+        with open(self.scratch / "log", "wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "tests.soak.study", "two", "--seeds", "1",
-                 "--data", self.text, "--out", out],
-                cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.soak.study",
+                    "two",
+                    "--seeds",
+                    "1",
+                    "--data",
+                    self.text,
+                    "--out",
+                    out,
+                ],
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def try_once(self, number: int) -> Iterator[str]:
         """One study, stopped up to three times, then completed."""
         rng = random.Random(f"{self.seed} {number}")
-        out = self.room / f"study-{number}"
+        out = self.scratch / f"study-{number}"
         for _ in range(rng.choice((1, 1, 2, 3))):
             process = self.start(out)
             time.sleep(rng.uniform(0.3, 1.0) * self.seconds)
@@ -101,7 +120,7 @@ class Studies:
         self.slowest = max(self.slowest, time.monotonic() - begun)
 
     def said(self) -> str:
-        return (self.room / "log").read_text()[-300:]
+        return (self.scratch / "log").read_text()[-300:]
 
 
 def under_way(out: Path) -> list[str]:
@@ -118,8 +137,8 @@ def under_way(out: Path) -> list[str]:
 
 def run(count: int, seed: int, say: Callable[[str], None]) -> Outcome:
     failures: list[str] = []
-    with tempfile.TemporaryDirectory() as room:
-        tries = Studies(Path(room), seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        tries = Studies(Path(scratch), seed)
         for number in range(count):
             failures += [f"try {number}: {text}" for text in tries.try_once(number)]
             if (number + 1) % 10 == 0:

@@ -43,8 +43,11 @@ def own_contexts(steps: int) -> list[str]:
     """Each thread's results are those that it would have had alone."""
     alone = [train(steps, seed) for seed in range(THREADS)]
     together = in_threads([lambda s=seed: train(steps, s) for seed in range(THREADS)])
-    return [f"thread {i}: other results than alone: {t if isinstance(t, Exception) else ''}"
-            for i, (a, t) in enumerate(zip(alone, together, strict=True)) if a != t]  # fmt: skip
+    return [
+        f"thread {i}: other results than alone: {t if isinstance(t, Exception) else ''}"
+        for i, (a, t) in enumerate(zip(alone, together, strict=True))
+        if a != t
+    ]
 
 
 def shared_context(tries: int) -> list[str]:
@@ -53,11 +56,17 @@ def shared_context(tries: int) -> list[str]:
     y = (x * x).sum()
     optimizer = tt.optim.AdamW([x])
     uses: dict[str, Callable[[], Any]] = {
-        "add": lambda: x + 1, "mixed": lambda: tt.ones(40, 40) * x, "sum": lambda: x.sum(),
-        "backward": lambda: y.backward(), "grad": lambda: tt.grad(y, x), "item": lambda: y.item(),
-        "numpy": lambda: x.detach().numpy(), ".grad": lambda: x.grad,
-        "copy_": lambda: x.detach().copy_(tt.zeros(40, 40)), "step": lambda: optimizer.step(),
-    }  # fmt: skip
+        "add": lambda: x + 1,
+        "mixed": lambda: tt.ones(40, 40) * x,
+        "sum": lambda: x.sum(),
+        "backward": lambda: y.backward(),
+        "grad": lambda: tt.grad(y, x),
+        "item": lambda: y.item(),
+        "numpy": lambda: x.detach().numpy(),
+        ".grad": lambda: x.grad,
+        "copy_": lambda: x.detach().copy_(tt.zeros(40, 40)),
+        "step": lambda: optimizer.step(),
+    }
 
     def misuse() -> list[str]:
         wrong = []

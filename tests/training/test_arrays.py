@@ -105,8 +105,9 @@ def test_a_header_that_is_wrong_is_named(header: Any, values: bytes, words: str)
     assert str(HERE) in str(error.value) and len(str(error.value)) < 400
 
 
-@pytest.mark.parametrize("data", [b"", b"1234567", struct.pack("<Q", 2**63) + b"{}",
-                                  struct.pack("<Q", 3) + b"{}"])  # fmt: skip
+@pytest.mark.parametrize(
+    "data", [b"", b"1234567", struct.pack("<Q", 2**63) + b"{}", struct.pack("<Q", 3) + b"{}"]
+)
 def test_a_file_that_ends_in_its_header(data: bytes) -> None:
     with pytest.raises(CheckpointError, match=f"{HERE}: not a safetensors file"):
         unpack_arrays(data, HERE)
@@ -121,10 +122,14 @@ def test_a_file_that_ends_in_its_header(data: bytes) -> None:
         ({"__metadata__": np.zeros(1)}, "__metadata__ cannot be the name of an array"),
         ({7: np.zeros(1)}, "7 cannot be the name"),
         ({"\ud800": np.zeros(1)}, "a name that is no text"),
-        ({"w": np.zeros((1,) * 33, "i1")} if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else
-         {"w": np.zeros(1, complex)}, "w: "),
+        (
+            {"w": np.zeros((1,) * 33, "i1")}
+            if np.lib.NumpyVersion(np.__version__) >= "2.0.0"
+            else {"w": np.zeros(1, complex)},
+            "w: ",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_no_reader_would_take_is_not_written(arrays: Any, words: str) -> None:
     with pytest.raises(CheckpointError, match=words):
         array_file(arrays, HERE)

@@ -157,16 +157,16 @@ def test_what_an_earlier_version_wrote_is_taken(
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 4 steps that is to go on to 12 and was stopped after 8."""
-    room = tmp_path_factory.mktemp("extended")
-    (room / "text.txt").write_text(TEXT * 30)
+    scratch = tmp_path_factory.mktemp("extended")
+    (scratch / "text.txt").write_text(TEXT * 30)
     flags = ["--model", "tiny", "--batch-size", "1", "--schedule", "constant", "--lr", "0.05"]
     flags += ["--checkpoint-interval", "2", "--eval-interval", "100", "--keep", "9"]
-    flags += ["--data", str(room / "text.txt"), "--out", str(room / "run")]
+    flags += ["--data", str(scratch / "text.txt"), "--out", str(scratch / "run")]
     assert train.main([*flags, "--iters", "4"]) == 0
-    shutil.copyfile(room / "run" / "model.safetensors", room / "old.safetensors")
-    assert train.main(["--resume", str(room / "run"), "--iters", "8"]) == 0
-    shutil.copyfile(room / "old.safetensors", room / "run" / "model.safetensors")
-    return room / "run"
+    shutil.copyfile(scratch / "run" / "model.safetensors", scratch / "old.safetensors")
+    assert train.main(["--resume", str(scratch / "run"), "--iters", "8"]) == 0
+    shutil.copyfile(scratch / "old.safetensors", scratch / "run" / "model.safetensors")
+    return scratch / "run"
 
 
 def same(model: tt.nn.Module, checkpoint: Path) -> bool:
@@ -220,9 +220,12 @@ def test_a_run_that_was_killed_before_its_rotation(extended: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["step-00000002", "mine", "step-5"])
 def test_a_checkpoint_alone_writes_and_is_verified(
-    run: RunFolder, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str],
+    run: RunFolder,
+    tmp_path: Path,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     expected = text_of(capsys, run.checkpoints / "step-00000002")
     alone = Path(shutil.copytree(run.checkpoints / "step-00000002", tmp_path / "usb" / name))
     run.path.rename(tmp_path / "gone")

@@ -115,8 +115,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_key_is_in_the_document(written: Path, tmp_path: Path) -> None:
     weights = set(load_checkpoint(written).model)
-    found = {name: json.loads((written / name).read_bytes()) for name in os.listdir(written)
-             if name.endswith(".json")}  # fmt: skip
+    found = {
+        name: json.loads((written / name).read_bytes())
+        for name in os.listdir(written)
+        if name.endswith(".json")
+    }
     assert len(found) == 5
     settings = set(found["config.json"]["train"])  # all of the flags; the document says so
     model = session_of(tmp_path).model
@@ -141,11 +144,16 @@ def test_every_key_of_a_nested_model_is_in_the_document(tmp_path: Path) -> None:
         session = build_session(
             resolve(
                 TrainConfig(
-                    model="nested-surprise", wiring="nested", context=4, batch_size=2,
-                    data=str(text), optimizer=optimizer, chunk_sizes="1,2,4",
+                    model="nested-surprise",
+                    wiring="nested",
+                    context=4,
+                    batch_size=2,
+                    data=str(text),
+                    optimizer=optimizer,
+                    chunk_sizes="1,2,4",
                 )
             )
-        )  # fmt: skip
+        )
         train_step(session, RunFolder(tmp_path))
         tree, arrays = session.state()
         tree |= {"model": session.model.config.to_dict()}

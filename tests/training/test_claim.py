@@ -29,9 +29,9 @@ def say(text: str) -> None:
 def a_run(path: Path) -> RunFolder:
     """All that a run writes, by the names alone, but for settings that show whose it is."""
     folder = RunFolder(path)
-    for room in folder.rooms:
-        (room / "step-00000001").mkdir(parents=True)
-        (room / "step-00000001" / "MANIFEST.json").write_text("{}")
+    for directory in folder.checkpoint_folders:
+        (directory / "step-00000001").mkdir(parents=True)
+        (directory / "step-00000001" / "MANIFEST.json").write_text("{}")
     for file in folder.files:
         file.write_text("{}")
     folder.metrics.write_text("")
@@ -139,10 +139,10 @@ def test_what_is_not_a_run_is_never_touched(
 def test_overwriting_moves_what_a_run_wrote_and_nothing_else(tmp_path: Path, linked: bool) -> None:
     folder = a_run(tmp_path / "run")
     if linked:
-        for room in folder.rooms:
-            room.rename(tmp_path / f"disk-{room.name}")
-            room.symlink_to(Path("..", f"disk-{room.name}"))
-    for path in (folder.path, *folder.rooms):
+        for directory in folder.checkpoint_folders:
+            directory.rename(tmp_path / f"disk-{directory.name}")
+            directory.symlink_to(Path("..", f"disk-{directory.name}"))
+    for path in (folder.path, *folder.checkpoint_folders):
         (path / "notes.md").write_text("mine")
         (path / ".tmp-notes-1").write_text("mine")
     before = tree(tmp_path)
@@ -162,8 +162,8 @@ def test_overwriting_moves_what_a_run_wrote_and_nothing_else(tmp_path: Path, lin
     assert list(discard(folder)) == []
     left = {p.name for p in folder.path.iterdir()}
     assert left == {"notes.md", ".tmp-notes-1", "checkpoints", "best"}
-    for room in folder.rooms:
-        assert {p.name for p in room.iterdir()} == {"notes.md", ".tmp-notes-1"}
+    for directory in folder.checkpoint_folders:
+        assert {p.name for p in directory.iterdir()} == {"notes.md", ".tmp-notes-1"}
 
 
 @pytest.mark.parametrize(
@@ -239,9 +239,11 @@ def test_what_cannot_be_removed_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     (folder.checkpoints / "step-00000002").mkdir(parents=True)
     (folder.checkpoints / "step-00000001").mkdir()
     monkeypatch.setattr(shutil, "rmtree", lambda *args, **named: None)
-    monkeypatch.setattr(saving, "prune_checkpoints", lambda room, keep: discard_folder(
-        room / "step-00000001"
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        saving,
+        "prune_checkpoints",
+        lambda directory, keep: discard_folder(directory / "step-00000001"),
+    )
     said: list[str] = []
     saving.rotate(folder, 1, said.append)
     assert [line.split(": ")[1] for line in said] == ["not all of it could be removed"] * 2

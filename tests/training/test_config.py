@@ -64,9 +64,13 @@ def test_what_follows_from_other_settings() -> None:
     assert resolve(TrainConfig(optimizer="sgd")).weight_decay == 0.0
     assert resolve(TrainConfig(optimizer="muon")).weight_decay == 0.1
     for model, optimizer, rate in (
-        ("tiny", "adamw", 2e-3), ("nested", "adam", 6e-3), ("nested-original", "muon", 3e-4),
-        ("tiny", "muon", 8e-3), ("nested-state", "muon", 1.2e-2), ("nested", "dgd", 0.1),
-    ):  # fmt: skip
+        ("tiny", "adamw", 2e-3),
+        ("nested", "adam", 6e-3),
+        ("nested-original", "muon", 3e-4),
+        ("tiny", "muon", 8e-3),
+        ("nested-state", "muon", 1.2e-2),
+        ("nested", "dgd", 0.1),
+    ):
         assert resolve(TrainConfig(model=model, optimizer=optimizer)).lr == rate
     assert resolve(TrainConfig(optimizer="sgd", weight_decay=0.5)).weight_decay == 0.5
     assert resolve(resolve(TrainConfig())) == resolve(TrainConfig())

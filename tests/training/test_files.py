@@ -257,9 +257,15 @@ def test_the_order_is_write_sync_rename_sync(tmp_path: Path) -> None:
     new, old = f".tmp-step-{os.getpid()}", f".tmp-old-step-{os.getpid()}"
     begin = log.index("sync a.json")
     assert log[begin:-1] == [
-        "sync a.json", "sync b.json", "sync c.json", f"sync {new}",
-        f"rename step {old}", f"rename {new} step", f"sync {tmp_path.name}", f"remove {old}",
-    ]  # fmt: skip
+        "sync a.json",
+        "sync b.json",
+        "sync c.json",
+        f"sync {new}",
+        f"rename step {old}",
+        f"rename {new} step",
+        f"sync {tmp_path.name}",
+        f"remove {old}",
+    ]
 
 
 def test_new_folders_are_synced_into_their_parents(

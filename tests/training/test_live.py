@@ -82,9 +82,12 @@ def test_a_reader_goes_on_with_what_is_the_newest_by_then(
 
 @pytest.mark.parametrize("name", READ)
 def test_generate_verify_and_list(
-    run: RunFolder, made: Path, monkeypatch: pytest.MonkeyPatch, name: str,
+    run: RunFolder,
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     for again in (
         lambda: generate.main([str(run.path), "--prompt", "a", "--tokens", "3"]),
         lambda: command.main(["verify", str(run.path)]),
@@ -145,9 +148,15 @@ def test_one_that_is_written_anew_is_not_called_damaged(
         if again and name == os.fspath(path / "state.json"):
             again.clear()
             module.save_checkpoint(
-                run.checkpoints, 2, model=other.model, arrays=other.arrays, state=other.state,
-                config=other.config, env=other.env, tokenizer=other.tokenizer,
-            )  # fmt: skip
+                run.checkpoints,
+                2,
+                model=other.model,
+                arrays=other.arrays,
+                state=other.state,
+                config=other.config,
+                env=other.env,
+                tokenizer=other.tokenizer,
+            )
         return real(name, *rest, **named)
 
     monkeypatch.setattr(os, "open", opening)

@@ -25,13 +25,23 @@ from tinytape.training.progress import Console
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run whose best step is not its last: from step 2 on the learning rate is far too high."""
-    room = tmp_path_factory.mktemp("run")
-    (room / "text.txt").write_text("to be or not to be, that is the question.\n" * 30)
+    scratch = tmp_path_factory.mktemp("run")
+    (scratch / "text.txt").write_text("to be or not to be, that is the question.\n" * 30)
     settings = TrainConfig(
-        model="tiny", data=str(room / "text.txt"), out=str(room / "run"), iters=5, batch_size=1,
-        eval_interval=1, checkpoint_interval=1, keep=5, lr=2.0, warmup=4, clip=0.0, optimizer="sgd",
+        model="tiny",
+        data=str(scratch / "text.txt"),
+        out=str(scratch / "run"),
+        iters=5,
+        batch_size=1,
+        eval_interval=1,
+        checkpoint_interval=1,
+        keep=5,
+        lr=2.0,
+        warmup=4,
+        clip=0.0,
+        optimizer="sgd",
         schedule="constant",
-    )  # fmt: skip
+    )
     train(settings, console=Console(io.StringIO()))
     return RunFolder(settings.out)
 

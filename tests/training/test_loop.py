@@ -310,9 +310,13 @@ class Planted:
     ("where", "origin"), [("the loss", "sqrt"), ("the gradient norm", "no single operation")]
 )
 def test_a_value_that_is_not_finite_never_reaches_the_weights(
-    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, origin: str,
+    text: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    origin: str,
     batches: int,
-) -> None:  # fmt: skip
+) -> None:
     """Planted at step 7, after the checkpoint at step 6."""
     planted = Planted(monkeypatch, where, {7})
     given = settings(text, tmp_path / "run", eval_interval=100, gradient_accumulation_steps=batches)

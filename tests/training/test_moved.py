@@ -74,9 +74,12 @@ def test_a_folder_that_is_moved_while_a_checkpoint_is_written(
 
 @pytest.mark.parametrize("again", [False, True])
 def test_a_run_without_a_folder_ends(
-    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool,
+    text: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    again: bool,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     out = tmp_path / "run"
 
     def remove() -> None:

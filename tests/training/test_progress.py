@@ -61,10 +61,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 def settings(tmp_path: Path, **more: Any) -> TrainConfig:
     (tmp_path / "cats.txt").write_text("nobody knows why the cat sat on the mat\n" * 60)
-    return TrainConfig(**{
-        "model": "tiny", "data": str(tmp_path / "cats.txt"), "out": str(tmp_path / "run"),
-        "iters": 4, "batch_size": 2, "eval_interval": 2, **more,
-    })  # fmt: skip
+    return TrainConfig(
+        **{
+            "model": "tiny",
+            "data": str(tmp_path / "cats.txt"),
+            "out": str(tmp_path / "run"),
+            "iters": 4,
+            "batch_size": 2,
+            "eval_interval": 2,
+            **more,
+        }
+    )
 
 
 def on_screen(written: str) -> list[str]:
@@ -153,8 +160,13 @@ def test_the_time_left_counts_the_evaluations(clock: list[float]) -> None:
 def test_how_long_that_is_is_readable() -> None:
     seconds = (0, 59.4, 59.6, 3599, 3600, 360_000)
     assert [progress._clock(s) for s in seconds] == [
-        "0:00", "0:59", "1:00", "59:59", "1:00:00", "4d04h",
-    ]  # fmt: skip
+        "0:00",
+        "0:59",
+        "1:00",
+        "59:59",
+        "1:00:00",
+        "4d04h",
+    ]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -226,9 +238,15 @@ def test_the_report_fits_80_columns(
     monkeypatch.chdir(tmp_path)
     more: dict[str, Any] = {"data": "cats.txt", "out": "run", "iters": 1}
     if model != "tiny":
-        more |= {"reset": "document", "level_memory": "16,256", "level_update": "sum",
-                 "optimizer": "sgd", "surprise": "second_order", "level_rates": "divided",
-                 "chunk_sizes": "100,1000,10000"}  # fmt: skip
+        more |= {
+            "reset": "document",
+            "level_memory": "16,256",
+            "level_update": "sum",
+            "optimizer": "sgd",
+            "surprise": "second_order",
+            "level_rates": "divided",
+            "chunk_sizes": "100,1000,10000",
+        }
     output = io.StringIO()
     given = settings(tmp_path, model=model, **more)
     train(given, console=Console(output))

@@ -25,8 +25,14 @@ GRADIENT = "gradient.head.bias"
 def session_of(folder: Path) -> Session:
     text = folder / "text.txt"
     text.write_text("abracadabra, said the cat. " * 20)
-    config = TrainConfig(model="tiny", data=str(text), batch_size=1, iters=50, dropout=0.1,
-                         gradient_accumulation_steps=2)  # fmt: skip
+    config = TrainConfig(
+        model="tiny",
+        data=str(text),
+        batch_size=1,
+        iters=50,
+        dropout=0.1,
+        gradient_accumulation_steps=2,
+    )
     return build_session(resolve(dataclasses.replace(config, out=str(folder))))
 
 
@@ -42,9 +48,14 @@ def everything(session: Session) -> Any:
 def saved(session: Session, folder: Path) -> Checkpoint:
     state, arrays = session.state()
     path = save_checkpoint(
-        folder, session.counters.step, model=session.weights(), arrays=arrays, state=state,
-        config=session.record(), env=environment(),
-    )  # fmt: skip
+        folder,
+        session.counters.step,
+        model=session.weights(),
+        arrays=arrays,
+        state=state,
+        config=session.record(),
+        env=environment(),
+    )
     return load_checkpoint(path)
 
 

@@ -30,7 +30,7 @@ from tinytape.training import (
     resume,
     train,
 )
-from tinytape.training import step as step_room
+from tinytape.training import step as step_module
 from tinytape.training.progress import Console
 
 pytestmark = pytest.mark.slow
@@ -94,7 +94,7 @@ class Interrupt:
 
         def step(session: Any, *args: Any, **named: Any) -> float:
             if session.counters.step == self.at:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
             return real(session, *args, **named)
 
         monkeypatch.setattr(loop, "train_step", step)
@@ -164,7 +164,7 @@ def test_a_stop_during_an_evaluation_repeats_the_evaluation(
 
     def evaluate(*arguments: Any) -> float | None:
         if len(losses(out)) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return real(*arguments)
 
     monkeypatch.setattr(tasks, "held_out_loss", evaluate)
@@ -244,15 +244,15 @@ def test_a_stop_between_the_batches_of_a_step(
     three = {"gradient_accumulation_steps": 3, "iters": 12}
     train(settings(text, whole, **three), console=silent())
     seen = []
-    real = step_room.batch_losses
+    real = step_module.batch_losses
 
     def batch_losses(session: Any, number: int) -> Any:
         seen.append(number)
         if number in (1, 9, 10, 20, 35):
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return real(session, number)
 
-    monkeypatch.setattr(step_room, "batch_losses", batch_losses)
+    monkeypatch.setattr(step_module, "batch_losses", batch_losses)
     done = train(settings(text, out, **three), console=silent())
     positions = []
     while done.stopped:
@@ -271,13 +271,13 @@ def test_a_stop_between_the_batches_of_a_step(
 def test_an_unfinished_step_keeps_its_number_of_batches(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = step_room.batch_losses
+    real = step_module.batch_losses
 
     def batch_losses(session: Any, number: int) -> tt.Tensor:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         return real(session, number)
 
-    monkeypatch.setattr(step_room, "batch_losses", batch_losses)
+    monkeypatch.setattr(step_module, "batch_losses", batch_losses)
     done = train(settings(text, tmp_path / "run", gradient_accumulation_steps=3), console=silent())
     assert done.session.position == (0, 1)
     monkeypatch.undo()
@@ -342,9 +342,13 @@ def test_what_may_change_is_said(text: Path, whole: Path, tmp_path: Path) -> Non
         resume(run, changes, checkpoint=old, allow_change=["data"], console=silent())
     with pytest.raises(ConfigError, match=r"or start a new run, .* the weights are those of tiny"):
         resume(
-            run, {"model": "small", "out": out}, checkpoint=old, allow_change=["model"],
-            overwrite=True, console=silent(),
-        )  # fmt: skip
+            run,
+            {"model": "small", "out": out},
+            checkpoint=old,
+            allow_change=["model"],
+            overwrite=True,
+            console=silent(),
+        )
     assert RunFolder(out).read_config()["train"]["lr"] == 0.01  # nothing was touched
 
 

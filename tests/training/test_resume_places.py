@@ -42,10 +42,18 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(text: Path, out: Path, **changes: Any) -> TrainConfig:
     given = {
-        "model": "tiny", "data": str(text), "out": str(out), "iters": ITERS, "batch_size": 1,
-        "schedule": "constant", "warmup": 0, "eval_interval": 2, "checkpoint_interval": 2,
-        "keep": 9, **changes,
-    }  # fmt: skip
+        "model": "tiny",
+        "data": str(text),
+        "out": str(out),
+        "iters": ITERS,
+        "batch_size": 1,
+        "schedule": "constant",
+        "warmup": 0,
+        "eval_interval": 2,
+        "checkpoint_interval": 2,
+        "keep": 9,
+        **changes,
+    }
     return TrainConfig(**given)
 
 
@@ -91,8 +99,8 @@ def same_as(run: Path, whole: Path) -> bool:
 
 
 def test_a_run_of_which_nothing_is_there_begins(run: RunFolder, whole: Path) -> None:
-    for room in run.rooms:
-        shutil.rmtree(room)
+    for directory in run.checkpoint_folders:
+        shutil.rmtree(directory)
     run.model.unlink()
     run.metrics.unlink()
     assert train_command.main(["--resume", str(run)]) == 0
@@ -247,9 +255,12 @@ def test_another_text_has_a_best_of_its_own(run: RunFolder, text: Path, tmp_path
     # Into another folder, what was best stays where it is.
     shutil.rmtree(run.best)
     done = resume(
-        run, {**changes, "out": str(tmp_path / "branch")}, allow_change=["data"],
-        checkpoint=run.checkpoints / f"step-{ITERS:08d}", console=silent(),
-    )  # fmt: skip
+        run,
+        {**changes, "out": str(tmp_path / "branch")},
+        allow_change=["data"],
+        checkpoint=run.checkpoints / f"step-{ITERS:08d}",
+        console=silent(),
+    )
     assert done.session.counters.best_loss == counters.best_loss
 
 

@@ -25,12 +25,29 @@ NUMBERS = st.one_of(
 )
 KEYS = st.one_of(
     st.sampled_from(
-        ["step", "counters", "data", "generators", "model", "seed", "offset", "optimizer", "state",
-         "param_groups", "scheduler", "last_epoch", "$array", "w", "train", "format", "corpus"]
+        [
+            "step",
+            "counters",
+            "data",
+            "generators",
+            "model",
+            "seed",
+            "offset",
+            "optimizer",
+            "state",
+            "param_groups",
+            "scheduler",
+            "last_epoch",
+            "$array",
+            "w",
+            "train",
+            "format",
+            "corpus",
+        ]
     ),
     st.text(max_size=3),
     st.integers(-3, 3),
-)  # fmt: skip
+)
 TREES = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=4), st.just(b"bytes")),
     lambda inner: st.one_of(
@@ -48,11 +65,20 @@ GOOD = st.dictionaries(st.text(max_size=2), st.sampled_from([np.zeros((2, 2)).T,
 ANY = st.dictionaries(
     st.sampled_from(["w", "v", "", "__metadata__", "\ud800", "\x1b[2J"]),
     st.sampled_from(
-        [np.zeros(2), np.ones((2, 0), np.float16), np.array(np.nan), np.array([np.inf], "f4"),
-         np.array(3), np.zeros(1, complex), np.array(["x"]), np.array([True]), np.zeros((2, 2)).T]
+        [
+            np.zeros(2),
+            np.ones((2, 0), np.float16),
+            np.array(np.nan),
+            np.array([np.inf], "f4"),
+            np.array(3),
+            np.zeros(1, complex),
+            np.array(["x"]),
+            np.array([True]),
+            np.zeros((2, 2)).T,
+        ]
     ),
     max_size=3,
-)  # fmt: skip
+)
 ARRAYS = st.one_of(GOOD, GOOD, GOOD, ANY)
 
 
@@ -98,12 +124,22 @@ def test_what_is_saved_is_accepted(
         ({"model": {"w": np.array(np.nan)}}, "model.safetensors: w holds values that are not"),
         ({"arrays": {"w": np.zeros(1, "c8")}}, "train_state.safetensors: w: safetensors has no"),
         (
-            {"config": {"model": {"architecture": "gpt", "context": 4, "width": 4, "heads": 2,
-                                  "layers": 1, "vocab_size": 5}}},
+            {
+                "config": {
+                    "model": {
+                        "architecture": "gpt",
+                        "context": 4,
+                        "width": 4,
+                        "heads": 2,
+                        "layers": 1,
+                        "vocab_size": 5,
+                    }
+                }
+            },
             "model.safetensors: 0 arrays of 0 values in all, but ",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_no_reader_takes_is_named(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     save_checkpoint(tmp_path, 1, **WHOLE)
     for step in (1, 2):  # it takes the place of nothing

@@ -117,8 +117,12 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     folder.write_config({})
     folder.remove_leftovers()
     assert sorted(p.name for p in tmp_path.rglob("*")) == [
-        ".tmp-mine", ".tmp-mine-1", "best", "checkpoints", "config.json",
-    ]  # fmt: skip
+        ".tmp-mine",
+        ".tmp-mine-1",
+        "best",
+        "checkpoints",
+        "config.json",
+    ]
 
 
 def test_metrics_nested_without_end_are_an_error(tmp_path: Path) -> None:

@@ -55,8 +55,10 @@ def test_a_save_under_a_limit_of_address_space(tmp_path: Path, room: int, enough
     """The model has 64 MiB in arrays of 16; the room is in MiB."""
     done = subprocess.run(
         [sys.executable, "-c", UNDER_A_LIMIT, str(tmp_path), str(room << 20)],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     said, value, names = done.stdout.splitlines()
     assert names == "['step-00000001']"

@@ -15,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinytape import models
-from tinytape.training import CheckpointError, ConfigError, TrainConfig, resolve, room, session
+from tinytape.training import (
+    CheckpointError,
+    ConfigError,
+    TrainConfig,
+    memory_need,
+    resolve,
+    session,
+)
 from tinytape.training.arguments import train_parser
 from tinytape.training.checkpoint import pack_json, unpack_json
 from tinytape.training.config import SETTINGS, flag, read_toml
@@ -47,8 +54,11 @@ def by_json(name: str, value: Any, folder: Path) -> Any:
 
 
 WAYS: dict[str, Callable[[str, Any, Path], Any]] = {
-    "library": by_library, "flag": by_flag, "toml": by_toml, "json": by_json,
-}  # fmt: skip
+    "library": by_library,
+    "flag": by_flag,
+    "toml": by_toml,
+    "json": by_json,
+}
 
 
 def record(train: dict[str, Any]) -> dict[str, Any]:
@@ -141,9 +151,13 @@ def values(name: str) -> st.SearchStrategy[Any]:
         low = max(about["low"], about["above"])
         high = about["below"] if math.isfinite(about["below"]) else None
         return st.floats(
-            low, high, exclude_min=low == about["above"], exclude_max=high is not None,
-            allow_nan=False, allow_infinity=False,
-        )  # fmt: skip
+            low,
+            high,
+            exclude_min=low == about["above"],
+            exclude_max=high is not None,
+            allow_nan=False,
+            allow_infinity=False,
+        )
     texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
     counts, numbers = st.integers(1, 10**15 - 1), st.floats(0, allow_infinity=False)
     special: dict[str, st.SearchStrategy[Any]] = {
@@ -254,7 +268,7 @@ def test_what_cannot_be_is_refused_before_memory_is_asked_for(
         raise AssertionError("a model is being made")
 
     monkeypatch.setattr(models, "from_config", no_model)
-    monkeypatch.setattr(room, "physical_memory", lambda: 8 << 30)
+    monkeypatch.setattr(memory_need, "physical_memory", lambda: 8 << 30)
     config = resolve(TrainConfig(**{"model": "tiny", "data": str(text), **changes}))
     with pytest.raises(ValueError) as error:
         session.build_session(config)
@@ -263,12 +277,12 @@ def test_what_cannot_be_is_refused_before_memory_is_asked_for(
 
 def test_a_model_that_no_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     config = models.describe("small", 65, context=10**8)
-    monkeypatch.setattr(room, "physical_memory", lambda: 8 << 30)
+    monkeypatch.setattr(memory_need, "physical_memory", lambda: 8 << 30)
     with pytest.raises(ConfigError, match="a model of 100000000 positions needs about 205 GB"):
-        room.require_room(config, TrainConfig())
+        memory_need.require_memory(config, TrainConfig())
     wide = TrainConfig(model="tiny", width=10**8, layers=3)
     config = models.describe("tiny", 65, width=10**8, layers=3)
     with pytest.raises(ConfigError, match="width: a model of 32 positions, width 100000000, lay"):
-        room.require_room(config, wide)
-    monkeypatch.setattr(room, "physical_memory", lambda: None)
-    room.require_room(config, TrainConfig())
+        memory_need.require_memory(config, wide)
+    monkeypatch.setattr(memory_need, "physical_memory", lambda: None)
+    memory_need.require_memory(config, TrainConfig())

@@ -31,7 +31,7 @@ def test_a_signal_becomes_a_request(name: str) -> None:
     before = signal.getsignal(number)
     with StopSignals() as stop:
         assert stop.requested is None and stop.exit_code == 0
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert stop.requested == signal.Signals(number).name
         assert stop.exit_code == 128 + number
     assert signal.getsignal(number) is before
@@ -40,20 +40,26 @@ def test_a_signal_becomes_a_request(name: str) -> None:
 @pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="no real-time signals")
 def test_a_signal_without_a_name_of_its_own() -> None:
     with StopSignals() as stop:
-        os.kill(os.getpid(), signal.SIGRTMIN + 3)
+        signal.raise_signal(signal.SIGRTMIN + 3)
         assert (stop.requested, stop.exit_code) == ("SIGRTMIN+3", 128 + signal.SIGRTMIN + 3)
 
 
 def test_what_does_not_end_a_process_and_what_others_handle_stays() -> None:
-    untouched = [signal.SIGCHLD, signal.SIGWINCH, signal.SIGCONT, signal.SIGTSTP, signal.SIGSEGV,
-                 signal.SIGABRT]  # fmt: skip
+    untouched = [
+        signal.SIGCHLD,
+        signal.SIGWINCH,
+        signal.SIGCONT,
+        signal.SIGTSTP,
+        signal.SIGSEGV,
+        signal.SIGABRT,
+    ]
     seen: list[int] = []
     old = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
     try:
         before = [signal.getsignal(number) for number in untouched]
         with StopSignals() as stop:
             assert [signal.getsignal(number) for number in untouched] == before
-            os.kill(os.getpid(), signal.SIGUSR1)
+            signal.raise_signal(signal.SIGUSR1)
             assert seen == [signal.SIGUSR1] and stop.requested is None
     finally:
         signal.signal(signal.SIGUSR1, old)
@@ -71,7 +77,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
     old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with StopSignals() as stop:
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
             assert stop.requested is None
     finally:
         signal.signal(signal.SIGHUP, old)
@@ -117,10 +123,16 @@ def test_a_terminal_that_closes_may_say_so_twice() -> None:
 
 @pytest.mark.parametrize(
     ("first", "second", "leaves"),
-    [("SIGXCPU", "SIGXCPU", False), ("SIGUSR1", "SIGTERM", False), ("SIGINT", "SIGUSR1", False),
-     ("SIGALRM", "SIGINT", False), ("SIGHUP", "SIGHUP", False), ("SIGHUP", "SIGQUIT", True),
-     ("SIGQUIT", "SIGINT", True)],
-)  # fmt: skip
+    [
+        ("SIGXCPU", "SIGXCPU", False),
+        ("SIGUSR1", "SIGTERM", False),
+        ("SIGINT", "SIGUSR1", False),
+        ("SIGALRM", "SIGINT", False),
+        ("SIGHUP", "SIGHUP", False),
+        ("SIGHUP", "SIGQUIT", True),
+        ("SIGQUIT", "SIGINT", True),
+    ],
+)
 def test_an_announcement_never_leaves_at_once(
     monkeypatch: pytest.MonkeyPatch, first: str, second: str, leaves: bool
 ) -> None:
@@ -161,7 +173,7 @@ def test_a_limit_of_processor_time_is_a_request() -> None:
 def test_an_output_that_went_away_is_no_first_signal() -> None:
     with StopSignals() as stop:
         stop.request("the output was closed", 141)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         assert (stop.requested, stop.exit_code) == ("the output was closed", 141)
 
 
@@ -221,9 +233,15 @@ def test_a_stop_is_saved_wherever_it_comes(
         monkeypatch.setattr(loop, "StopSignals", Signals)
         out = tmp_path / f"run-{at}"
         settings = TrainConfig(
-            model="tiny", data=str(tmp_path / "text.txt"), out=str(out), iters=3, batch_size=1,
-            gradient_accumulation_steps=accumulated, eval_interval=2, checkpoint_interval=100,
-        )  # fmt: skip
+            model="tiny",
+            data=str(tmp_path / "text.txt"),
+            out=str(out),
+            iters=3,
+            batch_size=1,
+            gradient_accumulation_steps=accumulated,
+            eval_interval=2,
+            checkpoint_interval=100,
+        )
         done = train(settings, console=Console(io.StringIO()))
         saved, problems = latest_checkpoint(RunFolder(out).checkpoints)
         assert problems == [] and saved is not None, at

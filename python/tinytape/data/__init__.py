@@ -12,7 +12,7 @@
 from .batches import RandomWindows, Splits, held_out_batches, split_corpus
 from .corpora import Corpus, identity, load_again, load_corpus, provenance
 from .errors import DataError
-from .places import name_of as corpus_name
+from .locations import name_of as corpus_name
 from .public_corpora import DEFAULT_CORPUS, FALLBACK_CORPUS, KNOWN_CORPORA, KnownCorpus, KnownFile
 from .statistics import bigram_entropy, unigram_entropy
 from .streams import ContiguousStreams, document_starts

@@ -1,7 +1,7 @@
 """Corpora: a text by name or file, checked against its SHA-256, and where it came from.
 
-``places.py`` has the order in which a name is looked up. A known corpus that is nowhere is fetched
-from its public address into the cache folder; where no network answers, the default corpus alone is
+``locations.py`` has the order in which a name is looked up. A known corpus that is not found is
+fetched from its public address into the cache folder. Without a network, only the default corpus is
 replaced, with a loud notice, by a text that every Python has. A known corpus is checked against its
 SHA-256 wherever it is found, so two runs that name the same corpus and find the same files of it
 read the same bytes.
@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from .._files import read_file, replace_file
-from . import places
+from . import locations
 from .download import fetch
 from .encodings import as_text
 from .errors import DataError
-from .places import Place, listed, search_folders
+from .locations import Place, listed, search_folders
 from .public_corpora import DEFAULT_CORPUS, FALLBACK_CORPUS, KNOWN_CORPORA, KnownCorpus, KnownFile
 from .split_files import what_is_read
 
@@ -146,7 +146,7 @@ def _is_known(given: str) -> bool:
 
 
 def _found(given: str, sha256: str | None) -> Corpus:
-    place = places.find(given)
+    place = locations.find(given)
     if place is None:
         return _python_reference() if given == FALLBACK_CORPUS else _fetched(KNOWN_CORPORA[given])
     try:
@@ -251,7 +251,7 @@ def _download(known: KnownCorpus) -> Corpus:
         _text(data, known.name, None, known.files[file], where=known.url(file))[0]
         for file, data in fetched.items()
     ]
-    folder = places.cache_folder() / known.name
+    folder = locations.cache_folder() / known.name
     files = tuple(folder / file for file in known.wanted)
     parts = tuple(Path(file).stem for file in known.wanted) if known.in_parts else ()
     place = Place(known.name, files, known, parts)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from .errors import RunError
 from .replaced import repair, set_aside
-from .run_folder import RunFolder, require_folder_or_nothing, room_problem
+from .run_folder import RunFolder, folder_problem, require_folder_or_nothing
 from .run_state import link_problem, look_at
 
 
@@ -36,8 +36,8 @@ def require_claimable(folder: RunFolder, *, overwrite: bool) -> None:
                 f"--out {folder}: {state.problem}, so nothing here is a run's to replace; choose "
                 f"another"
             )
-        for room in folder.rooms:
-            if problem := room_problem(room):
+        for directory in folder.checkpoint_folders:
+            if problem := folder_problem(directory):
                 raise RunError(f"--out {folder}: {problem}")
         saved = (*state.checkpoints, *state.best, *state.strays)
         foreign = [p for p in (*state.others, *folder.files, *saved) if os.path.lexists(p)]

@@ -49,7 +49,7 @@ def _best(metrics: list[dict[str, Any]]) -> int:
 
 def _draw(figure: Any, record: dict[str, Any], metrics: list[dict[str, Any]]) -> None:
     corpus, train = record["corpus"], record["train"]
-    room, axes = figure.subplots(2, 1, height_ratios=[1, 10])
+    legend_axes, axes = figure.subplots(2, 1, height_ratios=[1, 10])
     # A training loss is the mean since the evaluation before: it belongs to the middle of the two.
     middles, losses = [], []
     for before, after in pairwise(metrics):
@@ -95,5 +95,5 @@ def _draw(figure: Any, record: dict[str, Any], metrics: list[dict[str, Any]]) ->
     axes.grid(color="#e5e5e5", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     steps_along(axes, max(train["iters"], steps[-1]))
-    legend_above(axes, room, columns=3)
+    legend_above(axes, legend_axes, columns=3)
     set_title(figure, f"{train['model']} on {corpus['name']}")

@@ -96,7 +96,7 @@ def require_types(record: Any, expected: Any, source: Path, where: str = "") -> 
     """
     if isinstance(expected, Kind):
         if not expected.fits(record):
-            _refuse(record, expected.words, source, where)
+            _refuse(record, expected.description, source, where)
     elif isinstance(expected, ListOf):
         if not isinstance(record, list):
             _refuse(record, "a list", source, where)

@@ -63,18 +63,22 @@ def set_aside(folder: RunFolder) -> Path:
     old = folder.path / f"before-overwrite-{max(taken, default=0) + 1}"
     try:
         old.mkdir()  # all the folders first: where one cannot be made, nothing was moved
-        homes = {room: _home(room, old) for room in folder.rooms if any(_steps(room))}
+        homes = {
+            directory: _home(directory, old)
+            for directory in folder.checkpoint_folders
+            if any(_steps(directory))
+        }
         os.rename(folder.config, old / folder.config.name)
         sync_folder(old)
         sync_folder(folder.path)
         for file in folder.files:
             if os.path.lexists(file):
                 os.rename(file, old / file.name)
-        for room, home in homes.items():
-            for step in list(_steps(room)):
+        for directory, home in homes.items():
+            for step in list(_steps(directory)):
                 os.rename(step, home / step.name)
             sync_folder(home)
-            sync_folder(room)
+            sync_folder(directory)
         sync_folder(old)
         sync_folder(folder.path)
     except BaseException:
@@ -111,7 +115,11 @@ def _moves(folder: RunFolder, old: Path) -> list[tuple[Path, Path]]:
     record = old / folder.config.name
     if not record.exists() or os.path.lexists(folder.config):
         return []
-    moves = [(p, room / p.name) for room in folder.rooms for p in _steps(old / room.name)]
+    moves = [
+        (p, directory / p.name)
+        for directory in folder.checkpoint_folders
+        for p in _steps(old / directory.name)
+    ]
     for file in reversed(folder.files):
         if os.path.lexists(old / file.name):
             moves.append((old / file.name, file))
@@ -122,9 +130,9 @@ def _moves(folder: RunFolder, old: Path) -> list[tuple[Path, Path]]:
 def discard(folder: RunFolder) -> Iterator[str]:
     """Remove a run that was moved aside; yields a message for each file that cannot be removed."""
     for old in kept(folder):
-        for room in folder.rooms:
-            if (old / room.name).is_symlink() and (room / old.name).is_dir():
-                yield from _discard(room / old.name)
+        for directory in folder.checkpoint_folders:
+            if (old / directory.name).is_symlink() and (directory / old.name).is_dir():
+                yield from _discard(directory / old.name)
         yield from _discard(old)
 
 
@@ -134,32 +142,32 @@ def _discard(path: Path) -> Iterator[str]:
         yield f"{left}: not all of it could be removed"
 
 
-def _home(room: Path, old: Path) -> Path:
-    """Make a folder for the checkpoints of ``room``: in ``old``, or on the disk where they are."""
-    place = old / room.name
-    if not room.is_symlink() and room.stat().st_dev == old.stat().st_dev:
+def _home(directory: Path, old: Path) -> Path:
+    """Make a folder for ``directory``'s checkpoints: in ``old``, or on the disk where they are."""
+    place = old / directory.name
+    if not directory.is_symlink() and directory.stat().st_dev == old.stat().st_dev:
         place.mkdir()
         return place
-    home = room / old.name
+    home = directory / old.name
     home.mkdir()
-    place.symlink_to(Path("..", room.name, old.name))  # also when the run is moved
+    place.symlink_to(Path("..", directory.name, old.name))  # also when the run is moved
     return home
 
 
-def _steps(room: Path) -> Iterator[Path]:
+def _steps(directory: Path) -> Iterator[Path]:
     """All entries whose name is that of a checkpoint, of whatever kind."""
-    if room.is_dir():
-        yield from sorted(path for path in room.iterdir() if is_checkpoint_name(path))
+    if directory.is_dir():
+        yield from sorted(path for path in directory.iterdir() if is_checkpoint_name(path))
 
 
 def _remove_empty(folder: RunFolder, old: Path) -> None:
     """Remove the folders of :func:`set_aside` that nothing is in."""
-    for room in folder.rooms:
-        for home in (room / old.name, old / room.name):
+    for directory in folder.checkpoint_folders:
+        for home in (directory / old.name, old / directory.name):
             with contextlib.suppress(OSError):
                 home.rmdir()
-        if (old / room.name).is_symlink() and not (old / room.name).exists():
-            (old / room.name).unlink()
+        if (old / directory.name).is_symlink() and not (old / directory.name).exists():
+            (old / directory.name).unlink()
     with contextlib.suppress(OSError):
         old.rmdir()
 

@@ -77,7 +77,7 @@ class RunFolder:
         self.best = self.path / "best"
         self.model = self.path / "model.safetensors"
         self.curve = self.path / "curve.png"
-        self.rooms = (self.checkpoints, self.best)
+        self.checkpoint_folders = (self.checkpoints, self.best)
         self.files = (self.config, self.tokenizer, self.metrics, self.model, self.curve)
 
     def __str__(self) -> str:
@@ -101,7 +101,7 @@ class RunFolder:
             self._descriptor = os.open(self.path, os.O_RDONLY)
             stack.callback(self._let_go)
             notice = stack.enter_context(held(self.path))
-            for place in sorted(_led_to(self.rooms) - {self.path.resolve()}):
+            for place in sorted(_led_to(self.checkpoint_folders) - {self.path.resolve()}):
                 stack.enter_context(held(place))
             self.follow()
             yield notice
@@ -141,14 +141,14 @@ class RunFolder:
         """Whether the files are there that every checkpoint needs to be resumed."""
         return self.config.is_file() and self.tokenizer.is_file()
 
-    def require_rooms(self) -> None:
+    def require_checkpoint_folders(self) -> None:
         """Check that checkpoints can still be saved.
 
         Raises:
             FolderGoneError: they cannot: links lead to nothing.
         """
-        for room in self.rooms:
-            if problem := room_problem(room):
+        for directory in self.checkpoint_folders:
+            if problem := folder_problem(directory):
                 raise FolderGoneError(problem)
 
     def require_run(self) -> None:
@@ -183,9 +183,9 @@ class RunFolder:
     def remove_leftovers(self) -> None:
         """Remove the temporary files of a process that was killed; other such names stay."""
         remove_leftovers(self.path, _OWN_FILES)
-        for room in self.rooms:
-            if room.is_dir():
-                remove_leftovers(room, _OWN_FOLDERS)
+        for directory in self.checkpoint_folders:
+            if directory.is_dir():
+                remove_leftovers(directory, _OWN_FOLDERS)
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add one line to ``metrics.jsonl`` and sync it, ahead of the checkpoint that counts it.
@@ -291,12 +291,12 @@ def require_folder_or_nothing(path: Path) -> None:
         raise RunError(f"--out {path}: this is a file, expected a folder")
 
 
-def room_problem(room: Path) -> str | None:
+def folder_problem(directory: Path) -> str | None:
     """Why checkpoints cannot be saved in their folder; None where they can, or it is made."""
-    if room.is_symlink() and not room.exists():
-        return f"{room} is a link to {os.readlink(room)}, which is not there"
-    if room.exists() and not room.is_dir():
-        return f"{room} is a file, expected a folder"
+    if directory.is_symlink() and not directory.exists():
+        return f"{directory} is a link to {os.readlink(directory)}, which is not there"
+    if directory.exists() and not directory.is_dir():
+        return f"{directory} is a file, expected a folder"
     return None
 
 
@@ -320,9 +320,13 @@ def _append(path: Path, line: bytes) -> None:
             raise
 
 
-def _led_to(rooms: Iterable[Path]) -> set[Path]:
+def _led_to(directories: Iterable[Path]) -> set[Path]:
     """Where the folders that are links lead."""
-    return {room.resolve() for room in rooms if room.is_symlink() and room.is_dir()}
+    return {
+        directory.resolve()
+        for directory in directories
+        if directory.is_symlink() and directory.is_dir()
+    }
 
 
 def _is_folder(path: Path, about: os.stat_result) -> bool:

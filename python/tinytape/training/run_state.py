@@ -26,7 +26,7 @@ from .checkpoint import is_checkpoint, is_checkpoint_name, list_checkpoints, ste
 from .errors import CheckpointError, RunError
 from .final_weights import about_final_weights
 from .replaced import can_be_put_back, is_kept, kept
-from .run_folder import RunFolder, is_run, own_record, room_problem
+from .run_folder import RunFolder, folder_problem, is_run, own_record
 
 ORIGIN = "origin"  # in config.json of a run that went on from another's checkpoint: its path
 
@@ -108,10 +108,16 @@ class RunState:
 def look_at(folder: RunFolder) -> RunState:
     """Look at a folder; nothing in it is changed."""
     record, problem = own_record(folder)
-    rooms = {room: list(_entries(room)) for room in folder.rooms}
-    named = {room: tuple(list_checkpoints(room)) for room in folder.rooms}
-    own, keeping = {path.name for path in (*folder.rooms, *folder.files)}, kept(folder)
-    aside = any(_is_put_aside(path) for room in folder.rooms for path in rooms[room])
+    entries = {directory: list(_entries(directory)) for directory in folder.checkpoint_folders}
+    named = {
+        directory: tuple(list_checkpoints(directory)) for directory in folder.checkpoint_folders
+    }
+    own, keeping = {path.name for path in (*folder.checkpoint_folders, *folder.files)}, kept(folder)
+    aside = any(
+        _is_put_aside(path)
+        for directory in folder.checkpoint_folders
+        for path in entries[directory]
+    )
     return RunState(
         folder=folder,
         record=record,
@@ -120,9 +126,13 @@ def look_at(folder: RunFolder) -> RunState:
         best=named[folder.best],
         strays=tuple(
             path
-            for room in folder.rooms
-            for path in [room, *rooms[room]]
-            if (room_problem(room) if path == room else _is_stray(path, named[room]))
+            for directory in folder.checkpoint_folders
+            for path in [directory, *entries[directory]]
+            if (
+                folder_problem(directory)
+                if path == directory
+                else _is_stray(path, named[directory])
+            )
         ),
         others=tuple(
             path
@@ -135,19 +145,19 @@ def look_at(folder: RunFolder) -> RunState:
 
 def link_problem(folder: RunFolder) -> str | None:
     """Why a run may not write here: links that lead nowhere, to others, or from its files."""
-    for room in folder.rooms:
-        if problem := room_problem(room):
+    for directory in folder.checkpoint_folders:
+        if problem := folder_problem(directory):
             return problem
-        for path in filter(is_checkpoint_name, _entries(room)):
-            if problem := room_problem(path):
+        for path in filter(is_checkpoint_name, _entries(directory)):
+            if problem := folder_problem(path):
                 return problem
-        if not room.is_symlink():
+        if not directory.is_symlink():
             continue
-        real = room.resolve()
+        real = directory.resolve()
         if real == folder.path.resolve() or real in folder.path.resolve().parents:
-            return f"{room} is a link to {real}, in which the run itself lies"
-        if is_room(real) and real.parent != folder.path.resolve():
-            return f"{room} is a link into another run, {real.parent}"
+            return f"{directory} is a link to {real}, in which the run itself lies"
+        if is_checkpoint_folder(real) and real.parent != folder.path.resolve():
+            return f"{directory} is a link into another run, {real.parent}"
     if folder.best.exists() and folder.best.resolve() == folder.checkpoints.resolve():
         return f"{folder.best} and {folder.checkpoints} are one folder"
     for file in folder.files:
@@ -159,10 +169,10 @@ def link_problem(folder: RunFolder) -> str | None:
     return None
 
 
-def is_room(path: Path) -> bool:
+def is_checkpoint_folder(path: Path) -> bool:
     """Whether a folder is where another run has its checkpoints."""
     home = RunFolder(path.parent)
-    return path.name in {room.name for room in home.rooms} and is_run(home)
+    return path.name in {directory.name for directory in home.checkpoint_folders} and is_run(home)
 
 
 def said_step(path: Path) -> int | None:

@@ -69,7 +69,7 @@ def save(
     step = session.counters.step
 
     def write() -> Path:
-        folder.require_rooms()
+        folder.require_checkpoint_folders()
         settle(session, folder, note)
         return save_checkpoint(
             folder.path / where.name,
@@ -115,9 +115,9 @@ def rotate(folder: RunFolder, keep: int, note: Note) -> None:
     persist(folder, note, remove)
 
 
-def _leftovers(room: Path) -> set[Path]:
+def _leftovers(directory: Path) -> set[Path]:
     """What could not be removed, here or before."""
-    return set(room.glob(f"{TEMPORARY_PREFIX}*"))
+    return set(directory.glob(f"{TEMPORARY_PREFIX}*"))
 
 
 def save_final(session: Session, folder: RunFolder, note: Note) -> None:

@@ -37,8 +37,8 @@ from .arrays import Array, require_same_arrays
 from .checkpoint import Checkpoint
 from .config import SETTINGS, TrainConfig, recorded
 from .errors import CheckpointError, ConfigError
+from .memory_need import require_memory
 from .model_size import require_weights_of
-from .room import require_room
 from .state_tree import join_state, split_state
 
 _GRADIENT = "gradient."  # and the parameter's name: an array of an unfinished step
@@ -302,14 +302,14 @@ def build_session(
         raise ConfigError(str(error)) from error
     config = dataclasses.replace(config, context=described["context"])
     splits = split_corpus(corpus, tokenizer, described["context"])
-    require_room(described, config)
+    require_memory(described, config)
     if checkpoint is not None:
         weights, path = checkpoint.model, checkpoint.path
         values = sum(array.size for array in weights.values())
         source = path / "model.safetensors"
         require_weights_of(described, len(weights), values, source, "this command")
     model: Any = models.from_config(described, generator=generator, dtype=getattr(tt, config.dtype))
-    require_room(described, config, model)
+    require_memory(described, config, model)
     return Session(
         config=config,
         corpus=corpus,

@@ -52,7 +52,7 @@ _OTHERS = (
 )
 # Time between the soft limit of processor time and the hard one, where there is none: enough to
 # finish the current step and to save.
-_CPU_ROOM = 30  # seconds, of at least ten times as many
+_CPU_MARGIN = 30  # seconds, of at least ten times as many
 
 
 class StopSignals:
@@ -74,7 +74,7 @@ class StopSignals:
         self.exit_code = 0
         self._old: dict[int, Any] = {}
         self._ordered: float | None = None  # when the first order or hangup came
-        self._room = contextlib.ExitStack()
+        self._stack = contextlib.ExitStack()
 
     def request(self, reason: str, exit_code: int) -> None:
         """Ask for a stop after the current step. The first reason stays."""
@@ -86,7 +86,7 @@ class StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in _stopping():
                 self._old[number] = signal.signal(number, self._handle)
-            self._room.enter_context(_notice_of_the_cpu_limit())
+            self._stack.enter_context(_notice_of_the_cpu_limit())
         return self
 
     def __exit__(
@@ -95,7 +95,7 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._room.close()
+        self._stack.close()
         for number, handler in self._old.items():
             # None stands for a handler that was not installed from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -146,7 +146,7 @@ def _notice_of_the_cpu_limit() -> Iterator[None]:
     if soft != hard or hard == resource.RLIM_INFINITY:
         yield
         return
-    early = max(1, hard - min(_CPU_ROOM, -(-hard // 10)))
+    early = max(1, hard - min(_CPU_MARGIN, -(-hard // 10)))
     resource.setrlimit(resource.RLIMIT_CPU, (early, hard))
     try:
         yield

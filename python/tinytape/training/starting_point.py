@@ -30,7 +30,7 @@ from .checkpoint import (
 from .errors import CheckpointError, RunError
 from .load import settings_of
 from .replaced import is_kept, repair
-from .run_folder import RunFolder, room_problem
+from .run_folder import RunFolder, folder_problem
 from .run_state import RunState, link_problem, look_at
 from .shell import command_line
 
@@ -232,8 +232,8 @@ def _uses(state: RunState) -> Iterator[str]:
         good = _good_in(path)
         if good is not None:
             yield f"{good.path}, of step {good.step}: {_resume(good.path, state)}"
-        elif path in folder.rooms:
-            yield f"{room_problem(path)}: bring that back, and the same command goes on"
+        elif path in folder.checkpoint_folders:
+            yield f"{folder_problem(path)}: bring that back, and the same command goes on"
         elif path.is_symlink() and not path.exists():
             yield f"{path}, a link to {os.readlink(path)}, which is not there"
         elif path in state.strays:

@@ -43,7 +43,7 @@ class ModelSpec:
             of the config fills it in.
         task: how the model is fed and judged: windows at random places by default.
         updates: what a step does with gradients: one optimiser by default.
-        shown_defaults: by setting, the words of its help about this model's default.
+        shown_defaults: by setting, what its help says about this model's default.
         studies: by name, those of ``tinytape.study`` that are about this model.
     """
 

@@ -25,7 +25,7 @@ def is_reference(node: Any) -> bool:
 class Kind:
     """A leaf: whether a value fits, and what an error message says was expected."""
 
-    words: str
+    description: str
     fits: Callable[[Any], bool]
 
 

@@ -1,10 +1,10 @@
 """Whether a machine has the memory that a run needs, before it is allocated.
 
 >>> from tinytape.training import ConfigError, TrainConfig, resolve
->>> from tinytape.training.room import require_room
+>>> from tinytape.training.memory_need import require_memory
 >>> config = resolve(TrainConfig(model="tiny", context=10**12, data="x.txt"))
 >>> try:
-...     require_room(tt.models.describe("tiny", 28, context=10**12), config)
+...     require_memory(tt.models.describe("tiny", 28, context=10**12), config)
 ... except ConfigError as error:
 ...     print(str(error)[:55])
 context: a model of 1000000000000 positions needs about
@@ -27,7 +27,7 @@ _PER_WEIGHT = 4
 _DOUBT = 2
 
 
-def require_room(
+def require_memory(
     described: Mapping[str, Any], config: TrainConfig, model: Module | None = None
 ) -> None:
     """Check that weights and one batch do not need far more memory than there is.
@@ -39,15 +39,15 @@ def require_room(
     Raises:
         ConfigError: they need far more.
     """
-    room = physical_memory()
+    memory = physical_memory()
     size = 8 if config.dtype == "float64" else 4
     weights = _PER_WEIGHT * count_parameters(described)[1] * size
     context = described["context"]
     batch = config.batch_size * context * (activations_per_token(described, model) or 0) * size
-    if room is None or weights + batch <= _DOUBT * room:
+    if memory is None or weights + batch <= _DOUBT * memory:
         return
-    has = f"and this machine has {room / 1e9:,.0f} GB"
-    if weights > _DOUBT * room:
+    has = f"and this machine has {memory / 1e9:,.0f} GB"
+    if weights > _DOUBT * memory:
         spec = spec_of_preset(config.model)
         sizes = spec.sizes() if spec is not None else ()
         given = {name: getattr(config, name) for name in sizes if name != "context"}

@@ -1,6 +1,6 @@
 """Every call by which a run's files are changed, numbered, so that a fault can be put at each.
 
-with Seam(act):        # act(call) is asked instead of every call, and usually does call.do()
+with Intercept(act):        # act(call) is asked instead of every call, and usually does call.do()
     train.main(argv)
 """
 
@@ -36,7 +36,7 @@ class Call:
         return OSError(code, os.strerror(code), *([self.path] if names_file else []))
 
 
-class Seam:
+class Intercept:
     """While open, the calls of the modules that change a run's files go through ``act``."""
 
     def __init__(self, act: Callable[[Call], Any] = lambda call: call.do()) -> None:
@@ -45,7 +45,7 @@ class Seam:
         self._paths: dict[int, str] = {}  # of the open descriptors
         self._stack = ExitStack()
 
-    def __enter__(self) -> Seam:
+    def __enter__(self) -> Intercept:
         for module in (_files, run_folder, replaced):
             self._stack.enter_context(patch.object(module, "os", _System(self)))
         # pathlib reaches the system in its own way.
@@ -62,17 +62,17 @@ class Seam:
         return self._act(call)
 
     def _method(self, name: str) -> Callable[..., Any]:
-        real, seam = getattr(Path, name), self
+        real, intercept = getattr(Path, name), self
 
         def method(path: Path, *args: Any, **named: Any) -> Any:
             if name == "mkdir" and path.is_dir():
                 return real(path, *args, **named)  # nothing to make, so nothing to fail
-            return seam._met(name, str(path), lambda: real(path, *args, **named))
+            return intercept._met(name, str(path), lambda: real(path, *args, **named))
 
         return method
 
     def function(self, name: str) -> Callable[..., Any]:
-        """``os.NAME`` with this seam in it."""
+        """``os.NAME`` as a call that is intercepted."""
         real = getattr(os, name)
 
         def opening(path: Any, flags: int, *args: Any) -> int:
@@ -110,11 +110,11 @@ class Seam:
 class _System:
     """Stands in for the module ``os``."""
 
-    def __init__(self, seam: Seam) -> None:
-        self._seam = seam
+    def __init__(self, intercept: Intercept) -> None:
+        self._intercept = intercept
 
     def __getattr__(self, name: str) -> Any:
-        return self._seam.function(name) if name in NAMES else getattr(os, name)
+        return self._intercept.function(name) if name in NAMES else getattr(os, name)
 
 
 @contextmanager
@@ -130,5 +130,5 @@ def dying_at(number: int, moment: str) -> Iterator[None]:
             call.do_half()
         os.kill(os.getpid(), 9)
 
-    with Seam(act):
+    with Intercept(act):
         yield

@@ -12,7 +12,7 @@ A folder holds ``input.txt`` (or exactly one other ``*.txt``), or the text in pa
 ``train.txt``, ``valid.txt`` and ``test.txt`` (or ``wiki.train.tokens`` and so on).
 
 >>> from pathlib import Path
->>> from tinytape.data.places import find
+>>> from tinytape.data.locations import find
 >>> Path("novel").mkdir()
 >>> Path("novel/input.txt").write_text("Call me Ishmael.")
 16
