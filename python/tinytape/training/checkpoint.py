@@ -91,7 +91,7 @@ def save_checkpoint(
 
     Raises:
         CheckpointError: something that ``load_checkpoint`` would refuse. Its subclasses are
-            NotFiniteError for a value that is not finite, and ModelSizeError.
+            NotFiniteError for a value that is not finite, ModelSizeError and UnknownModelError.
         OSError: the disk is full or fails.
         MemoryError: there is too little. Each of these leaves the earlier files untouched.
     """
@@ -121,7 +121,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: a missing file, a wrong size or digest, an unknown version, or a value
             that is not finite; the message names the file and what was expected. ModelSizeError, a
-            subclass, for arrays of another size than the model has.
+            subclass, for arrays of another size than the model has; UnknownModelError, another, for a
+            model that is not registered.
         MemoryError: there is too little.
     """
     with memory_for(f"reading {path}"):

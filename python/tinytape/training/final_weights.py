@@ -106,8 +106,8 @@ def read_final_weights(
 
     Raises:
         FileNotFoundError: there is none.
-        CheckpointError: it is damaged, or of another model (ModelSizeError), or a value is not
-            finite.
+        CheckpointError: it is damaged, or of another model (ModelSizeError) or one that is not
+            registered (UnknownModelError), or a value is not finite.
     """
     with memory_for(f"reading {path}"), _opened(path) as (file, start, header):
         about, stated = _about(header, path)

@@ -275,8 +275,8 @@ def build_session(
 
     Raises:
         ConfigError: an unknown model, or a batch that the text is too short for, or the memory.
-        CheckpointError: the checkpoint is of a model of another size (ModelSizeError); none was
-            made.
+        CheckpointError: the checkpoint is of a model of another size (ModelSizeError) or of one
+            that is not registered (UnknownModelError); none was made.
         DataError: no such text, or one that cannot be used.
     """
     spec = models.spec_of_preset(config.model)
