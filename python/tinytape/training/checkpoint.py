@@ -121,8 +121,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: a missing file, a wrong size or digest, an unknown version, or a value
             that is not finite; the message names the file and what was expected. ModelSizeError, a
-            subclass, for arrays of another size than the model has; UnknownModelError, another, for a
-            model that is not registered.
+            subclass, for arrays of another size than the model has; UnknownModelError, another,
+            for a model that is not registered.
         MemoryError: there is too little.
     """
     with memory_for(f"reading {path}"):
