@@ -128,12 +128,16 @@ def _name(of: Any) -> str:
     return getattr(of, "__name__", repr(of))
 
 
+def _require_frozen(spec: ModelSpec, kind: Any) -> None:
+    if not kind.__dataclass_params__.frozen:
+        _refuse(spec, f"expected {_name(kind)} to be frozen: @dataclass(frozen=True)")
+
+
 def _require_config(spec: ModelSpec) -> None:
     config = spec.config
     if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
         _refuse(spec, f"expected config to be a dataclass, got {config!r}")
-    if not config.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        _refuse(spec, f"expected {_name(config)} to be frozen: @dataclass(frozen=True)")
+    _require_frozen(spec, config)
     fields = {option.name for option in dataclasses.fields(config)}
     for name in ("vocab_size", "context"):
         if name not in fields:
@@ -175,8 +179,7 @@ def _require_settings(spec: ModelSpec, taken: set[str]) -> None:
         return
     if not (isinstance(spec.settings, type) and dataclasses.is_dataclass(spec.settings)):
         _refuse(spec, f"expected settings to be a dataclass or None, got {spec.settings!r}")
-    if not spec.settings.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        _refuse(spec, f"expected {_name(spec.settings)} to be frozen: @dataclass(frozen=True)")
+    _require_frozen(spec, spec.settings)
     for name, option in spec.own_settings().items():
         if "group" not in option.metadata:
             _refuse(spec, f"expected the setting {name} to be made by settings.setting()")
