@@ -571,9 +571,9 @@ static tt_status attention_backward(tt_call *c, attention_plan *p)
 
 #else
 
-static tt_status attention_check_dropout(const tt_call *c, double p)
+static tt_status attention_check_dropout(const tt_call *c, bool complete, double p)
 {
-    if (p >= 0 && p <= 1) return TT_OK;
+    if (complete && p >= 0 && p <= 1) return TT_OK;
     return tt_fail(TT_ERR_ARG, c->op->name,
                    "dropout takes seed, stream, offset and a probability between 0 and 1");
 }

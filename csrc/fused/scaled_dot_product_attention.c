@@ -88,7 +88,8 @@ static tt_status attention_check(const tt_call *c)
             TT_ERR_SHAPE, c->op->name,
             "expected q (B, H, L, D), k (B, H, S, D) and v (B, H, S, E), got %s, %s and %s",
             SHAPE_TEXT(q), SHAPE_TEXT(k), SHAPE_TEXT(v));
-    return attention_check_dropout(c, attention_read(c->attrs).dropout_p);
+    return attention_check_dropout(c, attention_complete(c->attrs),
+                                   attention_read(c->attrs).dropout_p);
 }
 
 static tt_status attention_prepare(tt_call *c)

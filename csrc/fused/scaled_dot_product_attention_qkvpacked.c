@@ -88,7 +88,7 @@ static tt_status packed_prepare(tt_call *c)
         return tt_fail(TT_ERR_SHAPE, c->op->name,
                        "expected qkv (B, T, 3C) with heads that divide C, got %s and heads %lld",
                        SHAPE_TEXT(qkv), (long long)a.heads);
-    TT_TRY(attention_check_dropout(c, a.dropout_p));
+    TT_TRY(attention_check_dropout(c, packed_attention_complete(c->attrs), a.dropout_p));
     return attention_need_rows(c, X);
 }
 

@@ -47,6 +47,19 @@ def test_every_attribute_is_given_and_no_other():
         run["slice"]((x,), 0, 0, 1, 3)
 
 
+def test_a_core_that_is_called_with_too_few_or_too_many_refuses():
+    q = tt.ones(1, 1, 2, 4)
+    packed = tt.ones(1, 2, 12)
+    for op, inputs, ints in (
+        ("scaled_dot_product_attention", (q, q, q, None), (0, 1, 2, 3)),
+        ("scaled_dot_product_attention_qkvpacked", (packed,), (1, 0, 1, 2, 3)),
+    ):
+        apply(OPS[op], inputs, ints, (0.5, 0.0))
+        for wrong in ((ints[:1], (0.5, 0.0)), (ints, (0.5,)), ((*ints, 7), (0.5, 0.0))):
+            with pytest.raises(ValueError, match="dropout takes seed, stream, offset and a"):
+                apply(OPS[op], inputs, *wrong)
+
+
 POSITION = re.compile(
     r"\b(?:ints|reals|in|dx|acc|need)\[\d"  # c->attrs->ints[3], node->in[2]
     r"|\.(?:ints|reals) = "  # an initialiser of attributes
