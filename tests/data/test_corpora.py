@@ -29,24 +29,10 @@ from tinytape.data import (
 from tinytape.training import TrainConfig, resolve
 from tinytape.training.session import build_session
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 CACHE_FOLDER = locations.cache_folder
 TEXT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
-
-
-@pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, an empty cache, no TINYTAPE_DATA, and no network."""
-    work = tmp_path / "project" / "work"
-    work.mkdir(parents=True)
-    monkeypatch.chdir(work)
-    monkeypatch.delenv("TINYTAPE_DATA", raising=False)
-    monkeypatch.setattr(locations, "cache_folder", lambda: tmp_path / "cache")
-
-    def no_network(url: str, limit: int) -> Iterator[bytes]:
-        raise TimeoutError("planted: no network")
-
-    monkeypatch.setattr(corpora, "fetch", no_network)
-    return tmp_path
 
 
 @pytest.fixture

@@ -48,20 +48,9 @@ def known_at(address: str) -> KnownCorpus:
 
 
 @pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, an empty cache, no network, and TEXTS for WikiText-2."""
-    work = tmp_path / "project" / "work"
-    work.mkdir(parents=True)
-    monkeypatch.chdir(work)
-    monkeypatch.delenv("TINYTAPE_DATA", raising=False)
-    monkeypatch.setattr(locations, "cache_folder", lambda: tmp_path / "cache")
-
-    def no_network(url: str, limit: int) -> Iterator[bytes]:
-        raise TimeoutError("planted: no network")
-
-    monkeypatch.setattr(corpora, "fetch", no_network)
+def small_wikitext(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TEXTS for WikiText-2."""
     monkeypatch.setitem(corpora.KNOWN_CORPORA, NAME, known_at("http://corpus.invalid/wiki"))
-    return tmp_path
 
 
 def put(folder: Path, *parts: str, names: str = "{}.txt") -> Path:

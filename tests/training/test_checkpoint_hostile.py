@@ -25,16 +25,9 @@ from tinytape.training.run_config import pack_config
 from tinytape.training.run_folder import RunFolder
 from tinytape.training.verify import require_usable
 
-from ..soak._miniature import seal, write_run
+from ..soak._miniature import seal
 
 ARCHITECTURES = ", ".join(spec.name for spec in models.specs())
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("miniature")
-    write_run(folder)
-    return folder
 
 
 @pytest.fixture

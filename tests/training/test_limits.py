@@ -27,7 +27,7 @@ from tinytape.training.json_records import RECORD_LIMIT, unpack_json
 from tinytape.training.run_folder import RunFolder
 from tinytape.training.verify import verify
 
-from ..soak._miniature import SIZES, forge, write_run
+from ..soak._miniature import SIZES, forge
 
 MEBIBYTE = 1 << 20
 HERE = Path("state.json")
@@ -95,13 +95,6 @@ def test_a_tokenizer_keeps_the_same_rules(tmp_path: Path) -> None:
         path.write_bytes(data)
         with at_most(80), pytest.raises(DataError, match=words):
             CharTokenizer.load(path)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("miniature")
-    write_run(folder)
-    return folder
 
 
 @pytest.fixture
