@@ -54,22 +54,27 @@ def _with_settings_of(specs: tuple[ModelSpec, ...]) -> type[TrainConfig]:
     own = [spec.settings for spec in specs if spec.settings is not None]
     made = type("TrainConfig", (*reversed(own), TrainConfig), {"__doc__": TrainConfig.__doc__})
     dataclasses.dataclass(frozen=True)(made)
-    made.__init__ = _with_synonyms(made.__init__)  # type: ignore[misc]
+    made.__init__ = _with_synonyms(made.__init__)  # type: ignore[misc]  # it is of this class alone
     return made
 
 
 def _with_synonyms(init: Any) -> Any:
     @functools.wraps(init)
     def __init__(self: Any, **settings: Any) -> None:
-        named: dict[str, Any] = {}
-        for given, value in settings.items():
-            name = SYNONYMS.get(given, given)
-            if name in named:
-                raise ConfigError(f"TrainConfig: {name} is given twice")
-            named[name] = value
-        init(self, **named)
+        init(self, **_in_our_names(settings, "TrainConfig"))
 
     return __init__
+
+
+def _in_our_names(settings: Mapping[str, Any], source: str) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = key.replace("-", "_")
+        name = SYNONYMS.get(name, name)
+        if name in named:
+            raise ConfigError(f"{source}: {name} is given twice")
+        named[name] = value
+    return named
 
 
 class _Settings(Mapping[str, Option[Any]]):
@@ -159,14 +164,8 @@ def checked_names(table: Mapping[str, Any], source: str) -> dict[str, Any]:
     Raises:
         ConfigError: for an unknown name.
     """
-    settings = {}
-    for key, value in table.items():
-        name = key.replace("-", "_")
-        name = SYNONYMS.get(name, name)
-        check_names([name], source)
-        if name in settings:
-            raise ConfigError(f"{source}: {name} is given twice")
-        settings[name] = value
+    settings = _in_our_names(table, source)
+    check_names(settings, source)
     return settings
 
 
